@@ -1,0 +1,3 @@
+//! Bartizan: a security-first API and AI gateway.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! How much: rates, concurrency, throttling.

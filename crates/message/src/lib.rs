@@ -1,0 +1,1 @@
+//! The HTTP message as Bartizan understands it.

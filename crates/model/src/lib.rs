@@ -1,0 +1,13 @@
+//! The words of Bartizan: documents, reasons, verdicts, units, secrets.
+//!
+//! Everything above speaks with these types; nothing here does I/O, knows a parser or a clock. Reading order:
+//! [`reason`] and [`verdict`] (what a judge may say), [`secret`] (what must never be printed), then the document
+//! language ([`node`], [`read`], [`shape`]) and the kinds written in it ([`document`]).
+
+pub mod reason;
+pub mod secret;
+pub mod verdict;
+
+pub use reason::{Reason, Stage};
+pub use secret::{Reference, SecretValue};
+pub use verdict::{Denial, Fault, Mode, OnFault};

@@ -1,0 +1,3 @@
+//! Checks, generated files, benchmarks.
+
+fn main() {}
