@@ -1,1 +1,31 @@
 //! How much: rates, concurrency, throttling.
+//!
+//! A pure judge: it is told what a call asks for and what time it is, and answers admit, wait or refuse. It opens
+//! no socket, reads no clock, writes no response and knows no other judge. Time is [`Nanos`]; randomness is the
+//! pair of hash states given to [`Cells::new`].
+//!
+//! Reading order: [`policy`] (what a document asks for), `gcra` (the arithmetic of one rate), `cell` (one atomic
+//! word of state), `table` and [`cache`] (where cells live), [`key`] (whose cell it is), [`reserve`] (the decision),
+//! [`reservation`] (what an admitted call holds), [`header`] (what the caller is told).
+
+pub mod cache;
+mod cell;
+mod cells;
+pub mod clock;
+mod few;
+mod gcra;
+pub mod header;
+pub mod key;
+pub mod policy;
+pub mod reservation;
+pub mod reserve;
+mod table;
+
+pub use cache::CellCache;
+pub use cells::{CELLS_MAX, Cells, WAITERS_PER_KEY, WAITERS_PER_PROCESS};
+pub use clock::{Clock, Manual, Nanos};
+pub use few::Few;
+pub use key::{HeaderValues, Key, KeyFacts};
+pub use policy::{Action, Bite, KeyPart, Limit, OnAbsent, Policy, Terms, Unit, share};
+pub use reservation::{Reservation, Waiting};
+pub use reserve::{Ask, Cause, Decision, Refusal, State, Verdict, Would};

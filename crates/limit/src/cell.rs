@@ -1,0 +1,246 @@
+//! One cell: the state of one limit for one key, a single atomic word shared by all cores.
+//!
+//! A rate's word is a time (see `gcra`), a concurrency's word the number of permits out. Every decision is one
+//! compare-and-swap of that word. A cell that means the same as no cell may be *sealed*, after which no thread can
+//! change it: whoever still holds it sees the seal and looks the key up again, so no decision is ever lost in a cell
+//! that has left the table.
+
+use std::sync::atomic::{
+    AtomicU32, AtomicU64,
+    Ordering::{AcqRel, Acquire, Relaxed},
+};
+
+use crate::gcra::{Bucket, Step};
+
+/// The word of a sealed cell. No rate and no count of permits ever reaches it.
+const SEALED: u64 = u64::MAX;
+
+/// What a cell's word means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A time.
+    Rate,
+    /// A count.
+    Permits,
+}
+
+/// The state of one limit for one key.
+#[derive(Debug)]
+pub(crate) struct Cell {
+    word: AtomicU64,
+    /// The bound of the rate that last wrote the word: a different one means that the rate has changed.
+    bound: AtomicU64,
+    /// Counts, in advance, every change of the word that is not an addition on top of what was there; see `undo`.
+    breaks: AtomicU32,
+    /// Calls that wait for a slot of this cell.
+    places: AtomicU32,
+    kind: Kind,
+}
+
+/// What a cell answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// Taken; the word is now `word`. A call with `wait` goes after so many nanoseconds.
+    Taken { word: u64, wait: u64, receipt: Receipt },
+    /// It would have to wait `wait` nanoseconds and has no place to wait in; nothing was taken.
+    MustWait { word: u64, wait: u64 },
+    /// It does not fit; it would after `retry` nanoseconds.
+    Refused { word: u64, retry: u64 },
+    /// The cell is sealed: look the key up again.
+    Sealed,
+}
+
+/// What is needed to give a taken amount back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Receipt {
+    added: u64,
+    breaks: u32,
+}
+
+impl Cell {
+    /// A cell that means the same as no cell.
+    pub(crate) const fn new(kind: Kind) -> Self {
+        Cell {
+            word: AtomicU64::new(0),
+            bound: AtomicU64::new(0),
+            breaks: AtomicU32::new(0),
+            places: AtomicU32::new(0),
+            kind,
+        }
+    }
+
+    /// A cell that begins where `other` stands. Permits begin at none, because those that are out will be given
+    /// back to `other`.
+    pub(crate) fn copy_of(other: &Cell) -> Self {
+        let copy = Cell::new(other.kind);
+        let word = other.word.load(Acquire);
+        if other.kind == Kind::Rate && word != SEALED {
+            copy.word.store(word, Relaxed);
+            copy.bound.store(other.bound.load(Relaxed), Relaxed);
+        }
+        copy
+    }
+
+    /// The word, for reports.
+    pub(crate) fn word(&self) -> u64 {
+        match self.word.load(Acquire) {
+            SEALED => 0,
+            word => word,
+        }
+    }
+
+    // --- rates ---
+
+    /// Takes `cost` units of a rate at `now`. A call that has no place to wait in (`may_wait`) takes nothing that it
+    /// would have to wait for.
+    pub(crate) fn take(&self, bucket: &Bucket, now: u64, cost: u64, may_wait: bool) -> Answer {
+        loop {
+            let word = self.word.load(Acquire);
+            if word == SEALED {
+                return Answer::Sealed;
+            }
+            let (next, wait) = match bucket.step(word, now, cost) {
+                Step::Take { next, wait } => (next, wait),
+                Step::Refuse { .. } if self.clamp(bucket, word, now) => continue,
+                Step::Refuse { retry } => return Answer::Refused { word, retry },
+            };
+            if wait > 0 && !may_wait {
+                return Answer::MustWait { word, wait };
+            }
+            if word < now {
+                self.breaks.fetch_add(1, Relaxed);
+            }
+            // Read before the swap and after our own announcement: any break that our addition does not survive is
+            // announced later than this.
+            let breaks = self.breaks.load(Acquire);
+            if self.word.compare_exchange_weak(word, next, AcqRel, Acquire).is_ok() {
+                if self.bound.load(Relaxed) != bucket.bound() {
+                    self.bound.store(bucket.bound(), Relaxed);
+                }
+                let added = next - word.max(now);
+                return Answer::Taken { word: next, wait, receipt: Receipt { added, breaks } };
+            }
+        }
+    }
+
+    /// What `take` would answer, without taking.
+    pub(crate) fn look(&self, bucket: &Bucket, now: u64, cost: u64) -> Answer {
+        loop {
+            let word = self.word.load(Acquire);
+            if word == SEALED {
+                return Answer::Sealed;
+            }
+            return match bucket.step(word, now, cost) {
+                Step::Take { next, wait } => {
+                    Answer::Taken { word: next, wait, receipt: Receipt { added: 0, breaks: 0 } }
+                }
+                Step::Refuse { .. } if self.clamp(bucket, word, now) => continue,
+                Step::Refuse { retry } => Answer::Refused { word, retry },
+            };
+        }
+    }
+
+    /// Gives back what a decision took before a later limit of the same request refused.
+    ///
+    /// Units on top of a time that still lies ahead can be subtracted in any order. Once the time has passed and the
+    /// count began anew (a *break*), they have come back by themselves, and subtracting would admit too many. Every
+    /// break is announced before it is made, so an undo that sees no announcement and whose swap succeeds is exact;
+    /// one that sees any leaves the word alone, which can only admit too few.
+    pub(crate) fn undo(&self, receipt: Receipt) {
+        let mut announced = receipt.breaks;
+        loop {
+            let word = self.word.load(Acquire);
+            if word == SEALED || self.breaks.load(Acquire) != announced {
+                return;
+            }
+            // An undo is a break for the others: it may bring back a word that they have seen before.
+            if self.breaks.compare_exchange(announced, announced.wrapping_add(1), AcqRel, Acquire).is_err() {
+                return;
+            }
+            announced = announced.wrapping_add(1);
+            let less = word.saturating_sub(receipt.added);
+            if self.word.compare_exchange(word, less, AcqRel, Acquire).is_ok() {
+                return;
+            }
+        }
+    }
+
+    /// Cuts a time down that lies further ahead than this rate allows, if another rate wrote it (the policy has
+    /// changed). Without the comparison a thread with an older reading of the clock would cut what its neighbour
+    /// has just taken. Says whether the word may have changed.
+    fn clamp(&self, bucket: &Bucket, word: u64, now: u64) -> bool {
+        let reach = bucket.reach(now);
+        if word <= reach || self.bound.load(Relaxed) == bucket.bound() {
+            return false;
+        }
+        self.breaks.fetch_add(1, Relaxed);
+        if self.word.compare_exchange(word, reach, AcqRel, Acquire).is_ok() {
+            self.bound.store(bucket.bound(), Relaxed);
+        }
+        true
+    }
+
+    // --- permits ---
+
+    /// Takes one of at most `limit` permits.
+    pub(crate) fn acquire(&self, limit: u64) -> Answer {
+        let mut word = self.word.load(Acquire);
+        loop {
+            if word == SEALED {
+                return Answer::Sealed;
+            }
+            if word >= limit {
+                return Answer::Refused { word, retry: 0 };
+            }
+            match self.word.compare_exchange_weak(word, word + 1, AcqRel, Acquire) {
+                Ok(_) => {
+                    let receipt = Receipt { added: 1, breaks: 0 };
+                    return Answer::Taken { word: word + 1, wait: 0, receipt };
+                }
+                Err(seen) => word = seen,
+            }
+        }
+    }
+
+    /// What `acquire` would answer, without taking.
+    pub(crate) fn peek(&self, limit: u64) -> Answer {
+        match self.word.load(Acquire) {
+            SEALED => Answer::Sealed,
+            word if word >= limit => Answer::Refused { word, retry: 0 },
+            word => Answer::Taken { word: word + 1, wait: 0, receipt: Receipt { added: 0, breaks: 0 } },
+        }
+    }
+
+    /// Gives a permit back. The cell cannot have been sealed meanwhile, because its word was not zero.
+    pub(crate) fn release(&self) {
+        let before = self.word.fetch_sub(1, AcqRel);
+        debug_assert!(before != SEALED && before > 0, "a permit is given back once");
+    }
+
+    // --- waiting ---
+
+    /// Takes one of `limit` places to wait in.
+    pub(crate) fn enter(&self, limit: u32) -> bool {
+        self.places.fetch_update(AcqRel, Acquire, |taken| (taken < limit).then_some(taken + 1)).is_ok()
+    }
+
+    /// Leaves the place.
+    pub(crate) fn leave(&self) {
+        self.places.fetch_sub(1, AcqRel);
+    }
+
+    // --- end ---
+
+    /// Seals the cell if it means the same as no cell at `now`.
+    pub(crate) fn seal(&self, now: u64) -> bool {
+        if self.places.load(Acquire) != 0 {
+            return false;
+        }
+        let word = self.word.load(Acquire);
+        let idle = match self.kind {
+            Kind::Rate => word <= now,
+            Kind::Permits => word == 0,
+        };
+        idle && self.word.compare_exchange(word, SEALED, AcqRel, Acquire).is_ok()
+    }
+}

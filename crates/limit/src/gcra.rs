@@ -1,0 +1,85 @@
+//! The arithmetic of one rate limit: the generic cell rate algorithm, in whole nanoseconds.
+//!
+//! The whole state of a limit is one time, the *theoretical arrival time* (TAT): a call moves it on by one interval,
+//! and a call is admitted while the TAT lies no further ahead of now than `burst` intervals. A window counter was
+//! refused: it admits twice the limit around its edge. One number also survives a change of rate.
+//!
+//! Precision: the interval is `window / requests` rounded **up** to a nanosecond, so a limit never admits more than
+//! its document says, and at most the share `1 / interval_in_ns` less (0.1 % at a million calls a second and key,
+//! 0.000 1 % at a thousand). More than 10⁹ calls a second are limited to 10⁹. A burst is exact.
+
+use std::{num::NonZeroU64, time::Duration};
+
+use crate::{clock::nanos, policy::Action};
+
+/// 146 years: a capacity beyond is cut down to it, so that no sum below can overflow.
+const CAPACITY_MAX: u64 = u64::MAX / 4;
+/// The latest reading of the clock that the arithmetic is made for, for the same reason: 146 years after the start.
+pub(crate) const NOW_MAX: u64 = u64::MAX / 4;
+
+/// The compiled form of one rate limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Bucket {
+    /// Nanoseconds one unit of cost takes to come back.
+    interval: u64,
+    /// How far the TAT may lie ahead of now for a call that goes at once.
+    capacity: u64,
+    /// How much further it may lie ahead for a call that waits for its slot.
+    horizon: u64,
+}
+
+/// What the arithmetic says of one call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// The call fits: the TAT becomes `next`, and the call goes after `wait` nanoseconds (mostly 0).
+    Take { next: u64, wait: u64 },
+    /// The call does not fit; the same call fits after `retry` nanoseconds if nobody else calls.
+    Refuse { retry: u64 },
+}
+
+impl Bucket {
+    /// Compiles a rate and what to do beyond it.
+    pub(crate) fn new(requests: NonZeroU64, window: Duration, burst: NonZeroU64, action: Action) -> Self {
+        let interval = nanos(window).div_ceil(requests.get()).clamp(1, CAPACITY_MAX);
+        let capacity = interval.saturating_mul(burst.get()).min(CAPACITY_MAX);
+        let horizon = match action {
+            Action::Reject => 0,
+            Action::Throttle { max_retry, max_wait } => {
+                interval.saturating_mul(u64::from(max_retry)).min(nanos(max_wait)).min(CAPACITY_MAX)
+            }
+        };
+        Bucket { interval, capacity, horizon }
+    }
+
+    /// Judges a call of `cost` units at `now` (at most [`NOW_MAX`]) against a TAT.
+    pub(crate) fn step(&self, tat: u64, now: u64, cost: u64) -> Step {
+        let next = tat.max(now).saturating_add(self.interval.saturating_mul(cost));
+        let free = now.saturating_add(self.capacity);
+        let reach = free.saturating_add(self.horizon);
+        if next <= reach {
+            Step::Take { next, wait: next.saturating_sub(free) }
+        } else {
+            Step::Refuse { retry: next - reach }
+        }
+    }
+
+    /// The latest TAT that this limit itself can have written at `now`.
+    pub(crate) fn reach(&self, now: u64) -> u64 {
+        now.saturating_add(self.bound())
+    }
+
+    /// How far ahead of now this limit lets a TAT lie: it tells two rates that share a cell apart.
+    pub(crate) fn bound(&self) -> u64 {
+        self.capacity.saturating_add(self.horizon)
+    }
+
+    /// Whole units that would be admitted at once.
+    pub(crate) fn remaining(&self, tat: u64, now: u64) -> u64 {
+        now.saturating_add(self.capacity).saturating_sub(tat.max(now)) / self.interval
+    }
+
+    /// Nanoseconds until the whole burst is there again.
+    pub(crate) fn reset(&self, tat: u64, now: u64) -> u64 {
+        tat.saturating_sub(now)
+    }
+}

@@ -1,0 +1,258 @@
+//! A compiled rate-limit policy: what a document asks for, ready to be judged.
+//!
+//! [`Terms`] are what the compiler fills in; [`Policy::new`] adds what is worth computing once (intervals, cell tags,
+//! header text) and makes the whole immutable. A limit's cell does not depend on its rate, only on its unit and on its
+//! place among the limits of that unit ordered by window, so that changing a number or reordering a list in a
+//! document keeps the state.
+
+use std::{
+    num::{NonZeroU32, NonZeroU64},
+    ops::Deref,
+    sync::Arc,
+    time::Duration,
+};
+
+use bartizan_model::{Mode, OnFault};
+
+use crate::{gcra::Bucket, header};
+
+/// What a policy says, as compiled from its document.
+#[derive(Clone, Debug)]
+pub struct Terms {
+    /// The policy's name, for example `orders-per-consumer`; part of the identity of its cells.
+    pub name: Arc<str>,
+    /// Kind and name, for example `RateLimitPolicy/orders-per-consumer`, for records and metrics.
+    pub label: Arc<str>,
+    /// Whether the policy bites.
+    pub mode: Mode,
+    /// The share of callers (0 to 100) for whom an enforced policy is enforced; it shadows the others.
+    pub enforce_percent: u8,
+    /// What happens when the judge cannot decide. Local cells always can; a shared store may not.
+    pub on_fault: OnFault,
+    /// Whose calls are counted together. Empty means the same as `[Gateway]`.
+    pub key: Vec<KeyPart>,
+    /// What happens to a call that lacks a part of the key.
+    pub on_absent: OnAbsent,
+    /// The limits, all of which must admit a call.
+    pub limits: Vec<Limit>,
+    /// What happens to a call beyond a rate.
+    pub action: Action,
+    /// Whether answers also carry `X-RateLimit-*`.
+    pub legacy_headers: bool,
+}
+
+/// One part of a policy's key.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum KeyPart {
+    /// The block of addresses the client belongs to.
+    ClientAddress,
+    /// The verified consumer.
+    Consumer,
+    /// Everybody together.
+    Gateway,
+    /// All values of a request header, by lower-case name.
+    Header(Arc<str>),
+    /// The route that matched.
+    Route,
+}
+
+/// What stands for a part of the key that a call does not have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum OnAbsent {
+    /// The client's address takes its place.
+    #[default]
+    ClientAddress,
+    /// The call is refused.
+    Deny,
+    /// The policy does not apply to the call.
+    Skip,
+}
+
+/// What a limit counts. Bytes, tokens and cost will be further units.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Unit {
+    /// Calls over time.
+    Requests,
+    /// Calls at the same time.
+    Concurrency,
+}
+
+impl Unit {
+    /// The unit's word in documents and metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Unit::Requests => "requests",
+            Unit::Concurrency => "concurrency",
+        }
+    }
+}
+
+/// One limit of a policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Limit {
+    /// Calls over time.
+    Rate {
+        /// How many calls a window admits in the long run.
+        requests: NonZeroU64,
+        /// The window.
+        window: Duration,
+        /// How many calls may come at once after a pause.
+        burst: NonZeroU64,
+    },
+    /// Calls at the same time.
+    Concurrency {
+        /// How many.
+        requests: NonZeroU32,
+    },
+}
+
+impl Limit {
+    /// What the limit counts.
+    pub const fn unit(&self) -> Unit {
+        match self {
+            Limit::Rate { .. } => Unit::Requests,
+            Limit::Concurrency { .. } => Unit::Concurrency,
+        }
+    }
+
+    /// The limit's number, as answers state it (`q`).
+    pub const fn quota(&self) -> u64 {
+        match *self {
+            Limit::Rate { requests, .. } => requests.get(),
+            Limit::Concurrency { requests } => requests.get() as u64,
+        }
+    }
+
+    /// The limit's window in whole seconds, rounded up, as answers state it (`w`).
+    pub fn window_seconds(&self) -> Option<u64> {
+        match *self {
+            Limit::Rate { window, .. } => Some(header::seconds(window)),
+            Limit::Concurrency { .. } => None,
+        }
+    }
+}
+
+/// What happens to a call beyond a rate. A call beyond a concurrency is always refused: nobody knows when a place
+/// will be free.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Action {
+    /// It is refused.
+    Reject,
+    /// It waits for its own slot.
+    Throttle {
+        /// It may take one of the next so many slots; 0 is the same as [`Action::Reject`].
+        max_retry: u32,
+        /// It never waits longer than this.
+        max_wait: Duration,
+    },
+}
+
+/// How a policy bears on one call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Bite {
+    /// Its decision is carried out.
+    Enforce,
+    /// It judges against its own state and only the record knows.
+    Shadow,
+    /// It is not looked at.
+    Off,
+}
+
+/// A compiled policy. It reads as its [`Terms`].
+#[derive(Clone, Debug)]
+pub struct Policy {
+    terms: Terms,
+    gauges: Vec<Gauge>,
+    stated: String,
+}
+
+impl Policy {
+    /// Compiles the terms.
+    pub fn new(terms: Terms) -> Self {
+        let gauges = gauges(&terms);
+        let stated = header::policy_items(&terms, &gauges);
+        Policy { terms, gauges, stated }
+    }
+
+    /// How the policy bears on a caller, given a hash that stays the same for that caller.
+    pub fn bite(&self, caller_hash: u64) -> Bite {
+        match self.terms.mode {
+            Mode::Enforce if share(caller_hash) < self.terms.enforce_percent => Bite::Enforce,
+            Mode::Enforce | Mode::Shadow => Bite::Shadow,
+            Mode::Off => Bite::Off,
+        }
+    }
+
+    /// The policy's items of the `RateLimit-Policy` field, for example `"name";q=100;w=60`.
+    pub fn stated(&self) -> &str {
+        &self.stated
+    }
+
+    pub(crate) fn gauges(&self) -> &[Gauge] {
+        &self.gauges
+    }
+}
+
+impl Deref for Policy {
+    type Target = Terms;
+
+    fn deref(&self) -> &Terms {
+        &self.terms
+    }
+}
+
+/// The share (0 to 99) that a caller falls into. A caller below `enforcePercent` is enforced, so that raising the
+/// percentage only ever adds callers.
+pub fn share(caller_hash: u64) -> u8 {
+    // The product of a 64-bit number and 100, without its low 64 bits, is below 100.
+    ((u128::from(caller_hash) * 100) >> 64) as u8
+}
+
+/// One limit, ready to be judged.
+#[derive(Clone, Debug)]
+pub(crate) struct Gauge {
+    /// Tells the limit's cell from those of the policy's other limits.
+    pub(crate) tag: u32,
+    /// How to judge.
+    pub(crate) measure: Measure,
+    /// The limit's name in the `RateLimit` field, already quoted.
+    pub(crate) name: Box<str>,
+}
+
+/// How a limit is judged.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Measure {
+    Rate(Bucket),
+    Permits(u64),
+}
+
+fn gauges(terms: &Terms) -> Vec<Gauge> {
+    let mut order: Vec<usize> = (0..terms.limits.len()).collect();
+    order.sort_by_key(|&index| terms.limits.get(index).map(window_of));
+    terms
+        .limits
+        .iter()
+        .enumerate()
+        .map(|(index, limit)| {
+            let same_unit = |&&other: &&usize| terms.limits.get(other).map(Limit::unit) == Some(limit.unit());
+            let rank = order.iter().filter(same_unit).position(|&other| other == index).unwrap_or(index);
+            Gauge {
+                tag: ((rank as u32) << 8) | limit.unit() as u32,
+                measure: match *limit {
+                    Limit::Rate { requests, window, burst } => {
+                        Measure::Rate(Bucket::new(requests, window, burst, terms.action))
+                    }
+                    Limit::Concurrency { requests } => Measure::Permits(u64::from(requests.get())),
+                },
+                name: header::item_name(&terms.name, index, terms.limits.len()),
+            }
+        })
+        .collect()
+}
+
+fn window_of(limit: &Limit) -> Duration {
+    match *limit {
+        Limit::Rate { window, .. } => window,
+        Limit::Concurrency { .. } => Duration::ZERO,
+    }
+}

@@ -1,0 +1,416 @@
+//! The decision: given all limits that bear on a call, admit it, let it wait for its slot, or refuse it.
+//!
+//! Enforced limits all reserve or none. They are first looked at in order, so that a call beyond its limit changes
+//! nothing, then taken in order, each by one compare-and-swap; if another core was quicker at a later limit, what
+//! was taken before is given back. Locking all cells of a call was refused: a core that is interrupted would hold up the
+//! others. Shadow policies are judged each for itself, in cells of their own, whatever the enforced ones say.
+
+use std::{
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
+
+use crate::{
+    cache::CellCache,
+    cell::{Answer, Cell, Kind, Receipt},
+    cells::{Cells, WAITERS_PER_KEY, WAITERS_PER_PROCESS},
+    clock::Nanos,
+    few::Few,
+    gcra::NOW_MAX,
+    header,
+    policy::{Bite, Gauge, Limit, Measure, Policy},
+    reservation::{Permit, Places, Reservation, Waiting},
+};
+
+/// What a call refused by a concurrency limit is told to wait: nobody knows when a permit comes back.
+const CONCURRENCY_RETRY: Duration = Duration::from_secs(1);
+
+/// One policy that bears on a call, and the call's key for it.
+#[derive(Clone, Copy, Debug)]
+pub struct Ask<'a> {
+    /// The policy.
+    pub policy: &'a Policy,
+    /// The call's key, from [`Cells::key_of`].
+    pub key: u128,
+    /// Whether the policy is enforced for the caller, see [`Policy::bite`].
+    pub bite: Bite,
+    /// How many units of each rate the call takes: 1, or the number of operations in a batch; 0 takes nothing. A concurrency counts every call once.
+    pub cost: u64,
+}
+
+/// What the judge says of a call.
+#[derive(Debug)]
+pub struct Verdict {
+    /// What happens to the call.
+    pub decision: Decision,
+    /// Where each enforced limit stands after the decision, in the order of asks and limits.
+    pub states: Few<State>,
+    /// What shadow policies would have done otherwise.
+    pub would: Vec<Would>,
+}
+
+/// What happens to a call.
+#[derive(Debug)]
+pub enum Decision {
+    /// It goes now.
+    Admit(Reservation),
+    /// It goes at `until`, if it waits that long.
+    Wait {
+        /// When its slot comes.
+        until: Nanos,
+        /// Its slot and its place to wait in; [`Waiting::start`] when the slot has come.
+        reservation: Waiting,
+    },
+    /// It does not go, and took nothing.
+    Refuse(Refusal),
+}
+
+/// Why a call is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The ask whose policy decided: the first one that refuses.
+    pub ask: usize,
+    /// The limit of that policy.
+    pub limit: usize,
+    /// When the call would be accepted, by every enforced limit that was seen to refuse it.
+    pub retry_after: Duration,
+    /// What was used up.
+    pub cause: Cause,
+}
+
+/// What was used up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Cause {
+    /// The concurrency.
+    Concurrency,
+    /// The rate, and the slots that may be waited for.
+    Rate,
+    /// The places to wait in.
+    Waiters,
+}
+
+impl Cause {
+    /// The cause in words, for the record.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Cause::Concurrency => "too many calls at once",
+            Cause::Rate => "too many calls",
+            Cause::Waiters => "too many calls wait already",
+        }
+    }
+}
+
+/// Where an enforced limit stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct State {
+    /// The ask.
+    pub ask: usize,
+    /// The limit of its policy.
+    pub limit: usize,
+    /// Its number (`q`).
+    pub quota: u64,
+    /// Its window (`w`); none for a concurrency.
+    pub window_seconds: Option<u64>,
+    /// What is left at once (`r`).
+    pub remaining: u64,
+    /// Until everything is there again, rounded up (`t`); none for a concurrency.
+    pub reset_seconds: Option<u64>,
+}
+
+/// What a shadow policy would have done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Would {
+    /// It would have refused.
+    Deny(Refusal),
+    /// It would have let the call wait. (It does not know of waiting places: a shadow never waits.)
+    Throttle {
+        /// The ask.
+        ask: usize,
+        /// For how long.
+        wait: Duration,
+    },
+}
+
+/// One limit of one ask while the decision is made.
+#[derive(Debug)]
+pub(crate) struct Line {
+    ask: usize,
+    limit: usize,
+    key: u128,
+    cell: Arc<Cell>,
+    /// The cell is the shared one, to be counted and not to be remembered.
+    overflow: bool,
+    /// What the cell held when last seen.
+    word: u64,
+    taken: Option<Receipt>,
+}
+
+/// A group of limits has taken all it asked for.
+struct Taken {
+    wait: u64,
+    places: Option<Places>,
+}
+
+impl Cells {
+    /// Decides on a call at `now`. The order of asks is the order of policies: the first that refuses is named.
+    pub fn reserve(&self, cache: &mut CellCache, now: Nanos, asks: &[Ask<'_>]) -> Verdict {
+        let now = now.0.min(NOW_MAX);
+        let mut lines = std::mem::take(&mut cache.lines);
+        let mut would = Vec::new();
+        let mut reservation = Reservation::default();
+
+        self.gather(&mut lines, cache, now, asks, Bite::Enforce);
+        let enforced = self.take_all(&mut lines, now, asks, Bite::Enforce);
+        let states = states(&lines, now, asks);
+        keep(&mut lines, cache, &mut reservation, asks);
+
+        for (index, ask) in asks.iter().enumerate().filter(|(_, ask)| ask.bite == Bite::Shadow) {
+            self.gather_ask(&mut lines, cache, now, index, ask);
+            match self.take_all(&mut lines, now, asks, Bite::Shadow) {
+                Ok(Taken { wait: 0, .. }) => {}
+                Ok(Taken { wait, .. }) => {
+                    would.push(Would::Throttle { ask: index, wait: Duration::from_nanos(wait) })
+                }
+                Err(refusal) => would.push(Would::Deny(refusal)),
+            }
+            keep(&mut lines, cache, &mut reservation, asks);
+        }
+
+        cache.lines = lines;
+        let decision = match enforced {
+            Err(refusal) => Decision::Refuse(refusal),
+            // A place without a wait: the slot came nearer while the place was taken.
+            Ok(Taken { wait: 0, .. } | Taken { places: None, .. }) => Decision::Admit(reservation),
+            Ok(Taken { wait, places: Some(places) }) => Decision::Wait {
+                until: Nanos(now.saturating_add(wait)),
+                reservation: Waiting::new(reservation, places),
+            },
+        };
+        Verdict { decision, states, would }
+    }
+
+    fn gather(&self, lines: &mut Vec<Line>, cache: &mut CellCache, now: u64, asks: &[Ask<'_>], bite: Bite) {
+        for (index, ask) in asks.iter().enumerate().filter(|(_, ask)| ask.bite == bite) {
+            self.gather_ask(lines, cache, now, index, ask);
+        }
+    }
+
+    /// Adds the limits of one ask with their cells.
+    fn gather_ask(
+        &self,
+        lines: &mut Vec<Line>,
+        cache: &mut CellCache,
+        now: u64,
+        index: usize,
+        ask: &Ask<'_>,
+    ) {
+        for (limit, gauge) in ask.policy.gauges().iter().enumerate() {
+            let key = cell_key(ask.key, gauge, ask.bite);
+            let (cell, overflow) = match cache.take(key) {
+                Some(cell) => (cell, false),
+                None => self.locate(key, ask, gauge, now),
+            };
+            lines.push(Line { ask: index, limit, key, cell, overflow, word: 0, taken: None });
+        }
+    }
+
+    /// Finds or makes the cell of a limit in the table; says whether it is the overflow cell.
+    fn locate(&self, key: u128, ask: &Ask<'_>, gauge: &Gauge, now: u64) -> (Arc<Cell>, bool) {
+        let kind = kind(gauge);
+        let begin = || match ask.bite {
+            // A shadow begins as a copy of what is enforced, or its first window would admit what is refused now.
+            Bite::Shadow => self
+                .table
+                .find(cell_key(ask.key, gauge, Bite::Enforce))
+                .map_or_else(|| Cell::new(kind), |active| Cell::copy_of(&active)),
+            Bite::Enforce | Bite::Off => Cell::new(kind),
+        };
+        match self.table.find_or_begin(key, now, begin) {
+            Some(cell) => (cell, false),
+            None => {
+                self.overflowed.fetch_add(1, Relaxed);
+                let shared = cell_key(self.hasher.overflow_of(&ask.policy.name), gauge, ask.bite);
+                (self.table.overflow(shared, kind, now), true)
+            }
+        }
+    }
+
+    /// Takes all limits of a group or none.
+    fn take_all(&self, lines: &mut [Line], now: u64, asks: &[Ask<'_>], bite: Bite) -> Result<Taken, Refusal> {
+        // A single limit needs no look in advance: taking it is one swap or none.
+        if lines.len() > 1 {
+            self.look_all(lines, now, asks)?;
+        }
+        let mut group = Taken { wait: 0, places: None };
+        for index in 0..lines.len() {
+            let Some(line) = lines.get_mut(index) else { break };
+            if let Err(refusal) = self.take_one(line, now, asks, bite, &mut group) {
+                for line in lines.iter_mut().take(index) {
+                    give_back(line, asks);
+                }
+                return Err(refusal);
+            }
+        }
+        Ok(group)
+    }
+
+    /// Looks at all limits and takes nothing; the first that refuses is named, the longest time to wait is told.
+    fn look_all(&self, lines: &mut [Line], now: u64, asks: &[Ask<'_>]) -> Result<(), Refusal> {
+        let mut first: Option<Refusal> = None;
+        for line in lines {
+            let Some((ask, gauge)) = gauge_of(line, asks) else { continue };
+            let answer = loop {
+                let answer = match gauge.measure {
+                    Measure::Rate(bucket) => line.cell.look(&bucket, now, ask.cost),
+                    Measure::Permits(limit) => line.cell.peek(limit),
+                };
+                match answer {
+                    Answer::Sealed => self.relocate(line, ask, gauge, now),
+                    answer => break answer,
+                }
+            };
+            match answer {
+                Answer::Refused { word, retry } => {
+                    line.word = word;
+                    let refusal = refusal(line, gauge, retry);
+                    let named = first.get_or_insert(refusal);
+                    named.retry_after = named.retry_after.max(refusal.retry_after);
+                }
+                _ => line.word = line.cell.word(),
+            }
+        }
+        first.map_or(Ok(()), Err)
+    }
+
+    /// Takes one limit, with a place to wait in where it is needed.
+    fn take_one(
+        &self,
+        line: &mut Line,
+        now: u64,
+        asks: &[Ask<'_>],
+        bite: Bite,
+        group: &mut Taken,
+    ) -> Result<(), Refusal> {
+        let Some((ask, gauge)) = gauge_of(line, asks) else { return Ok(()) };
+        // A shadow waits nowhere, so it needs no place.
+        let mut may_wait = bite == Bite::Shadow;
+        loop {
+            let answer = match gauge.measure {
+                Measure::Rate(bucket) => line.cell.take(&bucket, now, ask.cost, may_wait),
+                Measure::Permits(limit) => line.cell.acquire(limit),
+            };
+            match answer {
+                Answer::Taken { word, wait, receipt } => {
+                    line.word = word;
+                    line.taken = Some(receipt);
+                    group.wait = group.wait.max(wait);
+                    return Ok(());
+                }
+                Answer::MustWait { word, wait } => {
+                    line.word = word;
+                    if !self.enter(&line.cell, group) {
+                        let mut refusal = refusal(line, gauge, wait);
+                        refusal.cause = Cause::Waiters;
+                        return Err(refusal);
+                    }
+                    may_wait = true;
+                }
+                Answer::Refused { word, retry } => {
+                    line.word = word;
+                    return Err(refusal(line, gauge, retry));
+                }
+                Answer::Sealed => {
+                    self.relocate(line, ask, gauge, now);
+                    // The place, if any, was at the cell that has gone.
+                    may_wait = bite == Bite::Shadow;
+                }
+            }
+        }
+    }
+
+    fn enter(&self, cell: &Arc<Cell>, group: &mut Taken) -> bool {
+        if group.places.is_none() {
+            group.places = Places::enter(&self.waiters, WAITERS_PER_PROCESS);
+        }
+        group.places.as_mut().is_some_and(|places| places.enter_at(cell, WAITERS_PER_KEY))
+    }
+
+    fn relocate(&self, line: &mut Line, ask: &Ask<'_>, gauge: &Gauge, now: u64) {
+        (line.cell, line.overflow) = self.locate(line.key, ask, gauge, now);
+    }
+}
+
+/// Undoes what a line took and takes the result for its state.
+fn give_back(line: &mut Line, asks: &[Ask<'_>]) {
+    let (Some(receipt), Some((_, gauge))) = (line.taken.take(), gauge_of(line, asks)) else { return };
+    match gauge.measure {
+        Measure::Rate(_) => line.cell.undo(receipt),
+        Measure::Permits(_) => line.cell.release(),
+    }
+    line.word = line.cell.word();
+}
+
+/// Ends a group: permits go into the reservation, cells back into the core's cache.
+fn keep(lines: &mut Vec<Line>, cache: &mut CellCache, reservation: &mut Reservation, asks: &[Ask<'_>]) {
+    for line in lines.drain(..) {
+        if line.taken.is_some()
+            && let Some((_, gauge)) = gauge_of(&line, asks)
+            && matches!(gauge.measure, Measure::Permits(_))
+        {
+            reservation.hold(Permit::new(Arc::clone(&line.cell)));
+        }
+        if !line.overflow {
+            cache.put(line.key, line.cell);
+        }
+    }
+}
+
+fn states(lines: &[Line], now: u64, asks: &[Ask<'_>]) -> Few<State> {
+    let mut states = Few::new();
+    for line in lines {
+        let Some((ask, gauge)) = gauge_of(line, asks) else { continue };
+        let Some(limit) = ask.policy.limits.get(line.limit) else { continue };
+        let (remaining, reset) = match gauge.measure {
+            Measure::Rate(bucket) => (bucket.remaining(line.word, now), Some(bucket.reset(line.word, now))),
+            Measure::Permits(most) => (most.saturating_sub(line.word), None),
+        };
+        states.push(State {
+            ask: line.ask,
+            limit: line.limit,
+            quota: limit.quota(),
+            window_seconds: Limit::window_seconds(limit),
+            remaining,
+            reset_seconds: reset.map(|nanos| header::seconds(Duration::from_nanos(nanos))),
+        });
+    }
+    states
+}
+
+fn refusal(line: &Line, gauge: &Gauge, retry: u64) -> Refusal {
+    let (retry_after, cause) = match gauge.measure {
+        Measure::Rate(_) => (Duration::from_nanos(retry), Cause::Rate),
+        Measure::Permits(_) => (CONCURRENCY_RETRY, Cause::Concurrency),
+    };
+    Refusal { ask: line.ask, limit: line.limit, retry_after, cause }
+}
+
+fn gauge_of<'a>(line: &Line, asks: &'a [Ask<'a>]) -> Option<(&'a Ask<'a>, &'a Gauge)> {
+    let ask = asks.get(line.ask)?;
+    Some((ask, ask.policy.gauges().get(line.limit)?))
+}
+
+fn kind(gauge: &Gauge) -> Kind {
+    match gauge.measure {
+        Measure::Rate(_) => Kind::Rate,
+        Measure::Permits(_) => Kind::Permits,
+    }
+}
+
+/// The key of a limit's cell: the call's key moved by a step of its own. Keys are hashes, so a sum is as unlikely to
+/// meet another key as a second hash would be.
+fn cell_key(key: u128, gauge: &Gauge, bite: Bite) -> u128 {
+    // An odd number without pattern: the digits of the golden ratio.
+    const STEP: u128 = 0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835;
+    let shadow = u128::from(bite == Bite::Shadow) << 40;
+    key.wrapping_add(STEP.wrapping_mul(1 + (u128::from(gauge.tag) | shadow)))
+}
