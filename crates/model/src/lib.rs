@@ -7,6 +7,7 @@
 #[macro_use]
 mod macros;
 
+pub mod document;
 pub mod node;
 pub mod problem;
 pub mod read;

@@ -141,11 +141,28 @@ codes! {
     UnknownVersion = "BZ-3005": "The document is written in another version of the language.",
     WrongTarget = "BZ-3006": "The policy cannot be attached to a document of this kind.",
 
+    SetEmpty = "BZ-4000": "The set has no documents.",
     RouteTie = "BZ-4001": "Two routes match the same requests and neither is more specific.",
     PoliciesClash = "BZ-4002": "Two enforced policies of a settling kind meet on one target.",
+    OverrideForbidden = "BZ-4003": "A narrower policy would replace a wider one that does not allow it.",
+    FieldsClash = "BZ-4004": "Two fields contradict each other, or one has no meaning beside the other.",
+    NoShadow = "BZ-4005": "This kind of policy cannot be run in shadow.",
+    ReservedHeader = "BZ-4006": "The header belongs to the gateway and documents cannot change it.",
+    AddressTwice = "BZ-4007": "Two listeners use the same address.",
+    SetIncomplete = "BZ-4008": "The set can be checked but not run: it has no Listener or no Route.",
 
     FileUnreadable = "BZ-5001": "A file that a document names cannot be read.",
     BindFailed = "BZ-5002": "A listener's address cannot be bound.",
+
+    RouteOpen = "BZ-9001": "A route has no AuthenticationPolicy.",
+    RouteAnonymous = "BZ-9002": "A route admits callers without a credential.",
+    RouteUnlimited = "BZ-9003": "A route has no RateLimitPolicy.",
+    ListenerClearText = "BZ-9004": "A listener serves clear text beyond this machine.",
+    TrustsEveryone = "BZ-9005": "A listener believes forwarding headers of every peer.",
+    UpstreamUnverified = "BZ-9006": "An upstream's certificate is not verified.",
+    FailsOpen = "BZ-9007": "A policy lets requests pass when it cannot decide.",
+    InShadow = "BZ-9008": "A policy only watches, for some or all callers.",
+    SwitchedOff = "BZ-9009": "A policy is off.",
 }
 
 impl Code {

@@ -1,0 +1,55 @@
+//! `AuthenticationPolicy`: how callers prove who they are.
+
+use super::common::TargetRef;
+use crate::{
+    read::Spanned,
+    scalar::{HeaderName, Percent},
+    verdict::{Mode, OnFault},
+};
+
+crate::choice! {
+    /// A way to prove who one is.
+    pub enum AuthenticationType {
+        /// An API key in a header.
+        ApiKey = "ApiKey",
+        /// No proof: callers without a credential pass as nobody. Stands last.
+        Anonymous = "Anonymous",
+    }
+}
+
+crate::document! {
+    /// How callers prove who they are. The methods are tried in order; a credential that is present and invalid is
+    /// refused, whatever comes after.
+    pub struct AuthenticationPolicySpec {
+        /// What it is attached to; none means the whole gateway.
+        pub target_refs: Vec<Spanned<TargetRef>> = Vec::new(),
+        /// The methods, in order.
+        pub methods: Vec<Spanned<AuthenticationMethod>>,
+        /// Whether a narrower AuthenticationPolicy may replace this one.
+        pub allow_override: bool = false,
+        /// Whether it bites.
+        pub mode: Mode = Mode::Enforce,
+        /// Share of callers it bites, in percent; the rest is judged in shadow.
+        pub enforce_percent: Percent = Percent::of(100),
+        /// What happens when it cannot be decided.
+        pub on_fault: OnFault = OnFault::Deny,
+    }
+}
+
+crate::document! {
+    /// One method.
+    pub struct AuthenticationMethod {
+        /// Which method.
+        pub type_: AuthenticationType as "type",
+        /// With `type: ApiKey`: where the key is.
+        pub api_key: ApiKeySource = ApiKeySource::default(),
+    }
+}
+
+crate::document! {
+    /// Where an API key is.
+    pub struct ApiKeySource: Default {
+        /// The header that carries the key. It is removed before the upstream.
+        pub header: HeaderName = HeaderName::known("x-api-key"),
+    }
+}

@@ -1,0 +1,167 @@
+//! `Upstream`: the services behind the gateway.
+
+use crate::{
+    read::Spanned,
+    scalar::{Count, EndpointUrl, HeaderName, HeaderValue, HostText, Name, PathText, Percent, Time},
+    secret::Reference,
+};
+
+crate::choice! {
+    /// What kind of service it is.
+    pub enum UpstreamKind {
+        /// An HTTP service.
+        Http = "Http",
+    }
+}
+
+crate::choice! {
+    /// The HTTP version spoken to the endpoints.
+    pub enum UpstreamProtocolName {
+        /// HTTP/1.1
+        Http1 = "Http1",
+        /// HTTP/2, by ALPN over TLS and by prior knowledge in clear text. gRPC needs it.
+        Http2 = "Http2",
+    }
+}
+
+crate::document! {
+    /// A service behind the gateway: its endpoints, how one is chosen, and how they are watched.
+    pub struct UpstreamSpec {
+        /// What kind of service it is.
+        pub kind: UpstreamKind = UpstreamKind::Http,
+        /// Where it can be reached; all with the same scheme.
+        pub endpoints: Vec<Spanned<EndpointSpec>>,
+        /// The HTTP version spoken.
+        pub protocol: UpstreamProtocolName = UpstreamProtocolName::Http1,
+        /// How its certificate is verified; only with `https` endpoints.
+        pub tls: Option<Spanned<UpstreamTls>>,
+        /// How an endpoint is chosen.
+        pub load_balancing: LoadBalancing = LoadBalancing::default(),
+        /// How endpoints are watched.
+        pub health: Health = Health::default(),
+        /// A credential that is added to each request. Callers never see it.
+        pub credential: Option<Spanned<CredentialSpec>>,
+        /// Time to connect, TLS included.
+        pub connect_timeout: Time = Time::seconds(5),
+        /// How long an idle connection is kept.
+        pub idle_timeout: Time = Time::seconds(60),
+        /// Most open connections per endpoint and core.
+        pub connections: Count = Count::of(1_024),
+    }
+}
+
+crate::document! {
+    /// One address of a service.
+    pub struct EndpointSpec {
+        /// `http://host:port` or `https://host:port`.
+        pub url: EndpointUrl,
+        /// Its share relative to its siblings.
+        pub weight: Count = Count::of(1),
+    }
+}
+
+crate::document! {
+    /// How a TLS upstream is verified.
+    pub struct UpstreamTls {
+        /// The name in SNI and certificate; the endpoint's host where absent.
+        pub server_name: Option<HostText>,
+        /// PEM bundle of the authorities trusted; the system's where absent.
+        pub authorities_ref: Option<Reference>,
+        /// Accept any certificate. Whoever stands between can then read and change everything.
+        pub danger_accept_any_certificate: bool = false,
+    }
+}
+
+crate::choice! {
+    /// How an endpoint is chosen.
+    pub enum LoadBalancingAlgorithm {
+        /// In turn, by weight.
+        RoundRobin = "RoundRobin",
+        /// The one with the fewest requests in flight, by weight.
+        LeastRequest = "LeastRequest",
+        /// The better of two chosen at random.
+        PowerOfTwo = "PowerOfTwo",
+        /// The same key always to the same endpoint.
+        ConsistentHash = "ConsistentHash",
+    }
+}
+
+crate::choice! {
+    /// What a consistent hash is taken of.
+    pub enum HashOn {
+        /// The consumer, else the client address.
+        Consumer = "consumer",
+        /// The client address.
+        ClientAddress = "clientAddress",
+        /// The header named by `header`, else the client address.
+        Header = "header",
+        /// The path.
+        Path = "path",
+    }
+}
+
+crate::document! {
+    /// How an endpoint is chosen.
+    pub struct LoadBalancing: Default {
+        /// The algorithm.
+        pub algorithm: LoadBalancingAlgorithm = LoadBalancingAlgorithm::PowerOfTwo,
+        /// With `ConsistentHash`: what the hash is taken of.
+        pub hash_on: HashOn = HashOn::Consumer,
+        /// With `hashOn: header`: the header's name.
+        pub header: Option<HeaderName>,
+    }
+}
+
+crate::document! {
+    /// How endpoints are watched.
+    pub struct Health: Default {
+        /// Ask them regularly.
+        pub active: Option<ActiveHealth>,
+        /// Watch the answers to real requests.
+        pub passive: Option<PassiveHealth> = Some(PassiveHealth::default()),
+    }
+}
+
+crate::document! {
+    /// Regular `GET` requests to each endpoint.
+    pub struct ActiveHealth {
+        /// The path asked for.
+        pub path: PathText,
+        /// Time between two checks, varied by a tenth.
+        pub interval: Time = Time::seconds(10),
+        /// Longest time for an answer.
+        pub timeout: Time = Time::seconds(2),
+        /// Answers that count as healthy: `200`, or a range `200-299`.
+        pub statuses: Vec<Spanned<String>> = vec![Spanned::from("200-299".to_owned())],
+        /// Passed checks in a row until an endpoint counts as healthy again.
+        pub healthy_threshold: Count = Count::of(2),
+        /// Failed checks in a row until an endpoint counts as unhealthy.
+        pub unhealthy_threshold: Count = Count::of(3),
+    }
+}
+
+crate::document! {
+    /// Ejection of endpoints that fail.
+    pub struct PassiveHealth: Default {
+        /// Failures in a row that eject an endpoint: connect errors, resets, timeouts, 502, 503, 504.
+        pub consecutive_failures: Count = Count::of(5),
+        /// How long the first ejection lasts; each further one lasts longer.
+        pub eject_for: Time = Time::seconds(30),
+        /// Largest share of endpoints ejected at once.
+        pub max_ejected_percent: Percent = Percent::of(50),
+    }
+}
+
+crate::document! {
+    /// A header with a secret, added to each request to the upstream.
+    pub struct CredentialSpec {
+        /// The header's name.
+        pub header: HeaderName,
+        /// What stands before the secret, for example `Bearer `.
+        pub prefix: Option<HeaderValue>,
+        /// Where the secret lies.
+        pub value_ref: Option<Reference>,
+        /// The name of a `Secret` document, instead of `valueRef`.
+        pub secret_name: Option<Spanned<Name>>,
+    }
+}
