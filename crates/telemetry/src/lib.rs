@@ -1,1 +1,31 @@
-//! Access log, metrics and redaction.
+//! What happened: the record of each request, the access log, the metrics, and what must be hidden in both.
+//!
+//! This room knows the words of `model` and the types of `http`, and nothing else of the gateway; it opens no
+//! socket. The request path fills a [`RequestRecord`], hands it to a [`Recorder`] and adds to its core's
+//! [`CoreMetrics`]; formatting, hashing and writing happen on the log's own thread. Reading order:
+//!
+//! * [`record`] what is known of one request, [`text`] how its texts are kept;
+//! * [`plan`] and [`redact`] what of it may be shown;
+//! * [`json`] one line per record, with [`escape`] and [`time`];
+//! * [`ring`] the bounded way to the writer, [`writer`] the thread, [`sink`] stdout or a rotated file;
+//! * [`metrics`] counters per core, summed when scraped.
+
+pub mod escape;
+pub mod json;
+pub mod metrics;
+pub mod plan;
+pub mod record;
+pub mod redact;
+pub mod ring;
+pub mod sink;
+pub mod text;
+pub mod time;
+pub mod writer;
+
+pub use metrics::{CoreMetrics, Metrics};
+pub use plan::{AddressPrivacy, QueryValues, RecordPlan};
+pub use record::{Exit, PassedFault, Protocol, Refusal, RequestRecord, WouldDeny};
+pub use redact::AddressKey;
+pub use ring::Recorder;
+pub use sink::{Destination, FileOptions};
+pub use writer::{AccessLog, Flushed, LogOptions};

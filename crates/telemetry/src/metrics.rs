@@ -1,0 +1,152 @@
+//! Counters per core, summed when scraped.
+//!
+//! Each core has a [`CoreMetrics`] of its own and adds to it without a lock, an atomic read-modify-write or a
+//! shared cache line; a scrape reads all cores and sums. Names (routes, upstreams, endpoints, policies, listeners)
+//! are registered when a snapshot is built and become small numbers, so no request hashes a label. Every label is
+//! bounded: names by a limit each, beyond which they share [`OVERFLOW`]; methods and codes by a known list.
+//!
+//! * [`table`] every metric with its help, from which `docs/metrics.md` is generated;
+//! * [`names`] the registered names; [`label`] methods, codes and the fixed words;
+//! * [`cell`] counter, gauge, histogram; [`core`](mod@core) what one core counts;
+//! * [`expose`] the text of a scrape, [`process`] the figures of the process.
+
+pub mod cell;
+pub mod core;
+pub mod expose;
+pub mod label;
+pub mod names;
+pub mod process;
+pub mod table;
+mod text;
+
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::SystemTime,
+};
+
+use self::{core::CoreCells, names::Names};
+pub use self::{
+    core::CoreMetrics,
+    label::{ConnectionState, Decision, Outcome, RefusedConnection},
+    names::{EndpointId, ListenerId, NONE, OVERFLOW, PolicyId, RouteId, UpstreamId},
+    table::metrics_page,
+    text::Format,
+};
+use crate::writer::LogCounters;
+
+/// All metrics of the process.
+#[derive(Debug)]
+pub struct Metrics {
+    names: Mutex<Names>,
+    cores: Mutex<Vec<Arc<CoreCells>>>,
+    config: Mutex<ConfigFigures>,
+    limit: LimitGauges,
+    log: OnceLock<Arc<LogCounters>>,
+    version: &'static str,
+    started_unix_nanos: u64,
+}
+
+/// What is told of the configuration.
+#[derive(Clone, Debug, Default)]
+struct ConfigFigures {
+    revision: Option<Arc<str>>,
+    applied: u64,
+    refused: u64,
+    last_success_unix_nanos: Option<u64>,
+}
+
+/// Figures of the limit engine; see [`Metrics::set_limit`].
+#[derive(Debug, Default)]
+struct LimitGauges {
+    cells: AtomicU64,
+    waiters: AtomicU64,
+    overflow: AtomicU64,
+}
+
+impl Metrics {
+    /// The metrics of a process of this version that started at `started`.
+    pub fn new(version: &'static str, started: SystemTime) -> Arc<Self> {
+        Arc::new(Metrics {
+            names: Mutex::default(),
+            cores: Mutex::default(),
+            config: Mutex::default(),
+            limit: LimitGauges::default(),
+            log: OnceLock::new(),
+            version,
+            started_unix_nanos: crate::time::unix_nanos(started),
+        })
+    }
+
+    /// The counters of one more core (or of a background thread). What it counted stays counted when it is
+    /// dropped.
+    pub fn core(&self) -> CoreMetrics {
+        let cells = Arc::new(CoreCells::default());
+        lock(&self.cores).push(Arc::clone(&cells));
+        CoreMetrics::new(cells)
+    }
+
+    /// Registers a listener's name; the same name gives the same number, also after a reload.
+    pub fn listener(&self, name: &str) -> ListenerId {
+        lock(&self.names).listener(name)
+    }
+
+    /// Registers a route's name.
+    pub fn route(&self, name: &str) -> RouteId {
+        lock(&self.names).route(name)
+    }
+
+    /// Registers an upstream's name.
+    pub fn upstream(&self, name: &str) -> UpstreamId {
+        lock(&self.names).upstream(name)
+    }
+
+    /// Registers an endpoint of an upstream.
+    pub fn endpoint(&self, upstream: &str, endpoint: &str) -> EndpointId {
+        lock(&self.names).endpoint(upstream, endpoint)
+    }
+
+    /// Registers a policy, as `Kind/name`.
+    pub fn policy(&self, name: &str) -> PolicyId {
+        lock(&self.names).policy(name)
+    }
+
+    /// Notes an endpoint's health; `None` takes it out of the exposition (the endpoint is gone).
+    pub fn set_endpoint_healthy(&self, endpoint: EndpointId, healthy: Option<bool>) {
+        lock(&self.names).set_endpoint_healthy(endpoint, healthy);
+    }
+
+    /// Notes that a set of documents went live as `revision` at `now`.
+    pub fn config_applied(&self, revision: &str, now: SystemTime) {
+        let mut config = lock(&self.config);
+        config.applied += 1;
+        config.revision = Some(revision.into());
+        config.last_success_unix_nanos = Some(crate::time::unix_nanos(now));
+    }
+
+    /// Notes that a set of documents was refused and the old one still serves.
+    pub fn config_refused(&self) {
+        lock(&self.config).refused += 1;
+    }
+
+    /// Notes the limit engine's figures: cells in use, calls that wait for their slot, and how often a full map
+    /// made a key share the overflow cell since the start. Meant for the scrape callback.
+    pub fn set_limit(&self, cells: u64, waiters: u64, overflow_total: u64) {
+        self.limit.cells.store(cells, Ordering::Relaxed);
+        self.limit.waiters.store(waiters, Ordering::Relaxed);
+        self.limit.overflow.store(overflow_total, Ordering::Relaxed);
+    }
+
+    /// Exposes what the access log lost. The first log given is the one that is watched.
+    pub fn watch_log(&self, counters: Arc<LogCounters>) {
+        // A second log in one process happens in tests only, and there the first is as good.
+        let _ = self.log.set(counters);
+    }
+}
+
+/// Locks `mutex`. A panic while it was held left plain numbers and names behind, which are still good to show.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

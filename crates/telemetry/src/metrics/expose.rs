@@ -1,0 +1,283 @@
+//! The text of a scrape: all cores' cells, summed under their names.
+//!
+//! A scrape takes the registry's lock for as long as it writes; the request path never does. Series that no
+//! request has touched are left out, so a thousand idle routes cost nothing.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use bartizan_model::{Mode, Reason, Stage};
+
+use super::{
+    Metrics,
+    cell::{Bounds, Counter, GATEWAY_BOUNDS, Histogram, HistogramSum, TOTAL_BOUNDS},
+    core::{CoreCells, EndpointCells, ListenerCells, PolicyCells, RouteCells, UpstreamCells, refusal_index},
+    label::{self, ConnectionState, Decision, Outcome, RefusedConnection},
+    lock,
+    names::{Name, Names, Table},
+    process::ProcessFigures,
+    table,
+    text::{Exposition, Format},
+};
+
+impl Metrics {
+    /// The text of a scrape.
+    pub fn expose(&self, format: Format) -> String {
+        let cores = lock(&self.cores).clone();
+        let names = lock(&self.names);
+        let sums = Sums { cores: &cores, names: &names };
+        let mut out = Exposition::new(format);
+        sums.requests(&mut out);
+        sums.judgements(&mut out);
+        sums.upstreams(&mut out);
+        sums.listeners(&mut out);
+        drop(names);
+        self.limits_and_log(&mut out);
+        self.configuration(&mut out);
+        self.process(&mut out, &ProcessFigures::read());
+        out.finish()
+    }
+
+    fn limits_and_log(&self, out: &mut Exposition) {
+        out.family(table::LIMIT_CELLS).integer(&[], self.limit.cells.load(Ordering::Relaxed));
+        out.family(table::LIMIT_WAITERS).integer(&[], self.limit.waiters.load(Ordering::Relaxed));
+        out.family(table::LIMIT_OVERFLOW).integer(&[], self.limit.overflow.load(Ordering::Relaxed));
+        let log = self.log.get().map(|log| log.now()).unwrap_or_default();
+        out.family(table::LOG_WRITTEN).integer(&[], log.written);
+        let mut lost = out.family(table::LOG_LOST);
+        lost.integer(&["overflow"], log.lost_to_overflow);
+        lost.integer(&["write_error"], log.lost_to_errors);
+        out.family(table::LOG_WRITE_ERRORS).integer(&[], log.errors);
+    }
+
+    fn configuration(&self, out: &mut Exposition) {
+        let config = lock(&self.config).clone();
+        let mut reloads = out.family(table::CONFIG_RELOADS);
+        reloads.integer(&["applied"], config.applied);
+        reloads.integer(&["refused"], config.refused);
+        let mut last = out.family(table::CONFIG_LAST_SUCCESS);
+        if let Some(nanos) = config.last_success_unix_nanos {
+            last.seconds(&[], u128::from(nanos));
+        }
+        let mut revision = out.family(table::CONFIG_REVISION);
+        if let Some(name) = &config.revision {
+            revision.integer(&[name], 1);
+        }
+        out.family(table::BUILD).integer(&[self.version], 1);
+    }
+
+    fn process(&self, out: &mut Exposition, figures: &ProcessFigures) {
+        let mut cpu = out.family(table::PROCESS_CPU);
+        if let Some(nanos) = figures.cpu_nanos {
+            cpu.seconds(&[], nanos);
+        }
+        for (family, value) in [
+            (table::PROCESS_MEMORY, figures.resident_bytes),
+            (table::PROCESS_FDS, figures.open_fds),
+            (table::PROCESS_FDS_MAX, figures.max_fds),
+        ] {
+            let mut samples = out.family(family);
+            if let Some(value) = value {
+                samples.integer(&[], value);
+            }
+        }
+        out.family(table::PROCESS_START).seconds(&[], u128::from(self.started_unix_nanos));
+    }
+}
+
+/// All cores and the names of what they counted.
+struct Sums<'a> {
+    cores: &'a [Arc<CoreCells>],
+    names: &'a Names,
+}
+
+impl Sums<'_> {
+    fn requests(&self, out: &mut Exposition) {
+        let routes = || self.named(&self.names.routes, |core, index| core.routes.existing(index));
+        let mut requests = out.family(table::REQUESTS);
+        for ([route, _], cells) in routes() {
+            for (method, code, count) in summed_codes(&cells) {
+                requests.integer(&[route, label::method_label(method), label::code_label(code)], count);
+            }
+        }
+        let mut total = out.family(table::REQUEST_DURATION);
+        for ([route, _], cells) in routes() {
+            histogram(&mut total, route, TOTAL_BOUNDS, cells.iter().map(|cell: &&RouteCells| &cell.total));
+        }
+        let mut gateway = out.family(table::GATEWAY_DURATION);
+        for ([route, _], cells) in routes() {
+            histogram(&mut gateway, route, GATEWAY_BOUNDS, cells.iter().map(|cell| &cell.gateway));
+        }
+        let mut upstream = out.family(table::UPSTREAM_DURATION);
+        for ([name, _], cells) in self.upstream_cells() {
+            histogram(&mut upstream, name, TOTAL_BOUNDS, cells.iter().map(|cell| &cell.time));
+        }
+        let mut bytes = out.family(table::REQUEST_BYTES);
+        for ([route, _], cells) in routes() {
+            nonzero(&mut bytes, &[route], sum(cells.iter().map(|cell| &cell.request_bytes)));
+        }
+        let mut bytes = out.family(table::RESPONSE_BYTES);
+        for ([route, _], cells) in routes() {
+            nonzero(&mut bytes, &[route], sum(cells.iter().map(|cell| &cell.response_bytes)));
+        }
+        out.family(table::IN_FLIGHT).integer(&[], gauge(self.cores.iter().map(|core| &core.in_flight)));
+    }
+
+    fn judgements(&self, out: &mut Exposition) {
+        let mut refusals = out.family(table::REFUSALS);
+        for mode in [Mode::Enforce, Mode::Shadow] {
+            for stage in Stage::ALL {
+                for reason in Reason::ALL {
+                    let index = refusal_index(stage, *reason, mode);
+                    let count = sum(self.cores.iter().filter_map(|core| core.refusals.get(index)));
+                    nonzero(&mut refusals, &[stage.as_str(), reason.as_str(), mode.as_str()], count);
+                }
+            }
+        }
+        let mut faults = out.family(table::POLICY_FAULTS);
+        for ([policy, _], cells) in self.policy_cells() {
+            nonzero(&mut faults, &[policy, "deny"], sum(cells.iter().map(|cell| &cell.faults_denied)));
+            nonzero(&mut faults, &[policy, "allow"], sum(cells.iter().map(|cell| &cell.faults_allowed)));
+        }
+        let mut decisions = out.family(table::RATE_LIMIT_DECISIONS);
+        for ([policy, _], cells) in self.policy_cells() {
+            for decision in Decision::ALL {
+                let at = *decision as usize;
+                let enforced = sum(cells.iter().filter_map(|cell| cell.enforced.get(at)));
+                nonzero(&mut decisions, &[policy, decision.as_str(), "enforce"], enforced);
+                let shadowed = sum(cells.iter().filter_map(|cell| cell.shadowed.get(at)));
+                nonzero(&mut decisions, &[policy, decision.as_str(), "shadow"], shadowed);
+            }
+        }
+        let mut failures = out.family(table::AUTH_FAILURES);
+        for reason in Reason::ALL {
+            let at = label::reason_number(*reason);
+            let count = sum(self.cores.iter().filter_map(|core| core.auth_failures.get(at)));
+            nonzero(&mut failures, &[reason.as_str()], count);
+        }
+    }
+
+    fn upstreams(&self, out: &mut Exposition) {
+        let mut requests = out.family(table::UPSTREAM_REQUESTS);
+        for ([upstream, endpoint], cells) in self.endpoint_cells() {
+            for outcome in Outcome::ALL {
+                let count = sum(cells.iter().filter_map(|cell| cell.outcomes.get(*outcome as usize)));
+                nonzero(&mut requests, &[upstream, endpoint, outcome.as_str()], count);
+            }
+        }
+        let mut connections = out.family(table::UPSTREAM_CONNECTIONS);
+        for ([upstream, endpoint], cells) in self.endpoint_cells() {
+            // An endpoint that was never asked is only there because its page is.
+            if cells.iter().flat_map(|cell| &cell.outcomes).all(|count| count.get() == 0)
+                && cells.iter().flat_map(|cell| &cell.connections).all(|count| count.get() == 0)
+            {
+                continue;
+            }
+            for state in ConnectionState::ALL {
+                let open = gauge(cells.iter().filter_map(|cell| cell.connections.get(*state as usize)));
+                connections.integer(&[upstream, endpoint, state.as_str()], open);
+            }
+        }
+        let mut healthy = out.family(table::ENDPOINT_HEALTHY);
+        for (number, [upstream, endpoint]) in self.names.endpoints.names().iter().enumerate() {
+            if let Some(is_healthy) = self.names.endpoint_healthy(number) {
+                healthy.integer(&[upstream, endpoint], u64::from(is_healthy));
+            }
+        }
+        let mut retries = out.family(table::RETRIES);
+        for ([upstream, _], cells) in self.upstream_cells() {
+            nonzero(&mut retries, &[upstream], sum(cells.iter().map(|cell| &cell.retries)));
+        }
+    }
+
+    fn listeners(&self, out: &mut Exposition) {
+        let cells = || -> Vec<(&Name, Vec<&ListenerCells>)> {
+            self.named(&self.names.listeners, |core, index| core.listeners.existing(index)).collect()
+        };
+        // A registered listener is always shown: no connection is a fact worth seeing.
+        let shared = [super::NONE, super::OVERFLOW];
+        let mut connections = out.family(table::CONNECTIONS);
+        for ([listener, _], cells) in cells() {
+            let open = gauge(cells.iter().map(|cell| &cell.connections));
+            if open > 0 || !shared.contains(&&**listener) {
+                connections.integer(&[listener], open);
+            }
+        }
+        let mut refused = out.family(table::CONNECTIONS_REFUSED);
+        for ([listener, _], cells) in cells() {
+            for why in RefusedConnection::ALL {
+                let count = sum(cells.iter().filter_map(|cell| cell.refused.get(*why as usize)));
+                nonzero(&mut refused, &[listener, why.as_str()], count);
+            }
+        }
+        let mut failures = out.family(table::HANDSHAKE_FAILURES);
+        for ([listener, _], cells) in cells() {
+            nonzero(&mut failures, &[listener], sum(cells.iter().map(|cell| &cell.handshakes_failed)));
+        }
+        let mut handshakes = out.family(table::HANDSHAKE_DURATION);
+        for ([listener, _], cells) in cells() {
+            histogram(&mut handshakes, listener, TOTAL_BOUNDS, cells.iter().map(|cell| &cell.handshakes));
+        }
+    }
+
+    fn upstream_cells(&self) -> impl Iterator<Item = (&Name, Vec<&UpstreamCells>)> {
+        self.named(&self.names.upstreams, |core, index| core.upstreams.existing(index))
+    }
+
+    fn endpoint_cells(&self) -> impl Iterator<Item = (&Name, Vec<&EndpointCells>)> {
+        self.named(&self.names.endpoints, |core, index| core.endpoints.existing(index))
+    }
+
+    fn policy_cells(&self) -> impl Iterator<Item = (&Name, Vec<&PolicyCells>)> {
+        self.named(&self.names.policies, |core, index| core.policies.existing(index))
+    }
+
+    /// Each name with the cells that the cores have for it.
+    fn named<'a, T: 'a>(
+        &'a self,
+        table: &'a Table,
+        cell: impl Fn(&'a CoreCells, usize) -> Option<&'a T>,
+    ) -> impl Iterator<Item = (&'a Name, Vec<&'a T>)> {
+        table.names().iter().enumerate().map(move |(index, name)| {
+            (name, self.cores.iter().filter_map(|core| cell(core, index)).collect())
+        })
+    }
+}
+
+/// The sum of growing counters.
+fn sum<'a>(counters: impl Iterator<Item = &'a Counter>) -> u64 {
+    counters.fold(0, |sum, counter| sum.wrapping_add(counter.get()))
+}
+
+/// The sum of what goes up and down. A scrape can read one core before a step up and another after the step down
+/// that belongs to it; such a moment below zero is shown as zero.
+fn gauge<'a>(counters: impl Iterator<Item = &'a Counter>) -> u64 {
+    u64::try_from(sum(counters).cast_signed()).unwrap_or(0)
+}
+
+fn nonzero(samples: &mut super::text::Samples<'_>, labels: &[&str], value: u64) {
+    if value > 0 {
+        samples.integer(labels, value);
+    }
+}
+
+fn histogram<'a>(
+    samples: &mut super::text::Samples<'_>,
+    label: &str,
+    bounds: Bounds,
+    cells: impl Iterator<Item = &'a Histogram>,
+) {
+    let mut sum = HistogramSum::default();
+    cells.for_each(|cell| cell.add_to(&mut sum));
+    if sum.count() > 0 {
+        samples.histogram(&[label], bounds, &sum);
+    }
+}
+
+/// Method number, code number and count over all cores, in order.
+fn summed_codes(cells: &[&RouteCells]) -> Vec<(usize, usize, u64)> {
+    let mut sums = std::collections::BTreeMap::new();
+    for cell in cells {
+        cell.codes.for_each(|method, code, count| *sums.entry((method, code)).or_insert(0) += count);
+    }
+    sums.into_iter().map(|((method, code), count)| (method, code, count)).collect()
+}
