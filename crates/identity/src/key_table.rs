@@ -196,18 +196,29 @@ impl fmt::Debug for KeyTable {
 pub struct KeyTableBuilder {
     shards: Vec<Vec<Kept>>,
     usage: Usage,
+    predecessor: Option<KeyTable>,
 }
 
 impl KeyTableBuilder {
     /// Begins with no key.
     pub fn new() -> Self {
-        KeyTableBuilder { shards: vec![Vec::new(); SHARDS], usage: Usage::default() }
+        KeyTableBuilder { shards: vec![Vec::new(); SHARDS], usage: Usage::default(), predecessor: None }
+    }
+
+    /// Begins with no key, as the successor of `table`: keys that are in both keep their noted uses. For reading
+    /// everything anew where the single changes are not known.
+    pub fn succeeding(table: &KeyTable) -> Self {
+        KeyTableBuilder { usage: table.usage.clone(), predecessor: Some(table.clone()), ..Self::new() }
     }
 
     /// Adds a key; an earlier one with the same id is replaced.
     pub fn push(&mut self, record: KeyRecord) {
         if let Some(shard) = self.shards.get_mut(shard_of(&record.id)) {
-            let slot = self.usage.assign(record.last_used_s);
+            let earlier = self.predecessor.as_ref().and_then(|table| table.find(&record.id));
+            let slot = match earlier {
+                Some(earlier) => earlier.slot,
+                None => self.usage.assign(record.last_used_s),
+            };
             shard.push(kept(record, slot));
         }
     }

@@ -1,1 +1,26 @@
-//! Keys at rest.
+//! Keys at rest: the data directory, the pepper and the embedded database.
+//!
+//! The data plane never names this crate: the binary opens a [`Store`], follows it with a [`KeyFeed`] on a thread of
+//! the control plane, and hands each new table over. The `keys` commands open the same [`Store`] beside a running
+//! gateway; only the gateway itself takes the [`GatewayLock`]. SQLite by default; what comes later (revisions, users,
+//! audit, PostgreSQL) gets its own file and migration here.
+//!
+//! Reading order: [`data_dir`] (where it lies and whose it is), [`pepper`], [`store`] (opening), [`keys`] (the
+//! commands), [`key_feed`] (how a gateway follows).
+
+pub mod data_dir;
+pub mod error;
+pub mod key_feed;
+pub mod key_row;
+pub mod keys;
+mod pepper;
+mod private_file;
+mod schema;
+pub mod store;
+
+pub use data_dir::{DataDir, DataDirChoice, GatewayLock};
+pub use error::Error;
+pub use key_feed::{FeedEvent, KeyFeed};
+pub use key_row::{KeyRow, KeyStanding};
+pub use keys::{KeyCursor, KeyFilter, KeyPage, Keys, NewKey, Revocation};
+pub use store::Store;

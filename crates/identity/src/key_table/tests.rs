@@ -239,6 +239,21 @@ fn a_use_survives_the_swap_of_the_table() {
 }
 
 #[test]
+fn reading_everything_anew_keeps_noted_uses_too() {
+    let (stays, goes) = (minted(1), minted(2));
+    let before = KeyTable::build([record(&stays, "acme"), record(&goes, "acme")]);
+    let identity = valid(before.judge(stays.text.expose().as_bytes(), &pepper(), NOW));
+    before.note_use(&identity, NOW);
+    let mut builder = KeyTableBuilder::succeeding(&before);
+    builder.push(record(&stays, "acme"));
+    let after = builder.finish();
+    assert_eq!(after.len(), 1);
+    assert!(after.find(&goes.id).is_none());
+    assert_eq!(after.unsaved_uses().len(), 1);
+    assert_eq!(after.last_used_s(&stays.id), Some((NOW / 1000) as u32));
+}
+
+#[test]
 #[ignore = "prints figures; run in release on a quiet machine"]
 fn what_a_judgement_and_a_change_cost() {
     for count in [10, 100_000, 1_000_000] {

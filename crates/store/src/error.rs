@@ -1,0 +1,213 @@
+//! What can go wrong between us and the disk. Every message says where, and what to do next; none holds a secret.
+//!
+//! The cause beneath (an I/O or database error) is attached as `source` and not repeated in the message: print the
+//! chain.
+
+use std::{io, path::PathBuf};
+
+use bartizan_identity::KeyId;
+
+/// An error of the store.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A consumer's name, a label or an author cannot be stored.
+    #[error("the {what} {problem}; use 1 to {max} characters, none of them a control character")]
+    BadText {
+        /// Which text.
+        what: &'static str,
+        /// What is wrong with it.
+        problem: &'static str,
+        /// How long it may be.
+        max: usize,
+    },
+
+    /// The database refused or failed.
+    #[error("the store {} failed to {doing}", path.display())]
+    Database {
+        /// The database file.
+        path: PathBuf,
+        /// What was to be done.
+        doing: &'static str,
+        /// The database's own words.
+        #[source]
+        source: sqlx::Error,
+    },
+
+    /// The data directory belongs to another user.
+    #[error(
+        "the data directory {} belongs to user {owner}, and this process runs as user {user}; \
+         run as its owner, or choose another with --data-dir",
+        path.display()
+    )]
+    DataDirForeign {
+        /// The directory.
+        path: PathBuf,
+        /// Whose it is.
+        owner: u32,
+        /// Who we are.
+        user: u32,
+    },
+
+    /// Another gateway runs on the data directory.
+    #[error(
+        "the data directory {} is in use by {holder}; stop it, or choose another directory with --data-dir",
+        path.display()
+    )]
+    DataDirInUse {
+        /// The directory.
+        path: PathBuf,
+        /// The other process: its command and pid, as it wrote them down.
+        holder: String,
+    },
+
+    /// No rule says where the data directory is.
+    #[error(
+        "no place for the data directory: HOME is not set; name one with --data-dir or BARTIZAN_DATA_DIR"
+    )]
+    DataDirUnknown,
+
+    /// Others could exchange files in the data directory.
+    #[error(
+        "the data directory {} can be written by others (mode {mode:04o}); run: chmod go-w '{}'",
+        path.display(), path.display()
+    )]
+    DataDirWritable {
+        /// The directory.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+
+    /// A key was to expire before it exists.
+    #[error("the key would have expired already; choose a time to come")]
+    ExpiryPast,
+
+    /// A file or directory could not be used.
+    #[error("cannot {doing} {}", path.display())]
+    File {
+        /// What was to be done.
+        doing: &'static str,
+        /// With which file.
+        path: PathBuf,
+        /// The system's own words.
+        #[source]
+        source: io::Error,
+    },
+
+    /// A private file can be read or written by others.
+    #[error(
+        "{} is open to others (mode {mode:04o}) and must be its owner's alone; \
+         if nobody else can have read it, run: chmod 600 '{}'",
+        path.display(), path.display()
+    )]
+    FileExposed {
+        /// The file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+
+    /// The store knows no key of this id.
+    #[error("no key has the id {id}; `bartizan keys list` shows those there are")]
+    KeyUnknown {
+        /// The id asked for.
+        id: KeyId,
+    },
+
+    /// The path of the data directory leads to something else.
+    #[error("{} is not a directory; choose another place with --data-dir", path.display())]
+    NotADirectory {
+        /// The path.
+        path: PathBuf,
+    },
+
+    /// The pepper is not the one that the stored keys were hashed with.
+    #[error(
+        "the pepper {} does not belong to the keys in {}; restore the pepper from its backup, \
+         or move both files away to begin anew without the old keys",
+        path.display(), store.display()
+    )]
+    PepperForeign {
+        /// The pepper file.
+        path: PathBuf,
+        /// The database file.
+        store: PathBuf,
+    },
+
+    /// The pepper file has been damaged.
+    #[error(
+        "the pepper {} has {found} bytes instead of 32; restore it from its backup",
+        path.display()
+    )]
+    PepperLength {
+        /// The pepper file.
+        path: PathBuf,
+        /// Its length, cut off just above what is right.
+        found: usize,
+    },
+
+    /// There are keys and no pepper to verify them with.
+    #[error(
+        "the pepper {} is missing, and the keys in {} cannot be verified without it; restore it from its backup, \
+         or move the store away to begin anew without the old keys",
+        path.display(), store.display()
+    )]
+    PepperMissing {
+        /// The pepper file.
+        path: PathBuf,
+        /// The database file.
+        store: PathBuf,
+    },
+
+    /// The system gave no random bytes.
+    #[error("the system's random source failed; nothing was made")]
+    Random,
+
+    /// The schema was changed by something else.
+    #[error(
+        "the store {} has a schema that this version did not make (step {step}); \
+         use the version that made it, or restore the store from its backup",
+        path.display()
+    )]
+    SchemaForeign {
+        /// The database file.
+        path: PathBuf,
+        /// The migration that differs.
+        step: i64,
+    },
+
+    /// The schema was written by a later version.
+    #[error(
+        "the store {} was written by a newer version of bartizan (schema {found}; this version knows {known}); \
+         run that version, or restore the store from a backup made before it",
+        path.display()
+    )]
+    SchemaNewer {
+        /// The database file.
+        path: PathBuf,
+        /// The newest migration in the file.
+        found: i64,
+        /// The newest migration we have.
+        known: i64,
+    },
+
+    /// Another process has been preparing the data directory for too long.
+    #[error("another process has been preparing {} for more than {seconds} s; see what holds it", path.display())]
+    SetupBusy {
+        /// The lock file it holds.
+        path: PathBuf,
+        /// How long we waited.
+        seconds: u64,
+    },
+
+    /// The database cannot work safely where it lies.
+    #[error(
+        "the store {} cannot keep a write-ahead log; put the data directory on a local disk",
+        path.display()
+    )]
+    WriteAheadLog {
+        /// The database file.
+        path: PathBuf,
+    },
+}
