@@ -244,3 +244,99 @@ impl Cell {
         idle && self.word.compare_exchange(word, SEALED, AcqRel, Acquire).is_ok()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{num::NonZeroU64, time::Duration};
+
+    use super::*;
+    use crate::policy::Action;
+
+    /// Ten units, one back every 10 ns.
+    fn bucket() -> Bucket {
+        let ten = NonZeroU64::new(10).unwrap();
+        Bucket::new(ten, Duration::from_nanos(100), ten, Action::Reject)
+    }
+
+    fn take(cell: &Cell, now: u64, cost: u64) -> Receipt {
+        match cell.take(&bucket(), now, cost, false) {
+            Answer::Taken { receipt, .. } => receipt,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_is_given_back_is_there_again() {
+        let cell = Cell::new(Kind::Rate);
+        let receipt = take(&cell, 1000, 3);
+        assert_eq!(cell.word(), 1030);
+        cell.undo(receipt);
+        assert_eq!(cell.word(), 1000);
+    }
+
+    #[test]
+    fn what_others_took_meanwhile_stays_taken() {
+        let cell = Cell::new(Kind::Rate);
+        let mine = take(&cell, 1000, 3);
+        take(&cell, 1005, 2);
+        cell.undo(mine);
+        assert_eq!(cell.word(), 1020);
+    }
+
+    #[test]
+    fn what_has_come_back_by_itself_is_not_given_back_again() {
+        let cell = Cell::new(Kind::Rate);
+        let mine = take(&cell, 1000, 3);
+        // At 1031 all three units are back; the count begins anew there.
+        take(&cell, 1031, 2);
+        cell.undo(mine);
+        assert_eq!(cell.word(), 1051);
+    }
+
+    #[test]
+    fn of_two_that_give_back_at_once_neither_gives_too_much() {
+        let cell = Cell::new(Kind::Rate);
+        let (first, second) = (take(&cell, 1000, 3), take(&cell, 1000, 4));
+        cell.undo(second);
+        cell.undo(first);
+        assert!((1000..=1030).contains(&cell.word()), "{}", cell.word());
+    }
+
+    #[test]
+    fn a_sealed_cell_never_changes() {
+        let cell = Cell::new(Kind::Rate);
+        let mine = take(&cell, 1000, 3);
+        assert!(!cell.seal(1029), "a unit is still out");
+        assert!(cell.seal(1030));
+        assert_eq!(cell.take(&bucket(), 2000, 1, false), Answer::Sealed);
+        assert_eq!(cell.look(&bucket(), 2000, 1), Answer::Sealed);
+        cell.undo(mine);
+        assert_eq!(cell.word.load(Acquire), SEALED);
+        assert!(!cell.seal(3000), "once only");
+    }
+
+    #[test]
+    fn a_cell_with_a_permit_out_or_a_call_waiting_is_not_sealed() {
+        let cell = Cell::new(Kind::Permits);
+        assert!(matches!(cell.acquire(1), Answer::Taken { word: 1, .. }));
+        assert!(matches!(cell.acquire(1), Answer::Refused { word: 1, .. }));
+        assert!(!cell.seal(u64::MAX - 1));
+        cell.release();
+        assert!(cell.enter(1));
+        assert!(!cell.enter(1));
+        assert!(!cell.seal(u64::MAX - 1));
+        cell.leave();
+        assert!(cell.seal(0));
+        assert_eq!(cell.acquire(1), Answer::Sealed);
+        assert_eq!(cell.peek(1), Answer::Sealed);
+    }
+
+    #[test]
+    fn an_older_reading_of_the_clock_does_not_cut_what_a_newer_one_took() {
+        let cell = Cell::new(Kind::Rate);
+        take(&cell, 1000, 10);
+        // 1100 lies further ahead of 995 than this rate allows, but this rate wrote it.
+        assert!(matches!(cell.take(&bucket(), 995, 1, false), Answer::Refused { word: 1100, .. }));
+        assert_eq!(cell.word(), 1100);
+    }
+}

@@ -83,3 +83,46 @@ impl Bucket {
         tat.saturating_sub(now)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bucket(requests: u64, window: Duration, burst: u64, action: Action) -> Bucket {
+        Bucket::new(NonZeroU64::new(requests).unwrap(), window, NonZeroU64::new(burst).unwrap(), action)
+    }
+
+    #[test]
+    fn an_interval_is_rounded_up_and_the_error_is_at_most_its_share_of_a_nanosecond() {
+        for requests in [1, 3, 7, 99, 1_001, 65_537, 999_999, 1_000_000] {
+            for seconds in [1, 60, 3_600, 86_400, 365 * 86_400] {
+                let window = Duration::from_secs(seconds);
+                let interval = bucket(requests, window, 1, Action::Reject).interval;
+                let (exact, given) = (nanos(window), interval * requests);
+                assert!(given >= exact, "{requests} in {seconds} s admits too many");
+                assert!(given - exact < requests, "{requests} in {seconds} s admits too few");
+            }
+        }
+    }
+
+    #[test]
+    fn a_call_fits_exactly_up_to_the_burst() {
+        let bucket = bucket(10, Duration::from_nanos(100), 4, Action::Reject);
+        assert_eq!(bucket.step(0, 1000, 4), Step::Take { next: 1040, wait: 0 });
+        assert_eq!(bucket.step(0, 1000, 5), Step::Refuse { retry: 10 });
+        assert_eq!(bucket.step(1030, 1000, 1), Step::Take { next: 1040, wait: 0 });
+        assert_eq!(bucket.step(1031, 1000, 1), Step::Refuse { retry: 1 });
+        assert_eq!((bucket.remaining(1030, 1000), bucket.remaining(1031, 1000)), (1, 0));
+        assert_eq!((bucket.reset(1030, 1000), bucket.reset(900, 1000)), (30, 0));
+    }
+
+    #[test]
+    fn a_call_waits_at_most_for_the_last_of_its_slots() {
+        let max_wait = Duration::from_nanos(25);
+        let bucket = bucket(10, Duration::from_nanos(100), 1, Action::Throttle { max_retry: 2, max_wait });
+        assert_eq!(bucket.step(1010, 1000, 1), Step::Take { next: 1020, wait: 10 });
+        assert_eq!(bucket.step(1020, 1000, 1), Step::Take { next: 1030, wait: 20 });
+        assert_eq!(bucket.step(1030, 1000, 1), Step::Refuse { retry: 10 });
+        assert_eq!(bucket.reach(1000), 1030);
+    }
+}

@@ -9,7 +9,7 @@ use std::{fmt::Write, time::Duration};
 use crate::{
     few::Few,
     policy::{Gauge, Policy, Terms},
-    reserve::State,
+    verdict::State,
 };
 
 /// RFC 9651 §3.3.1: an Integer has at most fifteen digits.
@@ -71,12 +71,12 @@ pub fn legacy<'a>(states: &Few<State>, policy: impl Fn(usize) -> Option<&'a Poli
 
 /// The value of `Retry-After`: whole seconds, rounded up, at least one.
 pub fn retry_after(duration: Duration) -> u64 {
-    seconds(duration)
+    seconds(duration).max(1)
 }
 
-/// Whole seconds, rounded up, at least one.
+/// Whole seconds, rounded up.
 pub(crate) fn seconds(duration: Duration) -> u64 {
-    duration.as_secs().saturating_add(u64::from(duration.subsec_nanos() > 0)).max(1)
+    duration.as_secs().saturating_add(u64::from(duration.subsec_nanos() > 0))
 }
 
 /// A policy's items of `RateLimit-Policy`.
@@ -123,4 +123,123 @@ fn separate(out: &mut String) {
 fn write_integer(out: &mut String, name: &str, number: u64) {
     // Writing to a String cannot fail.
     let _ = write!(out, "{name}{}", number.min(INTEGER_MAX));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::{NonZeroU32, NonZeroU64};
+
+    use bartizan_model::{Mode, OnFault};
+
+    use super::*;
+    use crate::policy::{Action, KeyPart, Limit, OnAbsent};
+
+    fn policy(name: &str, limits: &[Limit], legacy_headers: bool) -> Policy {
+        Policy::new(Terms {
+            name: name.into(),
+            label: format!("RateLimitPolicy/{name}").into(),
+            mode: Mode::Enforce,
+            enforce_percent: 100,
+            on_fault: OnFault::Deny,
+            key: vec![KeyPart::Gateway],
+            on_absent: OnAbsent::Deny,
+            limits: limits.to_vec(),
+            action: Action::Reject,
+            legacy_headers,
+        })
+    }
+
+    fn rate(requests: u64, window: Duration) -> Limit {
+        let requests = NonZeroU64::new(requests).unwrap();
+        Limit::Rate { requests, window, burst: requests }
+    }
+
+    fn state(ask: usize, limit: usize, remaining: u64, reset_seconds: Option<u64>) -> State {
+        State { ask, limit, quota: 100, window_seconds: None, remaining, reset_seconds }
+    }
+
+    #[test]
+    fn the_policy_field_states_quota_and_window() {
+        let minute = Duration::from_secs(60);
+        let busy = Limit::Concurrency { requests: NonZeroU32::new(8).unwrap() };
+        let table: [(&str, &[Limit], &str); 6] = [
+            ("name", &[rate(100, minute)], r#""name";q=100;w=60"#),
+            (
+                "both",
+                &[rate(5, Duration::from_millis(1500)), busy],
+                r#""both/1";q=5;w=2, "both/2";q=8;qu="concurrent-requests""#,
+            ),
+            ("fast", &[rate(5, Duration::from_millis(1))], r#""fast";q=5;w=1"#),
+            (r#"a"b\c"#, &[rate(1, minute)], r#""a\"b\\c";q=1;w=60"#),
+            ("grün\r\n", &[rate(1, minute)], r#""gr_n__";q=1;w=60"#),
+            ("vast", &[rate(u64::MAX, Duration::MAX)], r#""vast";q=999999999999999;w=999999999999999"#),
+        ];
+        for (name, limits, field) in table {
+            assert_eq!(policy(name, limits, false).stated(), field);
+        }
+    }
+
+    #[test]
+    fn fields_of_several_policies_are_one_list() {
+        let minute = Duration::from_secs(60);
+        let policies = [
+            policy("a", &[rate(100, minute)], false),
+            policy("empty", &[], false),
+            policy("b", &[rate(7, minute), rate(9, minute)], false),
+        ];
+        let mut out = String::new();
+        write_policies(&mut out, policies.iter());
+        assert_eq!(out, r#""a";q=100;w=60, "b/1";q=7;w=60, "b/2";q=9;w=60"#);
+
+        let mut states = Few::new();
+        states.push(state(0, 0, 50, Some(30)));
+        states.push(state(2, 1, 0, None));
+        states.push(state(9, 0, 1, None));
+        let mut out = String::new();
+        write_states(&mut out, &states, |ask| policies.get(ask));
+        assert_eq!(out, r#""a";r=50;t=30, "b/2";r=0"#);
+    }
+
+    #[test]
+    fn a_field_is_written_with_one_allocation() {
+        let policies: Vec<_> =
+            (0..9).map(|n| policy(&format!("policy-{n}"), &[rate(u64::MAX, Duration::MAX)], false)).collect();
+        let mut states = Few::new();
+        (0..9).for_each(|ask| states.push(state(ask, 0, u64::MAX, Some(u64::MAX))));
+        let mut out = String::new();
+        write_states(&mut out, &states, |ask| policies.get(ask));
+        let asked: usize = policies.iter().map(|p| p.name.len() + 2 + STATE_BYTES).sum();
+        assert!(out.len() <= asked, "{} of {asked}", out.len());
+        let mut out = String::new();
+        write_policies(&mut out, policies.iter());
+        assert!(out.len() <= policies.iter().map(|p| p.stated().len() + 2).sum());
+    }
+
+    #[test]
+    fn the_legacy_fields_name_the_tightest_rate_that_asks_for_them() {
+        let minute = Duration::from_secs(60);
+        let policies = [
+            policy("a", &[rate(1, minute)], true),
+            policy("b", &[rate(1, minute)], false),
+            policy("c", &[], true),
+        ];
+        let find = |ask| policies.get(ask);
+        let mut states = Few::new();
+        states.push(state(1, 0, 0, Some(9)));
+        assert_eq!(legacy(&states, find), None);
+        states.push(state(0, 0, 5, Some(10)));
+        states.push(state(2, 0, 3, None));
+        states.push(state(2, 0, 5, Some(20)));
+        assert_eq!(legacy(&states, find), Some(Legacy { limit: 100, remaining: 5, reset_seconds: 20 }));
+    }
+
+    #[test]
+    fn retry_after_is_rounded_up_and_at_least_one() {
+        let table =
+            [(0, 1), (1, 1), (999_999_999, 1), (1_000_000_000, 1), (1_000_000_001, 2), (59_400_000_000, 60)];
+        for (nanos, seconds) in table {
+            assert_eq!(retry_after(Duration::from_nanos(nanos)), seconds, "{nanos}");
+        }
+        assert_eq!(retry_after(Duration::MAX), u64::MAX);
+    }
 }

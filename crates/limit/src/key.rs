@@ -46,7 +46,7 @@ impl KeyHasher {
 
     /// The key of a call for `policy`.
     pub(crate) fn key_of(&self, policy: &Policy, facts: &KeyFacts<'_>) -> Key {
-        let mut hash = self.begin(&policy.name);
+        let mut hash = self.begin(&policy.label);
         for part in &policy.key {
             let present = match part {
                 KeyPart::ClientAddress => hash.part(b'A', &facts.client.to_be_bytes()),
@@ -69,15 +69,16 @@ impl KeyHasher {
     }
 
     /// The key under which all callers of a policy share one cell when there is no room.
-    pub(crate) fn overflow_of(&self, name: &str) -> u128 {
-        let mut hash = self.begin(name);
+    pub(crate) fn overflow_of(&self, label: &str) -> u128 {
+        let mut hash = self.begin(label);
         hash.part(b'O', b"");
         hash.finish()
     }
 
-    fn begin(&self, name: &str) -> Twin<impl Hasher> {
+    fn begin(&self, label: &str) -> Twin<impl Hasher> {
         let mut hash = Twin(self.0.each_ref().map(BuildHasher::build_hasher));
-        hash.part(b'P', name.as_bytes());
+        // The kind belongs to it: two kinds may have a policy of the same name.
+        hash.part(b'P', label.as_bytes());
         hash
     }
 }
@@ -119,5 +120,137 @@ impl<H: Hasher> Twin<H> {
     fn finish(&self) -> u128 {
         let [high, low] = self.0.each_ref().map(Hasher::finish);
         (u128::from(high) << 64) | u128::from(low)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::HashSet, num::NonZeroU32, sync::Arc};
+
+    use bartizan_model::{Mode, OnFault};
+
+    use super::*;
+    use crate::policy::{Action, Limit, Terms};
+
+    fn policy(label: &str, key: &[KeyPart], on_absent: OnAbsent) -> Policy {
+        Policy::new(Terms {
+            name: "p".into(),
+            label: label.into(),
+            mode: Mode::Enforce,
+            enforce_percent: 100,
+            on_fault: OnFault::Deny,
+            key: key.to_vec(),
+            on_absent,
+            limits: vec![Limit::Concurrency { requests: NonZeroU32::MIN }],
+            action: Action::Reject,
+            legacy_headers: false,
+        })
+    }
+
+    fn facts<'a>(consumer: Option<&'a str>, header: &'a HeaderValues<'a>) -> KeyFacts<'a> {
+        KeyFacts { route: "orders", consumer, client: 7, header }
+    }
+
+    fn hasher() -> KeyHasher {
+        KeyHasher::new([RandomState::new(), RandomState::new()])
+    }
+
+    #[test]
+    fn no_two_different_keys_are_the_same_bytes() {
+        let hasher = hasher();
+        let two = [KeyPart::Header("x-a".into()), KeyPart::Header("x-b".into())];
+        let policies = [
+            policy("K/p", &two, OnAbsent::ClientAddress),
+            policy("K/p", &[KeyPart::Header("x-a".into())], OnAbsent::ClientAddress),
+            policy("K/q", &two, OnAbsent::ClientAddress),
+        ];
+        let values: [(&[&[u8]], &[&[u8]]); 9] = [
+            (&[b"ab", b"c"], &[b"d"]),
+            (&[b"a", b"bc"], &[b"d"]),
+            (&[b"abc"], &[b"d"]),
+            (&[b"ab", b"c", b"d"], &[]),
+            (&[b"c", b"ab"], &[b"d"]),
+            (&[b"ab, c"], &[b"d"]),
+            (&[b""], &[b"abcd"]),
+            (&[], &[b"abcd"]),
+            (&[b"", b""], &[b"abcd"]),
+        ];
+        let mut keys = HashSet::new();
+        for policy in &policies {
+            for (a, b) in values {
+                let header = |name: &str, each: &mut dyn FnMut(&[u8])| {
+                    (if name == "x-a" { a } else { b }).iter().for_each(|value| each(value));
+                };
+                let Key::Of(key) = hasher.key_of(policy, &facts(None, &header)) else { panic!() };
+                keys.insert(key);
+            }
+        }
+        assert_eq!(keys.len(), policies.len() * values.len());
+    }
+
+    #[test]
+    fn all_values_of_a_header_count_and_other_headers_do_not() {
+        let hasher = hasher();
+        let policy = policy("K/p", &[KeyPart::Header("x-a".into())], OnAbsent::Deny);
+        let key_of = |a: &[&[u8]], other: &[u8]| {
+            let header = |name: &str, each: &mut dyn FnMut(&[u8])| match name {
+                "x-a" => a.iter().for_each(|value| each(value)),
+                _ => each(other),
+            };
+            hasher.key_of(&policy, &facts(None, &header))
+        };
+        assert_eq!(key_of(&[b"1", b"2"], b"x"), key_of(&[b"1", b"2"], b"y"));
+        assert_ne!(key_of(&[b"1", b"2"], b"x"), key_of(&[b"1", b"3"], b"x"));
+        assert_ne!(key_of(&[b"1"], b"x"), key_of(&[b"1", b"2"], b"x"));
+        assert_eq!(key_of(&[], b"x"), Key::Deny);
+    }
+
+    #[test]
+    fn an_absent_part_is_an_explicit_choice() {
+        let hasher = hasher();
+        let none: &HeaderValues<'_> = &|_, _| {};
+        let consumer = [KeyPart::Consumer];
+        let by_address = policy("K/p", &consumer, OnAbsent::ClientAddress);
+        let Key::Of(address) = hasher.key_of(&by_address, &facts(None, none)) else { panic!() };
+        let elsewhere = KeyFacts { client: 8, ..facts(None, none) };
+        assert_ne!(hasher.key_of(&by_address, &elsewhere), Key::Of(address));
+        assert_ne!(hasher.key_of(&by_address, &facts(Some(""), none)), Key::Of(address));
+        assert_eq!(hasher.key_of(&policy("K/p", &consumer, OnAbsent::Deny), &facts(None, none)), Key::Deny);
+        assert_eq!(hasher.key_of(&policy("K/p", &consumer, OnAbsent::Skip), &facts(None, none)), Key::Skip);
+        // A consumer cannot take the name of an address.
+        let forged = String::from_utf8(7_u128.to_be_bytes().to_vec()).unwrap();
+        assert_ne!(hasher.key_of(&by_address, &facts(Some(&forged), none)), Key::Of(address));
+    }
+
+    #[test]
+    fn each_part_tells_callers_apart_and_gateway_does_not() {
+        let hasher = hasher();
+        let none: &HeaderValues<'_> = &|_, _| {};
+        let one = KeyFacts { route: "a", consumer: Some("c"), client: 1, header: none };
+        let table = [
+            (KeyPart::Gateway, KeyFacts { route: "b", consumer: Some("d"), client: 2, ..one }, true),
+            (KeyPart::Route, KeyFacts { consumer: Some("d"), client: 2, ..one }, true),
+            (KeyPart::Route, KeyFacts { route: "b", ..one }, false),
+            (KeyPart::Consumer, KeyFacts { route: "b", client: 2, ..one }, true),
+            (KeyPart::Consumer, KeyFacts { consumer: Some("d"), ..one }, false),
+            (KeyPart::ClientAddress, KeyFacts { route: "b", consumer: Some("d"), ..one }, true),
+            (KeyPart::ClientAddress, KeyFacts { client: 2, ..one }, false),
+        ];
+        for (part, other, same) in table {
+            let policy = policy("K/p", &[part.clone()], OnAbsent::Deny);
+            assert_eq!(hasher.key_of(&policy, &one) == hasher.key_of(&policy, &other), same, "{part:?}");
+        }
+        let empty = policy("K/p", &[], OnAbsent::Deny);
+        assert!(matches!(hasher.key_of(&empty, &one), Key::Of(_)));
+    }
+
+    #[test]
+    fn another_process_hashes_otherwise() {
+        let policy = policy("K/p", &[KeyPart::Gateway], OnAbsent::Deny);
+        let none: &HeaderValues<'_> = &|_, _| {};
+        let (one, other) = (hasher(), hasher());
+        assert_ne!(one.key_of(&policy, &facts(None, none)), other.key_of(&policy, &facts(None, none)));
+        let name: Arc<str> = "K/p".into();
+        assert_ne!(Key::Of(one.overflow_of(&name)), one.key_of(&policy, &facts(None, none)));
     }
 }

@@ -5,8 +5,8 @@
 //! pair of hash states given to [`Cells::new`].
 //!
 //! Reading order: [`policy`] (what a document asks for), `gcra` (the arithmetic of one rate), `cell` (one atomic
-//! word of state), `table` and [`cache`] (where cells live), [`key`] (whose cell it is), [`reserve`] (the decision),
-//! [`reservation`] (what an admitted call holds), [`header`] (what the caller is told).
+//! word of state), `table` and [`cache`] (where cells live), [`key`] (whose cell it is), [`verdict`] (the words of
+//! a decision), `reserve` (the decision), [`reservation`] (what an admitted call holds), [`header`] (what the caller is told).
 
 pub mod cache;
 mod cell;
@@ -18,8 +18,9 @@ pub mod header;
 pub mod key;
 pub mod policy;
 pub mod reservation;
-pub mod reserve;
+mod reserve;
 mod table;
+pub mod verdict;
 
 pub use cache::CellCache;
 pub use cells::{CELLS_MAX, Cells, WAITERS_PER_KEY, WAITERS_PER_PROCESS};
@@ -28,4 +29,4 @@ pub use few::Few;
 pub use key::{HeaderValues, Key, KeyFacts};
 pub use policy::{Action, Bite, KeyPart, Limit, OnAbsent, Policy, Terms, Unit, share};
 pub use reservation::{Reservation, Waiting};
-pub use reserve::{Ask, Cause, Decision, Refusal, State, Verdict, Would};
+pub use verdict::{Ask, Cause, Decision, Refusal, State, Verdict, Would};

@@ -19,9 +19,10 @@ use crate::{gcra::Bucket, header};
 /// What a policy says, as compiled from its document.
 #[derive(Clone, Debug)]
 pub struct Terms {
-    /// The policy's name, for example `orders-per-consumer`; part of the identity of its cells.
+    /// The policy's name, for example `orders-per-consumer`; callers see it in `RateLimit`.
     pub name: Arc<str>,
-    /// Kind and name, for example `RateLimitPolicy/orders-per-consumer`, for records and metrics.
+    /// Kind and name, for example `RateLimitPolicy/orders-per-consumer`, for records and metrics; part of the identity
+    /// of the policy's cells.
     pub label: Arc<str>,
     /// Whether the policy bites.
     pub mode: Mode,
@@ -123,10 +124,10 @@ impl Limit {
         }
     }
 
-    /// The limit's window in whole seconds, rounded up, as answers state it (`w`).
+    /// The limit's window in whole seconds, rounded up and at least one, as answers state it (`w`).
     pub fn window_seconds(&self) -> Option<u64> {
         match *self {
-            Limit::Rate { window, .. } => Some(header::seconds(window)),
+            Limit::Rate { window, .. } => Some(header::seconds(window).max(1)),
             Limit::Concurrency { .. } => None,
         }
     }
@@ -254,5 +255,60 @@ fn window_of(limit: &Limit) -> Duration {
     match *limit {
         Limit::Rate { window, .. } => window,
         Limit::Concurrency { .. } => Duration::ZERO,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn policy(mode: Mode, enforce_percent: u8) -> Policy {
+        Policy::new(Terms {
+            name: "p".into(),
+            label: "RateLimitPolicy/p".into(),
+            mode,
+            enforce_percent,
+            on_fault: OnFault::Deny,
+            key: vec![KeyPart::Gateway],
+            on_absent: OnAbsent::Deny,
+            limits: Vec::new(),
+            action: Action::Reject,
+            legacy_headers: false,
+        })
+    }
+
+    #[test]
+    fn a_share_is_below_a_hundred_and_even() {
+        assert_eq!((share(0), share(u64::MAX)), (0, 99));
+        let mut counts = [0_u32; 100];
+        for number in 0..100_000_u64 {
+            counts[usize::from(share(number.wrapping_mul(0x9E37_79B9_7F4A_7C15)))] += 1;
+        }
+        assert!(counts.iter().all(|count| (900..1100).contains(count)), "{counts:?}");
+    }
+
+    #[test]
+    fn a_policy_bites_callers_below_its_percentage_and_shadows_the_others() {
+        let third = u64::MAX / 100 * 33;
+        let table = [
+            (Mode::Enforce, 100, u64::MAX, Bite::Enforce),
+            (Mode::Enforce, 0, 0, Bite::Shadow),
+            (Mode::Enforce, 32, third, Bite::Shadow),
+            (Mode::Enforce, 34, third, Bite::Enforce),
+            (Mode::Shadow, 100, 0, Bite::Shadow),
+            (Mode::Off, 100, 0, Bite::Off),
+        ];
+        for (mode, percent, hash, bite) in table {
+            assert_eq!(policy(mode, percent).bite(hash), bite, "{mode:?} {percent}");
+        }
+    }
+
+    #[test]
+    fn raising_the_percentage_only_adds_callers() {
+        for number in 0..1000_u64 {
+            let hash = number.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+            let enforced = |percent| policy(Mode::Enforce, percent).bite(hash) == Bite::Enforce;
+            assert!((0..100).all(|percent| !enforced(percent) || enforced(percent + 1)));
+        }
     }
 }
