@@ -1,0 +1,285 @@
+//! The management listener's thread.
+//!
+//! One thread with a runtime of its own serves it, so it answers while every core of the data plane is busy.
+//! Everything is bounded: connections, heads, the time for a head, the life of a connection. HTTP/1.1 only; no
+//! body is read.
+
+use std::{
+    convert::Infallible,
+    io,
+    net::{SocketAddr, TcpListener},
+    sync::{Arc, Mutex, PoisonError, mpsc},
+    thread,
+    time::Duration,
+};
+
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    net::TcpStream,
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    time::{sleep, timeout},
+};
+
+use crate::{answer::answer, state::ManagementState};
+
+/// Most connections at once: scrapers and probes are few, and each costs memory.
+pub const CONNECTIONS_MAX: usize = 64;
+
+/// Most bytes of a request's head, and least that the HTTP library can work with.
+const HEAD_BYTES_MAX: usize = 16 * 1024;
+
+/// Most header fields of a request.
+const HEADERS_MAX: usize = 64;
+
+/// Time for a head; also how long a kept connection may be silent.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// How long a connection lives; a client that reads nothing holds its place no longer.
+const LIFE: Duration = Duration::from_secs(120);
+
+/// Time for a connection to finish its answer once it is told to end.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Rest after a failed accept (no descriptors left), which would otherwise be tried again at once and for ever.
+const ACCEPT_REST: Duration = Duration::from_millis(100);
+
+/// The running listener. Dropping it ends the listener without waiting.
+#[derive(Debug)]
+pub struct Management {
+    address: SocketAddr,
+    stop: watch::Sender<bool>,
+    ended: Mutex<mpsc::Receiver<()>>,
+}
+
+impl Management {
+    /// Serves `listener` on a thread of its own. Whether the address is fit for it (loopback) is judged by who
+    /// bound it. Fails when the thread or its runtime cannot be made.
+    pub fn serve(listener: TcpListener, state: Arc<ManagementState>) -> io::Result<Self> {
+        let address = listener.local_addr()?;
+        listener.set_nonblocking(true)?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let (stop, stopped) = watch::channel(false);
+        let (end, ended) = mpsc::sync_channel(1);
+        thread::Builder::new().name("management".into()).spawn(move || {
+            if let Err(error) = runtime.block_on(accept(listener, state, stopped)) {
+                tracing::error!(%error, "the management listener failed");
+            }
+            let _ = end.send(());
+        })?;
+        Ok(Management { address, stop, ended: Mutex::new(ended) })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Takes no more connections, finishes answers and ends; waits for that no longer than `wait`. Returns whether
+    /// it ended in time. Stop it last: until then `/readyz` tells that the gateway drains.
+    pub fn stop(&self, wait: Duration) -> bool {
+        self.stop.send_replace(true);
+        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        !matches!(ended.recv_timeout(wait), Err(mpsc::RecvTimeoutError::Timeout))
+    }
+}
+
+async fn accept(
+    listener: TcpListener,
+    state: Arc<ManagementState>,
+    mut stopped: watch::Receiver<bool>,
+) -> io::Result<()> {
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            // An error means that the handle is gone, which is an order to stop too.
+            _ = stopped.wait_for(|stop| *stop) => break,
+        };
+        match accepted {
+            Ok((stream, _)) => match Arc::clone(&places).try_acquire_owned() {
+                Ok(place) => {
+                    tokio::spawn(serve(stream, Arc::clone(&state), stopped.clone(), place));
+                }
+                // Closed at once: a scraper tries again, and a queue would only hide the flood.
+                Err(_) => drop(stream),
+            },
+            Err(error) => {
+                tracing::warn!(%error, "a management connection could not be accepted");
+                sleep(ACCEPT_REST).await;
+            }
+        }
+    }
+    drop(listener);
+    // Each connection gives its place back when it ends; all places free means all have ended.
+    let all = u32::try_from(CONNECTIONS_MAX).unwrap_or(u32::MAX);
+    let _ = timeout(GRACE, places.acquire_many(all)).await;
+    Ok(())
+}
+
+/// Serves one connection until it, its life or the listener ends.
+async fn serve(
+    stream: TcpStream,
+    state: Arc<ManagementState>,
+    mut stopped: watch::Receiver<bool>,
+    place: OwnedSemaphorePermit,
+) {
+    let service = service_fn(move |request: hyper::Request<Incoming>| {
+        let response = answer(&request, &state);
+        async move { Ok::<_, Infallible>(response) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .max_headers(HEADERS_MAX)
+        .serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(connection);
+    let finished = tokio::select! {
+        // A client's error (a bad head, a reset) is answered or not by the library; there is nothing to add.
+        _ = connection.as_mut() => true,
+        _ = stopped.wait_for(|stop| *stop) => false,
+        () = sleep(LIFE) => false,
+    };
+    if !finished {
+        connection.as_mut().graceful_shutdown();
+        let _ = timeout(GRACE, connection).await;
+    }
+    drop(place);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{Read, Write},
+        net::TcpStream,
+        time::{Instant, UNIX_EPOCH},
+    };
+
+    use bartizan_telemetry::Metrics;
+
+    use super::*;
+
+    fn start() -> (Management, Arc<ManagementState>) {
+        let state = Arc::new(ManagementState::new(Metrics::new("0.0.0", UNIX_EPOCH)));
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        (Management::serve(listener, Arc::clone(&state)).unwrap(), state)
+    }
+
+    fn connect(management: &Management) -> TcpStream {
+        let stream = TcpStream::connect(management.address()).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        stream
+    }
+
+    /// Sends `request` and reads until the other side closes.
+    fn exchange(management: &Management, request: &str) -> String {
+        let mut stream = connect(management);
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = Vec::new();
+        // A reset after the answer is as good as a close.
+        let _ = stream.read_to_end(&mut answer);
+        String::from_utf8(answer).unwrap()
+    }
+
+    fn get(management: &Management, path: &str) -> String {
+        exchange(management, &format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"))
+    }
+
+    #[test]
+    fn health_readiness_and_metrics_are_served() {
+        let (management, state) = start();
+        assert!(get(&management, "/healthz").starts_with("HTTP/1.1 200 OK\r\n"));
+        assert!(get(&management, "/readyz").starts_with("HTTP/1.1 503 "));
+        state.readiness.set_ready();
+        assert!(get(&management, "/readyz").starts_with("HTTP/1.1 200 "));
+        assert!(get(&management, "/metrics").contains("\nbartizan_build_info{version=\"0.0.0\"} 1\n"));
+        assert!(management.stop(Duration::from_secs(5)));
+    }
+
+    #[test]
+    fn a_head_request_has_the_length_and_no_body() {
+        let (management, _state) = start();
+        let answer =
+            exchange(&management, "HEAD /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+        assert!(answer.contains("content-length: 3\r\n") && answer.ends_with("\r\n\r\n"), "{answer}");
+    }
+
+    #[test]
+    fn a_foreign_name_is_refused_over_the_wire() {
+        let (management, _state) = start();
+        let request = "GET /metrics HTTP/1.1\r\nhost: evil.example\r\nconnection: close\r\n\r\n";
+        let answer = exchange(&management, request);
+        assert!(answer.starts_with("HTTP/1.1 421 ") && !answer.contains("bartizan_"), "{answer}");
+    }
+
+    #[test]
+    fn a_body_is_refused_and_what_follows_is_not_read_as_a_request() {
+        let (management, _state) = start();
+        let inner = "GET /metrics HTTP/1.1\r\nhost: localhost\r\n\r\n";
+        let request = format!(
+            "GET /healthz HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n\r\n{inner}",
+            inner.len()
+        );
+        let answer = exchange(&management, &request);
+        assert!(answer.starts_with("HTTP/1.1 413 ") && answer.matches("HTTP/1.1").count() == 1, "{answer}");
+    }
+
+    #[test]
+    fn a_connection_is_kept_for_the_next_scrape() {
+        let (management, _state) = start();
+        let mut stream = connect(&management);
+        for _ in 0..2 {
+            stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
+            let mut answer = Vec::new();
+            let mut byte = [0];
+            while !answer.ends_with(b"\r\n\r\nok\n") {
+                stream.read_exact(&mut byte).unwrap();
+                answer.push(byte[0]);
+            }
+        }
+    }
+
+    #[test]
+    fn connections_over_the_cap_are_closed_at_once_and_places_come_back() {
+        let (management, _state) = start();
+        let held: Vec<_> = (0..CONNECTIONS_MAX).map(|_| connect(&management)).collect();
+        // Connections are accepted in the order in which they came, so the next one is over the cap.
+        let mut over = connect(&management);
+        assert!(matches!(over.read(&mut [0; 16]), Ok(0) | Err(_)), "it got no answer");
+        drop(held);
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while !get(&management, "/healthz").starts_with("HTTP/1.1 200 ") {
+            assert!(Instant::now() < deadline, "places do not come back");
+        }
+    }
+
+    #[test]
+    fn an_end_does_not_wait_for_silent_connections() {
+        let (management, _state) = start();
+        let mut silent = connect(&management);
+        assert!(
+            get(&management, "/healthz").starts_with("HTTP/1.1 200 "),
+            "the silent one is accepted by now"
+        );
+        let begin = Instant::now();
+        assert!(management.stop(Duration::from_secs(10)));
+        assert!(begin.elapsed() < GRACE, "{:?}", begin.elapsed());
+        assert_eq!(silent.read(&mut [0; 1]).unwrap_or(0), 0);
+        assert!(TcpStream::connect(management.address()).is_err());
+        assert!(management.stop(Duration::from_millis(10)), "a second end finds it ended");
+    }
+
+    #[test]
+    fn a_dropped_handle_ends_the_listener() {
+        let (management, _state) = start();
+        let address = management.address();
+        drop(management);
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while TcpStream::connect(address).is_ok() {
+            assert!(Instant::now() < deadline, "still listening");
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+}

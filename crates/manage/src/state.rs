@@ -1,0 +1,120 @@
+//! What the management listener tells. The binary sets it; the listener only reads.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering},
+    },
+};
+
+use bartizan_telemetry::Metrics;
+
+/// Everything the listener needs to answer.
+pub struct ManagementState {
+    /// The metrics of the process.
+    pub metrics: Arc<Metrics>,
+    /// Whether the gateway serves.
+    pub readiness: Readiness,
+    /// Host names, besides addresses and `localhost`, under which the listener may be called.
+    pub names: Vec<String>,
+    /// Called before each scrape to bring figures up to date that are not counted as they change.
+    pub before_scrape: Option<BeforeScrape>,
+}
+
+/// Brings figures up to date; runs on the management thread and must not block for long.
+pub type BeforeScrape = Box<dyn Fn(&Metrics) + Send + Sync>;
+
+impl ManagementState {
+    /// A state that is starting, with these metrics, no names and no callback.
+    pub fn new(metrics: Arc<Metrics>) -> Self {
+        ManagementState { metrics, readiness: Readiness::default(), names: Vec::new(), before_scrape: None }
+    }
+}
+
+impl fmt::Debug for ManagementState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ManagementState")
+            .field("readiness", &self.readiness.phase())
+            .field("names", &self.names)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Where the gateway is between its start and its end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Phase {
+    /// No snapshot serves yet.
+    #[default]
+    Starting,
+    /// A snapshot serves.
+    Ready,
+    /// The gateway ends: it finishes what it has and should get nothing new.
+    Draining,
+}
+
+impl Phase {
+    /// The word in the answer of `/readyz`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Phase::Starting => "starting",
+            Phase::Ready => "ready",
+            Phase::Draining => "draining",
+        }
+    }
+
+    /// One sentence for a person.
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            Phase::Starting => "no set of documents serves yet",
+            Phase::Ready => "requests are served",
+            Phase::Draining => "the gateway stops and takes no new requests",
+        }
+    }
+}
+
+/// The phase, readable and settable from any thread.
+#[derive(Debug, Default)]
+pub struct Readiness(AtomicU8);
+
+impl Readiness {
+    /// The phase now.
+    pub fn phase(&self) -> Phase {
+        match self.0.load(Ordering::Acquire) {
+            READY => Phase::Ready,
+            DRAINING => Phase::Draining,
+            _ => Phase::Starting,
+        }
+    }
+
+    /// The first snapshot serves. A gateway that drains stays draining.
+    pub fn set_ready(&self) {
+        // Only from the start: a reload that finishes while the gateway stops must not call new requests in.
+        let _ = self.0.compare_exchange(STARTING, READY, Ordering::AcqRel, Ordering::Acquire);
+    }
+
+    /// The gateway stops; there is no way back.
+    pub fn set_draining(&self) {
+        self.0.store(DRAINING, Ordering::Release);
+    }
+}
+
+const STARTING: u8 = 0;
+const READY: u8 = 1;
+const DRAINING: u8 = 2;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn readiness_goes_one_way() {
+        let readiness = Readiness::default();
+        assert_eq!(readiness.phase(), Phase::Starting);
+        readiness.set_ready();
+        assert_eq!(readiness.phase(), Phase::Ready);
+        readiness.set_draining();
+        readiness.set_ready();
+        assert_eq!(readiness.phase(), Phase::Draining);
+    }
+}
