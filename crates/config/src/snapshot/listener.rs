@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use bartizan_message::AddressSet;
+use bartizan_message::{AddressSet, Trust};
 use bartizan_model::Reference;
 
 /// One listener, flat and final. Compiling it bound nothing and read no key.
@@ -23,7 +23,7 @@ pub struct ListenerPlan {
     /// The `Strict-Transport-Security` value added to answers over TLS.
     pub hsts: Option<Arc<str>>,
     /// Peers whose `Forwarded`, `X-Forwarded-*` and `X-Client-IPAddress` are believed.
-    pub trusted_proxies: AddressSet,
+    pub trust: Trust,
     /// Peers that must send a PROXY protocol header (v1 or v2); from others it is not read at all.
     pub proxy_protocol_from: Option<AddressSet>,
     /// What is admitted.

@@ -1,0 +1,349 @@
+//! Which policies meet on which rule (design: "How policies meet").
+//!
+//! Adding kinds add up, wide → narrow and then by name, so that a narrower policy cannot loosen a wider one. Settling
+//! kinds are single per target: a narrower one replaces a wider one only where the wider allows it, and whatever
+//! would make the outcome depend on the order of documents is a problem.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+use bartizan_model::{
+    Mode,
+    document::{
+        Document, Kind,
+        common::{TargetKind, TargetRef},
+    },
+    problem::{Code, Problem, Problems},
+    read::Spanned,
+};
+use bartizan_telemetry::RecordPlan;
+
+use super::{index::Index, label, policy::Policies, record};
+use crate::snapshot::{
+    AccessLogPlan, AuthenticationPlan, Bite, CorsPlan, HeaderPlan, PolicyMention, Settled,
+};
+
+/// A policy with what it is attached to.
+pub(super) struct Scoped<'d, P> {
+    pub(super) document: &'d Document,
+    pub(super) plan: Arc<P>,
+    pub(super) bite: Bite,
+    pub(super) allow_override: bool,
+    pub(super) targets: Vec<Target>,
+}
+
+/// What a policy is attached to, wide → narrow.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Target {
+    Gateway,
+    Listener(Arc<str>),
+    Route(Arc<str>),
+    Rule(Arc<str>, Arc<str>),
+    Consumer(Arc<str>),
+}
+
+impl Target {
+    fn mention(&self) -> Arc<str> {
+        match self {
+            Target::Gateway => "Gateway".into(),
+            Target::Listener(name) => label(Kind::Listener, name),
+            Target::Route(name) => label(Kind::Route, name),
+            Target::Rule(name, rule) => format!("Route/{name}/{rule}").into(),
+            Target::Consumer(name) => label(Kind::Consumer, name),
+        }
+    }
+}
+
+/// The place of a rule among everything a policy can be attached to.
+#[derive(Clone, Copy)]
+pub(super) struct Place<'p> {
+    pub(super) listener: Option<&'p str>,
+    pub(super) route: &'p str,
+    pub(super) rule: Option<&'p str>,
+}
+
+impl Place<'_> {
+    fn targets(&self) -> impl Iterator<Item = Target> {
+        [
+            Some(Target::Gateway),
+            self.listener.map(|name| Target::Listener(name.into())),
+            Some(Target::Route(self.route.into())),
+            self.rule.map(|rule| Target::Rule(self.route.into(), rule.into())),
+        ]
+        .into_iter()
+        .flatten()
+    }
+}
+
+/// Policies of one kind by target; each list is in order of name.
+struct ByTarget<'p, 'd, P>(HashMap<Target, Vec<&'p Scoped<'d, P>>>);
+
+impl<'p, 'd, P> ByTarget<'p, 'd, P> {
+    fn build(policies: &'p [Scoped<'d, P>]) -> Self {
+        let mut map: HashMap<Target, Vec<&Scoped<'d, P>>> = HashMap::new();
+        for policy in policies.iter().filter(|policy| policy.bite.mode != Mode::Off) {
+            for target in &policy.targets {
+                map.entry(target.clone()).or_default().push(policy);
+            }
+        }
+        ByTarget(map)
+    }
+
+    fn at(&self, target: &Target) -> &[&'p Scoped<'d, P>] {
+        self.0.get(target).map_or(&[], Vec::as_slice)
+    }
+
+    fn has_listener(&self, name: &str) -> bool {
+        self.0.contains_key(&Target::Listener(name.into()))
+    }
+
+    /// All that apply, wide → narrow; one that is attached twice applies once, at its widest.
+    fn adding(&self, place: Place<'_>) -> Vec<Arc<P>> {
+        let mut seen = HashSet::new();
+        let mut plans = Vec::new();
+        for target in place.targets() {
+            for policy in self.at(&target) {
+                if seen.insert(Arc::as_ptr(&policy.plan)) {
+                    plans.push(policy.plan.clone());
+                }
+            }
+        }
+        plans
+    }
+
+    /// The one that bites and those that watch.
+    fn settle(&self, place: Place<'_>, clashes: &mut Clashes) -> Settled<P> {
+        let mut winner: Option<&Scoped<'d, P>> = None;
+        let mut settled = Settled::default();
+        for target in place.targets() {
+            let mut here: Option<&Scoped<'d, P>> = None;
+            for policy in self.at(&target) {
+                if policy.bite.mode == Mode::Shadow {
+                    settled.shadow.push(policy.plan.clone());
+                } else if let Some(first) = here {
+                    clashes.report_same(first.document, policy.document, &target);
+                } else {
+                    here = Some(policy);
+                }
+            }
+            match (winner, here) {
+                (Some(wide), Some(narrow))
+                    if !wide.allow_override && !Arc::ptr_eq(&wide.plan, &narrow.plan) =>
+                {
+                    clashes.report_forbidden(wide.document, narrow.document);
+                }
+                (_, Some(narrow)) => winner = Some(narrow),
+                (_, None) => {}
+            }
+        }
+        settled.enforced = winner.map(|policy| policy.plan.clone());
+        settled
+    }
+}
+
+/// Collects clashes once each, however many rules they concern.
+#[derive(Default)]
+pub(super) struct Clashes {
+    seen: HashSet<(Arc<str>, Arc<str>)>,
+    problems: Vec<Problem>,
+}
+
+impl Clashes {
+    fn is_new(&mut self, one: &Document, other: &Document) -> bool {
+        self.seen.insert((label(one.kind(), one.name.as_str()), label(other.kind(), other.name.as_str())))
+    }
+
+    fn report_same(&mut self, first: &Document, second: &Document, target: &Target) {
+        if self.is_new(first, second) {
+            let kind = second.kind().as_str();
+            let message = format!(
+                "{kind}/{} and {kind}/{} are both enforced on {}",
+                first.name.as_str(),
+                second.name.as_str(),
+                target.mention()
+            );
+            self.problems.push(
+                Problem::new(Code::PoliciesClash, second.name.at, "spec.targetRefs", message)
+                    .also(first.name.at, "the other one is here")
+                    .hint("keep one of them, or set `mode: shadow` on the one you are trying"),
+            );
+        }
+    }
+
+    fn report_forbidden(&mut self, wide: &Document, narrow: &Document) {
+        if self.is_new(wide, narrow) {
+            let kind = narrow.kind().as_str();
+            let message = format!(
+                "{kind}/{} would replace {kind}/{}, which does not allow it",
+                narrow.name.as_str(),
+                wide.name.as_str()
+            );
+            self.problems.push(
+                Problem::new(Code::OverrideForbidden, narrow.name.at, "spec.targetRefs", message)
+                    .also(wide.name.at, "the wider policy is here")
+                    .hint("set `allowOverride: true` on the wider policy, or delete the narrower one"),
+            );
+        }
+    }
+}
+
+/// Every policy of the set by target.
+pub(super) struct Attached<'p, 'd> {
+    authentication: ByTarget<'p, 'd, AuthenticationPlan>,
+    cors: ByTarget<'p, 'd, CorsPlan>,
+    headers: ByTarget<'p, 'd, HeaderPlan>,
+    limits: ByTarget<'p, 'd, bartizan_limit::Policy>,
+    records: ByTarget<'p, 'd, RecordPlan>,
+    default_record: Arc<RecordPlan>,
+    access_log: AccessLogPlan,
+    pub(super) mentions: Vec<PolicyMention>,
+}
+
+impl<'p, 'd> Attached<'p, 'd> {
+    pub(super) fn build(index: &Index<'d>, policies: &'p Policies<'d>, problems: &mut Problems) -> Self {
+        Attached {
+            authentication: ByTarget::build(&policies.authentication),
+            cors: ByTarget::build(&policies.cors),
+            headers: ByTarget::build(&policies.headers),
+            limits: ByTarget::build(&policies.limits),
+            records: ByTarget::build(&policies.records),
+            default_record: Arc::new(RecordPlan::new("")),
+            access_log: record::access_log(index, problems),
+            mentions: mentions(policies),
+        }
+    }
+
+    /// Whether a policy is attached to the listener, so that its rules need plans of their own.
+    pub(super) fn concerns_listener(&self, name: &str) -> bool {
+        self.authentication.has_listener(name)
+            || self.cors.has_listener(name)
+            || self.headers.has_listener(name)
+            || self.limits.has_listener(name)
+            || self.records.has_listener(name)
+    }
+
+    pub(super) fn authentication(
+        &self,
+        place: Place<'_>,
+        clashes: &mut Clashes,
+    ) -> Settled<AuthenticationPlan> {
+        self.authentication.settle(place, clashes)
+    }
+
+    pub(super) fn cors(&self, place: Place<'_>, clashes: &mut Clashes) -> Settled<CorsPlan> {
+        self.cors.settle(place, clashes)
+    }
+
+    pub(super) fn headers(&self, place: Place<'_>) -> Vec<Arc<HeaderPlan>> {
+        self.headers.adding(place)
+    }
+
+    pub(super) fn limits(&self, place: Place<'_>) -> Vec<Arc<bartizan_limit::Policy>> {
+        self.limits.adding(place)
+    }
+
+    pub(super) fn consumer_limits(&self, consumer: &str) -> Vec<Arc<bartizan_limit::Policy>> {
+        self.limits.at(&Target::Consumer(consumer.into())).iter().map(|policy| policy.plan.clone()).collect()
+    }
+
+    pub(super) fn record(&self, place: Place<'_>, clashes: &mut Clashes) -> Arc<RecordPlan> {
+        self.records.settle(place, clashes).enforced.unwrap_or_else(|| self.default_record.clone())
+    }
+
+    /// What is written down where no route is known, and where the log goes.
+    pub(super) fn gateway_record(&self) -> (Arc<RecordPlan>, AccessLogPlan) {
+        let wide = self.records.at(&Target::Gateway).first().map(|policy| policy.plan.clone());
+        (wide.unwrap_or_else(|| self.default_record.clone()), self.access_log.clone())
+    }
+}
+
+impl Clashes {
+    /// Hands over what was found.
+    pub(super) fn into_problems(self, problems: &mut Problems) {
+        for problem in self.problems {
+            problems.push(problem);
+        }
+    }
+}
+
+fn mentions(policies: &Policies<'_>) -> Vec<PolicyMention> {
+    fn of<'s, 'd, P>(policies: &'s [Scoped<'d, P>]) -> impl Iterator<Item = PolicyMention> + use<'s, 'd, P> {
+        policies.iter().map(|policy| PolicyMention {
+            kind: policy.document.kind(),
+            name: policy.document.name.as_str().into(),
+            bite: policy.bite,
+            targets: policy
+                .targets
+                .iter()
+                .filter(|target| **target != Target::Gateway)
+                .map(Target::mention)
+                .collect(),
+        })
+    }
+    of(&policies.authentication)
+        .chain(of(&policies.cors))
+        .chain(of(&policies.headers))
+        .chain(of(&policies.limits))
+        .chain(of(&policies.records))
+        .collect()
+}
+
+/// Resolves `targetRefs`; none means the whole gateway.
+pub(super) fn targets(
+    index: &Index<'_>,
+    refs: &[Spanned<TargetRef>],
+    allowed: &[TargetKind],
+    problems: &mut Problems,
+) -> Vec<Target> {
+    if refs.is_empty() {
+        return vec![Target::Gateway];
+    }
+    refs.iter().filter_map(|target| resolve(index, target, allowed, problems)).collect()
+}
+
+fn resolve(
+    index: &Index<'_>,
+    target: &Spanned<TargetRef>,
+    allowed: &[TargetKind],
+    problems: &mut Problems,
+) -> Option<Target> {
+    const PATH: &str = "spec.targetRefs";
+    if !allowed.contains(&target.kind) {
+        let words: Vec<&str> = allowed.iter().map(|kind| kind.as_str()).collect();
+        let message = format!("this kind of policy cannot be attached to a {}", target.kind.as_str());
+        problems.push(
+            Problem::new(Code::WrongTarget, target.at, PATH, message).hint(format!(
+                "it is judged before that is known; it can be attached to: {}",
+                words.join(", ")
+            )),
+        );
+        return None;
+    }
+    let kind = match target.kind {
+        TargetKind::Listener => Kind::Listener,
+        TargetKind::Route => Kind::Route,
+        TargetKind::Consumer => Kind::Consumer,
+    };
+    let found = index.find(kind, &target.name, PATH, problems)?;
+    let name: Arc<str> = target.name.as_str().into();
+    let Some(section) = &target.section_name else {
+        return Some(match target.kind {
+            TargetKind::Listener => Target::Listener(name),
+            TargetKind::Route => Target::Route(name),
+            TargetKind::Consumer => Target::Consumer(name),
+        });
+    };
+    let rules = super::route::rule_names(found);
+    if rules.iter().any(|rule| *rule == section.as_str()) {
+        return Some(Target::Rule(name, section.as_str().into()));
+    }
+    let message = format!("{}/{} has no rule named `{}`", kind.as_str(), &*name, section.as_str());
+    let problem = Problem::new(Code::UnknownReference, section.at, PATH, message);
+    problems.push(match bartizan_model::read::nearest(section.as_str(), rules.iter().copied()) {
+        Some(near) => problem.hint(format!("did you mean `{near}`?")),
+        None => problem.hint("give the rule a `name`; only rules of a Route have one"),
+    });
+    None
+}

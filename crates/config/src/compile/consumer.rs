@@ -1,0 +1,46 @@
+//! `Consumer` → [`ConsumerPlan`].
+
+use std::{collections::HashMap, sync::Arc};
+
+use bartizan_model::{
+    document::{Kind, Spec},
+    problem::Problems,
+};
+use http::HeaderValue;
+
+use super::{
+    attach::Attached,
+    index::{Index, spec_of},
+    listener::address_set,
+};
+use crate::snapshot::ConsumerPlan;
+
+/// Compiles all consumers with the limits attached to them.
+pub(super) fn compile_all(
+    index: &Index<'_>,
+    attached: &Attached<'_, '_>,
+    _problems: &mut Problems,
+) -> HashMap<Arc<str>, Arc<ConsumerPlan>> {
+    let mut consumers = HashMap::new();
+    for document in index.of(Kind::Consumer) {
+        let Some(spec) = spec_of!(document, Consumer) else { continue };
+        let name: Arc<str> = document.name.as_str().into();
+        let roles: Vec<Arc<str>> = spec.roles.iter().map(|role| role.as_str().into()).collect();
+        let plan = ConsumerPlan {
+            name_value: header_value(&name),
+            roles_value: (!roles.is_empty()).then(|| header_value(&roles.join(","))),
+            roles,
+            enabled: spec.enabled,
+            addresses: (!spec.allowed_addresses.is_empty()).then(|| address_set(&spec.allowed_addresses)),
+            limits: attached.consumer_limits(&name),
+            name: name.clone(),
+        };
+        consumers.insert(name, Arc::new(plan));
+    }
+    consumers
+}
+
+/// Names consist of letters, digits, `-` and `.`, so they always are header values.
+fn header_value(text: &str) -> HeaderValue {
+    HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static(""))
+}

@@ -1,0 +1,85 @@
+//! Documents by kind and name, and references from one to another.
+
+use std::collections::BTreeMap;
+
+use bartizan_model::{
+    document::{Document, Kind, Spec},
+    problem::{Code, Problem, Problems},
+    read::{Spanned, nearest},
+    scalar::Name,
+};
+
+/// The documents of a set, found by kind and name.
+pub(super) struct Index<'d> {
+    by_kind: BTreeMap<Kind, BTreeMap<&'d str, &'d Document>>,
+}
+
+impl<'d> Index<'d> {
+    /// Indexes the set; a name that is used twice is reported with both places.
+    pub(super) fn build(documents: &'d [Document], problems: &mut Problems) -> Self {
+        let mut by_kind: BTreeMap<Kind, BTreeMap<&str, &Document>> = BTreeMap::new();
+        for document in documents {
+            let names = by_kind.entry(document.kind()).or_default();
+            if let Some(first) = names.get(document.name.as_str()) {
+                let message = format!(
+                    "there are two documents {}/{}",
+                    document.kind().as_str(),
+                    document.name.as_str()
+                );
+                problems.push(
+                    Problem::new(Code::DuplicateName, document.name.at, "metadata.name", message)
+                        .also(first.name.at, "the first one is here")
+                        .hint("give one of them another name, or delete it"),
+                );
+            } else {
+                names.insert(document.name.as_str(), document);
+            }
+        }
+        Index { by_kind }
+    }
+
+    /// The documents of a kind in order of name.
+    pub(super) fn of(&self, kind: Kind) -> impl Iterator<Item = &'d Document> + use<'_, 'd> {
+        self.by_kind.get(&kind).into_iter().flat_map(|names| names.values().copied())
+    }
+
+    /// Looks a reference up; an unknown name is reported with the nearest known one.
+    pub(super) fn find(
+        &self,
+        kind: Kind,
+        name: &Spanned<Name>,
+        path: &str,
+        problems: &mut Problems,
+    ) -> Option<&'d Document> {
+        let names = self.by_kind.get(&kind);
+        if let Some(document) = names.and_then(|names| names.get(name.as_str())) {
+            return Some(document);
+        }
+        let known = || names.into_iter().flat_map(|names| names.keys().copied());
+        let message = format!("there is no {} named `{}`", kind.as_str(), name.as_str());
+        let problem = Problem::new(Code::UnknownReference, name.at, path, message);
+        let known: Vec<&str> = known().collect();
+        problems.push(match nearest(name.as_str(), known.iter().copied()) {
+            Some(near) => problem.hint(format!("did you mean `{near}`?")),
+            None => problem.hint(format!(
+                "write a document of kind {} with this name, or correct the name",
+                kind.as_str()
+            )),
+        });
+        None
+    }
+}
+
+/// Takes the `spec` of a kind out of a document that is known to be of that kind.
+macro_rules! spec_of {
+    ($document:expr, $kind:ident) => {
+        match &$document.spec {
+            Spec::$kind(spec) => Some(&**spec),
+            _ => None,
+        }
+    };
+}
+pub(super) use spec_of;
+
+#[expect(unused_imports, reason = "named by the macro above at its places of use")]
+use Spec as _;

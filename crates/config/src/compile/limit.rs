@@ -1,0 +1,140 @@
+//! `RateLimitPolicy` → [`bartizan_limit::Policy`].
+
+use std::{
+    num::{NonZeroU32, NonZeroU64},
+    sync::Arc,
+    time::Duration,
+};
+
+use bartizan_limit::{Action, KeyPart, Limit, OnAbsent, Policy, Terms};
+use bartizan_model::{
+    Mode, OnFault,
+    document::{
+        Document, Kind,
+        rate_limit::{
+            KeyPartSpec, KeyWord, LimitAction, LimitActionType, LimitSpec, OnAbsentSpec, RateLimitPolicySpec,
+        },
+    },
+    problem::{Code, Problem, Problems},
+    read::Spanned,
+};
+
+use super::{label, listener::count};
+
+/// Compiles one policy.
+pub(super) fn compile(
+    document: &Document,
+    spec: &RateLimitPolicySpec,
+    problems: &mut Problems,
+) -> Option<Policy> {
+    let before = problems.total();
+    if spec.key.is_empty() {
+        problems.push(
+            Problem::new(Code::EmptyList, document.name.at, "spec.key", "a limit needs a key")
+                .hint("one allowance for all callers together is written `key: [gateway]`"),
+        );
+    }
+    let limits: Vec<Limit> = spec.limits.iter().filter_map(|limit| compile_limit(limit, problems)).collect();
+    check_action(document, spec, problems);
+    if problems.total() > before {
+        return None;
+    }
+    Some(Policy::new(Terms {
+        name: document.name.as_str().into(),
+        label: label(Kind::RateLimitPolicy, document.name.as_str()),
+        mode: spec.mode,
+        enforce_percent: spec.enforce_percent.get(),
+        on_fault: spec.on_fault,
+        key: spec.key.iter().map(|part| key_part(part)).collect(),
+        on_absent: match spec.on_absent {
+            OnAbsentSpec::ClientAddress => OnAbsent::ClientAddress,
+            OnAbsentSpec::Deny => OnAbsent::Deny,
+            OnAbsentSpec::Skip => OnAbsent::Skip,
+        },
+        limits,
+        action: action(&spec.action),
+        legacy_headers: spec.legacy_headers,
+    }))
+}
+
+/// The policy behind a listener's `admission.ratePerAddress`.
+pub(super) fn address_policy(
+    listener: &str,
+    requests: NonZeroU64,
+    window: Duration,
+    burst: NonZeroU64,
+) -> Arc<Policy> {
+    Arc::new(Policy::new(Terms {
+        name: format!("{listener}.rate-per-address").into(),
+        label: label(Kind::Listener, listener),
+        mode: Mode::Enforce,
+        enforce_percent: 100,
+        on_fault: OnFault::Deny,
+        key: vec![KeyPart::ClientAddress],
+        on_absent: OnAbsent::ClientAddress,
+        limits: vec![Limit::Rate { requests, window, burst }],
+        action: Action::Reject,
+        legacy_headers: false,
+    }))
+}
+
+fn compile_limit(limit: &Spanned<LimitSpec>, problems: &mut Problems) -> Option<Limit> {
+    const PATH: &str = "spec.limits";
+    match (&limit.requests, &limit.time_window, &limit.concurrency) {
+        (Some(requests), Some(window), None) => {
+            let requests = requests.get();
+            let window = window.get();
+            if window.is_zero() {
+                problems.push(Problem::new(
+                    Code::BadValue,
+                    limit.at,
+                    PATH,
+                    "`timeWindow` must be longer than zero",
+                ));
+                return None;
+            }
+            let burst = limit.burst.as_ref().map_or(requests, |burst| burst.get());
+            Some(Limit::Rate { requests, window, burst })
+        }
+        (None, None, Some(concurrency)) if limit.burst.is_none() => Some(Limit::Concurrency {
+            requests: NonZeroU32::new(count(concurrency)).unwrap_or(NonZeroU32::MIN),
+        }),
+        _ => {
+            problems.push(
+                Problem::new(Code::NotExactlyOne, limit.at, PATH, "a limit is a rate or a concurrency").hint(
+                    "write `requests` with `timeWindow` (and `burst` if you like), or `concurrency` alone",
+                ),
+            );
+            None
+        }
+    }
+}
+
+fn check_action(document: &Document, spec: &RateLimitPolicySpec, problems: &mut Problems) {
+    if spec.action.type_ == LimitActionType::Reject && spec.action.max_retry > 0 {
+        let message = "`maxRetry` has no meaning with `type: Reject`";
+        problems.push(
+            Problem::new(Code::FieldsClash, document.name.at, "spec.action.maxRetry", message)
+                .hint("write `type: Throttle`, or delete `maxRetry`"),
+        );
+    }
+}
+
+fn key_part(part: &KeyPartSpec) -> KeyPart {
+    match part {
+        KeyPartSpec::Word(KeyWord::Gateway) => KeyPart::Gateway,
+        KeyPartSpec::Word(KeyWord::Route) => KeyPart::Route,
+        KeyPartSpec::Word(KeyWord::Consumer) => KeyPart::Consumer,
+        KeyPartSpec::Word(KeyWord::ClientAddress) => KeyPart::ClientAddress,
+        KeyPartSpec::Header(header) => KeyPart::Header(header.header.as_str().into()),
+    }
+}
+
+fn action(action: &LimitAction) -> Action {
+    match action.type_ {
+        LimitActionType::Reject => Action::Reject,
+        LimitActionType::Throttle => {
+            Action::Throttle { max_retry: action.max_retry, max_wait: action.max_wait.get() }
+        }
+    }
+}

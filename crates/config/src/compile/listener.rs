@@ -1,0 +1,191 @@
+//! `Listener` → [`ListenerPlan`].
+
+use std::{sync::Arc, time::Duration};
+
+use bartizan_message::{AddressSet, Cidr as Network, Trust};
+use bartizan_model::{
+    document::{
+        Document, Kind, Spec,
+        listener::{AddressRate, Admission, Hsts, ListenerProtocol, ListenerSpec, ListenerTls, TlsMinimum},
+    },
+    problem::{Code, Problem, Problems},
+    read::Spanned,
+    scalar::{Cidr, Count, HostText},
+};
+
+use super::index::{Index, spec_of};
+use crate::snapshot::{AdmissionPlan, CertificatePlan, HostPattern, ListenerPlan, TlsPlan, TlsVersion};
+
+/// A body must keep its lowest rate only after this time: small bodies and slow starts are no attack.
+const BODY_RATE_GRACE: Duration = Duration::from_secs(5);
+
+/// Compiles all listeners, in order of name.
+pub(super) fn compile_all(index: &Index<'_>, problems: &mut Problems) -> Vec<Arc<ListenerPlan>> {
+    let mut plans = Vec::new();
+    let mut taken: Vec<(std::net::SocketAddr, &Document)> = Vec::new();
+    for document in index.of(Kind::Listener) {
+        let Some(spec) = spec_of!(document, Listener) else { continue };
+        for address in &spec.addresses {
+            let socket = address.get();
+            if socket.port() != 0
+                && let Some((_, other)) = taken.iter().find(|(known, _)| *known == socket)
+            {
+                let message = format!("the address {socket} is used by two listeners");
+                problems.push(
+                    Problem::new(Code::AddressTwice, address.at, "spec.addresses", message)
+                        .also(other.name.at, format!("Listener/{} has it already", other.name.as_str())),
+                );
+            }
+            taken.push((socket, document));
+        }
+        plans.extend(compile(document, spec, problems).map(Arc::new));
+    }
+    plans
+}
+
+fn compile(document: &Document, spec: &ListenerSpec, problems: &mut Problems) -> Option<ListenerPlan> {
+    if spec.addresses.is_empty() {
+        problems.push(Problem::new(
+            Code::EmptyList,
+            document.name.at,
+            "spec.addresses",
+            "a listener needs an address",
+        ));
+    }
+    let tls = tls(document, spec, problems);
+    if spec.redirect_https.is_some() && spec.protocol == ListenerProtocol::Https {
+        let message = "`redirectHttps` belongs on a listener with `protocol: HTTP`";
+        problems.push(Problem::new(Code::FieldsClash, document.name.at, "spec.redirectHttps", message));
+    }
+    Some(ListenerPlan {
+        name: document.name.as_str().into(),
+        addresses: spec.addresses.iter().map(|address| address.get()).collect(),
+        tls,
+        http2: spec.http2,
+        hostnames: spec.hostnames.iter().map(|host| host_pattern(host)).collect(),
+        redirect_https_port: spec.redirect_https.as_ref().map(|redirect| redirect.port),
+        hsts: spec.hsts.as_ref().map(hsts),
+        trust: Trust { proxies: address_set(&spec.trusted_proxies) },
+        proxy_protocol_from: spec.proxy_protocol.as_ref().map(|proxy| address_set(&proxy.from)),
+        admission: admission(document.name.as_str(), &spec.admission),
+    })
+}
+
+fn tls(document: &Document, spec: &ListenerSpec, problems: &mut Problems) -> Option<TlsPlan> {
+    match (spec.protocol, &spec.tls) {
+        (ListenerProtocol::Https, Some(tls)) => Some(tls_plan(document, tls, problems)),
+        (ListenerProtocol::Https, None) => {
+            problems.push(
+                Problem::new(
+                    Code::MissingField,
+                    document.name.at,
+                    "spec.tls",
+                    "`protocol: HTTPS` needs `tls`",
+                )
+                .hint("write `tls: { certificates: [{ chainRef: file://…, keyRef: file://… }] }`"),
+            );
+            None
+        }
+        (ListenerProtocol::Http, Some(_)) => {
+            problems.push(
+                Problem::new(
+                    Code::FieldsClash,
+                    document.name.at,
+                    "spec.tls",
+                    "`tls` has no meaning with `protocol: HTTP`",
+                )
+                .hint("write `protocol: HTTPS`, or delete `tls`"),
+            );
+            None
+        }
+        (ListenerProtocol::Http, None) => None,
+    }
+}
+
+fn tls_plan(document: &Document, tls: &ListenerTls, problems: &mut Problems) -> TlsPlan {
+    if tls.certificates.is_empty() {
+        let message = "`tls` needs a certificate";
+        problems.push(Problem::new(Code::EmptyList, document.name.at, "spec.tls.certificates", message));
+    }
+    TlsPlan {
+        certificates: tls
+            .certificates
+            .iter()
+            .map(|certificate| CertificatePlan {
+                hostnames: certificate.hostnames.iter().map(|host| host_pattern(host)).collect(),
+                chain: certificate.chain_ref.clone(),
+                key: certificate.key_ref.clone(),
+            })
+            .collect(),
+        minimum: match tls.minimum_version {
+            TlsMinimum::Tls12 => TlsVersion::Tls12,
+            TlsMinimum::Tls13 => TlsVersion::Tls13,
+        },
+    }
+}
+
+fn hsts(hsts: &Hsts) -> Arc<str> {
+    let mut value = format!("max-age={}", hsts.max_age.get().as_secs());
+    if hsts.include_subdomains {
+        value.push_str("; includeSubDomains");
+    }
+    if hsts.preload {
+        value.push_str("; preload");
+    }
+    value.into()
+}
+
+fn admission(listener: &str, admission: &Admission) -> AdmissionPlan {
+    AdmissionPlan {
+        allow: (!admission.allow.is_empty()).then(|| address_set(&admission.allow)),
+        deny: address_set(&admission.deny),
+        connections_max: size(&admission.connections),
+        connections_per_address: count(&admission.connections_per_address),
+        connections_per_prefix: count(&admission.connections_per_prefix),
+        handshake_timeout: admission.handshake_timeout.get(),
+        header_timeout: admission.header_timeout.get(),
+        idle_timeout: admission.idle_timeout.get(),
+        header_bytes_max: usize::try_from(admission.header_bytes.get()).unwrap_or(usize::MAX),
+        header_count_max: size(&admission.header_count),
+        uri_bytes_max: usize::try_from(admission.uri_bytes.get()).unwrap_or(usize::MAX),
+        body_bytes_max: admission.body_bytes.get(),
+        body_rate_min: u32::try_from(admission.body_rate.get()).unwrap_or(u32::MAX),
+        body_rate_grace: BODY_RATE_GRACE,
+        streams_max: count(&admission.streams),
+        resets_max: count(&admission.resets),
+        rate_per_address: admission.rate_per_address.as_ref().map(|rate| rate_per_address(listener, rate)),
+    }
+}
+
+fn rate_per_address(listener: &str, rate: &AddressRate) -> Arc<bartizan_limit::Policy> {
+    super::limit::address_policy(
+        listener,
+        rate.requests.get(),
+        rate.time_window.get(),
+        rate.effective_burst(),
+    )
+}
+
+/// The networks as a set.
+pub(super) fn address_set(networks: &[Spanned<Cidr>]) -> AddressSet {
+    // The prefix was checked when the document was read, so no network is lost here.
+    AddressSet::new(networks.iter().filter_map(|network| Network::new(network.address, network.prefix)))
+}
+
+/// A host as a pattern.
+pub(super) fn host_pattern(host: &HostText) -> HostPattern {
+    match host.as_str().strip_prefix("*.") {
+        Some(suffix) => HostPattern::Suffix(suffix.into()),
+        None => HostPattern::Exact(host.as_str().into()),
+    }
+}
+
+/// A count as `u32`; more than that means no limit in practice.
+pub(super) fn count(count: &Count) -> u32 {
+    u32::try_from(count.get().get()).unwrap_or(u32::MAX)
+}
+
+/// A count as `usize`.
+pub(super) fn size(count: &Count) -> usize {
+    usize::try_from(count.get().get()).unwrap_or(usize::MAX)
+}

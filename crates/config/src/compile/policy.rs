@@ -1,0 +1,343 @@
+//! Policies of every kind → their plans, each with what it is attached to.
+
+use std::sync::Arc;
+
+use bartizan_model::{
+    Mode, OnFault,
+    document::{
+        Document, Kind, Spec,
+        authentication::{AuthenticationPolicySpec, AuthenticationType},
+        common::{HeaderChanges, TargetKind},
+        cors::CorsPolicySpec,
+        header::{HeaderCheck, HeaderPolicySpec},
+    },
+    problem::{Code, Problem, Problems},
+    read::Spanned,
+    scalar,
+};
+use bartizan_telemetry::RecordPlan;
+use http::{HeaderName, HeaderValue, Method};
+
+use super::{
+    attach::{Scoped, targets},
+    index::{Index, spec_of},
+    label, limit, pattern, record,
+};
+use crate::snapshot::{
+    AuthenticationPlan, Bite, CorsPlan, HeaderChangesPlan, HeaderCheckPlan, HeaderPlan, OriginPattern,
+};
+
+/// The policies of a set by kind, each list in order of name.
+pub(super) struct Policies<'d> {
+    pub(super) authentication: Vec<Scoped<'d, AuthenticationPlan>>,
+    pub(super) cors: Vec<Scoped<'d, CorsPlan>>,
+    pub(super) headers: Vec<Scoped<'d, HeaderPlan>>,
+    pub(super) limits: Vec<Scoped<'d, bartizan_limit::Policy>>,
+    pub(super) records: Vec<Scoped<'d, RecordPlan>>,
+}
+
+/// Compiles all policies.
+pub(super) fn compile_all<'d>(index: &Index<'d>, problems: &mut Problems) -> Policies<'d> {
+    let authentication = authentication(index, problems);
+    let secrets: Vec<HeaderName> =
+        authentication.iter().flat_map(|policy| policy.plan.api_key_headers.iter().cloned()).collect();
+    Policies {
+        cors: cors(index, problems),
+        headers: headers(index, problems),
+        limits: limits(index, problems),
+        records: records(index, &secrets, problems),
+        authentication,
+    }
+}
+
+/// What a policy that decides about requests before the consumer is known can be attached to.
+const BEFORE_IDENTIFY: &[TargetKind] = &[TargetKind::Listener, TargetKind::Route];
+
+/// What a policy that decides after the consumer is known can be attached to.
+const AFTER_IDENTIFY: &[TargetKind] = &[TargetKind::Listener, TargetKind::Route, TargetKind::Consumer];
+
+fn bite(mode: Mode, percent: scalar::Percent, on_fault: OnFault) -> Bite {
+    Bite { mode, percent: percent.get(), on_fault }
+}
+
+fn authentication<'d>(index: &Index<'d>, problems: &mut Problems) -> Vec<Scoped<'d, AuthenticationPlan>> {
+    let mut scoped = Vec::new();
+    for document in index.of(Kind::AuthenticationPolicy) {
+        let Some(spec) = spec_of!(document, AuthenticationPolicy) else { continue };
+        let bite = bite(spec.mode, spec.enforce_percent, spec.on_fault);
+        let plan = authentication_plan(document, spec, bite, problems);
+        scoped.push(Scoped {
+            document,
+            plan: Arc::new(plan),
+            bite,
+            allow_override: spec.allow_override,
+            targets: targets(index, &spec.target_refs, BEFORE_IDENTIFY, problems),
+        });
+    }
+    scoped
+}
+
+fn authentication_plan(
+    document: &Document,
+    spec: &AuthenticationPolicySpec,
+    bite: Bite,
+    problems: &mut Problems,
+) -> AuthenticationPlan {
+    if spec.methods.is_empty() {
+        problems.push(
+            Problem::new(Code::EmptyList, document.name.at, "spec.methods", "an AuthenticationPolicy needs a method")
+                .hint("write `methods: [{ type: ApiKey }]`; that callers need no proof is written `{ type: Anonymous }`"),
+        );
+    }
+    let last = spec.methods.len().saturating_sub(1);
+    let mut api_key_headers: Vec<HeaderName> = Vec::new();
+    let mut anonymous = false;
+    for (at, method) in spec.methods.iter().enumerate() {
+        match method.type_ {
+            AuthenticationType::ApiKey => {
+                let header = header_name(&method.api_key.header);
+                if api_key_headers.contains(&header) {
+                    let message = format!("the header `{header}` is asked for twice");
+                    problems.push(Problem::new(Code::FieldsClash, method.at, "spec.methods", message));
+                }
+                api_key_headers.push(header);
+            }
+            AuthenticationType::Anonymous => {
+                anonymous = true;
+                if at != last {
+                    let message = "`Anonymous` must stand last: nothing after it could ever be tried";
+                    problems.push(Problem::new(Code::FieldsClash, method.at, "spec.methods", message));
+                }
+            }
+        }
+    }
+    let label = label(Kind::AuthenticationPolicy, document.name.as_str());
+    AuthenticationPlan { label, bite, api_key_headers, anonymous }
+}
+
+fn headers<'d>(index: &Index<'d>, problems: &mut Problems) -> Vec<Scoped<'d, HeaderPlan>> {
+    let mut scoped = Vec::new();
+    for document in index.of(Kind::HeaderPolicy) {
+        let Some(spec) = spec_of!(document, HeaderPolicy) else { continue };
+        let bite = bite(spec.mode, spec.enforce_percent, spec.on_fault);
+        scoped.push(Scoped {
+            document,
+            plan: Arc::new(header_plan(document, spec, bite, problems)),
+            bite,
+            allow_override: false,
+            targets: targets(index, &spec.target_refs, BEFORE_IDENTIFY, problems),
+        });
+    }
+    scoped
+}
+
+fn header_plan(
+    document: &Document,
+    spec: &HeaderPolicySpec,
+    bite: Bite,
+    problems: &mut Problems,
+) -> HeaderPlan {
+    HeaderPlan {
+        label: label(Kind::HeaderPolicy, document.name.as_str()),
+        bite,
+        checks: spec.request.check.iter().filter_map(|check| header_check(check, problems)).collect(),
+        forbidden: spec.request.forbid.iter().map(|name| header_name(name)).collect(),
+        request: header_changes(&spec.request.change, document, "spec.request.change", problems),
+        response: header_changes(&spec.response, document, "spec.response", problems),
+    }
+}
+
+fn header_check(check: &Spanned<HeaderCheck>, problems: &mut Problems) -> Option<HeaderCheckPlan> {
+    let path = "spec.request.check";
+    let pattern = match &check.pattern {
+        Some(text) => Some(pattern::whole(&Spanned::new(text.as_str().to_owned(), text.at), path, problems)?),
+        None => None,
+    };
+    let length_max = check.max_length.as_ref().map_or(usize::MAX, super::listener::size);
+    if check.min_length as usize > length_max {
+        let message = "`minLength` is greater than `maxLength`: no value could ever pass";
+        problems.push(Problem::new(Code::FieldsClash, check.at, path, message));
+    }
+    Some(HeaderCheckPlan {
+        name: header_name(&check.name),
+        required: check.required,
+        pattern,
+        length_min: check.min_length as usize,
+        length_max,
+    })
+}
+
+/// Header changes as a plan. Headers that carry framing or the verified identity cannot be changed by documents.
+pub(super) fn header_changes(
+    changes: &HeaderChanges,
+    document: &Document,
+    path: &str,
+    problems: &mut Problems,
+) -> HeaderChangesPlan {
+    let names = changes.set.iter().chain(&changes.add).map(|field| &field.name).chain(&changes.remove);
+    for name in names {
+        if is_reserved(name.as_str()) {
+            let message =
+                format!("the header `{}` belongs to the gateway and cannot be changed", name.as_str());
+            problems.push(Problem::new(Code::ReservedHeader, document.name.at, path, message).hint(
+                "framing, Host, X-Request-ID, X-Consumer-* and the forwarding headers are set by the gateway",
+            ));
+        }
+    }
+    let field = |field: &bartizan_model::document::common::HeaderField| {
+        (header_name(&field.name), header_value(field.value.as_str()))
+    };
+    HeaderChangesPlan {
+        remove: changes.remove.iter().map(header_name).collect(),
+        set: changes.set.iter().map(field).collect(),
+        add: changes.add.iter().map(field).collect(),
+    }
+}
+
+fn is_reserved(name: &str) -> bool {
+    const RESERVED: &[&str] = &[
+        "connection",
+        "content-length",
+        "expect",
+        "forwarded",
+        "host",
+        "keep-alive",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "x-client-ipaddress",
+        "x-request-id",
+    ];
+    RESERVED.contains(&name) || name.starts_with("x-consumer-") || name.starts_with("x-forwarded-")
+}
+
+fn cors<'d>(index: &Index<'d>, problems: &mut Problems) -> Vec<Scoped<'d, CorsPlan>> {
+    let mut scoped = Vec::new();
+    for document in index.of(Kind::CorsPolicy) {
+        let Some(spec) = spec_of!(document, CorsPolicy) else { continue };
+        let bite = bite(spec.mode, spec.enforce_percent, spec.on_fault);
+        scoped.push(Scoped {
+            document,
+            plan: Arc::new(cors_plan(document, spec, bite, problems)),
+            bite,
+            allow_override: spec.allow_override,
+            targets: targets(index, &spec.target_refs, BEFORE_IDENTIFY, problems),
+        });
+    }
+    scoped
+}
+
+fn cors_plan(document: &Document, spec: &CorsPolicySpec, bite: Bite, problems: &mut Problems) -> CorsPlan {
+    let origins: Vec<OriginPattern> =
+        spec.allow_origins.iter().filter_map(|origin| origin_pattern(origin, problems)).collect();
+    if spec.allow_credentials
+        && let Some(any) = spec.allow_origins.iter().find(|origin| ***origin == *"*")
+    {
+        problems.push(
+            Problem::new(
+                Code::FieldsClash,
+                any.at,
+                "spec.allowOrigins",
+                "`*` cannot be combined with `allowCredentials`",
+            )
+            .hint("any page on the web could then act as the signed-in user; name the origins"),
+        );
+    }
+    let methods: Vec<Method> = spec.allow_methods.iter().map(method).collect();
+    let headers: Vec<HeaderName> = spec.allow_headers.iter().map(header_name).collect();
+    let list = |names: &[HeaderName]| {
+        let names: Vec<&str> = names.iter().map(HeaderName::as_str).collect();
+        (!names.is_empty()).then(|| header_value(&names.join(", ")))
+    };
+    let expose: Vec<HeaderName> = spec.expose_headers.iter().map(header_name).collect();
+    CorsPlan {
+        label: label(Kind::CorsPolicy, document.name.as_str()),
+        bite,
+        origins,
+        methods_value: header_value(&methods.iter().map(Method::as_str).collect::<Vec<_>>().join(", ")),
+        methods,
+        headers_value: list(&headers),
+        headers,
+        expose_value: list(&expose),
+        max_age_value: HeaderValue::from(spec.max_age.get().as_secs()),
+        credentials: spec.allow_credentials,
+    }
+}
+
+fn origin_pattern(origin: &Spanned<String>, problems: &mut Problems) -> Option<OriginPattern> {
+    let text = origin.to_ascii_lowercase();
+    if text == "*" {
+        return Some(OriginPattern::Any);
+    }
+    let parsed = ["https://", "http://"].into_iter().find_map(|scheme| {
+        let rest = text.strip_prefix(scheme)?;
+        let host_ok = |host: &str| {
+            !host.is_empty()
+                && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-.:[]".contains(&byte))
+        };
+        match rest.strip_prefix("*.") {
+            Some(suffix) if host_ok(suffix) => {
+                Some(OriginPattern::Wildcard { scheme: scheme.into(), suffix: format!(".{suffix}").into() })
+            }
+            None if host_ok(rest) => Some(OriginPattern::Exact(text.as_str().into())),
+            _ => None,
+        }
+    });
+    if parsed.is_none() {
+        let message = format!("`{}` is not an origin", &**origin);
+        problems.push(
+            Problem::new(Code::BadValue, origin.at, "spec.allowOrigins", message)
+                .hint("write scheme and host without a path, for example `https://app.example.com`"),
+        );
+    }
+    parsed
+}
+
+fn limits<'d>(index: &Index<'d>, problems: &mut Problems) -> Vec<Scoped<'d, bartizan_limit::Policy>> {
+    let mut scoped = Vec::new();
+    for document in index.of(Kind::RateLimitPolicy) {
+        let Some(spec) = spec_of!(document, RateLimitPolicy) else { continue };
+        let targets = targets(index, &spec.target_refs, AFTER_IDENTIFY, problems);
+        if let Some(plan) = limit::compile(document, spec, problems) {
+            let bite = bite(spec.mode, spec.enforce_percent, spec.on_fault);
+            scoped.push(Scoped { document, plan: Arc::new(plan), bite, allow_override: false, targets });
+        }
+    }
+    scoped
+}
+
+fn records<'d>(
+    index: &Index<'d>,
+    secrets: &[HeaderName],
+    problems: &mut Problems,
+) -> Vec<Scoped<'d, RecordPlan>> {
+    let mut scoped = Vec::new();
+    for document in index.of(Kind::RecordPolicy) {
+        let Some(spec) = spec_of!(document, RecordPolicy) else { continue };
+        scoped.push(Scoped {
+            document,
+            plan: Arc::new(record::compile(document, spec, secrets, problems)),
+            bite: Bite { mode: spec.mode, ..Bite::FULL },
+            allow_override: spec.allow_override,
+            targets: targets(index, &spec.target_refs, BEFORE_IDENTIFY, problems),
+        });
+    }
+    scoped
+}
+
+/// The document's header name as the `http` crate's; it was checked when it was read.
+pub(super) fn header_name(name: &scalar::HeaderName) -> HeaderName {
+    HeaderName::from_bytes(name.as_str().as_bytes()).unwrap_or(HeaderName::from_static("x-invalid"))
+}
+
+/// The document's header value as the `http` crate's; it was checked when it was read.
+fn header_value(text: &str) -> HeaderValue {
+    HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static(""))
+}
+
+/// The document's method as the `http` crate's; it was checked when it was read.
+pub(super) fn method(method: &scalar::Method) -> Method {
+    Method::from_bytes(method.as_str().as_bytes()).unwrap_or(Method::GET)
+}

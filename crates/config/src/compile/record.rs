@@ -1,0 +1,86 @@
+//! `RecordPolicy` → [`RecordPlan`], and where the access log goes.
+
+use bartizan_model::{
+    document::{
+        Document, Kind, Spec,
+        record::{AddressPrivacyName, QueryValuesName, RecordPolicySpec},
+    },
+    problem::{Code, Problem, Problems},
+};
+use bartizan_telemetry::{AddressPrivacy, QueryValues, RecordPlan};
+use http::HeaderName;
+
+use super::{
+    index::{Index, spec_of},
+    label,
+    policy::header_name,
+};
+use crate::snapshot::AccessLogPlan;
+
+/// Compiles one policy. `secrets` are the headers in which the gateway takes credentials.
+pub(super) fn compile(
+    document: &Document,
+    spec: &RecordPolicySpec,
+    secrets: &[HeaderName],
+    problems: &mut Problems,
+) -> RecordPlan {
+    if spec.mode == bartizan_model::Mode::Shadow {
+        problems.push(
+            Problem::new(Code::NoShadow, document.name.at, "spec.mode", "a RecordPolicy has no shadow")
+                .hint("it decides nothing about a request; use `enforce` or `off`"),
+        );
+    }
+    if let Some(file) = &spec.file
+        && !spec.target_refs.is_empty()
+    {
+        problems.push(
+            Problem::new(
+                Code::FieldsClash,
+                file.at,
+                "spec.file",
+                "there is one access log for the whole gateway",
+            )
+            .hint("write `file` in the RecordPolicy without `targetRefs`"),
+        );
+    }
+    let mut plan = RecordPlan::new(label(Kind::RecordPolicy, document.name.as_str()))
+        .with_headers(spec.headers.iter().map(|name| header_name(name)), secrets);
+    plan.access_log = spec.access_log;
+    plan.address_privacy = match spec.address_privacy {
+        AddressPrivacyName::Full => AddressPrivacy::Full,
+        AddressPrivacyName::Truncated => AddressPrivacy::Truncated,
+        AddressPrivacyName::Hashed => AddressPrivacy::Hashed,
+    };
+    plan.query_values = match spec.query_values {
+        QueryValuesName::Masked => QueryValues::Masked,
+        QueryValuesName::Full => QueryValues::Full,
+    };
+    plan
+}
+
+/// Where the access log goes: the `file` of the gateway's RecordPolicy, else standard output.
+pub(super) fn access_log(index: &Index<'_>, problems: &mut Problems) -> AccessLogPlan {
+    let mut files = index.of(Kind::RecordPolicy).filter_map(|document| {
+        let spec = spec_of!(document, RecordPolicy)?;
+        spec.file
+            .as_ref()
+            .filter(|_| spec.target_refs.is_empty() && spec.mode == bartizan_model::Mode::Enforce)
+    });
+    let Some(file) = files.next() else { return AccessLogPlan::Stdout };
+    if let Some(second) = files.next() {
+        problems.push(
+            Problem::new(
+                Code::PoliciesClash,
+                second.at,
+                "spec.file",
+                "there are two files for the access log",
+            )
+            .also(file.at, "the other one is here"),
+        );
+    }
+    AccessLogPlan::File {
+        path: file.path.clone().into(),
+        max_bytes: file.max_bytes.get(),
+        keep: super::listener::count(&file.keep),
+    }
+}

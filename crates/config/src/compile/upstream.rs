@@ -1,0 +1,210 @@
+//! `Upstream` → [`UpstreamPlan`].
+
+use std::{net::SocketAddr, num::NonZeroU32, sync::Arc};
+
+use bartizan_model::{
+    Reference,
+    document::{
+        Document, Kind, Spec,
+        upstream::{
+            ActiveHealth, CredentialSpec, EndpointSpec, HashOn, LoadBalancing, LoadBalancingAlgorithm,
+            PassiveHealth, UpstreamProtocolName, UpstreamSpec,
+        },
+    },
+    problem::{Code, Problem, Problems},
+    read::Spanned,
+};
+
+use super::{
+    index::{Index, spec_of},
+    listener::{count, size},
+};
+use crate::snapshot::{
+    ActiveCheckPlan, Balancing, CredentialPlan, EndpointAddress, EndpointPlan, HashKey, PassiveCheckPlan,
+    UpstreamPlan, UpstreamProtocol, UpstreamTlsPlan,
+};
+
+/// Compiles all upstreams, in order of name.
+pub(super) fn compile_all(index: &Index<'_>, problems: &mut Problems) -> Vec<Arc<UpstreamPlan>> {
+    index
+        .of(Kind::Upstream)
+        .filter_map(|document| {
+            let spec = spec_of!(document, Upstream)?;
+            Some(Arc::new(compile(index, document, spec, problems)))
+        })
+        .collect()
+}
+
+fn compile(
+    index: &Index<'_>,
+    document: &Document,
+    spec: &UpstreamSpec,
+    problems: &mut Problems,
+) -> UpstreamPlan {
+    if spec.endpoints.is_empty() {
+        let message = "an upstream needs an endpoint";
+        problems.push(Problem::new(Code::EmptyList, document.name.at, "spec.endpoints", message));
+    }
+    let tls = tls(spec, problems);
+    UpstreamPlan {
+        name: document.name.as_str().into(),
+        endpoints: spec.endpoints.iter().map(|endpoint| endpoint_plan(endpoint)).collect(),
+        protocol: match spec.protocol {
+            UpstreamProtocolName::Http1 => UpstreamProtocol::Http1,
+            UpstreamProtocolName::Http2 => UpstreamProtocol::Http2,
+        },
+        tls,
+        balancing: balancing(document, &spec.load_balancing, problems),
+        active: spec.health.active.as_ref().map(|active| active_plan(active, problems)),
+        passive: spec.health.passive.as_ref().map(passive_plan),
+        credential: spec
+            .credential
+            .as_ref()
+            .and_then(|credential| credential_plan(index, credential, problems)),
+        connect_timeout: spec.connect_timeout.get(),
+        idle_timeout: spec.idle_timeout.get(),
+        connections_max: size(&spec.connections),
+        idle_max: size(&spec.connections),
+    }
+}
+
+fn tls(spec: &UpstreamSpec, problems: &mut Problems) -> Option<UpstreamTlsPlan> {
+    let first = spec.endpoints.first()?;
+    if let Some(other) = spec.endpoints.iter().find(|endpoint| endpoint.url.tls != first.url.tls) {
+        problems.push(
+            Problem::new(
+                Code::FieldsClash,
+                other.at,
+                "spec.endpoints",
+                "http and https endpoints in one upstream",
+            )
+            .also(first.at, "the first endpoint's scheme is the upstream's")
+            .hint("write two upstreams and share the traffic by `backendRefs`"),
+        );
+    }
+    match (&spec.tls, first.url.tls) {
+        (Some(tls), false) => {
+            problems.push(
+                Problem::new(
+                    Code::FieldsClash,
+                    tls.at,
+                    "spec.tls",
+                    "`tls` has no meaning for http endpoints",
+                )
+                .hint("write `https://` in the endpoints, or delete `tls`"),
+            );
+            None
+        }
+        (None, false) => None,
+        (tls, true) => Some(UpstreamTlsPlan {
+            server_name: tls
+                .as_ref()
+                .and_then(|tls| tls.server_name.as_ref())
+                .map(|name| name.as_str().into()),
+            authorities: tls.as_ref().and_then(|tls| tls.authorities_ref.clone()),
+            danger_accept_any_certificate: tls.as_ref().is_some_and(|tls| tls.danger_accept_any_certificate),
+        }),
+    }
+}
+
+fn endpoint_plan(endpoint: &EndpointSpec) -> EndpointPlan {
+    let (host, port) = (&endpoint.url.host, endpoint.url.port);
+    let literal = host.trim_start_matches('[').trim_end_matches(']');
+    let address = match literal.parse() {
+        Ok(ip) => EndpointAddress::Socket(SocketAddr::new(ip, port)),
+        Err(_) => EndpointAddress::Name(host.as_str().into(), port),
+    };
+    let authority = match &address {
+        EndpointAddress::Socket(socket) => socket.to_string(),
+        EndpointAddress::Name(name, port) => format!("{name}:{port}"),
+    };
+    let weight = NonZeroU32::new(count(&endpoint.weight)).unwrap_or(NonZeroU32::MIN);
+    EndpointPlan { authority: authority.into(), address, weight }
+}
+
+fn balancing(document: &Document, spec: &LoadBalancing, problems: &mut Problems) -> Balancing {
+    match spec.algorithm {
+        LoadBalancingAlgorithm::RoundRobin => Balancing::RoundRobin,
+        LoadBalancingAlgorithm::LeastRequest => Balancing::LeastRequest,
+        LoadBalancingAlgorithm::PowerOfTwo => Balancing::PowerOfTwo,
+        LoadBalancingAlgorithm::ConsistentHash => {
+            Balancing::ConsistentHash(match (spec.hash_on, &spec.header) {
+                (HashOn::Consumer, _) => HashKey::Consumer,
+                (HashOn::ClientAddress, _) => HashKey::ClientAddress,
+                (HashOn::Path, _) => HashKey::Path,
+                (HashOn::Header, Some(header)) => HashKey::Header(header.as_str().into()),
+                (HashOn::Header, None) => {
+                    let path = "spec.loadBalancing.header";
+                    let message = "`hashOn: header` needs the header's name";
+                    problems.push(Problem::new(Code::MissingField, document.name.at, path, message));
+                    HashKey::Consumer
+                }
+            })
+        }
+    }
+}
+
+fn active_plan(active: &ActiveHealth, problems: &mut Problems) -> ActiveCheckPlan {
+    ActiveCheckPlan {
+        path: active.path.as_str().into(),
+        interval: active.interval.get(),
+        timeout: active.timeout.get(),
+        statuses: active.statuses.iter().filter_map(|statuses| status_range(statuses, problems)).collect(),
+        healthy_after: count(&active.healthy_threshold),
+        unhealthy_after: count(&active.unhealthy_threshold),
+    }
+}
+
+fn status_range(text: &Spanned<String>, problems: &mut Problems) -> Option<(u16, u16)> {
+    let (low, high) = text.split_once('-').unwrap_or((text, text));
+    let status = |text: &str| text.parse().ok().filter(|status| (100..=599).contains(status));
+    match (status(low), status(high)) {
+        (Some(low), Some(high)) if low <= high => Some((low, high)),
+        _ => {
+            let message = format!("`{}` is not a status or a range of them", &**text);
+            problems.push(
+                Problem::new(Code::BadValue, text.at, "spec.health.active.statuses", message)
+                    .hint("write for example `200` or `200-399`"),
+            );
+            None
+        }
+    }
+}
+
+fn passive_plan(passive: &PassiveHealth) -> PassiveCheckPlan {
+    PassiveCheckPlan {
+        failures: count(&passive.consecutive_failures),
+        eject_for: passive.eject_for.get(),
+        ejected_percent_max: passive.max_ejected_percent.get(),
+    }
+}
+
+fn credential_plan(
+    index: &Index<'_>,
+    credential: &Spanned<CredentialSpec>,
+    problems: &mut Problems,
+) -> Option<CredentialPlan> {
+    let secret = match (&credential.value_ref, &credential.secret_name) {
+        (Some(reference), None) => reference.clone(),
+        (None, Some(name)) => secret(index, name, problems)?,
+        _ => {
+            let message = "a credential needs `valueRef` or `secretName`, not both";
+            problems.push(Problem::new(Code::NotExactlyOne, credential.at, "spec.credential", message));
+            return None;
+        }
+    };
+    Some(CredentialPlan {
+        header: credential.header.as_str().into(),
+        prefix: credential.prefix.as_ref().map_or("".into(), |prefix| prefix.as_str().into()),
+        secret,
+    })
+}
+
+fn secret(
+    index: &Index<'_>,
+    name: &Spanned<bartizan_model::scalar::Name>,
+    problems: &mut Problems,
+) -> Option<Reference> {
+    let document = index.find(Kind::Secret, name, "spec.credential.secretName", problems)?;
+    spec_of!(document, Secret).map(|secret| secret.value_ref.clone())
+}

@@ -1,0 +1,87 @@
+//! The snapshot: everything the data plane decides by, compiled, immutable, swapped as one.
+//!
+//! A request pins one snapshot and sees nothing else of the documents. Nothing in here was opened, bound or read
+//! from outside; that is `prepare`'s work in the data plane. State that outlives a snapshot (limit cells, health,
+//! pools) lives in the data plane's runtime.
+
+use std::{collections::HashMap, sync::Arc};
+
+use bartizan_model::document::Kind;
+
+pub mod listener;
+pub mod policy;
+pub mod route;
+pub mod table;
+pub mod upstream;
+
+pub use listener::*;
+pub use policy::*;
+pub use route::*;
+pub use table::*;
+pub use upstream::*;
+
+/// A complete, consistent set of documents in the form in which requests are judged.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// Which set this is.
+    pub revision: Revision,
+    /// The listeners, each with the table of routes it publishes.
+    pub listeners: Vec<PublishedListener>,
+    /// Every rule of every route, in document order; `RoutePlan::index` points here.
+    pub routes: Vec<Arc<RoutePlan>>,
+    /// The upstreams by index.
+    pub upstreams: Vec<Arc<UpstreamPlan>>,
+    /// The consumers by name.
+    pub consumers: HashMap<Arc<str>, Arc<ConsumerPlan>>,
+    /// The record plan of requests that no route matched.
+    pub record: Arc<bartizan_telemetry::RecordPlan>,
+    /// Where the access log goes.
+    pub access_log: AccessLogPlan,
+    /// Every policy of the set, for `explain`, metrics and the console.
+    pub policies: Vec<PolicyMention>,
+}
+
+/// Identifies a set of documents.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Revision {
+    /// The first twelve hexadecimal digits of the digest over all documents.
+    pub id: Arc<str>,
+}
+
+/// A listener and what is reachable through it.
+#[derive(Debug)]
+pub struct PublishedListener {
+    /// The listener.
+    pub plan: Arc<ListenerPlan>,
+    /// Its routes.
+    pub routes: RouteTable,
+}
+
+/// Where the access log goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AccessLogPlan {
+    /// Standard output.
+    Stdout,
+    /// A file rotated by size.
+    File {
+        /// The path; relative ones count from the data directory.
+        path: std::path::PathBuf,
+        /// Size at which a new file is begun.
+        max_bytes: u64,
+        /// Old files kept.
+        keep: u32,
+    },
+}
+
+/// A policy, where it is attached and whether it bites.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PolicyMention {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its name.
+    pub name: Arc<str>,
+    /// Whether it bites.
+    pub bite: Bite,
+    /// What it is attached to, as `Kind/name`; empty means the whole gateway.
+    pub targets: Vec<Arc<str>>,
+}

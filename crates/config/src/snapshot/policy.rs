@@ -1,0 +1,232 @@
+//! Compiled policies, and how far each one bites.
+
+use std::{sync::Arc, time::Duration};
+
+use bartizan_message::AddressSet;
+use bartizan_model::{Mode, OnFault};
+use http::{HeaderName, HeaderValue};
+use regex::Regex;
+
+/// How far a policy bites: its mode, and the share of callers for whom `enforce` means enforce.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bite {
+    /// The mode as written.
+    pub mode: Mode,
+    /// Share of callers it is enforced for, 0–100; for the others it is judged in shadow.
+    pub percent: u8,
+    /// What happens when it cannot be decided.
+    pub on_fault: OnFault,
+}
+
+impl Bite {
+    /// Enforced for everyone, closed on faults.
+    pub const FULL: Bite = Bite { mode: Mode::Enforce, percent: 100, on_fault: OnFault::Deny };
+
+    /// The mode that holds for a caller whose stable share is `share` (0–99).
+    pub const fn for_share(self, share: u8) -> Mode {
+        match self.mode {
+            Mode::Enforce if share < self.percent => Mode::Enforce,
+            Mode::Enforce => Mode::Shadow,
+            other => other,
+        }
+    }
+}
+
+/// The policies of a settling kind on one target: at most one bites, any number may watch.
+#[derive(Clone, Debug)]
+pub struct Settled<T> {
+    /// The one that bites.
+    pub enforced: Option<Arc<T>>,
+    /// Those in shadow.
+    pub shadow: Vec<Arc<T>>,
+}
+
+impl<T> Default for Settled<T> {
+    fn default() -> Self {
+        Settled { enforced: None, shadow: Vec::new() }
+    }
+}
+
+/// The policies of a kind whose engine does not exist yet.
+///
+/// No document of such a kind can be written, so a plan always says [`Engineless::NoSuchPolicy`]; a stage that ever
+/// meets the other variant refuses the request. The variant exists so that the stage cannot be left out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Engineless {
+    /// No policy of this kind is attached: the stage has nothing to do.
+    #[default]
+    NoSuchPolicy,
+    /// A policy is attached that this build cannot judge: refuse.
+    Unjudgeable,
+}
+
+/// A compiled `AuthenticationPolicy`.
+#[derive(Clone, Debug)]
+pub struct AuthenticationPlan {
+    /// `AuthenticationPolicy/name`.
+    pub label: Arc<str>,
+    /// How far it bites.
+    pub bite: Bite,
+    /// Headers that may carry an API key, in order.
+    pub api_key_headers: Vec<HeaderName>,
+    /// Whether callers without a credential pass as nobody.
+    pub anonymous: bool,
+}
+
+/// A compiled `HeaderPolicy`.
+#[derive(Clone, Debug)]
+pub struct HeaderPlan {
+    /// `HeaderPolicy/name`.
+    pub label: Arc<str>,
+    /// How far it bites.
+    pub bite: Bite,
+    /// Conditions on request headers.
+    pub checks: Vec<HeaderCheckPlan>,
+    /// Request headers that must not be there.
+    pub forbidden: Vec<HeaderName>,
+    /// Changes to the request.
+    pub request: HeaderChangesPlan,
+    /// Changes to the answer.
+    pub response: HeaderChangesPlan,
+}
+
+/// A condition on one header.
+#[derive(Clone, Debug)]
+pub struct HeaderCheckPlan {
+    /// The header.
+    pub name: HeaderName,
+    /// Whether it must be there.
+    pub required: bool,
+    /// Each value must match as a whole (the pattern is anchored at both ends).
+    pub pattern: Option<Regex>,
+    /// Fewest bytes of each value.
+    pub length_min: usize,
+    /// Most bytes of each value.
+    pub length_max: usize,
+}
+
+/// Changes to a header section: remove, then set, then add.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct HeaderChangesPlan {
+    /// Removed.
+    pub remove: Vec<HeaderName>,
+    /// Replaced or added.
+    pub set: Vec<(HeaderName, HeaderValue)>,
+    /// Added beside what is there.
+    pub add: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl HeaderChangesPlan {
+    /// Whether nothing is changed.
+    pub const fn is_empty(&self) -> bool {
+        self.remove.is_empty() && self.set.is_empty() && self.add.is_empty()
+    }
+
+    /// Carries the changes out.
+    pub fn apply(&self, headers: &mut http::HeaderMap) {
+        for name in &self.remove {
+            headers.remove(name);
+        }
+        for (name, value) in &self.set {
+            headers.insert(name.clone(), value.clone());
+        }
+        for (name, value) in &self.add {
+            headers.append(name.clone(), value.clone());
+        }
+    }
+}
+
+/// A compiled `CorsPolicy`.
+#[derive(Clone, Debug)]
+pub struct CorsPlan {
+    /// `CorsPolicy/name`.
+    pub label: Arc<str>,
+    /// How far it bites.
+    pub bite: Bite,
+    /// Which origins may call.
+    pub origins: Vec<OriginPattern>,
+    /// Methods that pages may use.
+    pub methods: Vec<http::Method>,
+    /// `Access-Control-Allow-Methods`.
+    pub methods_value: HeaderValue,
+    /// Request headers that pages may set, lower-case.
+    pub headers: Vec<HeaderName>,
+    /// `Access-Control-Allow-Headers`, if any are allowed.
+    pub headers_value: Option<HeaderValue>,
+    /// `Access-Control-Expose-Headers`, if any are exposed.
+    pub expose_value: Option<HeaderValue>,
+    /// `Access-Control-Max-Age`.
+    pub max_age_value: HeaderValue,
+    /// Whether pages may send cookies and credentials.
+    pub credentials: bool,
+}
+
+/// An allowed origin. The origin `null` is never allowed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OriginPattern {
+    /// Any origin; never together with credentials.
+    Any,
+    /// Exactly this origin, `scheme://host[:port]`, lower-case.
+    Exact(Arc<str>),
+    /// `scheme://*.suffix[:port]`.
+    Wildcard {
+        /// `https://`
+        scheme: Arc<str>,
+        /// `.example.com` or `.example.com:8443`
+        suffix: Arc<str>,
+    },
+}
+
+impl OriginPattern {
+    /// Whether an `Origin` header's value is meant.
+    pub fn matches(&self, origin: &str) -> bool {
+        if origin == "null" {
+            return false;
+        }
+        match self {
+            OriginPattern::Any => true,
+            OriginPattern::Exact(exact) => origin.eq_ignore_ascii_case(exact),
+            OriginPattern::Wildcard { scheme, suffix } => {
+                let origin = origin.to_ascii_lowercase();
+                origin
+                    .strip_prefix(&**scheme)
+                    .and_then(|rest| rest.strip_suffix(&**suffix))
+                    .is_some_and(|label| !label.is_empty() && label.bytes().all(is_host_byte))
+            }
+        }
+    }
+}
+
+fn is_host_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'.'
+}
+
+/// A compiled `Consumer` with the policies attached to it.
+#[derive(Clone, Debug)]
+pub struct ConsumerPlan {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its roles.
+    pub roles: Vec<Arc<str>>,
+    /// `X-Consumer-Roles`, precomputed.
+    pub roles_value: Option<HeaderValue>,
+    /// `X-Consumer-Name`, precomputed.
+    pub name_value: HeaderValue,
+    /// Whether it may call at all.
+    pub enabled: bool,
+    /// Client addresses it may call from.
+    pub addresses: Option<AddressSet>,
+    /// Limits attached to the consumer, in order of name.
+    pub limits: Vec<Arc<bartizan_limit::Policy>>,
+}
+
+/// Time limits of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimeoutsPlan {
+    /// From the complete head to the last byte of the answer; `None`: no limit.
+    pub request: Option<Duration>,
+    /// From sending the request to the head of the upstream's answer.
+    pub backend_request: Duration,
+    /// Longest silence within the upstream's answer.
+    pub idle: Duration,
+}
