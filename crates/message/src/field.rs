@@ -241,6 +241,12 @@ pub(crate) fn is_alias_prone(name: &str) -> bool {
     name.bytes().fold(false, |odd, byte| odd | !matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'))
 }
 
+/// Whether a value contains a control character (RFC 9110 §5.5). Bytes above 0x7f may pass: they are opaque.
+pub(crate) fn has_control(value: &[u8]) -> bool {
+    // Without an early end the compiler looks at many bytes at once.
+    value.iter().fold(false, |stray, byte| stray | ((*byte < b' ') & (*byte != b'\t')) | (*byte == 0x7f))
+}
+
 /// Whether a request's `Connection` must not name this lower-case name: what would be removed is a credential, part of
 /// the framing, or something else that a judge decides by.
 pub(crate) fn is_guarded(name: &str) -> bool {
@@ -335,6 +341,16 @@ mod tests {
             assert!(is_alias_prone(name), "{name}");
         }
         assert!(!is_alias_prone("x-forwarded-for"));
+    }
+
+    #[test]
+    fn control_characters_are_found_wherever_they_stand() {
+        for value in [&b"\0"[..], b"a\rb", b"a\n", b"\x1f", b"abc\x7f", b"a\x0bb"] {
+            assert!(has_control(value), "{value:?}");
+        }
+        for value in [&b""[..], b"a b\tc", b"\x80\xff", b" ~"] {
+            assert!(!has_control(value), "{value:?}");
+        }
     }
 
     #[test]

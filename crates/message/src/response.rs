@@ -13,6 +13,7 @@ use http::{
 
 use crate::{
     connection::{Options, Upgrade},
+    field,
     framing::parse_length,
 };
 
@@ -141,8 +142,7 @@ fn check_sizes(headers: &HeaderMap, limits: &ResponseLimits) -> Result<(), Misbe
         if bytes > limits.header_bytes {
             return Err(Misbehaved::HeadTooLarge);
         }
-        let stray = |stray, byte: &u8| stray | (*byte < b' ' && *byte != b'\t') | (*byte == 0x7f);
-        if value.as_bytes().iter().fold(false, stray) {
+        if field::has_control(value.as_bytes()) {
             return Err(Misbehaved::HeaderInvalid);
         }
     }

@@ -256,12 +256,10 @@ impl<'a> Census<'a> {
     }
 }
 
-/// No control characters (RFC 9110 §5.5), and no blank at either end, which a parser of HTTP/1 would have cut off.
-/// Bytes above 0x7f may pass: they are opaque.
+/// No control characters, and no blank at either end, which a parser of HTTP/1 would have cut off and RFC 9113 §8.2.1
+/// forbids.
 fn check_value(value: &[u8]) -> Result<(), Denial> {
-    let stray =
-        value.iter().fold(false, |stray, byte| stray | (*byte < b' ' && *byte != b'\t') | (*byte == 0x7f));
-    if stray {
+    if field::has_control(value) {
         return Err(malformed("a header value contains a control character"));
     }
     let blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
