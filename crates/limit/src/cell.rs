@@ -58,11 +58,11 @@ pub(crate) struct Receipt {
 }
 
 impl Cell {
-    /// A cell that means the same as no cell.
-    pub(crate) const fn new(kind: Kind) -> Self {
+    /// A cell that means the same as no cell, to be written by a rate of this bound.
+    pub(crate) const fn new(kind: Kind, bound: u64) -> Self {
         Cell {
             word: AtomicU64::new(0),
-            bound: AtomicU64::new(0),
+            bound: AtomicU64::new(bound),
             breaks: AtomicU32::new(0),
             places: AtomicU32::new(0),
             kind,
@@ -72,11 +72,9 @@ impl Cell {
     /// A cell that begins where `other` stands. Permits begin at none, because those that are out will be given
     /// back to `other`.
     pub(crate) fn copy_of(other: &Cell) -> Self {
-        let copy = Cell::new(other.kind);
-        let word = other.word.load(Acquire);
-        if other.kind == Kind::Rate && word != SEALED {
-            copy.word.store(word, Relaxed);
-            copy.bound.store(other.bound.load(Relaxed), Relaxed);
+        let copy = Cell::new(other.kind, other.bound.load(Relaxed));
+        if other.kind == Kind::Rate {
+            copy.word.store(other.word(), Relaxed);
         }
         copy
     }
@@ -113,10 +111,11 @@ impl Cell {
             // Read before the swap and after our own announcement: any break that our addition does not survive is
             // announced later than this.
             let breaks = self.breaks.load(Acquire);
+            // Written before the swap, so that nobody sees the new word beside an older bound.
+            if self.bound.load(Relaxed) != bucket.bound() {
+                self.bound.store(bucket.bound(), Relaxed);
+            }
             if self.word.compare_exchange_weak(word, next, AcqRel, Acquire).is_ok() {
-                if self.bound.load(Relaxed) != bucket.bound() {
-                    self.bound.store(bucket.bound(), Relaxed);
-                }
                 let added = next - word.max(now);
                 return Answer::Taken { word: next, wait, receipt: Receipt { added, breaks } };
             }
@@ -150,14 +149,13 @@ impl Cell {
         let mut announced = receipt.breaks;
         loop {
             let word = self.word.load(Acquire);
-            if word == SEALED || self.breaks.load(Acquire) != announced {
+            let mine = announced.wrapping_add(1);
+            // Sees whether there was a break, and announces this undo: to the others it is one, because it may bring
+            // back a word that they have seen before.
+            if word == SEALED || self.breaks.compare_exchange(announced, mine, AcqRel, Acquire).is_err() {
                 return;
             }
-            // An undo is a break for the others: it may bring back a word that they have seen before.
-            if self.breaks.compare_exchange(announced, announced.wrapping_add(1), AcqRel, Acquire).is_err() {
-                return;
-            }
-            announced = announced.wrapping_add(1);
+            announced = mine;
             let less = word.saturating_sub(receipt.added);
             if self.word.compare_exchange(word, less, AcqRel, Acquire).is_ok() {
                 return;
@@ -169,13 +167,14 @@ impl Cell {
     /// changed). Without the comparison a thread with an older reading of the clock would cut what its neighbour
     /// has just taken. Says whether the word may have changed.
     fn clamp(&self, bucket: &Bucket, word: u64, now: u64) -> bool {
-        let reach = bucket.reach(now);
-        if word <= reach || self.bound.load(Relaxed) == bucket.bound() {
+        let (reach, bound) = (bucket.reach(now), self.bound.load(Relaxed));
+        if word <= reach || bound == bucket.bound() {
             return false;
         }
         self.breaks.fetch_add(1, Relaxed);
-        if self.word.compare_exchange(word, reach, AcqRel, Acquire).is_ok() {
-            self.bound.store(bucket.bound(), Relaxed);
+        self.bound.store(bucket.bound(), Relaxed);
+        if self.word.compare_exchange(word, reach, AcqRel, Acquire).is_err() {
+            self.bound.store(bound, Relaxed);
         }
         true
     }
@@ -267,7 +266,7 @@ mod tests {
 
     #[test]
     fn what_is_given_back_is_there_again() {
-        let cell = Cell::new(Kind::Rate);
+        let cell = Cell::new(Kind::Rate, bucket().bound());
         let receipt = take(&cell, 1000, 3);
         assert_eq!(cell.word(), 1030);
         cell.undo(receipt);
@@ -276,7 +275,7 @@ mod tests {
 
     #[test]
     fn what_others_took_meanwhile_stays_taken() {
-        let cell = Cell::new(Kind::Rate);
+        let cell = Cell::new(Kind::Rate, bucket().bound());
         let mine = take(&cell, 1000, 3);
         take(&cell, 1005, 2);
         cell.undo(mine);
@@ -285,7 +284,7 @@ mod tests {
 
     #[test]
     fn what_has_come_back_by_itself_is_not_given_back_again() {
-        let cell = Cell::new(Kind::Rate);
+        let cell = Cell::new(Kind::Rate, bucket().bound());
         let mine = take(&cell, 1000, 3);
         // At 1031 all three units are back; the count begins anew there.
         take(&cell, 1031, 2);
@@ -295,7 +294,7 @@ mod tests {
 
     #[test]
     fn of_two_that_give_back_at_once_neither_gives_too_much() {
-        let cell = Cell::new(Kind::Rate);
+        let cell = Cell::new(Kind::Rate, bucket().bound());
         let (first, second) = (take(&cell, 1000, 3), take(&cell, 1000, 4));
         cell.undo(second);
         cell.undo(first);
@@ -304,7 +303,7 @@ mod tests {
 
     #[test]
     fn a_sealed_cell_never_changes() {
-        let cell = Cell::new(Kind::Rate);
+        let cell = Cell::new(Kind::Rate, bucket().bound());
         let mine = take(&cell, 1000, 3);
         assert!(!cell.seal(1029), "a unit is still out");
         assert!(cell.seal(1030));
@@ -317,7 +316,7 @@ mod tests {
 
     #[test]
     fn a_cell_with_a_permit_out_or_a_call_waiting_is_not_sealed() {
-        let cell = Cell::new(Kind::Permits);
+        let cell = Cell::new(Kind::Permits, 0);
         assert!(matches!(cell.acquire(1), Answer::Taken { word: 1, .. }));
         assert!(matches!(cell.acquire(1), Answer::Refused { word: 1, .. }));
         assert!(!cell.seal(u64::MAX - 1));
@@ -333,10 +332,49 @@ mod tests {
 
     #[test]
     fn an_older_reading_of_the_clock_does_not_cut_what_a_newer_one_took() {
-        let cell = Cell::new(Kind::Rate);
+        let cell = Cell::new(Kind::Rate, bucket().bound());
         take(&cell, 1000, 10);
         // 1100 lies further ahead of 995 than this rate allows, but this rate wrote it.
         assert!(matches!(cell.take(&bucket(), 995, 1, false), Answer::Refused { word: 1100, .. }));
         assert_eq!(cell.word(), 1100);
+    }
+
+    #[test]
+    fn of_a_taker_and_a_sealer_at_the_same_moment_one_wins() {
+        use std::{
+            hint,
+            sync::atomic::{AtomicUsize, Ordering::Release},
+            thread,
+        };
+
+        let cells: Vec<Cell> = (0..100_000).map(|_| Cell::new(Kind::Rate, bucket().bound())).collect();
+        let arrived = [AtomicUsize::new(0), AtomicUsize::new(0)];
+        // Both threads meet before each cell, so that they reach for it within nanoseconds of each other.
+        let race = |me: usize, grasp: &dyn Fn(&Cell) -> bool| -> Vec<bool> {
+            let meet = |turn: usize| {
+                arrived[me].store(turn, Release);
+                let mut spins = 0_u32;
+                while arrived[1 - me].load(Acquire) < turn {
+                    spins += 1;
+                    if spins > 1_000 { thread::yield_now() } else { hint::spin_loop() }
+                }
+            };
+            (1..)
+                .zip(&cells)
+                .map(|(turn, cell)| {
+                    meet(turn);
+                    grasp(cell)
+                })
+                .collect()
+        };
+        let (taken, sealed) = thread::scope(|scope| {
+            let race = &race;
+            let sealer = scope.spawn(move || race(1, &|cell| cell.seal(1000)));
+            let taken = race(0, &|cell| matches!(cell.take(&bucket(), 1000, 1, false), Answer::Taken { .. }));
+            (taken, sealer.join().unwrap())
+        });
+        let both = taken.iter().zip(&sealed).filter(|(taken, sealed)| taken == sealed).count();
+        assert_eq!(both, 0, "each cell is either taken from or sealed");
+        assert!(taken.iter().any(|taken| *taken) && sealed.iter().any(|sealed| *sealed), "the race was one");
     }
 }

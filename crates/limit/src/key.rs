@@ -5,7 +5,10 @@
 //! with a million cells). Every part is tagged and carries its length, so that no two different keys are the
 //! same bytes; all values of a header count, because one of several is the caller's choice.
 
-use std::hash::{BuildHasher, Hasher, RandomState};
+use std::{
+    hash::{BuildHasher, Hasher, RandomState},
+    net::Ipv6Addr,
+};
 
 use crate::policy::{KeyPart, OnAbsent, Policy};
 
@@ -34,6 +37,34 @@ pub enum Key {
     Skip,
     /// The call lacks a part of the key without which the policy refuses.
     Deny,
+}
+
+impl KeyFacts<'_> {
+    /// The bucket that a call counts for, in words: `consumer anna, route orders`. Nothing if the policy skips or denies
+    /// the call. A header's values are left out: they may be secrets.
+    pub fn bucket_of(&self, policy: &Policy) -> Option<String> {
+        let client = || format!("client {}", Ipv6Addr::from_bits(self.client).to_canonical());
+        let mut words = Vec::new();
+        for part in &policy.key {
+            let present = match part {
+                KeyPart::ClientAddress => Some(client()),
+                KeyPart::Consumer => self.consumer.map(|name| format!("consumer {name}")),
+                KeyPart::Gateway => Some("all callers".to_owned()),
+                KeyPart::Header(name) => {
+                    let mut found = false;
+                    (self.header)(name, &mut |_| found = true);
+                    found.then(|| format!("header {name}"))
+                }
+                KeyPart::Route => Some(format!("route {}", self.route)),
+            };
+            words.push(match (present, policy.on_absent) {
+                (Some(word), _) => word,
+                (None, OnAbsent::ClientAddress) => client(),
+                (None, OnAbsent::Deny | OnAbsent::Skip) => return None,
+            });
+        }
+        Some(if words.is_empty() { "all callers".to_owned() } else { words.join(", ") })
+    }
 }
 
 /// The keyed hash of keys.
@@ -164,7 +195,8 @@ mod tests {
             policy("K/p", &[KeyPart::Header("x-a".into())], OnAbsent::ClientAddress),
             policy("K/q", &two, OnAbsent::ClientAddress),
         ];
-        let values: [(&[&[u8]], &[&[u8]]); 9] = [
+        type Values<'a> = &'a [&'a [u8]];
+        let values: [(Values<'_>, Values<'_>); 9] = [
             (&[b"ab", b"c"], &[b"d"]),
             (&[b"a", b"bc"], &[b"d"]),
             (&[b"abc"], &[b"d"]),
@@ -237,7 +269,7 @@ mod tests {
             (KeyPart::ClientAddress, KeyFacts { client: 2, ..one }, false),
         ];
         for (part, other, same) in table {
-            let policy = policy("K/p", &[part.clone()], OnAbsent::Deny);
+            let policy = policy("K/p", std::slice::from_ref(&part), OnAbsent::Deny);
             assert_eq!(hasher.key_of(&policy, &one) == hasher.key_of(&policy, &other), same, "{part:?}");
         }
         let empty = policy("K/p", &[], OnAbsent::Deny);
@@ -252,5 +284,39 @@ mod tests {
         assert_ne!(one.key_of(&policy, &facts(None, none)), other.key_of(&policy, &facts(None, none)));
         let name: Arc<str> = "K/p".into();
         assert_ne!(Key::Of(one.overflow_of(&name)), one.key_of(&policy, &facts(None, none)));
+    }
+
+    #[test]
+    fn a_bucket_has_a_name_that_shows_no_header_value() {
+        let header: &HeaderValues<'_> = &|name, each| {
+            if name == "x-tenant" {
+                each(b"secret");
+            }
+        };
+        let call = KeyFacts { route: "orders", consumer: None, client: 0xFFFF_0A00_0007, header };
+        let table: [(&[KeyPart], OnAbsent, Option<&str>); 6] = [
+            (&[], OnAbsent::Deny, Some("all callers")),
+            (
+                &[KeyPart::Consumer, KeyPart::Route],
+                OnAbsent::ClientAddress,
+                Some("client 10.0.0.7, route orders"),
+            ),
+            (&[KeyPart::Consumer], OnAbsent::Deny, None),
+            (&[KeyPart::Consumer], OnAbsent::Skip, None),
+            (
+                &[KeyPart::Header("x-tenant".into()), KeyPart::Gateway],
+                OnAbsent::Deny,
+                Some("header x-tenant, all callers"),
+            ),
+            (&[KeyPart::Header("x-other".into())], OnAbsent::ClientAddress, Some("client 10.0.0.7")),
+        ];
+        for (key, on_absent, bucket) in table {
+            let policy = policy("K/p", key, on_absent);
+            assert_eq!(call.bucket_of(&policy).as_deref(), bucket, "{key:?}");
+            assert_eq!(matches!(hasher().key_of(&policy, &call), Key::Of(_)), bucket.is_some(), "{key:?}");
+        }
+        let anna = KeyFacts { consumer: Some("anna"), client: 0x2001_0db8 << 96, ..call };
+        let both = policy("K/p", &[KeyPart::Consumer, KeyPart::ClientAddress], OnAbsent::Deny);
+        assert_eq!(anna.bucket_of(&both).as_deref(), Some("consumer anna, client 2001:db8::"));
     }
 }

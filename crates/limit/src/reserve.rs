@@ -111,21 +111,20 @@ impl Cells {
 
     /// Finds or makes the cell of a limit in the table; says whether it is the overflow cell.
     fn locate(&self, key: u128, ask: &Ask<'_>, gauge: &Gauge, now: u64) -> (Arc<Cell>, bool) {
-        let kind = kind(gauge);
         let begin = || match ask.bite {
             // A shadow begins as a copy of what is enforced, or its first window would admit what is refused now.
             Bite::Shadow => self
                 .table
                 .find(cell_key(ask.key, gauge, Bite::Enforce))
-                .map_or_else(|| Cell::new(kind), |active| Cell::copy_of(&active)),
-            Bite::Enforce | Bite::Off => Cell::new(kind),
+                .map_or_else(|| fresh(gauge), |active| Cell::copy_of(&active)),
+            Bite::Enforce | Bite::Off => fresh(gauge),
         };
         match self.table.find_or_begin(key, now, begin) {
             Some(cell) => (cell, false),
             None => {
                 self.overflowed.fetch_add(1, Relaxed);
                 let shared = cell_key(self.hasher.overflow_of(&ask.policy.label), gauge, ask.bite);
-                (self.table.overflow(shared, kind, now), true)
+                (self.table.overflow(shared, now, || fresh(gauge)), true)
             }
         }
     }
@@ -294,10 +293,10 @@ fn gauge_of<'a>(line: &Line, asks: &'a [Ask<'a>]) -> Option<(&'a Ask<'a>, &'a Ga
     Some((ask, ask.policy.gauges().get(line.limit)?))
 }
 
-fn kind(gauge: &Gauge) -> Kind {
+fn fresh(gauge: &Gauge) -> Cell {
     match gauge.measure {
-        Measure::Rate(_) => Kind::Rate,
-        Measure::Permits(_) => Kind::Permits,
+        Measure::Rate(bucket) => Cell::new(Kind::Rate, bucket.bound()),
+        Measure::Permits(_) => Cell::new(Kind::Permits, 0),
     }
 }
 

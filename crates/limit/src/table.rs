@@ -14,7 +14,7 @@ use std::{
     },
 };
 
-use crate::cell::{Cell, Kind};
+use crate::cell::Cell;
 
 /// Old cells looked at for each new one: two, so that the idle ones go at twice the pace at which cells come.
 const LOOKS: usize = 2;
@@ -104,7 +104,7 @@ impl Table {
     }
 
     /// The overflow cell of a limit; `key` is the same for all callers.
-    pub(crate) fn overflow(&self, key: u128, kind: Kind, now: u64) -> Arc<Cell> {
+    pub(crate) fn overflow(&self, key: u128, now: u64, begin: impl FnOnce() -> Cell) -> Arc<Cell> {
         if let Some(cell) = read(&self.overflow).find(key) {
             return cell;
         }
@@ -115,7 +115,7 @@ impl Table {
         if shard.cells.len() >= OVERFLOW_CELLS {
             shard.sweep(now, OVERFLOW_CELLS);
         }
-        let cell = Arc::new(Cell::new(kind));
+        let cell = Arc::new(begin());
         shard.insert(key, Arc::clone(&cell));
         cell
     }

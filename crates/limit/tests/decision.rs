@@ -1,5 +1,7 @@
 //! What RateLimitPolicy promises, call by call, on a clock that stands still unless told.
 
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
+
 mod common;
 
 use std::{sync::Arc, time::Duration};

@@ -1,6 +1,8 @@
 //! The judge against others that came to the same result by another way: the `governor` crate, a leaky bucket that
 //! counts water, and the promise itself, checked over the calls that were let go.
 
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
+
 mod common;
 
 use std::{

@@ -1,6 +1,7 @@
 //! What every test of the judge needs: a policy in one line, a judge with one cache, a short name for an outcome.
 
-#![allow(dead_code, unreachable_pub)] // Each test file uses its own part.
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its own part")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail")]
 
 use std::{
     hash::RandomState,
