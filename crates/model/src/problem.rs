@@ -370,5 +370,4 @@ fn is_invisible(character: char) -> bool {
 }
 
 #[cfg(test)]
-#[path = "problem_tests.rs"]
 mod tests;

@@ -133,5 +133,4 @@ const fn text_shape(format: &'static str, pattern: &'static str, example: &'stat
 }
 
 #[cfg(test)]
-#[path = "scalar/tests.rs"]
 mod tests;
