@@ -1,9 +1,9 @@
 //! The text of an API key: `bzk_` + id (12) + `_` + secret (43) + checksum (6), 66 characters in all.
 //!
-//! The prefix lets scanners find a leaked key; the CRC-32 over all that precedes lets them, and us, reject junk and
-//! typing errors without a look-up. The id is public (logs, `keys list`) and finds the record; the secret is
-//! 256 random bits. The environment is no part of the text: keys of another gateway fail by their id and pepper,
-//! and a name that is only a claim invites trust in it.
+//! The prefix lets scanners find a leaked key (`bzk_[0-9A-Za-z]{12}_[0-9A-Za-z]{49}`); the CRC-32 over all that
+//! precedes lets them, and us, reject junk and typing errors without a look-up. The id is public (logs, `keys list`)
+//! and finds the record; the secret is 256 random bits. The environment is no part of the text: keys of another
+//! gateway fail by their id and pepper, and a name that is only a claim invites trust in it.
 
 use std::{fmt, str};
 

@@ -211,3 +211,12 @@ pub enum Error {
         path: PathBuf,
     },
 }
+
+impl Error {
+    /// Whether another process only holds the database's write lock at the moment.
+    pub(crate) fn is_busy(&self) -> bool {
+        let Error::Database { source: sqlx::Error::Database(fault), .. } = self else { return false };
+        // The low byte of an extended result code is the primary one; 5 is SQLITE_BUSY.
+        fault.code().and_then(|code| code.parse::<u32>().ok()).is_some_and(|code| code & 0xff == 5)
+    }
+}

@@ -21,6 +21,16 @@ pub struct KeyFeed {
     /// Which file that was: after a restore another one lies at the same path, with numbers of its own.
     file: FileId,
     link: Option<Link>,
+    saving: Saving,
+}
+
+/// How the saving of uses stands.
+#[derive(Debug, Default)]
+struct Saving {
+    /// Looks since it last succeeded.
+    looks: u32,
+    /// Attempts in a row that met another's write lock.
+    busy: u32,
 }
 
 /// A connection and what it last saw. Its `data_version` means nothing to another connection.
@@ -60,6 +70,7 @@ impl KeyFeed {
             change: NOTHING_READ,
             file: (0, 0),
             link: None,
+            saving: Saving::default(),
         };
         feed.poll().await?;
         Ok(feed)
@@ -109,8 +120,15 @@ impl KeyFeed {
         }
         let mut link = self.link().await?;
         for batch in uses.chunks(USES_PER_WRITE) {
-            save(&mut link.connection, batch).await.map_err(self.store.fault("save when keys were used"))?;
-            self.table.confirm_uses(batch);
+            match save(&mut link.connection, batch).await {
+                Ok(()) => self.table.confirm_uses(batch),
+                Err(source) => {
+                    let fault = self.store.fault("save when keys were used")(source);
+                    // A busy database is a sound connection; what it has seen stays true.
+                    self.link = fault.is_busy().then_some(link);
+                    return Err(fault);
+                }
+            }
         }
         self.link = Some(link);
         Ok(uses.len())
@@ -122,34 +140,31 @@ impl KeyFeed {
     /// [`KeyFeed::table`].
     pub async fn run(mut self, stop: impl Future<Output = ()>, mut tell: impl FnMut(FeedEvent<'_>)) {
         let mut stop = std::pin::pin!(stop);
+        let mut told = Arc::clone(&self.table);
         let mut failing = false;
-        let mut looks = 0u32;
         loop {
             let is_last = tokio::select! {
                 biased;
                 () = &mut stop => true,
                 () = tokio::time::sleep(Self::POLL) => false,
             };
-            looks = looks.wrapping_add(1);
-            let outcome = self.look(is_last || looks.is_multiple_of(LOOKS_PER_SAVE)).await;
+            let outcome = self.look(is_last).await;
+            // Also where the look failed afterwards: a revocation that was read must not wait for a save.
+            if !Arc::ptr_eq(&told, &self.table) {
+                told = Arc::clone(&self.table);
+                tell(FeedEvent::Changed(&told));
+            }
+            let was_failing = std::mem::replace(&mut failing, outcome.is_err());
             match outcome {
-                Ok(changed) => {
-                    if failing {
-                        tracing::info!("the key store answers again");
-                        tell(FeedEvent::Recovered);
-                    }
-                    failing = false;
-                    if let Some(table) = changed {
-                        tell(FeedEvent::Changed(&table));
-                    }
+                Ok(()) if was_failing => {
+                    tracing::info!("the key store answers again");
+                    tell(FeedEvent::Recovered);
                 }
+                Ok(()) => {}
                 Err(fault) => {
-                    if !failing {
-                        let cause =
-                            std::error::Error::source(&fault).map(ToString::to_string).unwrap_or_default();
-                        tracing::warn!(error = %fault, cause, "the key store fails; keys stay as last read");
+                    if !was_failing {
+                        warn(&fault);
                     }
-                    failing = true;
                     tell(FeedEvent::Failing(&fault));
                 }
             }
@@ -163,12 +178,25 @@ impl KeyFeed {
         }
     }
 
-    async fn look(&mut self, save: bool) -> Result<Option<Arc<KeyTable>>, Error> {
-        let changed = self.poll().await?;
-        if save {
-            self.save_uses().await?;
+    /// One look, and a save where one is due. A save that failed stays due, so that the failure is told until it ends.
+    async fn look(&mut self, is_last: bool) -> Result<(), Error> {
+        self.poll().await?;
+        self.saving.looks += 1;
+        if !is_last && self.saving.looks < LOOKS_PER_SAVE {
+            return Ok(());
         }
-        Ok(changed)
+        match self.save_uses().await {
+            // Another process is writing, which is no failure; uses can wait, changes to keys could not.
+            Err(fault) if fault.is_busy() && !is_last && self.saving.busy < BUSY_MAX => {
+                self.saving.busy += 1;
+                Ok(())
+            }
+            Err(fault) => Err(fault),
+            Ok(_) => {
+                self.saving = Saving::default();
+                Ok(())
+            }
+        }
     }
 
     /// The connection, taken out: an error on the way drops it, and the next look makes a new one.
@@ -179,7 +207,7 @@ impl KeyFeed {
         match self.link.take() {
             Some(link) if link.file == file => Ok(link),
             _ => {
-                let mut connection = self.store.connect().await?;
+                let mut connection = self.store.connect(BUSY_TIMEOUT).await?;
                 // Another file may be another store: its keys would all fail under our pepper.
                 self.store.examine_pepper(&mut connection).await?;
                 Ok(Link { connection, file, seen: None })
@@ -250,6 +278,11 @@ async fn read_changes(
     Ok(earlier.with(changes?))
 }
 
+fn warn(fault: &Error) {
+    let cause = std::error::Error::source(fault).map(ToString::to_string).unwrap_or_default();
+    tracing::warn!(error = %fault, cause, "the key store fails; keys stay as last read");
+}
+
 /// One statement per batch: a list as JSON is read by SQLite itself, and the write lock is held for milliseconds.
 async fn save(connection: &mut SqliteConnection, uses: &[KeyUse]) -> Result<(), sqlx::Error> {
     // Ids are letters and digits, so nothing needs quoting.
@@ -291,3 +324,7 @@ const ROWS_PER_READ: i64 = 5000;
 const USES_PER_WRITE: usize = 1000;
 /// Uses are saved every 5 s: `keys list` lags by that much, and so much is lost by `kill -9`.
 const LOOKS_PER_SAVE: u32 = 20;
+/// Readers never wait in WAL mode; a save that has to wait longer is put off, so that it delays no revocation.
+const BUSY_TIMEOUT: Duration = Duration::from_millis(100);
+/// Put off for about a minute, a save has failed.
+const BUSY_MAX: u32 = 240;

@@ -5,7 +5,7 @@
 //! gateway; only the gateway itself takes the [`GatewayLock`]. SQLite by default; what comes later (revisions, users,
 //! audit, PostgreSQL) gets its own file and migration here.
 //!
-//! Reading order: [`data_dir`] (where it lies and whose it is), [`pepper`], [`store`] (opening), [`keys`] (the
+//! Reading order: [`data_dir`] (where it lies and whose it is), `pepper`, [`store`] (opening), [`keys`] (the
 //! commands), [`key_feed`] (how a gateway follows).
 
 pub mod data_dir;

@@ -88,9 +88,9 @@ impl Store {
         &self.0.writer
     }
 
-    /// A connection of its own, outside the pool.
-    pub(crate) async fn connect(&self) -> Result<SqliteConnection, Error> {
-        self.0.options.connect().await.map_err(self.fault("open"))
+    /// A connection of its own, outside the pool, that waits at most `busy` for another's write.
+    pub(crate) async fn connect(&self, busy: Duration) -> Result<SqliteConnection, Error> {
+        self.0.options.clone().busy_timeout(busy).connect().await.map_err(self.fault("open"))
     }
 
     /// Wraps a database error with what was to be done.

@@ -8,6 +8,7 @@ use std::{
 
 use bartizan_identity::{Claim, InvalidKind, KeyTable};
 use bartizan_store::{FeedEvent, KeyFeed, Store};
+use sqlx::{ConnectOptions, SqliteConnection, sqlite::SqliteConnectOptions};
 use tokio::sync::oneshot;
 
 use super::{NOW, Place, create, judged};
@@ -44,11 +45,11 @@ impl Running {
         Arc::clone(&self.table.lock().unwrap())
     }
 
-    /// How long until `condition` holds; fails after five seconds.
+    /// How long until `condition` holds; fails after fifteen seconds.
     async fn until(&self, condition: impl Fn(&Self) -> bool) -> Duration {
         let started = Instant::now();
         while !condition(self) {
-            assert!(started.elapsed() < Duration::from_secs(5), "it never came");
+            assert!(started.elapsed() < Duration::from_secs(15), "it never came");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         started.elapsed()
@@ -144,6 +145,51 @@ async fn uses_are_saved_when_the_gateway_stops() {
 }
 
 #[tokio::test]
+async fn a_change_is_told_also_when_uses_cannot_be_saved() {
+    let place = Place::new();
+    let store = place.store().await;
+    let (row, text) = create(&store, "acme").await;
+    let mut connection = connection(&place).await;
+    sqlx::query(
+        "CREATE TRIGGER no_use BEFORE UPDATE OF last_used_s ON api_key
+         BEGIN SELECT raise(ABORT, 'the disk is full'); END",
+    )
+    .execute(&mut connection)
+    .await
+    .unwrap();
+    let running = Running::start(&store).await;
+    use_key(&store, &running.table(), text.expose(), NOW);
+    running.until(|live| live.events.lock().unwrap().contains(&"failing")).await;
+    store.keys().revoke(&row.id, NOW).await.unwrap();
+    running.until(|live| judged(&store, &live.table(), text.expose()).is_err()).await;
+    assert!(
+        !running.events.lock().unwrap().contains(&"recovered"),
+        "what fails is not called recovered between"
+    );
+    sqlx::query("DROP TRIGGER no_use").execute(&mut connection).await.unwrap();
+    running.until(|live| live.events.lock().unwrap().contains(&"recovered")).await;
+    assert_eq!(store.keys().show(&row.id).await.unwrap().last_used_at_ms, Some(NOW));
+    running.end().await;
+}
+
+#[tokio::test]
+async fn a_save_that_meets_a_writer_is_put_off_and_delays_no_look() {
+    let place = Place::new();
+    let store = place.store().await;
+    let (_, text) = create(&store, "acme").await;
+    let mut feed = KeyFeed::open(&store).await.unwrap();
+    use_key(&store, feed.table(), text.expose(), NOW);
+    let mut writer = connection(&place).await;
+    sqlx::query("BEGIN IMMEDIATE").execute(&mut writer).await.unwrap();
+    let started = Instant::now();
+    feed.save_uses().await.expect_err("the database is locked");
+    assert!(feed.poll().await.unwrap().is_none());
+    assert!(started.elapsed() < Duration::from_millis(900), "{:?}", started.elapsed());
+    sqlx::query("ROLLBACK").execute(&mut writer).await.unwrap();
+    assert_eq!(feed.save_uses().await.unwrap(), 1);
+}
+
+#[tokio::test]
 async fn a_failing_store_keeps_the_last_table_and_is_reported() {
     let place = Place::new();
     let store = place.store().await;
@@ -171,7 +217,15 @@ async fn a_restored_database_is_read_anew() {
     let store = place.store().await;
     let (_, old) = create(&store, "old").await;
     store.close().await;
-    fs::copy(place.file("bartizan.db"), place.file("backup.db")).unwrap();
+    // The backup lived on elsewhere, so its change numbers are not behind ours and say nothing.
+    let elsewhere = Place::new();
+    for name in ["bartizan.db", "pepper"] {
+        fs::copy(place.file(name), elsewhere.file(name)).unwrap();
+    }
+    let copy = elsewhere.store().await;
+    let (_, anew) = create(&copy, "anew").await;
+    create(&copy, "anew").await;
+    copy.close().await;
 
     let store = place.store().await;
     let (_, late) = create(&store, "late").await;
@@ -184,9 +238,10 @@ async fn a_restored_database_is_read_anew() {
     for name in ["bartizan.db-wal", "bartizan.db-shm"] {
         let _ = fs::remove_file(place.file(name));
     }
-    fs::rename(place.file("backup.db"), place.file("bartizan.db")).unwrap();
+    fs::rename(elsewhere.file("bartizan.db"), place.file("bartizan.db")).unwrap();
     let table = feed.poll().await.unwrap().unwrap();
     assert_eq!(judged(&gateway, &table, old.expose()), Ok("old".into()));
+    assert_eq!(judged(&gateway, &table, anew.expose()), Ok("anew".into()));
     assert_eq!(judged(&gateway, &table, late.expose()), Err(InvalidKind::Unknown));
     assert_eq!(table.unsaved_uses().len(), 1, "a noted use outlives the exchange");
 }
@@ -217,11 +272,7 @@ async fn a_damaged_row_changes_nothing_and_is_named() {
     let store = place.store().await;
     let (row, text) = create(&store, "acme").await;
     let mut feed = KeyFeed::open(&store).await.unwrap();
-    let mut connection = sqlx::ConnectOptions::connect(
-        &sqlx::sqlite::SqliteConnectOptions::new().filename(place.file("bartizan.db")),
-    )
-    .await
-    .unwrap();
+    let mut connection = connection(&place).await;
     for statement in [
         "PRAGMA ignore_check_constraints = on",
         "UPDATE api_key SET hash = x'00', change = 1000",
@@ -232,6 +283,10 @@ async fn a_damaged_row_changes_nothing_and_is_named() {
     let error = feed.poll().await.expect_err("damaged");
     assert!(super::chain(&error).contains(row.id.as_str()), "{}", super::chain(&error));
     assert_eq!(judged(&store, feed.table(), text.expose()), Ok("acme".into()));
+}
+
+async fn connection(place: &Place) -> SqliteConnection {
+    SqliteConnectOptions::new().filename(place.file("bartizan.db")).connect().await.unwrap()
 }
 
 fn use_key(store: &Store, table: &KeyTable, text: &str, at_ms: u64) {

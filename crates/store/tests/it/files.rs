@@ -41,7 +41,7 @@ async fn the_secret_is_in_no_file() {
     let place = Place::new();
     let store = place.store().await;
     let (row, text) = create(&store, "acme-the-consumer").await;
-    let secret = text.expose()[17..60].as_bytes();
+    let secret = &text.expose().as_bytes()[17..60];
     let mut found_id = false;
     for pass in ["with its log", "closed"] {
         for entry in fs::read_dir(&place.0).unwrap() {

@@ -1,7 +1,10 @@
 //! The commands on keys.
 
+use std::time::{Duration, Instant};
+
 use bartizan_identity::{InvalidKind, KeyId};
 use bartizan_store::{Error, KeyCursor, KeyFeed, KeyFilter, KeyRow, KeyStanding, NewKey};
+use sqlx::{ConnectOptions, sqlite::SqliteConnectOptions};
 
 use super::{NOW, Place, create, judged, new_key};
 
@@ -171,7 +174,8 @@ async fn many_writers_at_once_all_succeed() {
         let store = place.store().await;
         tasks.push(tokio::spawn(async move {
             for _ in 0..10 {
-                store.keys().create(new_key(&format!("worker-{worker}")), NOW).await.unwrap();
+                let (row, _) = store.keys().create(new_key(&format!("worker-{worker}")), NOW).await.unwrap();
+                store.keys().revoke(&row.id, NOW).await.unwrap();
             }
         }));
     }
@@ -179,7 +183,40 @@ async fn many_writers_at_once_all_succeed() {
         task.await.unwrap();
     }
     let page = place.store().await.keys().list(KeyFilter::default()).await.unwrap();
-    assert_eq!(page.rows.len(), 40);
+    assert_eq!(page.rows.iter().filter(|row| row.revoked_at_ms.is_some()).count(), 40);
+}
+
+#[tokio::test]
+async fn a_revocation_waits_for_another_writer_instead_of_failing() {
+    let place = Place::new();
+    let store = place.store().await;
+    let (row, _) = create(&store, "acme").await;
+    let file = SqliteConnectOptions::new().filename(place.file("bartizan.db"));
+    let mut writer = file.connect().await.unwrap();
+    for statement in ["BEGIN IMMEDIATE", "UPDATE api_key SET label = 'written meanwhile'"] {
+        sqlx::query(statement).execute(&mut writer).await.unwrap();
+    }
+    let revocation = tokio::spawn(async move { store.keys().revoke(&row.id, NOW).await });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    sqlx::query("COMMIT").execute(&mut writer).await.unwrap();
+    // Had it read before it held the write lock, SQLite would refuse it: what it read is no longer the newest.
+    let revoked = revocation.await.unwrap().unwrap().row;
+    assert_eq!((revoked.revoked_at_ms, revoked.label.as_deref()), (Some(NOW), Some("written meanwhile")));
+}
+
+#[tokio::test]
+async fn opening_and_reading_wait_for_no_writer() {
+    let place = Place::new();
+    let (row, text) = create(&place.store().await, "acme").await;
+    let file = SqliteConnectOptions::new().filename(place.file("bartizan.db"));
+    let mut writer = file.connect().await.unwrap();
+    sqlx::query("BEGIN IMMEDIATE").execute(&mut writer).await.unwrap();
+    let started = Instant::now();
+    let store = place.store().await;
+    let feed = KeyFeed::open(&store).await.unwrap();
+    assert_eq!(judged(&store, feed.table(), text.expose()), Ok("acme".into()));
+    assert_eq!(store.keys().show(&row.id).await.unwrap(), row);
+    assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
 }
 
 #[tokio::test]

@@ -2,6 +2,13 @@
 //!
 //! Each test has a directory of its own below the system's temporary one, removed when it ends.
 
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test's helpers fail by panicking, and only bodies of tests are exempt by themselves"
+)]
+
 mod crash;
 mod feed;
 mod files;
