@@ -18,7 +18,7 @@ use crate::{
     table::Table,
 };
 
-/// Cells unless told otherwise. A million cells take about 130 MB; an idle process has none.
+/// Cells unless told otherwise. A million cells take about 150 MB; a process that limits nobody has none.
 pub const CELLS_MAX: usize = 1_000_000;
 /// Calls that may wait for one cell: more would only hold sockets open for answers that come too late.
 pub const WAITERS_PER_KEY: u32 = 64;

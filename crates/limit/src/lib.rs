@@ -6,7 +6,8 @@
 //!
 //! Reading order: [`policy`] (what a document asks for), `gcra` (the arithmetic of one rate), `cell` (one atomic
 //! word of state), `table` and [`cache`] (where cells live), [`key`] (whose cell it is), [`verdict`] (the words of
-//! a decision), `reserve` (the decision), [`reservation`] (what an admitted call holds), [`header`] (what the caller is told).
+//! a decision), `reserve` (the decision), [`reservation`] (what an admitted call holds), [`header`] (what the caller
+//! is told).
 
 pub mod cache;
 mod cell;

@@ -54,13 +54,15 @@ impl Cells {
         let mut would = Vec::new();
         let mut reservation = Reservation::default();
 
-        self.gather(&mut lines, cache, now, asks, Bite::Enforce);
+        for (index, ask) in asks.iter().enumerate().filter(|(_, ask)| ask.bite == Bite::Enforce) {
+            self.gather(&mut lines, cache, now, index, ask);
+        }
         let enforced = self.take_all(&mut lines, now, asks, Bite::Enforce);
         let states = states(&lines, now, asks);
         keep(&mut lines, cache, &mut reservation, asks);
 
         for (index, ask) in asks.iter().enumerate().filter(|(_, ask)| ask.bite == Bite::Shadow) {
-            self.gather_ask(&mut lines, cache, now, index, ask);
+            self.gather(&mut lines, cache, now, index, ask);
             match self.take_all(&mut lines, now, asks, Bite::Shadow) {
                 Ok(Taken { wait: 0, .. }) => {}
                 Ok(Taken { wait, .. }) => {
@@ -84,21 +86,8 @@ impl Cells {
         Verdict { decision, states, would }
     }
 
-    fn gather(&self, lines: &mut Vec<Line>, cache: &mut CellCache, now: u64, asks: &[Ask<'_>], bite: Bite) {
-        for (index, ask) in asks.iter().enumerate().filter(|(_, ask)| ask.bite == bite) {
-            self.gather_ask(lines, cache, now, index, ask);
-        }
-    }
-
     /// Adds the limits of one ask with their cells.
-    fn gather_ask(
-        &self,
-        lines: &mut Vec<Line>,
-        cache: &mut CellCache,
-        now: u64,
-        index: usize,
-        ask: &Ask<'_>,
-    ) {
+    fn gather(&self, lines: &mut Vec<Line>, cache: &mut CellCache, now: u64, index: usize, ask: &Ask<'_>) {
         for (limit, gauge) in ask.policy.gauges().iter().enumerate() {
             let key = cell_key(ask.key, gauge, ask.bite);
             let (cell, overflow) = match cache.take(key) {

@@ -17,7 +17,7 @@ use crate::{
 pub struct Ask<'a> {
     /// The policy.
     pub policy: &'a Policy,
-    /// The call's key, from [`Cells::key_of`].
+    /// The call's key, from [`Cells::key_of`](crate::Cells::key_of).
     pub key: u128,
     /// Whether the policy is enforced for the caller, see [`Policy::bite`].
     pub bite: Bite,
