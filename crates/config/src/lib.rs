@@ -1,10 +1,16 @@
 //! Documents to snapshots.
 //!
 //! Reading order: [`source`] (bytes), [`parse`] (nodes), `bartizan_model::document` (typed documents), [`compile`]
-//! (plans), [`snapshot`] (what the data plane decides by). All of it is pure but for reading files; nothing here
-//! knows a socket, a key or a store.
+//! (plans), [`snapshot`] (what the data plane decides by); beside them [`render`] (problems for people and programs),
+//! [`schema`] and [`pages`] (the kinds described). All of it is pure but for reading files; nothing here knows a
+//! socket, a key or a store.
 
 pub mod compile;
+pub mod pages;
+pub mod parse;
+pub mod render;
+pub mod schema;
 pub mod snapshot;
+pub mod source;
 
 pub use compile::{Compiled, compile};

@@ -16,7 +16,9 @@ pub fn of_kind(kind: Kind) -> String {
     let spec = kind.spec_shape();
     let mut page = Page { out: String::new(), known: Vec::new(), waiting: Vec::new() };
     page.line(&format!("# {}\n", kind.as_str()));
-    page.line("<!-- Made from the document types by `cargo xtask schema`; change the doc comments there. -->\n");
+    page.line(
+        "<!-- Made from the document types by `cargo xtask schema`; change the doc comments there. -->\n",
+    );
     match &spec {
         Shape::Object(object) | Shape::Union(object) => {
             page.line(&format!("{}\n", object.doc));
@@ -106,7 +108,8 @@ impl Page {
         self.line("| field | type | default | meaning |\n|---|---|---|---|");
         for field in &object.fields {
             let kind = self.named(&field.shape);
-            let row = format!("| `{}` | {kind} | {} | {} |", field.name, default(field, one), cell(&field.doc));
+            let row =
+                format!("| `{}` | {kind} | {} | {} |", field.name, default(field, one), cell(&field.doc));
             self.line(&row);
         }
         self.line("");
@@ -129,8 +132,12 @@ impl Page {
             Shape::Object(object) => {
                 self.linked(object.name, Section::Object { object: object.clone(), one: false })
             }
-            Shape::Union(object) => self.linked(object.name, Section::Object { object: object.clone(), one: true }),
-            Shape::OneOf(shapes) => shapes.iter().map(|shape| self.named(shape)).collect::<Vec<_>>().join(" or "),
+            Shape::Union(object) => {
+                self.linked(object.name, Section::Object { object: object.clone(), one: true })
+            }
+            Shape::OneOf(shapes) => {
+                shapes.iter().map(|shape| self.named(shape)).collect::<Vec<_>>().join(" or ")
+            }
         }
     }
 

@@ -82,8 +82,16 @@ fn parse_source(
     let text = surrogate::joined(source.text());
     let places = Places::new(file, source.text(), text.shifts);
     let mut parser = Parser::new_from_str(&text.text);
-    let mut builder =
-        Builder { places, budget, used: 0, frames: Vec::new(), unknown: false, since: 0, documents, problems };
+    let mut builder = Builder {
+        places,
+        budget,
+        used: 0,
+        frames: Vec::new(),
+        unknown: false,
+        since: 0,
+        documents,
+        problems,
+    };
     while let Some(event) = parser.next_event() {
         let (event, span) = event.map_err(|error| Box::new(builder.syntax(&error)))?;
         builder.event(event, span)?;
@@ -211,7 +219,11 @@ impl Builder<'_> {
                 Some((_, false)) => {}
                 None => {
                     let problem = self
-                        .problem(Code::KeyNotText, node.at, format!("{} is the name of a field", node.value.found()))
+                        .problem(
+                            Code::KeyNotText,
+                            node.at,
+                            format!("{} is the name of a field", node.value.found()),
+                        )
                         .hint("write a plain word as the field's name");
                     self.problems.push(problem);
                     self.expect_value_of(Key { name: "".into(), at: node.at }, false);
@@ -234,7 +246,11 @@ impl Builder<'_> {
             return self.expect_value_of(key, false);
         }
         if plain && text == "<<" {
-            let problem = self.problem(Code::AliasRefused, at, "merge keys are not part of the document language".to_owned());
+            let problem = self.problem(
+                Code::AliasRefused,
+                at,
+                "merge keys are not part of the document language".to_owned(),
+            );
             self.problems.push(problem.hint("write the fields where they are needed"));
             return self.expect_value_of(key, false);
         }
@@ -267,14 +283,19 @@ impl Builder<'_> {
             self.problems.push(self.alias(at));
         }
         if tagged {
-            let problem = self.problem(Code::TagRefused, at, "tags are not part of the document language".to_owned());
+            let problem =
+                self.problem(Code::TagRefused, at, "tags are not part of the document language".to_owned());
             self.problems.push(problem.hint("remove it; quotes are enough to make text of a number"));
         }
     }
 
     fn alias(&self, at: Span) -> Problem {
-        self.problem(Code::AliasRefused, at, "anchors and aliases are not part of the document language".to_owned())
-            .hint("write the value where it is needed")
+        self.problem(
+            Code::AliasRefused,
+            at,
+            "anchors and aliases are not part of the document language".to_owned(),
+        )
+        .hint("write the value where it is needed")
     }
 
     /// Reports a `%YAML` directive of another version: in YAML 1.1 `yes` and `0777` mean something else.

@@ -68,7 +68,8 @@ pub fn json(problem: &Problem, sources: &Sources) -> Value {
 
 /// All problems, one JSON object a line.
 pub fn json_lines(problems: &Problems, sources: &Sources) -> String {
-    let lines = problems.iter().map(|problem| serde_json::to_string(&Line::of(problem, sources)).unwrap_or_default());
+    let lines =
+        problems.iter().map(|problem| serde_json::to_string(&Line::of(problem, sources)).unwrap_or_default());
     lines.flat_map(|line| [line, "\n".to_owned()]).collect()
 }
 
@@ -193,7 +194,8 @@ fn snippet(
     sources: &Sources,
     style: Style,
 ) -> String {
-    let excerpt = sources.get(at.file).filter(|_| at.is_place()).and_then(|source| excerpt(source.text(), at, hidden));
+    let excerpt =
+        sources.get(at.file).filter(|_| at.is_place()).and_then(|source| excerpt(source.text(), at, hidden));
     let Some(excerpt) = excerpt else { return String::new() };
     let level = match problem.severity {
         Severity::Problem => Level::ERROR,

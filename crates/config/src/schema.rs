@@ -24,10 +24,8 @@ pub fn of_kind(kind: Kind) -> Value {
 
 /// One schema for all kinds, told apart by `kind`.
 pub fn combined() -> Value {
-    let kinds: Vec<Value> = Kind::ALL
-        .iter()
-        .map(|kind| json!({ "$ref": format!("#/$defs/{}", kind.as_str()) }))
-        .collect();
+    let kinds: Vec<Value> =
+        Kind::ALL.iter().map(|kind| json!({ "$ref": format!("#/$defs/{}", kind.as_str()) })).collect();
     let definitions: Map<String, Value> =
         Kind::ALL.iter().map(|kind| (kind.as_str().to_owned(), Value::Object(document(*kind)))).collect();
     json!({
@@ -129,7 +127,8 @@ fn integer(min: u64, max: u64) -> Value {
 }
 
 fn of_object(object: &Object) -> Value {
-    let required: Vec<&str> = object.fields.iter().filter(|field| field.required).map(|field| field.name).collect();
+    let required: Vec<&str> =
+        object.fields.iter().filter(|field| field.required).map(|field| field.name).collect();
     let properties: Map<String, Value> =
         object.fields.iter().map(|field| (field.name.to_owned(), of_field(field))).collect();
     let mut schema = Map::new();
@@ -163,7 +162,11 @@ fn described_as(doc: &str, schema: Value) -> Value {
 
 /// Paragraphs on a line each: editors show them as they are.
 fn one_line(doc: &str) -> String {
-    clean(doc).split("\n\n").map(|part| part.split_whitespace().collect::<Vec<_>>().join(" ")).collect::<Vec<_>>().join("\n\n")
+    clean(doc)
+        .split("\n\n")
+        .map(|part| part.split_whitespace().collect::<Vec<_>>().join(" "))
+        .collect::<Vec<_>>()
+        .join("\n\n")
 }
 
 #[cfg(test)]

@@ -16,7 +16,8 @@ pub(super) fn value(text: &str) -> Value {
 }
 
 fn is_integer(text: &str) -> bool {
-    let all = |digits: &str, is_digit: fn(&u8) -> bool| !digits.is_empty() && digits.bytes().all(|b| is_digit(&b));
+    let all =
+        |digits: &str, is_digit: fn(&u8) -> bool| !digits.is_empty() && digits.bytes().all(|b| is_digit(&b));
     if let Some(digits) = text.strip_prefix("0x") {
         return all(digits, u8::is_ascii_hexdigit);
     }
@@ -38,7 +39,10 @@ fn is_float(text: &str) -> bool {
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
     let digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
     let has_digits = !whole.is_empty() || !fraction.is_empty();
-    has_digits && digits(whole) && digits(fraction) && exponent.is_none_or(|part| !part.is_empty() && digits(part))
+    has_digits
+        && digits(whole)
+        && digits(fraction)
+        && exponent.is_none_or(|part| !part.is_empty() && digits(part))
 }
 
 fn unsigned(text: &str) -> &str {
@@ -59,7 +63,9 @@ pub(super) fn syntax(info: &str) -> (Code, String, Option<&'static str>) {
             "mapping values are not allowed",
             Code::Syntax,
             "a `:` stands where no field can begin",
-            Some("check the indentation of this line and the one before; put text that contains `: ` in quotes"),
+            Some(
+                "check the indentation of this line and the one before; put text that contains `: ` in quotes",
+            ),
         ),
         (
             "end of stream",
@@ -72,6 +78,12 @@ pub(super) fn syntax(info: &str) -> (Code, String, Option<&'static str>) {
             Code::Syntax,
             "the text ends too early",
             Some("close the quote or bracket that is still open"),
+        ),
+        (
+            "illegal placement of ':'",
+            Code::Syntax,
+            "a `:` stands where no field can begin",
+            Some("check whether a bracket or quote before it is not closed"),
         ),
         ("tab", Code::Syntax, "a tab stands where YAML wants spaces", Some("indent with spaces")),
         (

@@ -51,9 +51,10 @@ pub(super) fn joined(text: &str) -> Joined<'_> {
 
 /// Whether a bracket is the first thing that is neither space nor a line of comment.
 fn begins_as_json(text: &str) -> bool {
-    text.lines().map(str::trim_start).find(|line| !line.is_empty() && !line.starts_with('#')).is_some_and(|line| {
-        line.starts_with(['{', '['])
-    })
+    text.lines()
+        .map(str::trim_start)
+        .find(|line| !line.is_empty() && !line.starts_with('#'))
+        .is_some_and(|line| line.starts_with(['{', '[']))
 }
 
 /// The character that `\uD83D\uDE00` at the start of a text stands for.

@@ -4,11 +4,13 @@ use std::ops::Range;
 
 use bartizan_model::problem::Span;
 
-use super::veil;
+use super::veil::Veiled;
 
 /// How much of a long line is shown before and behind the place.
 const BEFORE: usize = 60;
 const BEHIND: usize = 120;
+/// How much of it is looked at to find what must be veiled.
+const LOOKED_AT: usize = 4 * 1024;
 
 /// A line, and the part of it that is meant.
 pub(super) struct Excerpt {
@@ -16,20 +18,30 @@ pub(super) struct Excerpt {
     pub(super) span: Range<usize>,
 }
 
-/// The line of `at`; what spans more lines is marked to the end of its first. `hidden` veils the place itself.
+/// The line of `at`; what spans more lines is marked to the end of its first. `hidden` veils all from the place on.
 pub(super) fn excerpt(text: &str, at: &Span, hidden: bool) -> Option<Excerpt> {
     let start = usize::try_from(at.start).ok()?;
     let end = usize::try_from(at.end).ok()?.max(start);
     let (before, behind) = text.split_at_checked(start)?;
-    let head = before.rsplit('\n').next().unwrap_or_default();
-    let tail = behind.split('\n').next().unwrap_or_default().trim_end_matches('\r');
-    let length = (end - start).min(tail.len());
-    let line = veil::line(&format!("{head}{tail}"));
-    let (mut line, start) = (line, head.len());
+    let near = before.get(boundary(before, before.len().saturating_sub(LOOKED_AT))..)?;
+    let (head, whole) = match near.rfind('\n') {
+        Some(line_break) => (near.get(line_break + 1..)?, true),
+        None => (near, near.len() == before.len()),
+    };
+    let near = behind.get(..boundary(behind, LOOKED_AT.min(behind.len())))?;
+    let tail = near.split('\n').next().unwrap_or_default().trim_end_matches('\r');
+    let mut veiled =
+        Veiled::new(format!("{head}{tail}"), head.len()..head.len() + (end - start).min(tail.len()));
+    veiled.names();
+    veiled.users();
     if hidden {
-        line = veil::range(&line, start..line.len());
+        veiled.hide(veiled.span.start..veiled.line.len());
     }
-    Some(shortened(&line, start..start + length))
+    // Where the line's beginning was not looked at, what stands before the place may be the rest of a secret.
+    if !whole {
+        veiled.hide(0..veiled.span.start);
+    }
+    Some(shortened(&veiled.line, veiled.span))
 }
 
 /// The line with what is far from the place left out.

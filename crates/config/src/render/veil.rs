@@ -1,45 +1,90 @@
 //! What a shown line must not show: the value beside a name that sounds like a secret.
 //!
 //! A document has no place for a secret's value, so one that is found there is a mistake, and its report goes to
-//! terminals, CI logs and tickets. Veiled text keeps its length, so that the marks below it stay in place.
+//! terminals, CI logs and tickets. What is veiled becomes three asterisks, so that its length is not told either.
 
 use std::ops::Range;
 
 /// Parts of names whose values are not shown, in lower case.
-const SECRET: &[&str] = &["secret", "password", "passwd", "passphrase", "token", "apikey", "api_key", "api-key",
-    "credential", "private", "authorization", "cookie"];
+const SECRET: &[&str] = &[
+    "secret",
+    "password",
+    "passwd",
+    "passphrase",
+    "token",
+    "apikey",
+    "api_key",
+    "api-key",
+    "credential",
+    "private",
+    "authorization",
+    "cookie",
+];
 
-/// The line with the values of secret-sounding names veiled; references (`env://`, `file://`) are shown.
-pub(super) fn line(line: &str) -> String {
-    let mut out = line.to_owned();
-    let mut from = 0;
-    while let Some((name, value)) = next_pair(&out, from) {
-        from = value.start.max(from + 1);
-        let lower = out.get(name).unwrap_or_default().to_lowercase();
-        let shown = out.get(value.clone()).unwrap_or_default().trim_start_matches(['"', '\'', ' ']);
-        let harmless = shown.is_empty()
-            || shown.starts_with(['{', '[', '|', '>', '#'])
-            || shown.starts_with("env://")
-            || shown.starts_with("file://");
-        if !harmless && SECRET.iter().any(|part| lower.contains(part)) {
-            out = range(&out, value.clone());
-            from = value.end;
-        }
-    }
-    // A URL's user and password (RFC 3986 §3.2.1), wherever it stands.
-    while let Some(user) = user_info(&out) {
-        out = range(&out, user);
-    }
-    out
+const VEIL: &str = "***";
+
+/// A line that loses what must not be shown, and the part of it that is meant.
+pub(super) struct Veiled {
+    pub(super) line: String,
+    pub(super) span: Range<usize>,
 }
 
-/// The text with a range replaced by asterisks, one a byte.
-pub(super) fn range(text: &str, range: Range<usize>) -> String {
-    let hidden = "*".repeat(range.len());
-    match (text.get(..range.start), text.get(range.end..)) {
-        (Some(before), Some(after)) => format!("{before}{hidden}{after}"),
-        // Offsets inside a character cannot be cut; then nothing is shown at all.
-        _ => "*".repeat(text.len()),
+impl Veiled {
+    pub(super) fn new(line: String, span: Range<usize>) -> Self {
+        Veiled { line, span }
+    }
+
+    /// Veils the values beside secret-sounding names; references (`env://`, `file://`) are shown.
+    pub(super) fn names(&mut self) {
+        let mut from = 0;
+        while let Some((name, value)) = next_pair(&self.line, from) {
+            from = value.start;
+            let name = self.line.get(name).unwrap_or_default().to_lowercase();
+            let text = self.line.get(value.clone()).unwrap_or_default();
+            let bare = text.trim_start_matches(['"', '\'']);
+            let harmless = bare.is_empty()
+                || text.starts_with(['{', '[', '|', '>', '#'])
+                || bare.starts_with("env://")
+                || bare.starts_with("file://");
+            if !harmless && SECRET.iter().any(|part| name.contains(part)) {
+                from += VEIL.len();
+                self.hide(value);
+            }
+        }
+    }
+
+    /// Veils user and password of URLs (RFC 3986 §3.2.1).
+    pub(super) fn users(&mut self) {
+        let mut from = 0;
+        while let Some(found) = self.line.get(from..).and_then(|rest| rest.find("://")) {
+            from += found + 3;
+            let rest = self.line.get(from..).unwrap_or_default();
+            let end = rest.find(['/', '?', '#', ' ', '"', '\'']).unwrap_or(rest.len());
+            if let Some(at) = rest.get(..end).and_then(|authority| authority.rfind('@')) {
+                self.hide(from..from + at);
+            }
+        }
+    }
+
+    /// Replaces a range by asterisks; the part that is meant stays the same part.
+    pub(super) fn hide(&mut self, range: Range<usize>) {
+        if range.is_empty() {
+            return;
+        }
+        let Some((before, after)) = self.line.get(..range.start).zip(self.line.get(range.end..)) else {
+            // Offsets inside a character cannot be cut; then nothing is shown at all.
+            *self = Veiled { line: VEIL.to_owned(), span: 0..VEIL.len() };
+            return;
+        };
+        let moved = |offset: usize, inside: usize| match offset {
+            offset if offset <= range.start => offset,
+            offset if offset >= range.end => offset - range.len() + VEIL.len(),
+            _ => inside,
+        };
+        let end_inside = range.start + VEIL.len();
+        let span = moved(self.span.start, range.start)..moved(self.span.end, end_inside);
+        self.line = format!("{before}{VEIL}{after}");
+        self.span = span;
     }
 }
 
@@ -70,19 +115,4 @@ fn quoted_length(value: &str, quote: char) -> usize {
         }
     }
     value.len()
-}
-
-fn user_info(line: &str) -> Option<Range<usize>> {
-    let mut from = 0;
-    while let Some(found) = line.get(from..)?.find("://") {
-        let start = from + found + 3;
-        let rest = line.get(start..)?;
-        let end = rest.find(['/', '?', '#', ' ', '"', '\'']).unwrap_or(rest.len());
-        let at = rest.get(..end)?.rfind('@').filter(|at| !rest.get(..*at).is_some_and(|user| user.chars().all(|c| c == '*')));
-        if let Some(at) = at {
-            return Some(start..start + at);
-        }
-        from = start;
-    }
-    None
 }
