@@ -86,7 +86,7 @@ pub struct RequestRecord {
 
 impl RequestRecord {
     /// Opens the record of a request whose head arrived at `time_unix_nanos`, which is `started` on the clock of
-    /// durations.
+    /// durations. On the request path use [`crate::Recorder::open`], which reuses memory.
     pub fn open(
         time_unix_nanos: u64,
         started: Instant,
@@ -94,7 +94,35 @@ impl RequestRecord {
         protocol: Protocol,
         plan: Arc<RecordPlan>,
     ) -> Box<Self> {
-        Box::new(RequestRecord {
+        Box::new(RequestRecord::blank(time_unix_nanos, started, peer, protocol, plan))
+    }
+
+    /// Makes a written record the open one of another request, in its old memory.
+    pub(crate) fn reopen(
+        self: Box<Self>,
+        time_unix_nanos: u64,
+        started: Instant,
+        peer: SocketAddr,
+        protocol: Protocol,
+        plan: Arc<RecordPlan>,
+    ) -> Box<Self> {
+        let mut record = self;
+        let mut texts = std::mem::take(&mut record.texts);
+        texts.clear();
+        // Everything else is as in a new record, so that nothing of the old request can show in the new one.
+        *record = RequestRecord::blank(time_unix_nanos, started, peer, protocol, plan);
+        record.texts = texts;
+        record
+    }
+
+    fn blank(
+        time_unix_nanos: u64,
+        started: Instant,
+        peer: SocketAddr,
+        protocol: Protocol,
+        plan: Arc<RecordPlan>,
+    ) -> Self {
+        RequestRecord {
             time_unix_nanos,
             started,
             plan,
@@ -124,7 +152,7 @@ impl RequestRecord {
             faults: Vec::new(),
             exit: Exit::Abandoned,
             texts: Texts::default(),
-        })
+        }
     }
 
     /// Sets the request id.

@@ -7,20 +7,32 @@
 use std::{
     cell::Cell,
     marker::PhantomData,
+    net::SocketAddr,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
-        mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
+        mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel},
     },
     thread::Thread,
+    time::Instant,
 };
 
-use crate::{record::RequestRecord, writer::LogCounters};
+use crate::{
+    plan::RecordPlan,
+    record::{Protocol, RequestRecord},
+    writer::LogCounters,
+};
+
+/// How many written records are kept for a core to use again: what comes back from a batch or two.
+const RETURNED_MAX: usize = 512;
 
 /// One core's end of its ring.
 #[derive(Debug)]
 pub struct Recorder {
     ring: SyncSender<Box<RequestRecord>>,
+    /// Written records, whose memory and counted names are given back to the core that they came from: freeing
+    /// them on the writer's thread would cost both more.
+    returned: Receiver<Box<RequestRecord>>,
     counters: Arc<LogCounters>,
     wake: Arc<Wake>,
     // One ring, one core: sharing a ring would let cores wait for each other's cache lines.
@@ -28,6 +40,21 @@ pub struct Recorder {
 }
 
 impl Recorder {
+    /// Opens the record of a request; see [`RequestRecord::open`].
+    pub fn open(
+        &self,
+        time_unix_nanos: u64,
+        started: Instant,
+        peer: SocketAddr,
+        protocol: Protocol,
+        plan: Arc<RecordPlan>,
+    ) -> Box<RequestRecord> {
+        match self.returned.try_recv() {
+            Ok(old) => old.reopen(time_unix_nanos, started, peer, protocol, plan),
+            Err(_) => RequestRecord::open(time_unix_nanos, started, peer, protocol, plan),
+        }
+    }
+
     /// Hands a closed record to the writer, unless its plan has the access log off. Never blocks; a full ring
     /// drops the record and counts it.
     pub fn submit(&self, record: Box<RequestRecord>) {
@@ -41,15 +68,32 @@ impl Recorder {
     }
 }
 
+/// The writer's end of a core's ring.
+#[derive(Debug)]
+pub(crate) struct Ring {
+    records: Receiver<Box<RequestRecord>>,
+    back: SyncSender<Box<RequestRecord>>,
+}
+
+impl Ring {
+    /// The next record, if there is one.
+    pub(crate) fn take(&self) -> Result<Box<RequestRecord>, TryRecvError> {
+        self.records.try_recv()
+    }
+
+    /// Gives a written record's memory back to its core, or frees it.
+    pub(crate) fn give_back(&self, record: Box<RequestRecord>) {
+        // Full means that the core has enough; gone, that it ended. Either way the record is dropped here.
+        let _ = self.back.try_send(record);
+    }
+}
+
 /// A ring of `capacity` records: the core's end and the writer's.
-pub(crate) fn ring(
-    capacity: usize,
-    counters: Arc<LogCounters>,
-    wake: Arc<Wake>,
-) -> (Recorder, Receiver<Box<RequestRecord>>) {
+pub(crate) fn ring(capacity: usize, counters: Arc<LogCounters>, wake: Arc<Wake>) -> (Recorder, Ring) {
     // Zero would make a channel on which sender and receiver must meet.
-    let (sender, receiver) = sync_channel(capacity.max(1));
-    (Recorder { ring: sender, counters, wake, one_thread: PhantomData }, receiver)
+    let (ring, records) = sync_channel(capacity.max(1));
+    let (back, returned) = sync_channel(RETURNED_MAX);
+    (Recorder { ring, returned, counters, wake, one_thread: PhantomData }, Ring { records, back })
 }
 
 /// How a core wakes the writer. While the writer is busy or naps between batches this is one load; only the first
@@ -96,37 +140,60 @@ mod tests {
     use super::*;
     use crate::record::tests::record_for_test;
 
+    fn taken(ring: &Ring) -> impl Iterator<Item = Box<RequestRecord>> {
+        std::iter::from_fn(|| ring.take().ok())
+    }
+
+    #[test]
+    fn a_record_that_came_back_shows_nothing_of_its_first_request() {
+        let (recorder, ring_end) = ring(4, Arc::default(), Arc::default());
+        let full = crate::json::tests::full_record();
+        recorder.submit(full);
+        ring_end.give_back(ring_end.take().unwrap());
+        let peer = SocketAddr::from(([192, 0, 2, 7], 4711));
+        let started = Instant::now();
+        let open = |recorder: &Recorder| recorder.open(7, started, peer, Protocol::Http11, Arc::default());
+        let (reused, new) = (open(&recorder), open(&recorder));
+        let line = |record: &RequestRecord| {
+            let mut out = Vec::new();
+            let key = crate::AddressKey::from_secret(b"k");
+            crate::json::LineFormat::new(key).record(record, &mut out);
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(line(&reused), line(&new));
+    }
+
     #[test]
     fn a_full_ring_drops_the_newest_and_counts_each() {
         let counters = Arc::new(LogCounters::default());
-        let (recorder, receiver) = ring(4, Arc::clone(&counters), Arc::default());
+        let (recorder, ring_end) = ring(4, Arc::clone(&counters), Arc::default());
         for n in 0..10_u16 {
             let mut record = record_for_test();
             record.status = n;
             recorder.submit(record);
         }
         assert_eq!(counters.now().lost_to_overflow, 6);
-        let kept: Vec<_> = receiver.try_iter().map(|record| record.status).collect();
+        let kept: Vec<_> = taken(&ring_end).map(|record| record.status).collect();
         assert_eq!(kept, [0, 1, 2, 3]);
         recorder.submit(record_for_test());
-        assert_eq!((receiver.try_iter().count(), counters.now().lost_to_overflow), (1, 6));
+        assert_eq!((taken(&ring_end).count(), counters.now().lost_to_overflow), (1, 6));
     }
 
     #[test]
     fn a_record_whose_log_is_off_is_neither_sent_nor_lost() {
         let counters = Arc::new(LogCounters::default());
-        let (recorder, receiver) = ring(4, Arc::clone(&counters), Arc::default());
+        let (recorder, ring_end) = ring(4, Arc::clone(&counters), Arc::default());
         let mut record = record_for_test();
         Arc::make_mut(&mut record.plan).access_log = false;
         recorder.submit(record);
-        assert_eq!((receiver.try_iter().count(), counters.now()), (0, Default::default()));
+        assert_eq!((taken(&ring_end).count(), counters.now()), (0, Default::default()));
     }
 
     #[test]
     fn a_record_after_the_writer_ended_is_counted_as_lost() {
         let counters = Arc::new(LogCounters::default());
-        let (recorder, receiver) = ring(4, Arc::clone(&counters), Arc::default());
-        drop(receiver);
+        let (recorder, ring_end) = ring(4, Arc::clone(&counters), Arc::default());
+        drop(ring_end);
         recorder.submit(record_for_test());
         assert_eq!(counters.now().lost_to_overflow, 1);
     }

@@ -58,12 +58,20 @@ impl Sink {
         })
     }
 
-    /// Makes room for `length` more bytes, which may mean to rotate. When that fails, what is open stays open:
-    /// a file that grows too large is better than no log.
+    /// Makes room for `length` more bytes, which may mean to rotate. When that fails, what is open stays open.
     pub(crate) fn make_room(&mut self, length: usize) -> io::Result<()> {
         match self {
             Sink::File(file) => file.make_room(length as u64),
             Sink::Stdout(_) | Sink::Other(_) => Ok(()),
+        }
+    }
+
+    /// Whether a file that could not be rotated has grown to twice its size: beyond that the disk matters more
+    /// than the log.
+    pub(crate) fn is_overgrown(&self) -> bool {
+        match self {
+            Sink::File(file) => file.length >= file.options.bytes_max.saturating_mul(2),
+            Sink::Stdout(_) | Sink::Other(_) => false,
         }
     }
 

@@ -19,7 +19,7 @@ use crate::{
     json::LineFormat,
     record::RequestRecord,
     redact::{AddressKey, NoRandomness},
-    ring::{self, Recorder, Wake},
+    ring::{self, Recorder, Ring, Wake},
     sink::{Destination, Sink},
     time::unix_nanos,
 };
@@ -81,11 +81,12 @@ pub struct AccessLog {
 }
 
 /// What the handle and the thread share.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
     counters: Arc<LogCounters>,
     wake: Arc<Wake>,
-    new_rings: Mutex<Vec<Receiver<Box<RequestRecord>>>>,
+    /// Rings that the writer does not know yet; `None` once it has ended.
+    new_rings: Mutex<Option<Vec<Ring>>>,
     reopen: AtomicBool,
     stop: AtomicBool,
 }
@@ -108,7 +109,13 @@ impl AccessLog {
             None => AddressKey::random().map_err(LogError::Randomness)?,
         };
         let sink = Sink::open(options.destination).map_err(LogError::Open)?;
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(Shared {
+            counters: Arc::default(),
+            wake: Arc::default(),
+            new_rings: Mutex::new(Some(Vec::new())),
+            reopen: AtomicBool::new(false),
+            stop: AtomicBool::new(false),
+        });
         let (end, ended) = sync_channel(1);
         let writer = Writer::new(Arc::clone(&shared), sink, LineFormat::new(key));
         let thread = thread::Builder::new()
@@ -121,9 +128,12 @@ impl AccessLog {
 
     /// The way into the log for one more core.
     pub fn recorder(&self) -> Recorder {
-        let (recorder, receiver) =
+        let (recorder, ring) =
             ring::ring(self.ring_records, Arc::clone(&self.shared.counters), Arc::clone(&self.shared.wake));
-        lock(&self.shared.new_rings).push(receiver);
+        // After the end the ring is dropped here, and all records are counted as lost.
+        if let Some(rings) = lock(&self.shared.new_rings).as_mut() {
+            rings.push(ring);
+        }
         self.shared.wake.wake_now();
         recorder
     }
@@ -140,7 +150,8 @@ impl AccessLog {
     }
 
     /// Writes what was handed over and ends the thread; waits for it no longer than `wait`. Records that come
-    /// later are counted as lost.
+    /// later are counted as lost. Call it when the cores have ended: a record handed over in the very moment of
+    /// the end may be neither written nor counted.
     pub fn stop(&self, wait: Duration) -> Flushed {
         self.shared.stop.store(true, Ordering::SeqCst);
         self.shared.wake.wake_now();
@@ -211,6 +222,9 @@ impl LogCounters {
 /// How many records of one ring are taken before the next ring's turn.
 const TURN: usize = 256;
 
+/// How many records are taken before orders and announcements have their turn.
+const ROUND: usize = TURN * 64;
+
 /// A buffer of this size is written at once.
 const BATCH_BYTES: usize = 64 * 1024;
 
@@ -226,10 +240,13 @@ const SLEEP: Duration = Duration::from_millis(500);
 /// How often lost records are announced while they keep being lost.
 const ANNOUNCE: Duration = Duration::from_secs(1);
 
+/// How often a failing destination is complained about in the process's own log.
+const COMPLAIN: Duration = Duration::from_secs(10);
+
 /// The thread's state.
 struct Writer {
     shared: Arc<Shared>,
-    rings: Vec<Receiver<Box<RequestRecord>>>,
+    rings: Vec<Ring>,
     sink: Sink,
     format: LineFormat,
     buffer: Vec<u8>,
@@ -237,8 +254,7 @@ struct Writer {
     buffered: u64,
     /// Whether the last failed write may have left half a line.
     torn: bool,
-    /// Whether the last write failed; said once, not for each batch.
-    failing: bool,
+    complained_at: Option<Instant>,
     /// How many losses have been announced in lines that were written.
     announced_lost: u64,
     /// How many will have been once the buffer is written.
@@ -256,7 +272,7 @@ impl Writer {
             buffer: Vec::with_capacity(BATCH_BYTES + 16 * 1024),
             buffered: 0,
             torn: false,
-            failing: false,
+            complained_at: None,
             announced_lost: 0,
             announcing: 0,
             announced_at: None,
@@ -268,29 +284,49 @@ impl Writer {
         loop {
             // Read before the rings are: what was handed over before the order to stop is then seen.
             let stopping = self.shared.stop.load(Ordering::SeqCst);
-            self.rings.append(&mut lock(&self.shared.new_rings));
+            self.adopt_rings(false);
             if self.shared.reopen.swap(false, Ordering::SeqCst) {
                 let result = self.sink.reopen();
-                self.note(result, "reopen");
+                self.note(result);
             }
             let taken = self.drain();
-            self.announce(stopping);
-            self.write();
-            if stopping {
+            if stopping && taken < ROUND {
                 break;
             }
+            self.announce(false);
+            self.write();
             idle = if taken > 0 { 0 } else { idle + 1 };
-            if idle < IDLE_NAPS { thread::park_timeout(NAP) } else { self.sleep() }
+            if stopping || taken >= ROUND {
+                // There is more: no rest.
+            } else if idle < IDLE_NAPS {
+                thread::park_timeout(NAP);
+            } else {
+                self.sleep();
+            }
         }
+        self.adopt_rings(true);
+        self.drain();
+        self.announce(true);
+        self.write();
         // Dropping the rings turns later records into lost ones.
         drop(self);
         let _ = end.send(());
     }
 
+    fn adopt_rings(&mut self, last: bool) {
+        let mut new_rings = lock(&self.shared.new_rings);
+        if let Some(rings) = new_rings.as_mut() {
+            self.rings.append(rings);
+        }
+        if last {
+            *new_rings = None;
+        }
+    }
+
     /// Sleeps until a core has a record, or the handle an order.
     fn sleep(&mut self) {
         self.shared.wake.will_sleep();
-        let first = self.rings.iter().find_map(|ring| ring.try_recv().ok());
+        let first = self.rings.iter().find_map(|ring| ring.take().ok());
         match first {
             Some(record) => self.take(&record),
             None => thread::park_timeout(SLEEP),
@@ -312,18 +348,21 @@ impl Writer {
             });
             self.rings = rings;
             total += taken;
-            // A flood may refill the rings for ever; after this many, orders and announcements have their turn.
-            if taken == 0 || total >= TURN * 64 {
+            // A flood may refill the rings for ever.
+            if taken == 0 || total >= ROUND {
                 return total;
             }
         }
     }
 
     /// Takes up to [`TURN`] records from a ring. Returns how many, and whether more can ever come.
-    fn turn(&mut self, ring: &Receiver<Box<RequestRecord>>) -> (usize, bool) {
+    fn turn(&mut self, ring: &Ring) -> (usize, bool) {
         for count in 0..TURN {
-            match ring.try_recv() {
-                Ok(record) => self.take(&record),
+            match ring.take() {
+                Ok(record) => {
+                    self.take(&record);
+                    ring.give_back(record);
+                }
                 Err(TryRecvError::Empty) => return (count, true),
                 Err(TryRecvError::Disconnected) => return (count, false),
             }
@@ -355,10 +394,16 @@ impl Writer {
         if self.buffer.is_empty() {
             return;
         }
-        let room = self.sink.make_room(self.buffer.len());
-        self.note(room, "rotate");
-        let result = self.write_buffer();
-        self.note(result, "write");
+        let result = match self.sink.make_room(self.buffer.len()) {
+            Ok(()) => self.write_buffer(),
+            // A file that grows over its size is better than no log, but not for ever.
+            Err(error) if self.sink.is_overgrown() => Err(self.lost(error, 0)),
+            Err(error) => {
+                self.note(Err(error));
+                self.write_buffer()
+            }
+        };
+        self.note(result);
         self.buffer.clear();
         self.buffered = 0;
     }
@@ -392,21 +437,17 @@ impl Writer {
         error
     }
 
-    /// Counts a failure, and says it once until something succeeds.
-    fn note(&mut self, result: io::Result<()>, what: &'static str) {
-        match result {
-            Ok(()) if self.failing && what == "write" => {
-                self.failing = false;
-                tracing::info!("the access log is written again");
-            }
-            Ok(()) => {}
-            Err(error) => {
-                self.shared.counters.errors.fetch_add(1, Ordering::Relaxed);
-                if !self.failing {
-                    self.failing = what == "write";
-                    tracing::error!(%error, what, "the access log failed");
-                }
-            }
+    /// Counts a failure, and says it once in a while.
+    fn note(&mut self, result: io::Result<()>) {
+        let Err(error) = result else { return };
+        self.shared.counters.errors.fetch_add(1, Ordering::Relaxed);
+        if self.complained_at.is_none_or(|at| at.elapsed() >= COMPLAIN) {
+            self.complained_at = Some(Instant::now());
+            let lost = self.shared.counters.now().lost_to_errors;
+            tracing::error!(%error, lost, "the access log cannot be written");
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
