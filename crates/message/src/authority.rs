@@ -68,6 +68,14 @@ impl Authority {
         }
     }
 
+    /// [`Authority::as_str`] as bytes.
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        match &self.text {
+            Text::Short(text) => text.as_bytes(),
+            Text::Long(text) => text.as_bytes(),
+        }
+    }
+
     /// Whether both mean the same place under `scheme`: `example.com` and `example.com:443` under https do.
     pub fn agrees_with(&self, other: &Authority, scheme: Scheme) -> bool {
         self.host() == other.host() && self.port_or_default(scheme) == other.port_or_default(scheme)
@@ -91,27 +99,22 @@ impl Authority {
         Self::assemble(host, port)
     }
 
-    /// `host` is checked; here it becomes lower-case and gets its port back.
+    /// `host` is checked and therefore ASCII; here it becomes lower-case and gets its port back.
     fn assemble(host: &[u8], port: Option<u16>) -> Result<Self, Denial> {
         let host_len = u8::try_from(host.len()).map_err(|_| malformed("host is too long"))?;
-        let mut lower = [0u8; 255];
-        let Some(lower) = lower.get_mut(..host.len()) else { return Err(malformed("host is too long")) };
-        lower.copy_from_slice(host);
-        lower.make_ascii_lowercase();
-
-        let mut text = Inline::<62>::EMPTY;
-        let mut fits = text.push(lower);
-        if let Some(port) = port {
-            fits = fits && write!(text, ":{port}").is_ok();
-        }
+        let mut short = Inline::<62>::EMPTY;
+        let fits = short.push(host) && port.is_none_or(|port| write!(short, ":{port}").is_ok());
         let text = if fits {
-            Text::Short(text)
+            short.make_ascii_lowercase();
+            Text::Short(short)
         } else {
-            let host = std::str::from_utf8(lower).map_err(|_| malformed("host is not ASCII"))?;
-            Text::Long(match port {
-                Some(port) => format!("{host}:{port}").into(),
-                None => host.into(),
-            })
+            let mut long =
+                String::from_utf8(host.to_ascii_lowercase()).map_err(|_| malformed("host is not ASCII"))?;
+            if let Some(port) = port {
+                long.push(':');
+                long.push_str(&port.to_string());
+            }
+            Text::Long(long.into())
         };
         Ok(Authority { text, host_len, port })
     }
@@ -149,39 +152,44 @@ fn parse_port(digits: &[u8]) -> Result<u16, Denial> {
 
 /// RFC 1123 labels, with the underscore that service names use in practice.
 fn check_name(host: &[u8]) -> Result<(), Denial> {
+    let bad = || malformed("host is not a DNS name or an address");
     if host.is_empty() || host.len() > 253 {
         return Err(malformed("host is empty or longer than 253 bytes"));
     }
-    let mut last: &[u8] = b"";
-    for label in host.split(|b| *b == b'.') {
-        let sound = !label.is_empty()
-            && label.len() <= 63
-            && !label.starts_with(b"-")
-            && !label.ends_with(b"-")
-            && label.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
-        if !sound {
-            return Err(malformed("host is not a DNS name or an address"));
+    let mut label = 0;
+    let mut previous = b'.';
+    for byte in host.iter().chain(b".") {
+        match byte {
+            b'.' if label == 0 || label > 63 || previous == b'-' => return Err(bad()),
+            b'.' => label = 0,
+            b'-' if label == 0 => return Err(bad()),
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' => label += 1,
+            _ => return Err(bad()),
         }
-        last = label;
+        previous = *byte;
     }
     // A name whose last label is a number is taken for an address by every resolver (`127.1`, `0x7f.1`, `2130706433`),
     // and none agree on which; only four decimal parts are admitted.
-    let numeric = last.iter().all(u8::is_ascii_digit)
-        || last.get(..2).is_some_and(|start| start.eq_ignore_ascii_case(b"0x") && is_hexadecimal(last));
-    let address = std::str::from_utf8(host).ok().and_then(|text| text.parse::<Ipv4Addr>().ok());
-    if numeric && address.is_none() {
+    let last = host.rsplit(|b| *b == b'.').next().unwrap_or_default();
+    if is_number(last)
+        && std::str::from_utf8(host).ok().and_then(|text| text.parse::<Ipv4Addr>().ok()).is_none()
+    {
         return Err(malformed("host looks like an IPv4 address and is none"));
     }
     Ok(())
 }
 
-fn is_hexadecimal(label: &[u8]) -> bool {
-    label.get(2..).unwrap_or_default().iter().all(u8::is_ascii_hexdigit)
+/// A number to `inet_aton`: decimal, octal, or hexadecimal behind `0x`.
+fn is_number(label: &[u8]) -> bool {
+    match label {
+        [b'0', b'x' | b'X', digits @ ..] => digits.iter().all(u8::is_ascii_hexdigit),
+        _ => label.iter().all(u8::is_ascii_digit),
+    }
 }
 
 impl PartialEq for Authority {
     fn eq(&self, other: &Self) -> bool {
-        self.as_str() == other.as_str()
+        self.as_bytes() == other.as_bytes()
     }
 }
 
@@ -189,19 +197,19 @@ impl Eq for Authority {}
 
 impl Hash for Authority {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.as_str().hash(state);
+        self.as_bytes().hash(state);
     }
 }
 
 impl PartialEq<str> for Authority {
     fn eq(&self, other: &str) -> bool {
-        self.as_str() == other
+        self.as_bytes() == other.as_bytes()
     }
 }
 
 impl PartialEq<&str> for Authority {
     fn eq(&self, other: &&str) -> bool {
-        self.as_str() == *other
+        self.as_bytes() == other.as_bytes()
     }
 }
 

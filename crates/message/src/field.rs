@@ -243,8 +243,8 @@ pub(crate) fn is_alias_prone(name: &str) -> bool {
 
 /// Whether a value contains a control character (RFC 9110 §5.5). Bytes above 0x7f may pass: they are opaque.
 pub(crate) fn has_control(value: &[u8]) -> bool {
-    // Without an early end the compiler looks at many bytes at once.
-    value.iter().fold(false, |stray, byte| stray | ((*byte < b' ') & (*byte != b'\t')) | (*byte == 0x7f))
+    // Without an early end the compiler looks at many bytes at once; this runs over every header of every request.
+    value.iter().fold(false, |found, byte| found | ((*byte < b' ') & (*byte != b'\t')) | (*byte == 0x7f))
 }
 
 /// Whether a request's `Connection` must not name this lower-case name: what would be removed is a credential, part of
@@ -347,6 +347,17 @@ mod tests {
     fn control_characters_are_found_wherever_they_stand() {
         for value in [&b"\0"[..], b"a\rb", b"a\n", b"\x1f", b"abc\x7f", b"a\x0bb"] {
             assert!(has_control(value), "{value:?}");
+        }
+        for byte in 0..=u8::MAX {
+            for place in 0..20 {
+                let mut value = [b'~'; 20];
+                value[place] = byte;
+                assert_eq!(
+                    has_control(&value),
+                    byte.is_ascii_control() && byte != b'\t',
+                    "{byte} at {place}"
+                );
+            }
         }
         for value in [&b""[..], b"a b\tc", b"\x80\xff", b" ~"] {
             assert!(!has_control(value), "{value:?}");

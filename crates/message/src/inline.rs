@@ -16,17 +16,26 @@ impl<const N: usize> Inline<N> {
     /// No text yet.
     pub(crate) const EMPTY: Self = Inline { len: 0, bytes: [0; N] };
 
-    /// Appends `text` if it fits and is ASCII; tells whether it did.
+    /// These ASCII bytes, all of them.
+    pub(crate) fn filled(bytes: [u8; N]) -> Self {
+        debug_assert!(bytes.is_ascii() && N <= 255, "only short ASCII is kept in place");
+        Inline { len: N as u8, bytes }
+    }
+
+    /// Appends `text`, which is ASCII, if it fits; tells whether it did.
     pub(crate) fn push(&mut self, text: &[u8]) -> bool {
         let start = usize::from(self.len);
         let end = start + text.len();
         let (Some(room), Ok(len)) = (self.bytes.get_mut(start..end), u8::try_from(end)) else { return false };
-        if !text.is_ascii() {
-            return false;
-        }
+        debug_assert!(text.is_ascii(), "only ASCII is kept in place");
         room.copy_from_slice(text);
         self.len = len;
         true
+    }
+
+    /// Makes every letter lower-case.
+    pub(crate) fn make_ascii_lowercase(&mut self) {
+        self.bytes.make_ascii_lowercase();
     }
 
     /// The bytes so far.
@@ -34,7 +43,7 @@ impl<const N: usize> Inline<N> {
         self.bytes.get(..usize::from(self.len)).unwrap_or_default()
     }
 
-    /// The text so far; `push` admits ASCII only, so the conversion cannot fail.
+    /// The text so far; it is ASCII, so the conversion cannot fail.
     pub(crate) fn as_str(&self) -> &str {
         std::str::from_utf8(self.as_bytes()).unwrap_or_default()
     }
@@ -55,8 +64,10 @@ mod tests {
         let mut text = Inline::<4>::EMPTY;
         assert!(text.push(b"abc"));
         assert!(!text.push(b"de"));
-        assert!(!text.push("é".as_bytes()));
-        assert!(text.push(b"d"));
+        assert!(text.push(b"D"));
+        assert_eq!(text.as_str(), "abcD");
+        text.make_ascii_lowercase();
         assert_eq!(text.as_str(), "abcd");
+        assert_eq!(Inline::filled(*b"abcd").as_bytes(), text.as_bytes());
     }
 }

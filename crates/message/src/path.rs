@@ -5,66 +5,16 @@
 //! listener tolerates one of them by name. RFC 3986 §6.2.2 equivalences (case of hex digits, needlessly encoded
 //! letters) are the only ones settled silently. A path that is canonical already, the usual case, is not copied.
 
+mod tolerate;
+
 use std::{borrow::Cow, fmt};
 
 use bartizan_model::Denial;
 use bytes::Bytes;
 use http::uri::PathAndQuery;
 
+pub use self::tolerate::{DotSegments, EmptySegments, EncodedSlash, Parameters, Tolerate};
 use crate::refuse::malformed;
-
-/// Which ambiguities of a path are settled instead of refused. The default refuses each.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tolerate {
-    /// `/a/./b`, `/a/../b`, also percent-encoded.
-    pub dot_segments: DotSegments,
-    /// `/a//b`.
-    pub empty_segments: EmptySegments,
-    /// `/a%2Fb`: many servers decode it to a separator, others do not.
-    pub encoded_slash: EncodedSlash,
-    /// `/a;v=1/b`: servlet containers cut `;v=1` off before they match, others do not.
-    pub parameters: Parameters,
-}
-
-/// What happens to a `.` or `..` segment. One with a parameter (`..;x`) is always refused.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum DotSegments {
-    /// 400.
-    #[default]
-    Refuse,
-    /// RFC 3986 §5.2.4 removes them; climbing above the root is still refused.
-    Resolve,
-}
-
-/// What happens to an empty segment.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum EmptySegments {
-    /// 400.
-    #[default]
-    Refuse,
-    /// Several slashes become one.
-    Merge,
-}
-
-/// What happens to a percent-encoded slash.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum EncodedSlash {
-    /// It stays as `%2F` and never separates segments here. What lies between must not be empty or a dot segment.
-    Keep,
-    /// 400.
-    #[default]
-    Refuse,
-}
-
-/// What happens to a `;` in a segment.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Parameters {
-    /// It stays, and is part of the segment that routes compare.
-    Keep,
-    /// 400.
-    #[default]
-    Refuse,
-}
 
 /// A path in its one spelling, together with the query that came with it.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -79,12 +29,14 @@ impl CanonicalPath {
     ///
     /// `MalformedRequest` if the path has no form that every server would read alike.
     pub fn of(target: &PathAndQuery, tolerate: &Tolerate) -> Result<Self, Denial> {
-        let path = canonicalise(target.path().as_bytes(), tolerate)?;
-        // `http://example.com?q` has no path at all; its target starts with the query and is written anew.
-        if matches!(path, Cow::Borrowed(_)) && target.as_str().starts_with('/') {
-            return Ok(CanonicalPath { target: target.clone() });
+        match canonicalise(target.path().as_bytes(), tolerate)? {
+            Spelling::Canonical if target.as_str().starts_with('/') => {
+                Ok(CanonicalPath { target: target.clone() })
+            }
+            // `http://example.com?q` has no path at all; its target starts with the query and is written anew.
+            Spelling::Canonical => Self::assemble(target.path().as_bytes(), target.query()),
+            Spelling::Other(path) => Self::assemble(&path, target.query()),
         }
-        Self::assemble(&path, target.query())
     }
 
     /// The canonical form of a path alone, as when a route rewrites it. A `?` is refused like any other stray character.
@@ -93,7 +45,7 @@ impl CanonicalPath {
     ///
     /// As [`CanonicalPath::of`].
     pub fn parse(path: &[u8], tolerate: &Tolerate) -> Result<Self, Denial> {
-        Self::assemble(&canonicalise(path, tolerate)?, None)
+        Self::spell(path, None, tolerate)
     }
 
     /// The asterisk-form (RFC 9112 §3.2.4), which only `OPTIONS` may use.
@@ -107,7 +59,7 @@ impl CanonicalPath {
     ///
     /// As [`CanonicalPath::of`], also if both together are longer than a target can be.
     pub fn with_path(&self, path: &[u8], tolerate: &Tolerate) -> Result<Self, Denial> {
-        Self::assemble(&canonicalise(path, tolerate)?, self.target.query())
+        Self::spell(path, self.target.query(), tolerate)
     }
 
     /// The path: `/`, `/orders/7`, or `*`.
@@ -146,11 +98,19 @@ impl CanonicalPath {
         Cow::Owned(String::from_utf8(decode(path.as_bytes())).unwrap_or_else(|_| path.to_owned()))
     }
 
-    fn assemble(path: &str, query: Option<&str>) -> Result<Self, Denial> {
-        let text = match query {
-            Some(query) => format!("{path}?{query}"),
-            None => path.to_owned(),
-        };
+    fn spell(path: &[u8], query: Option<&str>, tolerate: &Tolerate) -> Result<Self, Denial> {
+        match canonicalise(path, tolerate)? {
+            Spelling::Canonical => Self::assemble(path, query),
+            Spelling::Other(path) => Self::assemble(&path, query),
+        }
+    }
+
+    fn assemble(path: &[u8], query: Option<&str>) -> Result<Self, Denial> {
+        let mut text = path.to_vec();
+        if let Some(query) = query {
+            text.push(b'?');
+            text.extend_from_slice(query.as_bytes());
+        }
         PathAndQuery::from_maybe_shared(Bytes::from(text))
             .map(|target| CanonicalPath { target })
             .map_err(|_| malformed("path and query do not make a request target"))
@@ -213,8 +173,15 @@ const fn classes() -> [Class; 256] {
     table
 }
 
-/// The canonical form; borrowed if `raw` is it already.
-fn canonicalise<'a>(raw: &'a [u8], tolerate: &Tolerate) -> Result<Cow<'a, str>, Denial> {
+/// How a raw path is spelled.
+enum Spelling {
+    /// As it should be.
+    Canonical,
+    /// In another way; this is the canonical one.
+    Other(Vec<u8>),
+}
+
+fn canonicalise(raw: &[u8], tolerate: &Tolerate) -> Result<Spelling, Denial> {
     if !raw.starts_with(b"/") {
         return Err(malformed("path does not start with a slash"));
     }
@@ -223,10 +190,10 @@ fn canonicalise<'a>(raw: &'a [u8], tolerate: &Tolerate) -> Result<Cow<'a, str>, 
         let text = settle_segments(&text, tolerate)?;
         check_decoded(&text)?;
         if text != raw {
-            return String::from_utf8(text).map(Cow::Owned).map_err(|_| malformed("path is not ASCII"));
+            return Ok(Spelling::Other(text));
         }
     }
-    std::str::from_utf8(raw).map(Cow::Borrowed).map_err(|_| malformed("path is not ASCII"))
+    Ok(Spelling::Canonical)
 }
 
 /// Whether the path needs no closer look: `true` for nearly every path there is.

@@ -41,11 +41,11 @@ impl RequestId {
 
     /// 32 lower-case hex digits of `random`, which must be unpredictable enough not to collide.
     pub fn mint(random: u128) -> Self {
-        let mut text = Inline::EMPTY;
-        for byte in random.to_be_bytes() {
-            text.push(&[hex_digit(byte >> 4), hex_digit(byte & 15)]);
+        let mut text = [0; 32];
+        for (digits, byte) in text.as_chunks_mut::<2>().0.iter_mut().zip(random.to_be_bytes()) {
+            *digits = [hex_digit(byte >> 4), hex_digit(byte & 15)];
         }
-        RequestId(Form::Minted(text))
+        RequestId(Form::Minted(Inline::filled(text)))
     }
 
     /// The text: 1 to 128 of `A-Z a-z 0-9 . _ ~ + / = -`.
@@ -81,10 +81,7 @@ fn is_sound(text: &[u8]) -> bool {
 }
 
 fn hex_digit(nibble: u8) -> u8 {
-    match nibble {
-        0..=9 => b'0' + nibble,
-        _ => b'a' + (nibble & 15) - 10,
-    }
+    if nibble < 10 { b'0' + nibble } else { b'a' - 10 + (nibble & 15) }
 }
 
 impl PartialEq for RequestId {

@@ -95,7 +95,7 @@ pub fn clean_response(
     for line in parts.headers.get_all(CONNECTION) {
         options.read(line).ok_or(Misbehaved::ConnectionInvalid)?;
     }
-    if options.named.iter().any(|name| *name == CONTENT_LENGTH) {
+    if options.named.contains(&CONTENT_LENGTH) {
         return Err(Misbehaved::ConnectionInvalid);
     }
 

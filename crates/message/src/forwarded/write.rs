@@ -43,8 +43,8 @@ impl Forwarding {
         set(headers, &X_FORWARDED_PROTO, Some(HeaderValue::from_static(scheme.as_str())));
         // On the usual way `Host` is the same text already and is shared.
         let host = match headers.get(http::header::HOST) {
-            Some(host) if host.as_bytes() == authority.as_str().as_bytes() => Some(host.clone()),
-            _ => value(authority.as_str().as_bytes()),
+            Some(host) if host.as_bytes() == authority.as_bytes() => Some(host.clone()),
+            _ => value(authority.as_bytes()),
         };
         set(headers, &X_FORWARDED_HOST, host);
         set(headers, &X_FORWARDED_PORT, self.port.map(HeaderValue::from));

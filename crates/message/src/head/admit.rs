@@ -356,7 +356,7 @@ fn check_scheme(parts: &Parts, facts: &PeerFacts, trusted: bool) -> Result<(), D
 
 /// The canonical `Host`, if it is not already there.
 fn host_to_write(host: Option<&HeaderValue>, authority: &Authority) -> Result<Option<HeaderValue>, Denial> {
-    let text = authority.as_str().as_bytes();
+    let text = authority.as_bytes();
     if host.is_some_and(|host| host.as_bytes() == text) {
         return Ok(None);
     }
