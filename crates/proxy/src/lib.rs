@@ -1,1 +1,22 @@
-//! The data plane.
+//! The data plane: everything between a socket of a caller and one of an upstream.
+//!
+//! Read `pipeline.rs` first. Then: [`listener`] (how a request gets here), [`exchange`] and the stages (what happens
+//! to it), [`upstream`] (where it goes), [`answer`] (the one exit), [`runtime`] and [`live`] (what is swapped and what
+//! stays), [`gate`] (how a process starts, reloads and stops all of it). This crate knows no store, no file but those a
+//! document names, and no command line.
+
+pub mod answer;
+mod body;
+pub mod core;
+mod events;
+pub mod exchange;
+pub mod gate;
+pub mod listener;
+pub mod live;
+pub mod pipeline;
+mod random;
+pub mod runtime;
+mod share;
+pub mod stage;
+mod tunnel;
+pub mod upstream;

@@ -1,0 +1,13 @@
+//! The commands, one file each, and what several of them share.
+
+pub(crate) mod check;
+pub(crate) mod demo;
+pub(crate) mod explain;
+pub(crate) mod init;
+pub(crate) mod keys;
+pub(crate) mod routes;
+pub(crate) mod run;
+pub(crate) mod schema;
+
+mod data_dir;
+mod set;

@@ -1,0 +1,235 @@
+//! The one exit: every response, refusals included, leaves through [`settle`].
+//!
+//! This is the only place that maps a reason to a status and a sentence, and the only one that writes a body of our
+//! own. What callers see says nothing of our inside: a stable code, a sentence, and the request id.
+
+use std::time::Instant;
+
+use bartizan_config::snapshot::RoutePlan;
+use bartizan_model::{Mode, Reason};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header, response};
+use hyper::upgrade::OnUpgrade;
+
+pub use crate::body::AnswerBody;
+use crate::{
+    body::{BodyWatch, Flow, RequestBody},
+    exchange::{Shared, Stop, Why},
+    stage::{Closing, Rest},
+    tunnel,
+    upstream::UpstreamBody,
+};
+
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Where the page of an error code lies; the `type` of a problem document (RFC 9457 §3.1.1).
+pub const ERROR_PAGES: &str = "https://bartizan.dev/docs/errors/";
+
+/// An upstream's answer that may leave.
+pub struct Answer {
+    shared: Box<Shared>,
+    parts: response::Parts,
+    body: AnswerBody,
+    watch: BodyWatch,
+    since: Instant,
+    /// The connection becomes another protocol after this answer.
+    tunnel: Option<tunnel::Ends>,
+}
+
+impl Answer {
+    /// An upstream's answer, judged and cleaned.
+    pub(crate) fn upstream(
+        shared: Box<Shared>,
+        mut parts: response::Parts,
+        body: UpstreamBody<RequestBody>,
+        rest: Rest,
+    ) -> Self {
+        let Rest { upgrade, watch, since, deadlines, .. } = rest;
+        let upstream = parts.extensions.remove::<OnUpgrade>();
+        let switches = parts.status == StatusCode::SWITCHING_PROTOCOLS;
+        let (body, tunnel) = match (upgrade, upstream) {
+            (Some(caller), Some(upgrade)) if switches => {
+                let upstream = tunnel::UpstreamTunnel { upgrade, body };
+                (AnswerBody::empty(), Some(tunnel::Ends { caller, upstream }))
+            }
+            _ => (AnswerBody::flowing(Flow::upstream(body, deadlines)), None),
+        };
+        Answer { shared, parts, body, watch, since, tunnel }
+    }
+}
+
+/// Makes the response that leaves, and hands it the open record.
+pub(crate) fn settle(outcome: Result<Answer, Stop>) -> Response<AnswerBody> {
+    let (shared, answer) = match outcome {
+        Ok(answer) => return settle_upstream(answer),
+        Err(Stop { shared, why: Why::Answered(answer) }) => (shared, *answer),
+        Err(Stop { mut shared, why: Why::Denied(stage, denial) }) => {
+            let answer = refusal(&shared, denial.reason);
+            shared.record.refuse(stage, denial);
+            (shared, answer)
+        }
+        Err(Stop { mut shared, why: Why::Faulted(policy, fault) }) => {
+            let answer = refusal(&shared, Reason::JudgeUnavailable);
+            shared.record.refuse_for_fault(policy, fault);
+            (shared, answer)
+        }
+    };
+    let (mut parts, body) = answer.into_parts();
+    let mut shared = shared;
+    dress(&mut shared, &mut parts);
+    Response::from_parts(parts, body.closing(Closing::new(shared, BodyWatch::default(), None)))
+}
+
+fn settle_upstream(answer: Answer) -> Response<AnswerBody> {
+    let Answer { mut shared, mut parts, body, watch, since, tunnel } = answer;
+    if let Some(route) = shared.dress.route.clone() {
+        change(&shared, &route, &mut parts.headers);
+    }
+    dress(&mut shared, &mut parts);
+    let closing = Closing::new(shared, watch, Some(since));
+    match tunnel {
+        None => Response::from_parts(parts, body.closing(closing)),
+        Some(ends) => {
+            tunnel::open(ends, closing);
+            Response::from_parts(parts, body)
+        }
+    }
+}
+
+/// The route's changes to an answer of its upstream, wide → narrow, the route's own filters last.
+fn change(shared: &Shared, route: &RoutePlan, headers: &mut HeaderMap) {
+    for policy in &route.headers {
+        // The share of callers decides about requests; an answer is changed for all whom the policy may concern.
+        if policy.bite.mode == Mode::Enforce && !policy.response.is_empty() {
+            policy.response.apply(headers);
+        }
+    }
+    if !route.response_headers.is_empty() {
+        route.response_headers.apply(headers);
+    }
+    if shared.dress.owns_cors {
+        for name in CORS_HEADERS {
+            headers.remove(name);
+        }
+    }
+}
+
+/// An enforced CorsPolicy speaks alone: what the upstream says about origins could only loosen it.
+const CORS_HEADERS: [HeaderName; 6] = [
+    header::ACCESS_CONTROL_ALLOW_ORIGIN,
+    header::ACCESS_CONTROL_ALLOW_CREDENTIALS,
+    header::ACCESS_CONTROL_ALLOW_METHODS,
+    header::ACCESS_CONTROL_ALLOW_HEADERS,
+    header::ACCESS_CONTROL_EXPOSE_HEADERS,
+    header::ACCESS_CONTROL_MAX_AGE,
+];
+
+/// What every answer gets, whoever made it.
+fn dress(shared: &mut Shared, parts: &mut response::Parts) {
+    for (name, value) in shared.dress.headers.drain(..) {
+        if name == header::VARY {
+            parts.headers.append(name, value);
+        } else {
+            parts.headers.insert(name, value);
+        }
+    }
+    if let (Some(hsts), Some(_)) = (&shared.connection.listener.hsts, &shared.connection.tls)
+        && let Ok(value) = HeaderValue::from_str(hsts)
+    {
+        parts.headers.insert(header::STRICT_TRANSPORT_SECURITY, value);
+    }
+    parts.headers.insert(X_REQUEST_ID, shared.id.to_header_value());
+    shared.record.status = parts.status.as_u16();
+}
+
+/// The problem document of a refusal (RFC 9457).
+fn refusal(shared: &Shared, reason: Reason) -> Response<AnswerBody> {
+    let (status, sentence) = wording(reason);
+    let title = status.canonical_reason().unwrap_or("Error");
+    // Every part is a constant of ours but the id, which consists of characters that JSON does not escape.
+    let text = format!(
+        "{{\"type\":\"{ERROR_PAGES}{reason}.md\",\"title\":\"{title}\",\"status\":{},\"code\":\"{reason}\",\
+         \"detail\":\"{sentence}\",\"requestId\":\"{}\"}}\n",
+        status.as_u16(),
+        shared.id.as_str()
+    );
+    let length = HeaderValue::from(text.len());
+    let body = if shared.dress.is_head { AnswerBody::empty() } else { AnswerBody::whole(Bytes::from(text)) };
+    let mut answer = Response::new(body);
+    *answer.status_mut() = status;
+    let headers = answer.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    headers.insert(header::CONTENT_LENGTH, length);
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if closes(reason) && !shared.connection.http2 {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    answer
+}
+
+/// After these nobody can be sure where the next request on the connection begins, or whether it is worth reading.
+const fn closes(reason: Reason) -> bool {
+    matches!(
+        reason,
+        Reason::MalformedRequest
+            | Reason::HeaderTooLarge
+            | Reason::UriTooLong
+            | Reason::MethodUnknown
+            | Reason::RequestTimeout
+            | Reason::BodyTooLarge
+            | Reason::ExpectationUnknown
+    )
+}
+
+/// The one mapping of a reason to a status and a sentence for the caller.
+pub const fn wording(reason: Reason) -> (StatusCode, &'static str) {
+    match reason {
+        Reason::AddressDenied => (StatusCode::FORBIDDEN, "Requests from this address are not accepted."),
+        Reason::AddressLimited => (StatusCode::TOO_MANY_REQUESTS, "Too many requests from this address."),
+        Reason::AttackDetected => (StatusCode::FORBIDDEN, "The request was refused for security reasons."),
+        Reason::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "The request body is too large."),
+        Reason::ConnectFailed => (StatusCode::BAD_GATEWAY, "The service could not be reached."),
+        Reason::CredentialExpired => (StatusCode::UNAUTHORIZED, "The credential has expired."),
+        Reason::CredentialInvalid => (StatusCode::UNAUTHORIZED, "The credential is not valid."),
+        Reason::CredentialMissing => (StatusCode::UNAUTHORIZED, "A credential is required."),
+        Reason::ExpectationUnknown => {
+            (StatusCode::EXPECTATION_FAILED, "The expectation in the Expect header is not supported.")
+        }
+        Reason::HeaderRefused => {
+            (StatusCode::BAD_REQUEST, "A request header is missing, forbidden or malformed.")
+        }
+        Reason::HeaderTooLarge => {
+            (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "The request headers are too many or too large.")
+        }
+        Reason::InspectionIncomplete => {
+            (StatusCode::FORBIDDEN, "The request could not be inspected completely.")
+        }
+        Reason::InternalError => (StatusCode::INTERNAL_SERVER_ERROR, "The gateway made an error."),
+        Reason::JudgeUnavailable => {
+            (StatusCode::SERVICE_UNAVAILABLE, "The request could not be judged and was therefore refused.")
+        }
+        Reason::MalformedRequest => (StatusCode::BAD_REQUEST, "The request is malformed."),
+        Reason::MethodNotAllowed => {
+            (StatusCode::METHOD_NOT_ALLOWED, "The method is not allowed for this path.")
+        }
+        Reason::MethodUnknown => (StatusCode::NOT_IMPLEMENTED, "The method is not known."),
+        Reason::NoEndpoint => (StatusCode::SERVICE_UNAVAILABLE, "The service is not available."),
+        Reason::NoRoute => (StatusCode::NOT_FOUND, "Nothing is published at this path."),
+        Reason::NotAllowed => (StatusCode::FORBIDDEN, "The caller is not allowed to do this."),
+        Reason::OperationNotAllowed => (StatusCode::FORBIDDEN, "The operation is not allowed."),
+        Reason::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "The service is over its capacity."),
+        Reason::PromptRefused => (StatusCode::FORBIDDEN, "The prompt was refused."),
+        Reason::QuotaExceeded => (StatusCode::TOO_MANY_REQUESTS, "The quota is used up."),
+        Reason::RateExceeded => (StatusCode::TOO_MANY_REQUESTS, "Too many requests."),
+        Reason::RequestTimeout => (StatusCode::REQUEST_TIMEOUT, "The request did not arrive in time."),
+        Reason::ResponseRefused => (StatusCode::BAD_GATEWAY, "The service's answer was refused."),
+        Reason::SchemaViolation => {
+            (StatusCode::UNPROCESSABLE_ENTITY, "The request body does not have the required form.")
+        }
+        Reason::TooManyFailures => (StatusCode::TOO_MANY_REQUESTS, "Too many failed attempts."),
+        Reason::UpstreamMisbehaved => (StatusCode::BAD_GATEWAY, "The service's answer was not valid."),
+        Reason::UpstreamTimeout => (StatusCode::GATEWAY_TIMEOUT, "The service did not answer in time."),
+        Reason::UriTooLong => (StatusCode::URI_TOO_LONG, "The request target is too long."),
+        Reason::WrongHost => (StatusCode::MISDIRECTED_REQUEST, "This host is not served on this connection."),
+    }
+}

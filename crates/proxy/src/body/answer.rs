@@ -1,0 +1,202 @@
+//! An answer's body on its way to the caller. It holds the open record, and closes it when it ends, however it ends.
+
+use std::{
+    fmt,
+    pin::Pin,
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use bartizan_telemetry::Exit;
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use tokio::time::Sleep;
+
+use super::{RequestBody, request::clean};
+use crate::{listener::BodyError, stage::Closing, upstream::UpstreamBody};
+
+/// The body of every answer.
+pub struct AnswerBody {
+    flow: Flow,
+    closing: Option<Closing>,
+}
+
+/// Where the bytes come from.
+pub(crate) enum Flow {
+    /// Nowhere.
+    Empty,
+    /// From memory.
+    Whole(Bytes),
+    /// From an upstream, within time limits.
+    Upstream(Box<Streaming>),
+}
+
+pub(crate) struct Streaming {
+    body: UpstreamBody<RequestBody>,
+    deadlines: Deadlines,
+    /// Made when the upstream is waited for the first time, so that an answer that is there costs no timer.
+    sleep: Option<Pin<Box<Sleep>>>,
+}
+
+/// How long an upstream's answer may take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Deadlines {
+    /// Longest silence.
+    pub(crate) idle: Duration,
+    /// When it must be over.
+    pub(crate) end: Option<Instant>,
+}
+
+impl Flow {
+    /// An upstream's answer.
+    pub(crate) fn upstream(body: UpstreamBody<RequestBody>, deadlines: Deadlines) -> Self {
+        Flow::Upstream(Box::new(Streaming { body, deadlines, sleep: None }))
+    }
+}
+
+/// The upstream took too long within its answer.
+#[derive(Debug, thiserror::Error)]
+#[error("the upstream's answer did not go on in time")]
+struct TooSlow;
+
+impl AnswerBody {
+    /// A body without bytes and without a record; the exit gives it one.
+    pub(crate) const fn empty() -> Self {
+        AnswerBody { flow: Flow::Empty, closing: None }
+    }
+
+    /// A body from memory.
+    pub(crate) const fn whole(bytes: Bytes) -> Self {
+        AnswerBody { flow: Flow::Whole(bytes), closing: None }
+    }
+
+    /// A body from an upstream.
+    pub(crate) const fn flowing(flow: Flow) -> Self {
+        AnswerBody { flow, closing: None }
+    }
+
+    /// The same body, closing this record when it ends.
+    pub(crate) fn closing(mut self, closing: Closing) -> Self {
+        self.closing = Some(closing);
+        self
+    }
+
+    fn end(&mut self, exit: Exit) {
+        self.flow = Flow::Empty;
+        if let Some(closing) = self.closing.take() {
+            closing.close(exit);
+        }
+    }
+}
+
+impl Streaming {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, (Exit, BodyError)>>> {
+        match Pin::new(&mut self.body).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => {
+                // The next wait is measured from here.
+                self.rest();
+                Poll::Ready(Some(Ok(clean(frame))))
+            }
+            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err((Exit::UpstreamReset, error.into())))),
+            Poll::Ready(None) => Poll::Ready(None),
+            Poll::Pending => self.poll_time(cx),
+        }
+    }
+
+    fn rest(&mut self) {
+        if let Some(sleep) = &mut self.sleep {
+            sleep.as_mut().reset(self.deadlines.next().into());
+        }
+    }
+
+    fn poll_time<T>(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<T, (Exit, BodyError)>>> {
+        let deadlines = self.deadlines;
+        let sleep =
+            self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadlines.next().into())));
+        match sleep.as_mut().poll(cx) {
+            Poll::Ready(()) => Poll::Ready(Some(Err((Exit::Timeout, TooSlow.into())))),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+impl Deadlines {
+    fn next(&self) -> Instant {
+        let silent = Instant::now() + self.idle;
+        self.end.map_or(silent, |end| end.min(silent))
+    }
+}
+
+impl Body for AnswerBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = &mut *self;
+        let polled = match &mut this.flow {
+            Flow::Empty => Poll::Ready(None),
+            Flow::Whole(bytes) => {
+                let bytes = std::mem::take(bytes);
+                if let Some(closing) = &mut this.closing {
+                    closing.count(bytes.len());
+                }
+                this.end(Exit::Complete);
+                return Poll::Ready(Some(Ok(Frame::data(bytes))));
+            }
+            Flow::Upstream(streaming) => streaming.poll(cx),
+        };
+        match std::task::ready!(polled) {
+            Some(Ok(frame)) => {
+                if let (Some(data), Some(closing)) = (frame.data_ref(), &mut this.closing) {
+                    closing.count(data.len());
+                }
+                // Whoever reads us may stop here, because `is_end_stream` says so now.
+                if frame.is_trailers() || this.is_end_stream() {
+                    this.end(Exit::Complete);
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Some(Err((exit, error))) => {
+                this.end(exit);
+                Poll::Ready(Some(Err(error)))
+            }
+            None => {
+                this.end(Exit::Complete);
+                Poll::Ready(None)
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.flow {
+            Flow::Empty => true,
+            Flow::Whole(bytes) => bytes.is_empty(),
+            Flow::Upstream(streaming) => streaming.body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.flow {
+            Flow::Empty => SizeHint::with_exact(0),
+            Flow::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Flow::Upstream(streaming) => streaming.body.size_hint(),
+        }
+    }
+}
+
+impl Drop for AnswerBody {
+    /// An end that is reached without being asked for (no body to send), or one that is not reached at all.
+    fn drop(&mut self) {
+        let exit = if self.is_end_stream() { Exit::Complete } else { Exit::ClientGone };
+        self.end(exit);
+    }
+}
+
+impl fmt::Debug for AnswerBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AnswerBody").field("size", &self.size_hint()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,8 @@
+//! Bodies on their way: the request's toward the upstream, the answer's toward the caller.
+
+mod answer;
+mod request;
+
+pub use answer::AnswerBody;
+pub(crate) use answer::{Deadlines, Flow};
+pub(crate) use request::{BodyWatch, Broken, RequestBody};

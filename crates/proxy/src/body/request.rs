@@ -1,0 +1,155 @@
+//! A request's body on its way to the upstream: capped, paced, and watched so that the record and the answer know how
+//! it ended. The only body type that can be sent on is the capped one.
+
+use std::{
+    cell::Cell,
+    fmt,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll},
+};
+
+use bartizan_message::clean_trailers;
+use bartizan_model::Reason;
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use crate::listener::{BodyError, ConnectionFacts, Paced, PacedError, body::Pace};
+
+/// A body that may be sent to an upstream.
+#[derive(Debug)]
+pub(crate) enum RequestBody {
+    /// There is none.
+    Empty,
+    /// No policy of the route judges bodies: it passes as it comes, capped and paced. Listed as an exposure once
+    /// there is an engine that could judge it.
+    Unjudged(Box<Unjudged>),
+}
+
+/// A body that passes as it comes.
+pub(crate) struct Unjudged {
+    paced: Paced<Incoming>,
+    watch: BodyWatch,
+}
+
+impl RequestBody {
+    /// A body that passes as it comes, at most `bytes_max` of it.
+    pub(crate) fn unjudged(
+        incoming: Incoming,
+        connection: &ConnectionFacts,
+        bytes_max: u64,
+        watch: BodyWatch,
+    ) -> Self {
+        let pace = Pace { bytes_max, ..Pace::of(connection) };
+        RequestBody::Unjudged(Box::new(Unjudged { paced: Paced::new(incoming, connection, pace), watch }))
+    }
+}
+
+impl fmt::Debug for Unjudged {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Unjudged").field("bytes", &self.watch.bytes()).finish_non_exhaustive()
+    }
+}
+
+/// What is known of a body while somebody else reads it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct BodyWatch(Option<Rc<Watched>>);
+
+#[derive(Debug, Default)]
+struct Watched {
+    bytes: Cell<u64>,
+    broken: Cell<Option<Broken>>,
+}
+
+/// How a request's body failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Broken {
+    /// A limit of ours ended it.
+    Refused(Reason),
+    /// The client went away, or its framing broke.
+    Gone,
+}
+
+impl BodyWatch {
+    /// A watch on a body that is there. The default watches none and costs nothing.
+    pub(crate) fn new() -> Self {
+        BodyWatch(Some(Rc::default()))
+    }
+
+    /// Bytes that came.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.0.as_ref().map_or(0, |watched| watched.bytes.get())
+    }
+
+    /// How it failed, if it did.
+    pub(crate) fn broken(&self) -> Option<Broken> {
+        self.0.as_ref().and_then(|watched| watched.broken.get())
+    }
+
+    fn add(&self, bytes: usize) {
+        if let Some(watched) = &self.0 {
+            watched.bytes.set(watched.bytes.get().saturating_add(bytes as u64));
+        }
+    }
+
+    fn fail<E>(&self, error: &PacedError<E>) {
+        if let Some(watched) = &self.0 {
+            watched.broken.set(Some(match error {
+                PacedError::TooLarge => Broken::Refused(Reason::BodyTooLarge),
+                PacedError::TooSlow => Broken::Refused(Reason::RequestTimeout),
+                PacedError::Broken(_) => Broken::Gone,
+            }));
+        }
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let RequestBody::Unjudged(this) = self.get_mut() else { return Poll::Ready(None) };
+        match std::task::ready!(Pin::new(&mut this.paced).poll_frame(cx)) {
+            Some(Ok(frame)) => {
+                if let Some(data) = frame.data_ref() {
+                    this.watch.add(data.len());
+                }
+                Poll::Ready(Some(Ok(clean(frame))))
+            }
+            Some(Err(error)) => {
+                this.watch.fail(&error);
+                Poll::Ready(Some(Err(error.into())))
+            }
+            None => Poll::Ready(None),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            RequestBody::Empty => true,
+            RequestBody::Unjudged(body) => body.paced.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            RequestBody::Empty => SizeHint::with_exact(0),
+            RequestBody::Unjudged(body) => body.paced.size_hint(),
+        }
+    }
+}
+
+/// RFC 9110 §6.5.1: trailers must not carry framing, routing, authentication or identity.
+pub(super) fn clean(frame: Frame<Bytes>) -> Frame<Bytes> {
+    match frame.into_trailers() {
+        Ok(mut trailers) => {
+            clean_trailers(&mut trailers);
+            Frame::trailers(trailers)
+        }
+        Err(frame) => frame,
+    }
+}

@@ -1,0 +1,143 @@
+//! One core of the data plane: its connections upstream, its counters, its end of the log ring.
+//!
+//! Everything here belongs to one thread. What cores share lives in [`Runtime`](crate::runtime::Runtime).
+
+use std::{
+    cell::{Cell, RefCell},
+    future::Future,
+    rc::Rc,
+    sync::Arc,
+    time::{Instant, SystemTime, UNIX_EPOCH},
+};
+
+use arc_swap::Cache;
+use bartizan_limit::CellCache;
+use bartizan_message::RequestId;
+use bartizan_telemetry::{CoreMetrics, Protocol, Recorder, RequestRecord};
+use http::{Request, Response, Version};
+use hyper::body::Incoming;
+
+use crate::{
+    answer::AnswerBody,
+    body::RequestBody,
+    exchange::{Dress, Exchange, Received, Shared},
+    listener::{ConnectionFacts, Serve},
+    live::Live,
+    pipeline,
+    random::Random,
+    runtime::{Current, Runtime},
+    upstream::CorePools,
+};
+
+/// How many limit cells a core remembers by itself: hot callers are found without the shared map.
+const CELL_CACHE: usize = 1_024;
+
+/// One core.
+pub struct Core {
+    pub(crate) runtime: Arc<Runtime>,
+    live: RefCell<Cache<Current, Arc<Live>>>,
+    pub(crate) pools: Rc<CorePools<RequestBody>>,
+    pub(crate) metrics: CoreMetrics,
+    pub(crate) recorder: Option<Recorder>,
+    pub(crate) cells: RefCell<CellCache>,
+    random: Random,
+    keys: RefCell<Cache<crate::runtime::CurrentKeys, Arc<bartizan_identity::KeyTable>>>,
+    served: Cell<u64>,
+}
+
+impl Core {
+    /// A core on the current thread.
+    pub fn new(runtime: Arc<Runtime>, recorder: Option<Recorder>, seed: [u64; 2]) -> Self {
+        let random = Random::new(seed);
+        Core {
+            live: RefCell::new(Cache::new(runtime.current())),
+            keys: RefCell::new(Cache::new(runtime.current_keys())),
+            pools: CorePools::new(random.next()),
+            metrics: runtime.metrics().core(),
+            recorder,
+            cells: RefCell::new(CellCache::new(CELL_CACHE)),
+            random,
+            served: Cell::new(0),
+            runtime,
+        }
+    }
+
+    /// The connections upstream.
+    pub(crate) fn pools(&self) -> &Rc<CorePools<RequestBody>> {
+        &self.pools
+    }
+
+    /// The snapshot that a request which begins now is judged by.
+    pub(crate) fn live(&self) -> Arc<Live> {
+        self.live.borrow_mut().load().clone()
+    }
+
+    /// The API keys as they are now.
+    pub(crate) fn keys(&self) -> Arc<bartizan_identity::KeyTable> {
+        self.keys.borrow_mut().load().clone()
+    }
+
+    /// A number that nobody has to be unable to guess: ids, shares of traffic.
+    pub(crate) fn draw(&self) -> u64 {
+        self.random.next()
+    }
+
+    /// Requests served so far.
+    pub fn served(&self) -> u64 {
+        self.served.get()
+    }
+
+    fn receive(
+        self: Rc<Self>,
+        connection: Rc<ConnectionFacts>,
+        request: Request<Incoming>,
+    ) -> Exchange<Received> {
+        let live = self.live();
+        let listener = live.listener_index(&connection.listener.name);
+        let started = Instant::now();
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let protocol = match request.version() {
+            Version::HTTP_2 => Protocol::Http2,
+            Version::HTTP_10 => Protocol::Http10,
+            _ => Protocol::Http11,
+        };
+        let nanos = u64::try_from(unix.as_nanos()).unwrap_or(u64::MAX);
+        let plan = live.snapshot.record.clone();
+        let mut record = match &self.recorder {
+            Some(recorder) => recorder.open(nanos, started, connection.client, protocol, plan),
+            None => RequestRecord::open(nanos, started, connection.client, protocol, plan),
+        };
+        record.tls = connection.tls.as_ref().map(|tls| tls.version);
+        record.method = request.method().clone();
+        record.listener = Some(connection.listener.name.clone());
+        record.revision = Some(live.snapshot.revision.id.clone());
+        let random = (u128::from(self.draw()) << 64) | u128::from(self.draw());
+        let id = RequestId::accept(request.headers(), random);
+        record.set_id(id.as_str());
+        self.metrics.opened();
+        self.served.set(self.served.get().wrapping_add(1));
+        let shared = Box::new(Shared {
+            core: self,
+            live,
+            listener,
+            connection,
+            record,
+            id,
+            dress: Dress::default(),
+            reservation: None,
+        });
+        Exchange { shared, proof: Received { request } }
+    }
+}
+
+impl Serve for Core {
+    type Body = AnswerBody;
+
+    fn serve(
+        self: Rc<Self>,
+        connection: Rc<ConnectionFacts>,
+        request: Request<Incoming>,
+    ) -> impl Future<Output = Response<AnswerBody>> + 'static {
+        pipeline::serve(self.receive(connection, request))
+    }
+}

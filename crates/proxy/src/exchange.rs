@@ -1,0 +1,138 @@
+//! One request on its way: what all stages share, and the proof of how far it has come.
+//!
+//! Nothing that a stage decided is an `Option` in [`Shared`]: decisions live in proofs, which only their stage can
+//! make. `Shared` holds what an answer needs however early it comes. An exchange is one pointer plus its proof, and is
+//! never pooled, so that no field of one request can reach another.
+
+use std::{rc::Rc, sync::Arc};
+
+use bartizan_config::snapshot::{PublishedListener, RoutePlan, Snapshot};
+use bartizan_limit::Reservation;
+use bartizan_message::RequestId;
+use bartizan_model::{Denial, Fault, Mode, Reason, Stage};
+use bartizan_telemetry::{RequestRecord, WouldDeny, record::Would};
+use http::{HeaderName, HeaderValue, Response};
+use hyper::body::Incoming;
+
+use crate::{answer::AnswerBody, core::Core, listener::ConnectionFacts, live::Live};
+
+/// A request that has come as far as `S` says.
+#[must_use = "an exchange that is dropped answers nobody"]
+pub struct Exchange<S> {
+    pub(crate) shared: Box<Shared>,
+    pub(crate) proof: S,
+}
+
+impl<S> Exchange<S> {
+    /// Goes on with the next proof.
+    pub(crate) fn prove<T>(self, next: impl FnOnce(S) -> T) -> Exchange<T> {
+        Exchange { shared: self.shared, proof: next(self.proof) }
+    }
+
+    /// Ends with a refusal of `stage`.
+    pub(crate) fn deny(self, stage: Stage, denial: Denial) -> Stop {
+        Stop { shared: self.shared, why: Why::Denied(stage, denial) }
+    }
+}
+
+/// A request as it came from the connection.
+pub struct Received {
+    pub(crate) request: http::Request<Incoming>,
+}
+
+/// What every stage may look at and every answer needs.
+pub struct Shared {
+    /// The core that serves the request.
+    pub(crate) core: Rc<Core>,
+    /// The one snapshot that judges it.
+    pub(crate) live: Arc<Live>,
+    /// Where in the snapshot its listener is.
+    pub(crate) listener: usize,
+    /// The connection it came on.
+    pub(crate) connection: Rc<ConnectionFacts>,
+    /// Its open record.
+    pub(crate) record: Box<RequestRecord>,
+    /// Its id.
+    pub(crate) id: RequestId,
+    /// What the answer gets beside its own headers.
+    pub(crate) dress: Dress,
+    /// Permits that are given back when the answer has ended.
+    pub(crate) reservation: Option<Reservation>,
+}
+
+/// What stages ask of the answer, whichever it will be.
+#[derive(Default)]
+pub(crate) struct Dress {
+    /// Headers added at the exit.
+    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
+    /// The route whose header changes apply, once it is known.
+    pub(crate) route: Option<Arc<RoutePlan>>,
+    /// An enforced CorsPolicy speaks for the upstream.
+    pub(crate) owns_cors: bool,
+    /// The caller asked with HEAD.
+    pub(crate) is_head: bool,
+}
+
+impl Shared {
+    /// The snapshot.
+    pub(crate) fn snapshot(&self) -> &Snapshot {
+        &self.live.snapshot
+    }
+
+    /// The listener in the pinned snapshot; `None` if the snapshot does not have it any more.
+    pub(crate) fn listener(&self) -> Option<&PublishedListener> {
+        self.live.snapshot.listeners.get(self.listener)
+    }
+
+    /// Adds a header to the answer.
+    pub(crate) fn dress(&mut self, name: HeaderName, value: HeaderValue) {
+        self.dress.headers.push((name, value));
+    }
+
+    /// Notes what a policy in shadow would have done.
+    pub(crate) fn would_deny(
+        &mut self,
+        stage: Stage,
+        policy: &Arc<str>,
+        reason: Reason,
+        detail: Option<Box<str>>,
+    ) {
+        let policy = policy.clone();
+        self.record.would_deny(WouldDeny { stage, policy, outcome: Would::Deny, reason, detail });
+    }
+
+    /// Carries a policy's denial out, or only notes it, as the mode says.
+    pub(crate) fn weigh(
+        &mut self,
+        mode: Mode,
+        stage: Stage,
+        policy: &Arc<str>,
+        denial: Denial,
+    ) -> Option<Denial> {
+        match mode {
+            Mode::Enforce => Some(denial.by(policy.clone())),
+            Mode::Shadow => {
+                self.would_deny(stage, policy, denial.reason, denial.detail);
+                None
+            }
+            Mode::Off => None,
+        }
+    }
+}
+
+/// The early end of a request. It gives everything back that an answer needs.
+pub struct Stop {
+    pub(crate) shared: Box<Shared>,
+    pub(crate) why: Why,
+}
+
+/// Why a request ended early.
+pub(crate) enum Why {
+    /// A judge decided against it.
+    Denied(Stage, Denial),
+    /// A judge could not decide, and its policy does not let such requests pass.
+    #[expect(dead_code, reason = "judges that ask somebody else can fault; local ones always decide")]
+    Faulted(Option<Arc<str>>, Fault),
+    /// The stage had the answer itself: a redirect, a preflight.
+    Answered(Box<Response<AnswerBody>>),
+}

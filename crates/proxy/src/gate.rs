@@ -1,0 +1,286 @@
+//! The data plane of a process: started, reloaded and stopped as one.
+//!
+//! A reload is two steps. **Prepare** reads certificates and secrets and binds new sockets; any failure drops the whole
+//! set and nothing has changed. **Publish** swaps one pointer and then tells the cores which listeners to serve; nothing
+//! can fail any more. Requests on their way keep the snapshot they began with.
+
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    rc::Rc,
+    sync::{Arc, Mutex, PoisonError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use bartizan_config::snapshot::Snapshot;
+use bartizan_identity::{KeyTable, Pepper};
+use bartizan_model::{Reference, SecretValue};
+use bartizan_telemetry::{AccessLog, Metrics};
+use tokio::sync::oneshot;
+
+use crate::{
+    core::Core,
+    events::Events,
+    listener::{Bound, CoreOptions, CoreThreads, ReadyListener, TicketKeys, prepare_tls},
+    live::Live,
+    runtime::Runtime,
+    upstream::{UpstreamSet, run_checks},
+};
+
+/// Reads a secret; the error is a sentence for the operator and holds nothing of the secret.
+pub type ReadSecret = dyn Fn(&Reference) -> Result<SecretValue, String> + Send + Sync;
+
+/// What a gate needs from the process.
+pub struct GateOptions {
+    /// Cores to serve on, at least one.
+    pub cores: usize,
+    /// Where lock files for addresses are kept; the data directory.
+    pub lock_dir: Option<PathBuf>,
+    /// The metrics.
+    pub metrics: Arc<Metrics>,
+    /// The access log; none writes none.
+    pub access_log: Option<Arc<AccessLog>>,
+    /// The pepper of API keys; without one every key is refused.
+    pub pepper: Option<Pepper>,
+    /// The API keys as they are at start.
+    pub keys: Arc<KeyTable>,
+    /// How secrets are read.
+    pub read_secret: Box<ReadSecret>,
+    /// How long connections of a removed or changed listener may finish.
+    pub grace: Duration,
+}
+
+/// Why a snapshot could not be put into force. Nothing has changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PrepareProblem {
+    /// The document concerned, as `Kind/name`.
+    pub document: String,
+    /// What is wrong, for the operator.
+    pub message: String,
+}
+
+/// An address that is served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServedAddress {
+    /// The listener's name.
+    pub listener: Arc<str>,
+    /// The address, with the port that the system chose where it was left open.
+    pub address: SocketAddr,
+    /// Whether TLS is spoken.
+    pub tls: bool,
+}
+
+/// A running data plane.
+pub struct Gate {
+    runtime: Arc<Runtime>,
+    cores: CoreThreads,
+    count: usize,
+    lock_dir: Option<PathBuf>,
+    tickets: TicketKeys,
+    read_secret: Box<ReadSecret>,
+    grace: Duration,
+    /// The active health checks of the set in force; dropping the sender ends them.
+    checks: Mutex<Option<oneshot::Sender<()>>>,
+}
+
+/// A snapshot whose sockets, certificates and upstreams are ready.
+struct Prepared {
+    live: Arc<Live>,
+    listeners: Vec<ReadyListener>,
+}
+
+impl Gate {
+    /// Prepares `snapshot` and serves it.
+    ///
+    /// # Errors
+    ///
+    /// Every problem found while preparing; nothing is served then.
+    pub fn start(snapshot: Snapshot, options: GateOptions) -> Result<Gate, Vec<PrepareProblem>> {
+        let GateOptions { cores: count, lock_dir, metrics, access_log, pepper, keys, read_secret, grace } =
+            options;
+        let tickets = TicketKeys::default();
+        let lock = lock_dir.as_deref();
+        let preparing =
+            Preparing { count, lock, tickets: &tickets, secrets: &*read_secret, metrics: &metrics };
+        let prepared = preparing.prepare(snapshot, None, &|_| None)?;
+        let runtime = Runtime::new(prepared.live.clone(), metrics.clone(), pepper);
+        runtime.set_keys(keys);
+        let options = CoreOptions { events: Arc::new(Events::new(metrics)), ..CoreOptions::default() };
+        let for_cores = runtime.clone();
+        let cores = CoreThreads::start(count, options, move |_| {
+            let recorder = access_log.as_ref().map(|log| log.recorder());
+            let core = Core::new(for_cores.clone(), recorder, seed());
+            tokio::task::spawn_local(Rc::clone(core.pools()).keep_swept());
+            core
+        })
+        .map_err(|error| vec![process_problem(format!("the cores could not be started: {error}"))])?;
+        let checks = Mutex::new(None);
+        let gate = Gate { runtime, cores, count, lock_dir, tickets, read_secret, grace, checks };
+        gate.publish(prepared)?;
+        Ok(gate)
+    }
+
+    /// Prepares another snapshot and swaps it in.
+    ///
+    /// # Errors
+    ///
+    /// Every problem found while preparing; the snapshot in force stays in force then.
+    pub fn reload(&self, snapshot: Snapshot) -> Result<(), Vec<PrepareProblem>> {
+        let preparing = Preparing {
+            count: self.count,
+            lock: self.lock_dir.as_deref(),
+            tickets: &self.tickets,
+            secrets: &*self.read_secret,
+            metrics: self.runtime.metrics(),
+        };
+        let previous = self.runtime.live();
+        let prepared =
+            preparing.prepare(snapshot, Some(&previous.upstreams), &|name| self.cores.bound(name))?;
+        self.publish(prepared)
+    }
+
+    /// The state shared by the cores.
+    pub fn runtime(&self) -> &Arc<Runtime> {
+        &self.runtime
+    }
+
+    /// Every address that is served.
+    pub fn addresses(&self) -> Vec<ServedAddress> {
+        let live = self.runtime.live();
+        let of_listener = |listener: &bartizan_config::snapshot::PublishedListener| {
+            let plan = listener.plan.clone();
+            self.cores.local_addresses(&plan.name).into_iter().map(move |address| ServedAddress {
+                listener: plan.name.clone(),
+                address,
+                tls: plan.tls.is_some(),
+            })
+        };
+        live.snapshot.listeners.iter().flat_map(of_listener).collect()
+    }
+
+    /// Stops accepting and lets requests finish, at most for `grace`. Returns at once; see [`Gate::is_finished`].
+    pub fn drain(&self, grace: Duration) {
+        self.end_checks();
+        self.cores.drain(grace);
+    }
+
+    /// Ends everything now.
+    pub fn stop(&self) {
+        self.end_checks();
+        self.cores.stop();
+    }
+
+    /// Whether every core has ended.
+    pub fn is_finished(&self) -> bool {
+        self.cores.is_finished()
+    }
+
+    fn publish(&self, prepared: Prepared) -> Result<(), Vec<PrepareProblem>> {
+        let Prepared { live, listeners } = prepared;
+        let upstreams = live.upstreams.clone();
+        let names: Vec<Arc<str>> = listeners.iter().map(|listener| listener.plan.name.clone()).collect();
+        let before = self.runtime.publish(live);
+        if let Err(error) = self.cores.apply(listeners, self.grace) {
+            // No descriptor was left for a new socket: the set before stays in force, as if nothing had happened.
+            self.runtime.publish(before);
+            return Err(vec![process_problem(format!("the listeners could not be changed: {error}"))]);
+        }
+        self.tickets.retain(|name| names.iter().any(|known| **known == *name));
+        self.watch_health(upstreams);
+        Ok(())
+    }
+
+    /// Replaces the active health checks by those of `upstreams`.
+    fn watch_health(&self, upstreams: Arc<UpstreamSet>) {
+        self.end_checks();
+        if upstreams.iter().all(|upstream| upstream.plan.active.is_none()) {
+            return;
+        }
+        let (stop, stopped) = oneshot::channel::<()>();
+        let run = move || {
+            let options = tokio::runtime::LocalOptions::default();
+            match tokio::runtime::Builder::new_current_thread().enable_all().build_local(options) {
+                Ok(runtime) => runtime.block_on(run_checks(upstreams, async {
+                    // A dropped sender means the same as a sent message.
+                    let _ = stopped.await;
+                })),
+                Err(error) => tracing::error!(%error, "active health checks could not be started"),
+            }
+        };
+        match thread::Builder::new().name("health".into()).spawn(run) {
+            Ok(_) => *self.checks.lock().unwrap_or_else(PoisonError::into_inner) = Some(stop),
+            Err(error) => tracing::error!(%error, "active health checks could not be started"),
+        }
+    }
+
+    fn end_checks(&self) {
+        drop(self.checks.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+}
+
+/// What preparing a snapshot needs.
+struct Preparing<'p> {
+    count: usize,
+    lock: Option<&'p std::path::Path>,
+    tickets: &'p TicketKeys,
+    secrets: &'p ReadSecret,
+    metrics: &'p Metrics,
+}
+
+impl Preparing<'_> {
+    /// Reads, binds and builds everything; all problems at once.
+    fn prepare(
+        &self,
+        snapshot: Snapshot,
+        previous: Option<&UpstreamSet>,
+        bound: &dyn Fn(&str) -> Option<Bound>,
+    ) -> Result<Prepared, Vec<PrepareProblem>> {
+        let mut problems = Vec::new();
+        let mut listeners = Vec::new();
+        for listener in &snapshot.listeners {
+            let plan = listener.plan.clone();
+            let document = format!("Listener/{}", plan.name);
+            let mut problem =
+                |message: String| problems.push(PrepareProblem { document: document.clone(), message });
+            let tls = match prepare_tls(&plan, self.tickets, &self.secrets) {
+                Ok(tls) => tls,
+                Err(found) => {
+                    found.into_iter().for_each(&mut problem);
+                    continue;
+                }
+            };
+            match Bound::bind_keeping(bound(&plan.name).as_ref(), &plan.addresses, self.count, self.lock) {
+                Ok(bound) => listeners.push(ReadyListener { plan, bound, tls }),
+                Err(error) => problem(error.to_string()),
+            }
+        }
+        let upstreams = match UpstreamSet::prepare(&snapshot.upstreams, &self.secrets, previous) {
+            Ok(set) => Some(Arc::new(set)),
+            Err(found) => {
+                problems.extend(found.into_iter().map(|error| PrepareProblem {
+                    document: format!("Upstream/{}", error.upstream),
+                    message: format!("{}: {}", error.field, error.message),
+                }));
+                None
+            }
+        };
+        match upstreams {
+            Some(upstreams) if problems.is_empty() => {
+                Ok(Prepared { live: Live::new(snapshot, upstreams, self.metrics), listeners })
+            }
+            _ => Err(problems),
+        }
+    }
+}
+
+fn process_problem(message: String) -> PrepareProblem {
+    PrepareProblem { document: "process".to_owned(), message }
+}
+
+/// A seed for ids and shares. Where the system's own randomness fails, time and address space still differ.
+fn seed() -> [u64; 2] {
+    use std::hash::{BuildHasher, RandomState};
+    let now = Instant::now();
+    [RandomState::new().hash_one(now), RandomState::new().hash_one(thread::current().id())]
+}

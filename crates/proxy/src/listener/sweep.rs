@@ -1,0 +1,206 @@
+//! One look per second and core at every open connection: who has been silent, slow or noisy for too long.
+//!
+//! This is the only timer of a served connection. It moves the coarse clock on, compares a handful of numbers per
+//! connection, and gives an order to those whose time is up; with ten thousand idle connections it takes well under a
+//! millisecond. Its granularity is its interval, so every timeout may fire that much late and never early.
+
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+use super::{
+    Ended, ListenerEvents,
+    watch::{CoarseClock, Order, Watch},
+};
+
+/// A core's open connections.
+#[derive(Debug)]
+pub(crate) struct Table {
+    clock: CoarseClock,
+    started: Instant,
+    open: RefCell<Vec<Rc<Watch>>>,
+    /// A response whose client takes nothing for this long is given up.
+    write_stall: Duration,
+    /// Once set, new connections are told to finish at once.
+    closing: Cell<bool>,
+}
+
+impl Table {
+    pub(crate) fn new(write_stall: Duration) -> Self {
+        Table {
+            clock: CoarseClock::new(),
+            started: Instant::now(),
+            open: RefCell::default(),
+            write_stall,
+            closing: Cell::new(false),
+        }
+    }
+
+    pub(crate) fn clock(&self) -> &CoarseClock {
+        &self.clock
+    }
+
+    pub(crate) fn add(&self, watch: Rc<Watch>) {
+        if self.closing.get() {
+            watch.finish(Ended::Drained);
+        }
+        self.open.borrow_mut().push(watch);
+    }
+
+    /// Forgets the connections whose transport is gone; says how many are left.
+    pub(crate) fn forget_closed(&self) -> usize {
+        let mut open = self.open.borrow_mut();
+        open.retain(|watch| !watch.flow.is_closed());
+        open.len()
+    }
+
+    /// Tells every connection that `which` selects to finish its requests and close.
+    pub(crate) fn finish(&self, ended: Ended, which: impl Fn(&Watch) -> bool) {
+        for watch in self.snapshot() {
+            if which(&watch) {
+                watch.finish(ended);
+            }
+        }
+    }
+
+    /// Closes every connection that `which` selects, now.
+    pub(crate) fn abort(&self, ended: Ended, which: impl Fn(&Watch) -> bool) {
+        for watch in self.snapshot() {
+            if which(&watch) {
+                watch.give(Order::Abort(ended));
+            }
+        }
+    }
+
+    /// From now on, what is accepted is finished at once.
+    pub(crate) fn close(&self) {
+        self.closing.set(true);
+        self.finish(Ended::Drained, |_| true);
+    }
+
+    /// Moves the clock and judges every connection.
+    pub(crate) fn sweep(&self, events: &dyn ListenerEvents) {
+        let now = self.started.elapsed().as_millis() as u64 + 1;
+        self.clock.set(now);
+        self.forget_closed();
+        // Orders wake tasks but run none, so nothing changes the table meanwhile.
+        for watch in self.open.borrow().iter() {
+            self.judge(watch, now, events);
+        }
+    }
+
+    fn judge(&self, watch: &Watch, now: u64, events: &dyn ListenerEvents) {
+        watch.wake_due(now);
+        if is_over(now, watch.flow.blocked_since(), self.write_stall) {
+            return watch.give(Order::Abort(Ended::WriteStalled));
+        }
+        if watch.flow.is_upgraded() || watch.opening.get() {
+            return; // The upgraded protocol and the handshake keep their own time.
+        }
+        if watch.http2.get() {
+            let stalled = watch.end_stalled_streams(now.saturating_sub(millis(self.write_stall)));
+            if stalled > 0 {
+                events.streams_stalled(&watch.setting.plan.name, stalled);
+            }
+            judge_frames(watch, now);
+        }
+        if watch.flow.in_flight() == 0 {
+            judge_silence(watch, now);
+        }
+    }
+
+    fn snapshot(&self) -> Vec<Rc<Watch>> {
+        self.open.borrow().clone()
+    }
+}
+
+/// A connection without a request: how long may it stay so?
+fn judge_silence(watch: &Watch, now: u64) {
+    let (flow, limits) = (&watch.flow, &watch.setting.plan.admission);
+    let over = |since, limit| is_over(now, since, limit);
+    if let Some(ended) = watch.one_request.get()
+        && over(watch.idle_since.get(), FIRST_REQUEST_GRACE)
+        && flow.head_since() == 0
+    {
+        watch.give(Order::Finish(ended));
+    }
+    match watch.order() {
+        Order::Serve if !watch.http2.get() && over(flow.head_since(), limits.header_timeout) => {
+            watch.give(Order::Timeout);
+        }
+        // On HTTP/2 bytes without a request are settings and pings, and keep nothing alive.
+        Order::Serve if watch.http2.get() || flow.head_since() == 0 => {
+            if over(watch.idle_since.get(), limits.idle_timeout) {
+                watch.give(Order::Finish(Ended::Idle));
+            }
+        }
+        Order::Serve => {}
+        // Told to close, with nothing in flight: it only waits for the peer to take its last bytes.
+        Order::Finish(ended) if over(watch.ordered_at.get(), CLOSING_GRACE) => {
+            watch.give(Order::Abort(ended))
+        }
+        Order::Timeout if over(watch.ordered_at.get(), CLOSING_GRACE) => {
+            watch.give(Order::Abort(Ended::HeadTimeout));
+        }
+        Order::Finish(_) | Order::Timeout | Order::Abort(_) => {}
+    }
+}
+
+/// What an HTTP/2 client sends that is no request.
+fn judge_frames(watch: &Watch, now: u64) {
+    let (flow, ledger) = (&watch.flow, &watch.ledger);
+    let read = flow.read_bytes() - ledger.read_seen.replace(flow.read_bytes());
+    let written = flow.written_bytes() - ledger.written_seen.replace(flow.written_bytes());
+    // Frames that ask for work and carry nothing (PING, SETTINGS, PRIORITY, WINDOW_UPDATE) cannot be counted without a
+    // second parser, so the bytes are budgeted that neither a head, nor a body, nor taking a response explains.
+    let explained = match ledger.had_body.replace(ledger.bodies.get() > 0) {
+        true => read,
+        false => ledger.requests.get().saturating_mul(HEAD_BYTES).saturating_add(written / 32),
+    };
+    ledger.requests.set(0);
+    ledger.unexplained.set(ledger.unexplained.get().saturating_add(read.saturating_sub(explained)));
+    if ledger.unexplained.get() > UNEXPLAINED_BYTES_MAX {
+        watch.give(Order::Abort(Ended::FrameFlood));
+    }
+    if now.saturating_sub(ledger.since.get()) > millis(WINDOW) {
+        ledger.since.set(now);
+        ledger.resets.set(0);
+        ledger.unexplained.set(0);
+    }
+}
+
+/// Runs until the core ends.
+pub(crate) async fn run(table: Rc<Table>, interval: Duration, events: std::sync::Arc<dyn ListenerEvents>) {
+    let mut ticks = tokio::time::interval(interval);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        table.sweep(&*events);
+    }
+}
+
+fn is_over(now: u64, since: u64, limit: Duration) -> bool {
+    since != 0 && now.saturating_sub(since) > millis(limit)
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// How long a connection without requests may take to say goodbye.
+const CLOSING_GRACE: Duration = Duration::from_secs(5);
+
+/// How long a connection that has to close may still begin its first request.
+const FIRST_REQUEST_GRACE: Duration = Duration::from_secs(1);
+
+/// The window of the reset and frame budgets.
+const WINDOW: Duration = Duration::from_secs(10);
+
+/// Bytes an HTTP/2 client may send in a window that nothing explains: a connection window of body data that nobody
+/// wanted any more, and 256 KiB of control frames.
+const UNEXPLAINED_BYTES_MAX: u64 = (1024 + 256) * 1024;
+
+/// What a request's head may explain.
+const HEAD_BYTES: u64 = 64 * 1024;

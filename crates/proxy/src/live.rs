@@ -1,0 +1,84 @@
+//! A snapshot that serves: compiled documents, prepared upstreams, and the numbers under which all of it is counted.
+
+use std::{collections::HashMap, sync::Arc};
+
+use bartizan_config::snapshot::{ConsumerPlan, RoutePlan, Snapshot};
+use bartizan_telemetry::{
+    Metrics,
+    metrics::{EndpointId, PolicyId, RouteId, UpstreamId},
+};
+
+use crate::upstream::UpstreamSet;
+
+/// What one pointer swap puts into force.
+pub struct Live {
+    /// The compiled documents.
+    pub snapshot: Snapshot,
+    /// The upstreams, ready to be asked; indices are the snapshot's.
+    pub upstreams: Arc<UpstreamSet>,
+    ids: Ids,
+}
+
+struct Ids {
+    routes: Vec<RouteId>,
+    route_limits: Vec<Vec<PolicyId>>,
+    consumer_limits: HashMap<Arc<str>, Vec<PolicyId>>,
+    upstreams: Vec<UpstreamId>,
+    endpoints: Vec<Vec<(Arc<str>, EndpointId)>>,
+}
+
+impl Live {
+    /// Puts a snapshot and its prepared upstreams together and registers what is counted.
+    pub fn new(snapshot: Snapshot, upstreams: Arc<UpstreamSet>, metrics: &Metrics) -> Arc<Self> {
+        let policies = |limits: &[Arc<bartizan_limit::Policy>]| {
+            limits.iter().map(|policy| metrics.policy(&policy.label)).collect::<Vec<_>>()
+        };
+        let ids = Ids {
+            routes: snapshot.routes.iter().map(|plan| metrics.route(&plan.route)).collect(),
+            route_limits: snapshot.routes.iter().map(|plan| policies(&plan.limits)).collect(),
+            consumer_limits: snapshot
+                .consumers
+                .values()
+                .filter(|consumer| !consumer.limits.is_empty())
+                .map(|consumer| (consumer.name.clone(), policies(&consumer.limits)))
+                .collect(),
+            upstreams: snapshot.upstreams.iter().map(|upstream| metrics.upstream(&upstream.name)).collect(),
+            endpoints: snapshot
+                .upstreams
+                .iter()
+                .map(|upstream| {
+                    let id = |authority: &Arc<str>| metrics.endpoint(&upstream.name, authority);
+                    upstream.endpoints.iter().map(|one| (one.authority.clone(), id(&one.authority))).collect()
+                })
+                .collect(),
+        };
+        Arc::new(Live { snapshot, upstreams, ids })
+    }
+
+    /// Where a listener is in the snapshot; past the end if it is not there.
+    pub(crate) fn listener_index(&self, name: &str) -> usize {
+        let listeners = &self.snapshot.listeners;
+        listeners.iter().position(|listener| *listener.plan.name == *name).unwrap_or(listeners.len())
+    }
+
+    pub(crate) fn route_id(&self, plan: &RoutePlan) -> RouteId {
+        self.ids.routes.get(plan.index).copied().unwrap_or(RouteId::NONE)
+    }
+
+    pub(crate) fn upstream_id(&self, index: usize) -> UpstreamId {
+        self.ids.upstreams.get(index).copied().unwrap_or(UpstreamId::NONE)
+    }
+
+    pub(crate) fn endpoint_id(&self, upstream: usize, authority: &str) -> EndpointId {
+        let endpoints = self.ids.endpoints.get(upstream).map_or(&[][..], Vec::as_slice);
+        endpoints.iter().find(|(known, _)| **known == *authority).map_or(EndpointId::NONE, |(_, id)| *id)
+    }
+
+    pub(crate) fn route_limit_ids(&self, plan: &RoutePlan) -> &[PolicyId] {
+        self.ids.route_limits.get(plan.index).map_or(&[], Vec::as_slice)
+    }
+
+    pub(crate) fn consumer_limit_ids(&self, consumer: &ConsumerPlan) -> &[PolicyId] {
+        self.ids.consumer_limits.get(&consumer.name).map_or(&[], Vec::as_slice)
+    }
+}

@@ -1,0 +1,30 @@
+//! The way of a request. Read this file first.
+//!
+//! One straight function of ten named stages, top to bottom. Each stage takes the proof of the one before it by value
+//! and gives the next proof, or stops; so forwarding what was not authorized or inspected does not compile. There is
+//! no list of plugins: the order is fixed because security depends on it.
+
+use crate::{
+    answer::{self, Answer, AnswerBody},
+    exchange::{Exchange, Received, Stop},
+    stage::{self, Looked},
+};
+
+/// Serves one received request; never fails, because a refusal is also an answer.
+pub async fn serve(x: Exchange<Received>) -> http::Response<AnswerBody> {
+    answer::settle(run(x).await)
+}
+
+async fn run(x: Exchange<Received>) -> Result<Answer, Stop> {
+    let x = stage::admit(x)?;
+    let x = stage::route(x)?;
+    let x = stage::identify(x)?;
+    let x = stage::authorize(x)?;
+    let x = stage::limit(x).await?;
+    let x = stage::inspect(x)?;
+    let x = match stage::cache(x)? {
+        Looked::Miss(x) => x,
+    };
+    let x = stage::forward(x).await?;
+    stage::screen(x)
+}

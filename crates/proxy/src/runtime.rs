@@ -1,0 +1,87 @@
+//! What outlives a snapshot and is shared by all cores: limit cells, keys, health, metrics, the clock.
+
+use std::{hash::RandomState, sync::Arc, time::Instant};
+
+use arc_swap::ArcSwap;
+use bartizan_identity::{KeyTable, Pepper};
+use bartizan_limit::{CELLS_MAX, Cells, Nanos};
+use bartizan_telemetry::Metrics;
+
+use crate::live::Live;
+
+/// The pointer that a reload swaps.
+pub(crate) type Current = Arc<ArcSwap<Live>>;
+
+/// The pointer that a change of keys swaps.
+pub(crate) type CurrentKeys = Arc<ArcSwap<KeyTable>>;
+
+/// The state of the data plane that is the process's.
+pub struct Runtime {
+    current: Current,
+    keys: CurrentKeys,
+    pepper: Option<Pepper>,
+    cells: Arc<Cells>,
+    metrics: Arc<Metrics>,
+    began: Instant,
+}
+
+impl Runtime {
+    /// A runtime that serves `live`. Without a pepper no API key can be judged, so every key is refused.
+    pub fn new(live: Arc<Live>, metrics: Arc<Metrics>, pepper: Option<Pepper>) -> Arc<Self> {
+        Arc::new(Runtime {
+            current: Arc::new(ArcSwap::new(live)),
+            keys: Arc::new(ArcSwap::from_pointee(KeyTable::empty())),
+            pepper,
+            cells: Arc::new(Cells::new(CELLS_MAX, [RandomState::new(), RandomState::new()])),
+            metrics,
+            began: Instant::now(),
+        })
+    }
+
+    /// Swaps the snapshot: requests that begin after this are judged by `live`, those on their way keep theirs.
+    pub fn publish(&self, live: Arc<Live>) -> Arc<Live> {
+        self.current.swap(live)
+    }
+
+    /// Swaps the API keys: requests that are identified after this are judged by `table`.
+    pub fn set_keys(&self, table: Arc<KeyTable>) {
+        self.keys.store(table);
+    }
+
+    /// The snapshot in force.
+    pub fn live(&self) -> Arc<Live> {
+        self.current.load_full()
+    }
+
+    /// The limit cells.
+    pub fn cells(&self) -> &Arc<Cells> {
+        &self.cells
+    }
+
+    /// The metrics.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    pub(crate) fn current(&self) -> Current {
+        self.current.clone()
+    }
+
+    pub(crate) fn current_keys(&self) -> CurrentKeys {
+        self.keys.clone()
+    }
+
+    pub(crate) fn pepper(&self) -> Option<&Pepper> {
+        self.pepper.as_ref()
+    }
+
+    /// `at` on the clock of the limit cells.
+    pub(crate) fn nanos(&self, at: Instant) -> Nanos {
+        Nanos(u64::try_from(at.saturating_duration_since(self.began).as_nanos()).unwrap_or(u64::MAX))
+    }
+
+    /// The moment that the limit cells' clock calls `at`.
+    pub(crate) fn instant(&self, at: Nanos) -> Instant {
+        self.began + std::time::Duration::from_nanos(at.0)
+    }
+}

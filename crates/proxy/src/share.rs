@@ -1,0 +1,53 @@
+//! A caller's stable share: the number that `enforcePercent` compares.
+//!
+//! The same caller always falls on the same side, on every core, node and restart, and raising the percentage only
+//! ever adds callers. The number chooses between enforce and shadow and grants nothing, so an unverified key id is
+//! good enough; it must only be the same before and after the caller is identified.
+
+use bartizan_identity::KeyId;
+use bartizan_message::AddressBlock;
+use http::HeaderMap;
+
+/// A hash that stays the same for a caller: of the id of the API key presented, else of the client's address block.
+pub(crate) fn caller_hash(headers: &HeaderMap, client: std::net::IpAddr) -> u64 {
+    let key = headers.get("x-api-key").and_then(|value| value.to_str().ok()).and_then(KeyId::recognise);
+    match key {
+        Some(id) => hash(id.as_str().as_bytes()),
+        None => hash(&block_key(client).to_be_bytes()),
+    }
+}
+
+/// A client's address block as one number, for the keys of limits: equal for equal blocks, different for others.
+pub(crate) fn block_key(client: std::net::IpAddr) -> u128 {
+    match AddressBlock::of(client) {
+        AddressBlock::V4(bits) => u128::from(bits),
+        // The 65th bit keeps the two families apart.
+        AddressBlock::V6(bits) => (1 << 64) | u128::from(bits),
+    }
+}
+
+/// FNV-1a and a finisher: documented, stable for ever, spread well enough for percentages. A caller who chooses its
+/// own key id or address can choose its share, which decides nothing but shadow or enforce for itself.
+fn hash(bytes: &[u8]) -> u64 {
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    for byte in bytes {
+        hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
+    }
+    hash ^= hash >> 33;
+    hash = hash.wrapping_mul(0xff51_afd7_ed55_8ccd);
+    hash ^= hash >> 33;
+    hash = hash.wrapping_mul(0xc4ce_b9fe_1a85_ec53);
+    hash ^ (hash >> 33)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_are_spread_evenly_and_do_not_change() {
+        let below = (0..100_000_u32).filter(|n| bartizan_limit::share(hash(&n.to_be_bytes())) < 25).count();
+        assert!((24_000..26_000).contains(&below), "{below}");
+        assert_eq!(hash(b"bartizan"), hash(b"bartizan"));
+    }
+}

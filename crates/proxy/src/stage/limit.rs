@@ -1,0 +1,222 @@
+//! **limit**: how much?
+//!
+//! Every limit of the route and of the consumer is asked at once: all reserve or none. A call over its rate may wait
+//! for its own slot where the policy throttles; it waits here, once, before its body is read.
+
+use std::sync::Arc;
+
+use bartizan_config::snapshot::{ConsumerPlan, RoutePlan};
+use bartizan_identity::Identity;
+use bartizan_limit::{
+    Ask, Bite, Decision, Few, Key, KeyFacts, Policy, Refusal, State, Verdict, Would, header as fields,
+};
+use bartizan_message::RequestHead;
+use bartizan_model::{Denial, Mode, Reason, Stage};
+use bartizan_telemetry::{
+    WouldDeny,
+    metrics::{Decision as Counted, PolicyId},
+    record::Would as Outcome,
+};
+use http::{HeaderName, HeaderValue, header};
+
+use super::{Authorized, Routed};
+use crate::{
+    exchange::{Exchange, Shared, Stop},
+    share::{block_key, caller_hash},
+};
+
+/// The proof that every limit was asked and admitted the call.
+#[must_use]
+pub struct Metered {
+    authorized: Authorized,
+}
+
+impl Metered {
+    /// The head.
+    pub(crate) fn head(&self) -> &RequestHead {
+        self.authorized.head()
+    }
+
+    /// The rule.
+    pub(crate) fn plan(&self) -> &Arc<RoutePlan> {
+        self.authorized.plan()
+    }
+
+    /// Who it is.
+    pub(crate) fn identity(&self) -> &Identity {
+        self.authorized.identity()
+    }
+
+    /// The consumer's plan.
+    pub(crate) fn consumer(&self) -> Option<&Arc<ConsumerPlan>> {
+        self.authorized.consumer()
+    }
+
+    /// The proof of the route, for whoever sends the request on.
+    pub(super) fn into_routed(self) -> Routed {
+        self.authorized.into_routed()
+    }
+}
+
+/// A policy that bears on the call.
+struct Bearing {
+    policy: Arc<Policy>,
+    id: PolicyId,
+    key: u128,
+    bite: Bite,
+}
+
+/// Asks all limits, and waits where they say so.
+pub async fn limit(x: Exchange<Authorized>) -> Result<Exchange<Metered>, Stop> {
+    let mut x = x;
+    // Most routes have a limit or two; a route without any costs this branch.
+    if x.proof.plan().limits.is_empty()
+        && x.proof.consumer().is_none_or(|consumer| consumer.limits.is_empty())
+    {
+        return Ok(x.prove(|authorized| Metered { authorized }));
+    }
+    let bearings = match bearings(&x.shared, &x.proof) {
+        Ok(bearings) => bearings,
+        Err(denial) => return Err(x.deny(Stage::Limit, denial)),
+    };
+    let verdict = reserve(&x.shared, &bearings);
+    tell(&mut x.shared, &bearings, &verdict.states);
+    count(&mut x.shared, &bearings, &verdict);
+    match verdict.decision {
+        Decision::Admit(reservation) => x.shared.reservation = Some(reservation),
+        Decision::Refuse(refusal) => {
+            let denial = refuse(&mut x.shared, &bearings, &refusal);
+            return Err(x.deny(Stage::Limit, denial));
+        }
+        Decision::Wait { until, reservation } => {
+            let begun = std::time::Instant::now();
+            tokio::time::sleep_until(x.shared.core.runtime.instant(until).into()).await;
+            x.shared.record.waited = begun.elapsed();
+            x.shared.reservation = Some(reservation.start());
+        }
+    }
+    Ok(x.prove(|authorized| Metered { authorized }))
+}
+
+/// The policies that bear on the call, the route's before the consumer's.
+fn bearings(shared: &Shared, proof: &Authorized) -> Result<Vec<Bearing>, Denial> {
+    let head = proof.head();
+    let consumer = proof.consumer();
+    let facts = KeyFacts {
+        route: &proof.plan().route,
+        consumer: consumer.map(|consumer| &*consumer.name),
+        client: block_key(head.client()),
+        header: &|name, each| head.headers().get_all(name).iter().for_each(|value| each(value.as_bytes())),
+    };
+    let of_route = proof.plan().limits.iter().zip(shared.live.route_limit_ids(proof.plan()));
+    let of_consumer = consumer
+        .into_iter()
+        .flat_map(|consumer| consumer.limits.iter().zip(shared.live.consumer_limit_ids(consumer)));
+    let mut bearings = Vec::with_capacity(2);
+    for (policy, id) in of_route.chain(of_consumer) {
+        let bite = match (policy.mode, policy.enforce_percent) {
+            (Mode::Enforce, 100) => Bite::Enforce,
+            _ => policy.bite(caller_hash(head.headers(), head.client())),
+        };
+        match shared.core.runtime.cells().key_of(policy, &facts) {
+            Key::Of(key) => bearings.push(Bearing { policy: policy.clone(), id: *id, key, bite }),
+            Key::Skip => {}
+            Key::Deny if bite == Bite::Enforce => {
+                let denial = Denial::new(Reason::RateExceeded).by(policy.label.clone());
+                return Err(denial.because("a part of the key is absent, and the policy says to deny"));
+            }
+            Key::Deny => {}
+        }
+    }
+    Ok(bearings)
+}
+
+fn reserve(shared: &Shared, bearings: &[Bearing]) -> Verdict {
+    let asks: Vec<Ask<'_>> = bearings
+        .iter()
+        .map(|bearing| Ask { policy: &bearing.policy, key: bearing.key, bite: bearing.bite, cost: 1 })
+        .collect();
+    let now = shared.core.runtime.nanos(std::time::Instant::now());
+    shared.core.runtime.cells().reserve(&mut shared.core.cells.borrow_mut(), now, &asks)
+}
+
+/// Tells the caller where its limits stand: draft-ietf-httpapi-ratelimit-headers.
+fn tell(shared: &mut Shared, bearings: &[Bearing], states: &Few<State>) {
+    const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+    const LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+    let policy = |ask: usize| bearings.get(ask).map(|bearing| &*bearing.policy);
+    let enforced =
+        bearings.iter().filter(|bearing| bearing.bite == Bite::Enforce).map(|bearing| &*bearing.policy);
+    let mut text = String::with_capacity(64);
+    fields::write_policies(&mut text, enforced);
+    if text.is_empty() {
+        return;
+    }
+    if let Ok(value) = HeaderValue::from_str(&text) {
+        shared.dress(POLICY, value);
+    }
+    text.clear();
+    fields::write_states(&mut text, states, policy);
+    if let Ok(value) = HeaderValue::from_str(&text) {
+        shared.dress(LIMIT, value);
+    }
+    if let Some(legacy) = fields::legacy(states, policy) {
+        shared.dress(HeaderName::from_static("x-ratelimit-limit"), legacy.limit.into());
+        shared.dress(HeaderName::from_static("x-ratelimit-remaining"), legacy.remaining.into());
+        shared.dress(HeaderName::from_static("x-ratelimit-reset"), legacy.reset_seconds.into());
+    }
+}
+
+fn count(shared: &mut Shared, bearings: &[Bearing], verdict: &Verdict) {
+    let refused = match &verdict.decision {
+        Decision::Refuse(refusal) => Some(refusal.ask),
+        Decision::Admit(_) | Decision::Wait { .. } => None,
+    };
+    let waits = matches!(verdict.decision, Decision::Wait { .. });
+    for (ask, bearing) in bearings.iter().enumerate().filter(|(_, bearing)| bearing.bite == Bite::Enforce) {
+        let decision = match refused {
+            Some(refusing) if refusing == ask => Counted::Deny,
+            _ if waits => Counted::Throttle,
+            _ => Counted::Allow,
+        };
+        shared.core.metrics.rate_limit(bearing.id, decision, Mode::Enforce);
+    }
+    for (ask, bearing) in bearings.iter().enumerate().filter(|(_, bearing)| bearing.bite == Bite::Shadow) {
+        let would = verdict.would.iter().find(|would| would_ask(would) == ask);
+        let (decision, outcome) = match would {
+            Some(Would::Deny(_)) => (Counted::Deny, Some(Outcome::Deny)),
+            Some(Would::Throttle { wait, .. }) => (Counted::Throttle, Some(Outcome::Throttle(*wait))),
+            None => (Counted::Allow, None),
+        };
+        shared.core.metrics.rate_limit(bearing.id, decision, Mode::Shadow);
+        if let Some(outcome) = outcome {
+            shared.record.would_deny(WouldDeny {
+                stage: Stage::Limit,
+                policy: bearing.policy.label.clone(),
+                outcome,
+                reason: Reason::RateExceeded,
+                detail: None,
+            });
+        }
+    }
+}
+
+fn would_ask(would: &Would) -> usize {
+    match would {
+        Would::Deny(refusal) => refusal.ask,
+        Would::Throttle { ask, .. } => *ask,
+    }
+}
+
+fn refuse(shared: &mut Shared, bearings: &[Bearing], refusal: &Refusal) -> Denial {
+    shared.dress(header::RETRY_AFTER, fields::retry_after(refusal.retry_after).into());
+    let denial = Denial::new(Reason::RateExceeded).because(format!(
+        "{}: limit {}",
+        refusal.cause.as_str(),
+        refusal.limit
+    ));
+    match bearings.get(refusal.ask) {
+        Some(bearing) => denial.by(bearing.policy.label.clone()),
+        None => denial,
+    }
+}

@@ -1,0 +1,27 @@
+//! The ten stages, one file each, in the order of `pipeline.rs`.
+//!
+//! A stage is a function from the proof of the one before it to its own proof. Each proof has private fields and is
+//! made in its own file only, which compile-fail tests and `cargo xtask tidy` hold in place.
+
+mod admit;
+mod authorize;
+mod cache;
+mod forward;
+mod identify;
+mod inspect;
+mod limit;
+mod record;
+mod route;
+mod screen;
+
+pub use admit::{Admitted, admit};
+pub use authorize::{Authorized, authorize};
+pub use cache::{Looked, Missed, cache};
+pub(crate) use forward::Rest;
+pub use forward::{Forwarded, forward};
+pub use identify::{Identified, identify};
+pub use inspect::{Inspected, inspect};
+pub use limit::{Metered, limit};
+pub(crate) use record::Closing;
+pub use route::{Routed, route};
+pub use screen::screen;

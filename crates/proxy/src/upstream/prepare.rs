@@ -1,0 +1,225 @@
+//! Plans become upstreams that requests can be sent to: roots and credentials are read, tables are built.
+//!
+//! All problems of all upstreams are reported at once, and nothing is kept of a set with one. What a reload must not
+//! lose is carried over from the previous set: an endpoint's state by upstream name and authority; its place in the
+//! cores' pools and its TLS sessions only where everything that decides about trust is unchanged.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+};
+
+use bartizan_config::snapshot::upstream::{
+    Balancing, CredentialPlan, EndpointPlan, UpstreamPlan, UpstreamProtocol,
+};
+use bartizan_model::{Reference, SecretValue};
+use http::{HeaderName, HeaderValue};
+use rustls::pki_types::ServerName;
+
+use super::{
+    balance::Maglev,
+    state::EndpointState,
+    tls::{self, SystemRoots, TlsClient},
+};
+
+/// All upstreams of a snapshot, in the order of their plans.
+#[derive(Debug, Default)]
+pub struct UpstreamSet {
+    upstreams: Vec<Arc<PreparedUpstream>>,
+    by_name: HashMap<Arc<str>, usize>,
+}
+
+/// One upstream, ready to be sent to.
+#[derive(Debug)]
+pub struct PreparedUpstream {
+    /// What it was prepared from.
+    pub plan: Arc<UpstreamPlan>,
+    /// In the plan's order.
+    pub endpoints: Vec<PreparedEndpoint>,
+    /// Unique in the process; the key of the cores' balancing state.
+    pub(super) id: u64,
+    pub(super) tls: Option<Arc<TlsClient>>,
+    pub(super) credential: Option<(HeaderName, HeaderValue)>,
+    pub(super) maglev: Option<Maglev>,
+}
+
+/// One endpoint, ready to be connected to.
+#[derive(Debug)]
+pub struct PreparedEndpoint {
+    /// What it was prepared from.
+    pub plan: EndpointPlan,
+    /// What all cores know of it; carried over reloads.
+    pub state: Arc<EndpointState>,
+    /// The key of the cores' connection pools: one for each upstream, endpoint, protocol and TLS identity.
+    pub(super) slot: u64,
+    pub(super) server_name: Option<ServerName<'static>>,
+}
+
+/// Why an upstream could not be prepared.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("upstream {upstream}: {field}: {message}")]
+pub struct PrepareError {
+    /// The upstream's name.
+    pub upstream: Arc<str>,
+    /// The part of its document at fault.
+    pub field: &'static str,
+    /// What is wrong; holds no secret.
+    pub message: String,
+}
+
+type Secrets<'a> = &'a dyn Fn(&Reference) -> Result<SecretValue, String>;
+
+impl UpstreamSet {
+    /// Prepares all `plans`, reading PEM bundles and credentials through `secrets`, and carries over what `previous`
+    /// knows. Blocks on the file system where system roots are needed; nothing is connected. Fails with every
+    /// problem found.
+    pub fn prepare(
+        plans: &[Arc<UpstreamPlan>],
+        secrets: Secrets<'_>,
+        previous: Option<&UpstreamSet>,
+    ) -> Result<UpstreamSet, Vec<PrepareError>> {
+        let mut problems = Vec::new();
+        let mut system = SystemRoots::default();
+        let mut set = UpstreamSet::default();
+        for plan in plans {
+            let before = previous.and_then(|previous| previous.get(&plan.name));
+            if let Some(upstream) = prepare_one(plan, secrets, &mut system, before, &mut problems) {
+                set.by_name.insert(Arc::clone(&plan.name), set.upstreams.len());
+                set.upstreams.push(Arc::new(upstream));
+            }
+        }
+        if problems.is_empty() { Ok(set) } else { Err(problems) }
+    }
+
+    /// The upstream of this name.
+    pub fn get(&self, name: &str) -> Option<&Arc<PreparedUpstream>> {
+        self.by_name.get(name).and_then(|index| self.upstreams.get(*index))
+    }
+
+    /// The upstream of the plan at `index` of what the set was prepared from.
+    pub fn at(&self, index: usize) -> Option<&Arc<PreparedUpstream>> {
+        self.upstreams.get(index)
+    }
+
+    /// All upstreams, in the order of their plans.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<PreparedUpstream>> {
+        self.upstreams.iter()
+    }
+}
+
+impl PreparedUpstream {
+    /// The scheme spoken to the endpoints.
+    pub(super) fn scheme(&self) -> http::uri::Scheme {
+        if self.tls.is_some() { http::uri::Scheme::HTTPS } else { http::uri::Scheme::HTTP }
+    }
+}
+
+fn prepare_one(
+    plan: &Arc<UpstreamPlan>,
+    secrets: Secrets<'_>,
+    system: &mut SystemRoots,
+    before: Option<&Arc<PreparedUpstream>>,
+    problems: &mut Vec<PrepareError>,
+) -> Option<PreparedUpstream> {
+    let found = problems.len();
+    let mut problem =
+        |(field, message)| problems.push(PrepareError { upstream: Arc::clone(&plan.name), field, message });
+    let mut tls = None;
+    let mut names = vec![None; plan.endpoints.len()];
+    if let Some(wanted) = &plan.tls {
+        let known = before.and_then(|before| before.tls.as_ref());
+        match tls::prepare(plan, wanted, secrets, system, known) {
+            Ok(client) => tls = Some(client),
+            Err(error) => problem(error),
+        }
+        for (name, endpoint) in names.iter_mut().zip(&plan.endpoints) {
+            match tls::server_name(wanted, &endpoint.address) {
+                Ok(found) => *name = Some(found),
+                Err(message) => problem(("tls.serverName", message)),
+            }
+        }
+    }
+    let mut credential = None;
+    if let Some(wanted) = &plan.credential {
+        match prepare_credential(wanted, secrets) {
+            Ok(header) => credential = Some(header),
+            Err(message) => problem(("credential", message)),
+        }
+    }
+    if plan.endpoints.is_empty() {
+        problem(("endpoints", "there is none".to_owned()));
+    }
+    if problems.len() > found {
+        return None;
+    }
+    let is_same_wire =
+        before.is_some_and(|before| before.plan.protocol == plan.protocol && is_same_tls(&before.tls, &tls));
+    let endpoints: Vec<_> = (plan.endpoints.iter().zip(names))
+        .map(|(endpoint, name)| prepare_endpoint(endpoint, name, before, is_same_wire))
+        .collect();
+    let maglev = match plan.balancing {
+        Balancing::ConsistentHash(_) => Some(Maglev::build(
+            endpoints.iter().map(|endpoint| (&*endpoint.plan.authority, endpoint.plan.weight.get())),
+        )),
+        _ => None,
+    };
+    Some(PreparedUpstream { plan: Arc::clone(plan), endpoints, id: unique(), tls, credential, maglev })
+}
+
+/// [`tls::prepare`] hands the previous client on when nothing about it changed.
+fn is_same_tls(before: &Option<Arc<TlsClient>>, now: &Option<Arc<TlsClient>>) -> bool {
+    match (before, now) {
+        (None, None) => true,
+        (Some(before), Some(now)) => Arc::ptr_eq(before, now),
+        _ => false,
+    }
+}
+
+fn prepare_endpoint(
+    plan: &EndpointPlan,
+    server_name: Option<ServerName<'static>>,
+    before: Option<&Arc<PreparedUpstream>>,
+    is_same_wire: bool,
+) -> PreparedEndpoint {
+    let known = before
+        .and_then(|before| before.endpoints.iter().find(|known| known.plan.authority == plan.authority));
+    let slot = known
+        .filter(|known| {
+            is_same_wire && known.plan.address == plan.address && known.server_name == server_name
+        })
+        .map_or_else(unique, |known| known.slot);
+    let state = known.map(|known| Arc::clone(&known.state)).unwrap_or_default();
+    PreparedEndpoint { plan: plan.clone(), state, slot, server_name }
+}
+
+fn prepare_credential(
+    plan: &CredentialPlan,
+    secrets: Secrets<'_>,
+) -> Result<(HeaderName, HeaderValue), String> {
+    let name = HeaderName::from_bytes(plan.header.as_bytes())
+        .map_err(|_| format!("`{}` is not a header name", plan.header))?;
+    let secret = secrets(&plan.secret)?;
+    if secret.expose().is_empty() {
+        return Err(format!("{} is empty", plan.secret));
+    }
+    let mut bytes = Vec::with_capacity(plan.prefix.len() + secret.expose().len());
+    bytes.extend_from_slice(plan.prefix.as_bytes());
+    bytes.extend_from_slice(secret.expose());
+    let mut value = HeaderValue::from_maybe_shared(bytes::Bytes::from(bytes))
+        .map_err(|_| format!("{} holds bytes a header cannot carry", plan.secret))?;
+    value.set_sensitive(true);
+    Ok((name, value))
+}
+
+fn unique() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Relaxed)
+}
+
+/// Whether the upstream is spoken to in HTTP/2.
+pub(super) fn is_http2(upstream: &PreparedUpstream) -> bool {
+    upstream.plan.protocol == UpstreamProtocol::Http2
+}
