@@ -7,8 +7,9 @@
 /// Appends `value` as a JSON string with its quotes.
 pub fn string(value: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
-    // Nearly every value is plain ASCII: one look, one copy.
-    if value.iter().all(|byte| is_plain(*byte)) {
+    // Nearly every value is plain ASCII: one look (without an early end, so that it is done many bytes at once), one
+    // copy.
+    if value.iter().fold(true, |plain, byte| plain & is_plain(*byte)) {
         out.extend_from_slice(value);
     } else {
         for chunk in value.utf8_chunks() {
@@ -22,7 +23,7 @@ pub fn string(value: &[u8], out: &mut Vec<u8>) {
 }
 
 const fn is_plain(byte: u8) -> bool {
-    matches!(byte, 0x20..=0x7E) && byte != b'"' && byte != b'\\'
+    (byte >= 0x20) & (byte <= 0x7E) & (byte != b'"') & (byte != b'\\')
 }
 
 fn characters(text: &str, out: &mut Vec<u8>) {

@@ -93,8 +93,18 @@ impl LineFormat {
     fn address(&mut self, key: &[u8], address: IpAddr, privacy: AddressPrivacy, out: &mut Vec<u8>) {
         field(key, out);
         out.push(b'"');
-        // Neither digits, colons, points nor hex need escaping, and writing to a Vec cannot fail.
-        let _ = write!(out, "{}", ShownAddress::of(address, privacy, &self.key));
+        match ShownAddress::of(address, privacy, &self.key) {
+            ShownAddress::Address(IpAddr::V4(v4)) => {
+                for (place, octet) in v4.octets().into_iter().enumerate() {
+                    if place > 0 {
+                        out.push(b'.');
+                    }
+                    escape::number(u64::from(octet), out);
+                }
+            }
+            // Neither colons, points nor hex need escaping, and writing to a Vec cannot fail.
+            shown => drop(write!(out, "{shown}")),
+        }
         out.push(b'"');
     }
 

@@ -46,6 +46,9 @@ impl CoreMetrics {
     /// A request that was [`opened`](CoreMetrics::opened) ended: counts everything that its record tells.
     pub fn close(&self, record: &RequestRecord) {
         self.cells.in_flight.subtract(1);
+        if let Some(listener) = self.cells.listeners.cell(record.listener_id.index()) {
+            listener.requests.add(1);
+        }
         if let Some(route) = self.cells.routes.cell(record.route_id.index()) {
             route.codes.add(&record.method, record.status);
             route.total.observe(TOTAL_BOUNDS, record.total);
@@ -215,6 +218,7 @@ pub(super) fn refusal_index(stage: Stage, reason: Reason, mode: Mode) -> usize {
 #[derive(Debug, Default)]
 pub(super) struct ListenerCells {
     pub(super) connections: Counter,
+    pub(super) requests: Counter,
     pub(super) refused: [Counter; RefusedConnection::COUNT],
     pub(super) handshakes_failed: Counter,
     pub(super) handshakes: Histogram,

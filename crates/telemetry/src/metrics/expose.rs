@@ -202,6 +202,10 @@ impl Sums<'_> {
                 connections.integer(&[listener], open);
             }
         }
+        let mut requests = out.family(table::LISTENER_REQUESTS);
+        for ([listener, _], cells) in cells() {
+            nonzero(&mut requests, &[listener], sum(cells.iter().map(|cell| &cell.requests)));
+        }
         let mut refused = out.family(table::CONNECTIONS_REFUSED);
         for ([listener, _], cells) in cells() {
             for why in RefusedConnection::ALL {

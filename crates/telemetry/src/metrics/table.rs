@@ -82,6 +82,8 @@ families! {
         "Requests that were sent once more, to another endpoint.";
     CONNECTIONS = Gauge "bartizan_connections" ["listener"]
         "Open connections of clients.";
+    LISTENER_REQUESTS = Counter "bartizan_listener_requests_total" ["listener"]
+        "Requests that ended, by the listener they came through.";
     CONNECTIONS_REFUSED = Counter "bartizan_connections_refused_total" ["listener", "why"]
         "Connections of clients that were not served.";
     HANDSHAKE_FAILURES = Counter "bartizan_tls_handshake_failures_total" ["listener"]

@@ -40,6 +40,7 @@ fn everything() -> Arc<Metrics> {
     metrics.set_endpoint_healthy(endpoint, Some(true));
     for core in [&one, &two] {
         let mut full = record(metrics.route(hostile), 429);
+        full.listener_id = listener;
         full.upstream_id = upstream;
         full.upstream_time = Some(Duration::from_millis(3));
         full.total = Duration::from_millis(4);
