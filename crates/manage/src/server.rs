@@ -32,11 +32,18 @@ const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// Most header fields of a request.
 const HEADERS_MAX: usize = 64;
 
-/// Time for a head; also how long a kept connection may be silent.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long a client may take.
+#[derive(Clone, Copy, Debug)]
+struct Patience {
+    /// Time for a head; also how long a kept connection may be silent.
+    head: Duration,
+    /// How long a connection lives; a client that reads nothing holds its place no longer.
+    life: Duration,
+}
 
-/// How long a connection lives; a client that reads nothing holds its place no longer.
-const LIFE: Duration = Duration::from_secs(120);
+/// A head in 20 seconds: a scraper that comes every 15 keeps its connection, one that comes every 30 finds it closed
+/// rather than closing.
+const PATIENCE: Patience = Patience { head: Duration::from_secs(20), life: Duration::from_secs(120) };
 
 /// Time for a connection to finish its answer once it is told to end.
 const GRACE: Duration = Duration::from_secs(5);
@@ -56,13 +63,21 @@ impl Management {
     /// Serves `listener` on a thread of its own. Whether the address is fit for it (loopback) is judged by who
     /// bound it. Fails when the thread or its runtime cannot be made.
     pub fn serve(listener: TcpListener, state: Arc<ManagementState>) -> io::Result<Self> {
+        Self::serve_with(listener, state, PATIENCE)
+    }
+
+    fn serve_with(
+        listener: TcpListener,
+        state: Arc<ManagementState>,
+        patience: Patience,
+    ) -> io::Result<Self> {
         let address = listener.local_addr()?;
         listener.set_nonblocking(true)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (stop, stopped) = watch::channel(false);
         let (end, ended) = mpsc::sync_channel(1);
         thread::Builder::new().name("management".into()).spawn(move || {
-            if let Err(error) = runtime.block_on(accept(listener, state, stopped)) {
+            if let Err(error) = runtime.block_on(accept(listener, state, patience, stopped)) {
                 tracing::error!(%error, "the management listener failed");
             }
             let _ = end.send(());
@@ -87,6 +102,7 @@ impl Management {
 async fn accept(
     listener: TcpListener,
     state: Arc<ManagementState>,
+    patience: Patience,
     mut stopped: watch::Receiver<bool>,
 ) -> io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
@@ -100,7 +116,7 @@ async fn accept(
         match accepted {
             Ok((stream, _)) => match Arc::clone(&places).try_acquire_owned() {
                 Ok(place) => {
-                    tokio::spawn(serve(stream, Arc::clone(&state), stopped.clone(), place));
+                    tokio::spawn(serve(stream, Arc::clone(&state), patience, stopped.clone(), place));
                 }
                 // Closed at once: a scraper tries again, and a queue would only hide the flood.
                 Err(_) => drop(stream),
@@ -122,6 +138,7 @@ async fn accept(
 async fn serve(
     stream: TcpStream,
     state: Arc<ManagementState>,
+    patience: Patience,
     mut stopped: watch::Receiver<bool>,
     place: OwnedSemaphorePermit,
 ) {
@@ -131,7 +148,7 @@ async fn serve(
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
+        .header_read_timeout(patience.head)
         .max_buf_size(HEAD_BYTES_MAX)
         .max_headers(HEADERS_MAX)
         .serve_connection(TokioIo::new(stream), service);
@@ -140,7 +157,7 @@ async fn serve(
         // A client's error (a bad head, a reset) is answered or not by the library; there is nothing to add.
         _ = connection.as_mut() => true,
         _ = stopped.wait_for(|stop| *stop) => false,
-        () = sleep(LIFE) => false,
+        () = sleep(patience.life) => false,
     };
     if !finished {
         connection.as_mut().graceful_shutdown();
@@ -269,6 +286,42 @@ mod tests {
         assert_eq!(silent.read(&mut [0; 1]).unwrap_or(0), 0);
         assert!(TcpStream::connect(management.address()).is_err());
         assert!(management.stop(Duration::from_millis(10)), "a second end finds it ended");
+    }
+
+    fn start_with(patience: Patience) -> Management {
+        let state = Arc::new(ManagementState::new(Metrics::new("0.0.0", UNIX_EPOCH)));
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Management::serve_with(listener, state, patience).unwrap()
+    }
+
+    #[test]
+    fn a_head_that_does_not_end_is_not_waited_for() {
+        let patience = Patience { head: Duration::from_millis(50), life: Duration::from_secs(60) };
+        let management = start_with(patience);
+        for beginning in ["", "GET /healthz HTTP/1.1\r\nhost: localhost\r\n"] {
+            let answer = exchange(&management, beginning);
+            assert!(!answer.contains(" 200 "), "{answer}");
+        }
+    }
+
+    #[test]
+    fn a_connection_that_reads_nothing_ends_with_its_life() {
+        let patience = Patience { head: Duration::from_secs(60), life: Duration::from_millis(50) };
+        let management = start_with(patience);
+        let mut stream = connect(&management);
+        assert_eq!(stream.read(&mut [0; 1]).unwrap_or(0), 0);
+    }
+
+    #[test]
+    fn a_head_too_large_is_refused() {
+        let (management, _state) = start();
+        let large = "x".repeat(2 * HEAD_BYTES_MAX);
+        let many = "a: b\r\n".repeat(HEADERS_MAX + 1);
+        for headers in [format!("large: {large}\r\n"), many] {
+            let answer =
+                exchange(&management, &format!("GET /healthz HTTP/1.1\r\nhost: localhost\r\n{headers}\r\n"));
+            assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 431 "), "{answer}");
+        }
     }
 
     #[test]
