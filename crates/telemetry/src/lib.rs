@@ -7,11 +7,13 @@
 //! * [`record`] what is known of one request, [`text`] how its texts are kept;
 //! * [`plan`] and [`redact`] what of it may be shown;
 //! * [`json`] one line per record, with [`escape`] and [`time`];
-//! * [`ring`] the bounded way to the writer, [`writer`] the thread, [`sink`] stdout or a rotated file;
+//! * [`ring`] the bounded way to the writer, [`writer`] the thread, [`sink`] stdout or a rotated file, [`losses`] what
+//!   did not arrive;
 //! * [`metrics`] counters per core, summed when scraped.
 
 pub mod escape;
 pub mod json;
+pub mod losses;
 pub mod metrics;
 pub mod plan;
 pub mod record;
@@ -22,6 +24,7 @@ pub mod text;
 pub mod time;
 pub mod writer;
 
+pub use losses::{LogCounters, LogFigures};
 pub use metrics::{CoreMetrics, Metrics};
 pub use plan::{AddressPrivacy, QueryValues, RecordPlan};
 pub use record::{Exit, PassedFault, Protocol, Refusal, RequestRecord, WouldDeny};

@@ -35,7 +35,7 @@ pub use self::{
     table::metrics_page,
     text::Format,
 };
-use crate::writer::LogCounters;
+use crate::losses::LogCounters;
 
 /// All metrics of the process.
 #[derive(Debug)]

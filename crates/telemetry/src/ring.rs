@@ -18,9 +18,9 @@ use std::{
 };
 
 use crate::{
+    losses::LogCounters,
     plan::RecordPlan,
     record::{Protocol, RequestRecord},
-    writer::LogCounters,
 };
 
 /// How many written records are kept for a core to use again: what comes back from a batch or two.

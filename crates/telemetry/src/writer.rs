@@ -8,7 +8,7 @@ use std::{
     fmt, io,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
         mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel},
     },
     thread,
@@ -17,6 +17,7 @@ use std::{
 
 use crate::{
     json::LineFormat,
+    losses::LogCounters,
     record::RequestRecord,
     redact::{AddressKey, NoRandomness},
     ring::{self, Recorder, Ring, Wake},
@@ -173,50 +174,6 @@ impl Drop for AccessLog {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// What was written and what was lost.
-#[derive(Debug, Default)]
-pub struct LogCounters {
-    written: AtomicU64,
-    lost_to_overflow: AtomicU64,
-    lost_to_errors: AtomicU64,
-    errors: AtomicU64,
-}
-
-/// The counters at one moment.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct LogFigures {
-    /// Records written.
-    pub written: u64,
-    /// Records that found their ring full, or the log stopped.
-    pub lost_to_overflow: u64,
-    /// Records in writes that failed.
-    pub lost_to_errors: u64,
-    /// Failed writes, rotations and openings.
-    pub errors: u64,
-}
-
-impl LogFigures {
-    fn lost(self) -> u64 {
-        self.lost_to_overflow + self.lost_to_errors
-    }
-}
-
-impl LogCounters {
-    /// The counters now.
-    pub fn now(&self) -> LogFigures {
-        LogFigures {
-            written: self.written.load(Ordering::Relaxed),
-            lost_to_overflow: self.lost_to_overflow.load(Ordering::Relaxed),
-            lost_to_errors: self.lost_to_errors.load(Ordering::Relaxed),
-            errors: self.errors.load(Ordering::Relaxed),
-        }
-    }
-
-    pub(crate) fn overflowed(&self) {
-        self.lost_to_overflow.fetch_add(1, Ordering::Relaxed);
-    }
 }
 
 /// How many records of one ring are taken before the next ring's turn.

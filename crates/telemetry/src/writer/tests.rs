@@ -10,7 +10,7 @@ use std::{
 use serde_json::Value;
 
 use super::*;
-use crate::{record::tests::record_for_test, sink::FileOptions, sink::tests::Folder};
+use crate::{losses::LogFigures, record::tests::record_for_test, sink::FileOptions, sink::tests::Folder};
 
 const LONG: Duration = Duration::from_secs(20);
 
