@@ -10,7 +10,9 @@ pub mod pages;
 pub mod parse;
 pub mod render;
 pub mod schema;
+pub mod set;
 pub mod snapshot;
 pub mod source;
 
-pub use compile::{Compiled, compile};
+pub use compile::Compiled;
+pub use set::Set;

@@ -115,7 +115,7 @@ struct Builder<'a> {
 /// A list or mapping that is not closed yet.
 struct Frame {
     at: Span,
-    /// Whether it is written in brackets, so that its end is a character of its own.
+    /// Whether something stands at its start: a bracket (its end then is one too) or what is refused before it.
     bracketed: bool,
     content: Content,
 }
@@ -199,7 +199,11 @@ impl Builder<'_> {
                 (Value::Map(entries), last)
             }
         };
-        at.end = if bracketed { end.start.saturating_add(1) } else { last.unwrap_or(at.start) };
+        let bracket = self.places.slice(end.start, end.start.saturating_add(1));
+        at.end = match bracket {
+            "]" | "}" if bracketed => end.start.saturating_add(1),
+            _ => last.unwrap_or(at.start),
+        };
         self.value(Node { at, value })
     }
 

@@ -27,9 +27,18 @@ pub enum Style {
 
 /// All problems as text, each followed by an empty line, and the summary at the end; empty when there are none.
 pub fn text(problems: &Problems, sources: &Sources, style: Style) -> String {
+    let printer = Printer {
+        sources,
+        style,
+        secrets: problems
+            .iter()
+            .filter(|problem| problem.code == Code::SecretInDocument)
+            .map(|p| p.at)
+            .collect(),
+    };
     let mut out = String::new();
     for problem in problems.iter() {
-        one(problem, sources, style, &mut out);
+        out.push_str(&printer.problem(problem));
         out.push('\n');
     }
     if !problems.is_empty() {
@@ -132,86 +141,77 @@ impl<'a> Place<'a> {
     }
 }
 
-fn one(problem: &Problem, sources: &Sources, style: Style, out: &mut String) {
-    let paint = |code: &str, text: &str| match style {
-        Style::Coloured => format!("\x1b[{code}m{text}\x1b[0m"),
-        Style::Plain => text.to_owned(),
-    };
-    let colour = match problem.severity {
-        Severity::Problem => "1;31",
-        Severity::Warning => "1;33",
-        Severity::Exposure => "1;35",
-    };
-    let head = format!("{} {}", problem.severity, problem.code);
-    out.push_str(&paint(colour, &head));
-    for part in [place(&problem.at, sources), problem.path.clone()] {
-        if !part.is_empty() {
-            out.push_str("  ");
-            out.push_str(&paint("1", &part));
+/// What all problems of a report are printed with.
+struct Printer<'a> {
+    sources: &'a Sources,
+    style: Style,
+    /// Where values stand that no line may show, whichever problem it is shown for.
+    secrets: Vec<Span>,
+}
+
+impl Printer<'_> {
+    fn problem(&self, problem: &Problem) -> String {
+        let colour = match problem.severity {
+            Severity::Problem => "1;31",
+            Severity::Warning => "1;33",
+            Severity::Exposure => "1;35",
+        };
+        let mut out = self.paint(colour, &format!("{} {}", problem.severity, problem.code));
+        for part in [self.place(&problem.at), problem.path.clone()] {
+            if !part.is_empty() {
+                out.push_str("  ");
+                out.push_str(&self.paint("1", &part));
+            }
+        }
+        out.push_str(&format!("\n  {}\n", problem.message));
+        out.push_str(&self.snippet(&problem.at, None, problem.severity));
+        for (at, role) in &problem.also {
+            let elsewhere = (at.file != problem.at.file).then(|| format!("{role} ({})", self.place(at)));
+            out.push_str(&self.snippet(at, Some(elsewhere.as_deref().unwrap_or(role)), problem.severity));
+        }
+        if let Some(hint) = &problem.hint {
+            out.push_str(&format!("\n{}: {hint}\n", self.paint("1;36", "hint")));
+        }
+        out
+    }
+
+    fn paint(&self, code: &str, text: &str) -> String {
+        match self.style {
+            Style::Coloured => format!("\x1b[{code}m{text}\x1b[0m"),
+            Style::Plain => text.to_owned(),
         }
     }
-    out.push_str("\n  ");
-    out.push_str(&problem.message);
-    out.push('\n');
-    out.push_str(&snippets(problem, sources, style));
-    if let Some(hint) = &problem.hint {
-        out.push('\n');
-        out.push_str(&paint("1;36", "hint"));
-        out.push_str(": ");
-        out.push_str(hint);
-        out.push('\n');
+
+    /// `file:line:column`, as far as there is one.
+    fn place(&self, at: &Span) -> String {
+        let Some(source) = self.sources.get(at.file) else { return String::new() };
+        // A file's name is input too and must not steer the terminal.
+        let name = source.name().replace(char::is_control, "?");
+        if at.is_place() { format!("{name}:{}:{}", at.line, at.column) } else { name }
     }
-}
 
-/// `file:line:column`, as far as there is one.
-fn place(at: &Span, sources: &Sources) -> String {
-    let Some(source) = sources.get(at.file) else { return String::new() };
-    // A file's name is input too and must not steer the terminal.
-    let name = source.name().replace(char::is_control, "?");
-    if at.is_place() { format!("{name}:{}:{}", at.line, at.column) } else { name }
-}
-
-/// The lines in which the problem and the other places stand.
-fn snippets(problem: &Problem, sources: &Sources, style: Style) -> String {
-    let hidden = problem.code == Code::SecretInDocument;
-    let mut out = String::new();
-    let main = AnnotationKind::Primary;
-    out.push_str(&snippet(&problem.at, None, main, problem, hidden, sources, style));
-    for (at, role) in &problem.also {
-        let file = (at.file != problem.at.file).then(|| format!("{role} ({})", place(at, sources)));
-        let role = file.as_deref().unwrap_or(role);
-        out.push_str(&snippet(at, Some(role), AnnotationKind::Context, problem, false, sources, style));
+    /// The line in which something stands, marked; a place that takes part has a label.
+    fn snippet(&self, at: &Span, label: Option<&str>, severity: Severity) -> String {
+        let source = self.sources.get(at.file).filter(|_| at.is_place());
+        let Some(excerpt) = source.and_then(|source| excerpt(source.text(), at, &self.secrets)) else {
+            return String::new();
+        };
+        let level = match severity {
+            Severity::Problem => Level::ERROR,
+            Severity::Warning | Severity::Exposure => Level::WARNING,
+        };
+        let renderer = match self.style {
+            Style::Coloured => Renderer::styled(),
+            Style::Plain => Renderer::plain(),
+        };
+        let kind = if label.is_some() { AnnotationKind::Context } else { AnnotationKind::Primary };
+        let annotation = kind.span(excerpt.span).label(label.map(str::to_owned));
+        let line = usize::try_from(at.line).unwrap_or(usize::MAX);
+        let snippet = Snippet::source(excerpt.line).line_start(line).fold(false).annotation(annotation);
+        let mut rendered = renderer.render(&[Group::with_level(level).element(snippet)]);
+        rendered.push('\n');
+        rendered
     }
-    out
-}
-
-fn snippet(
-    at: &Span,
-    label: Option<&str>,
-    kind: AnnotationKind,
-    problem: &Problem,
-    hidden: bool,
-    sources: &Sources,
-    style: Style,
-) -> String {
-    let excerpt =
-        sources.get(at.file).filter(|_| at.is_place()).and_then(|source| excerpt(source.text(), at, hidden));
-    let Some(excerpt) = excerpt else { return String::new() };
-    let level = match problem.severity {
-        Severity::Problem => Level::ERROR,
-        Severity::Warning | Severity::Exposure => Level::WARNING,
-    };
-    let renderer = match style {
-        Style::Coloured => Renderer::styled(),
-        Style::Plain => Renderer::plain(),
-    };
-    let line = usize::try_from(at.line).unwrap_or(usize::MAX);
-    let annotation = kind.span(excerpt.span).label(label.map(str::to_owned));
-    let group = Group::with_level(level)
-        .element(Snippet::source(excerpt.line).line_start(line).fold(false).annotation(annotation));
-    let mut rendered = renderer.render(&[group]);
-    rendered.push('\n');
-    rendered
 }
 
 #[cfg(test)]

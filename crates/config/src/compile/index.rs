@@ -3,20 +3,28 @@
 use std::collections::BTreeMap;
 
 use bartizan_model::{
-    document::{Document, Kind, Spec},
+    Reference,
+    document::{Document, Kind},
     problem::{Code, Problem, Problems},
     read::{Spanned, nearest},
     scalar::Name,
 };
 
+use crate::set::Folders;
+
 /// The documents of a set, found by kind and name.
 pub(super) struct Index<'d> {
     by_kind: BTreeMap<Kind, BTreeMap<&'d str, &'d Document>>,
+    folders: &'d Folders<'d>,
 }
 
 impl<'d> Index<'d> {
     /// Indexes the set; a name that is used twice is reported with both places.
-    pub(super) fn build(documents: &'d [Document], problems: &mut Problems) -> Self {
+    pub(super) fn build(
+        documents: &'d [Document],
+        folders: &'d Folders<'d>,
+        problems: &mut Problems,
+    ) -> Self {
         let mut by_kind: BTreeMap<Kind, BTreeMap<&str, &Document>> = BTreeMap::new();
         for document in documents {
             let names = by_kind.entry(document.kind()).or_default();
@@ -35,7 +43,12 @@ impl<'d> Index<'d> {
                 names.insert(document.name.as_str(), document);
             }
         }
-        Index { by_kind }
+        Index { by_kind, folders }
+    }
+
+    /// A document's reference to a secret; relative paths count from the document's folder.
+    pub(super) fn locate(&self, document: &Document, reference: &Reference) -> Reference {
+        self.folders.locate(document.at.file, reference)
     }
 
     /// The documents of a kind in order of name.
@@ -80,6 +93,3 @@ macro_rules! spec_of {
     };
 }
 pub(super) use spec_of;
-
-#[expect(unused_imports, reason = "named by the macro above at its places of use")]
-use Spec as _;

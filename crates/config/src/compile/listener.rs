@@ -38,12 +38,17 @@ pub(super) fn compile_all(index: &Index<'_>, problems: &mut Problems) -> Vec<Arc
             }
             taken.push((socket, document));
         }
-        plans.extend(compile(document, spec, problems).map(Arc::new));
+        plans.push(Arc::new(compile(index, document, spec, problems)));
     }
     plans
 }
 
-fn compile(document: &Document, spec: &ListenerSpec, problems: &mut Problems) -> Option<ListenerPlan> {
+fn compile(
+    index: &Index<'_>,
+    document: &Document,
+    spec: &ListenerSpec,
+    problems: &mut Problems,
+) -> ListenerPlan {
     if spec.addresses.is_empty() {
         problems.push(Problem::new(
             Code::EmptyList,
@@ -52,12 +57,12 @@ fn compile(document: &Document, spec: &ListenerSpec, problems: &mut Problems) ->
             "a listener needs an address",
         ));
     }
-    let tls = tls(document, spec, problems);
+    let tls = tls(index, document, spec, problems);
     if spec.redirect_https.is_some() && spec.protocol == ListenerProtocol::Https {
         let message = "`redirectHttps` belongs on a listener with `protocol: HTTP`";
         problems.push(Problem::new(Code::FieldsClash, document.name.at, "spec.redirectHttps", message));
     }
-    Some(ListenerPlan {
+    ListenerPlan {
         name: document.name.as_str().into(),
         addresses: spec.addresses.iter().map(|address| address.get()).collect(),
         tls,
@@ -68,12 +73,17 @@ fn compile(document: &Document, spec: &ListenerSpec, problems: &mut Problems) ->
         trust: Trust { proxies: address_set(&spec.trusted_proxies) },
         proxy_protocol_from: spec.proxy_protocol.as_ref().map(|proxy| address_set(&proxy.from)),
         admission: admission(document.name.as_str(), &spec.admission),
-    })
+    }
 }
 
-fn tls(document: &Document, spec: &ListenerSpec, problems: &mut Problems) -> Option<TlsPlan> {
+fn tls(
+    index: &Index<'_>,
+    document: &Document,
+    spec: &ListenerSpec,
+    problems: &mut Problems,
+) -> Option<TlsPlan> {
     match (spec.protocol, &spec.tls) {
-        (ListenerProtocol::Https, Some(tls)) => Some(tls_plan(document, tls, problems)),
+        (ListenerProtocol::Https, Some(tls)) => Some(tls_plan(index, document, tls, problems)),
         (ListenerProtocol::Https, None) => {
             problems.push(
                 Problem::new(
@@ -102,7 +112,7 @@ fn tls(document: &Document, spec: &ListenerSpec, problems: &mut Problems) -> Opt
     }
 }
 
-fn tls_plan(document: &Document, tls: &ListenerTls, problems: &mut Problems) -> TlsPlan {
+fn tls_plan(index: &Index<'_>, document: &Document, tls: &ListenerTls, problems: &mut Problems) -> TlsPlan {
     if tls.certificates.is_empty() {
         let message = "`tls` needs a certificate";
         problems.push(Problem::new(Code::EmptyList, document.name.at, "spec.tls.certificates", message));
@@ -113,8 +123,8 @@ fn tls_plan(document: &Document, tls: &ListenerTls, problems: &mut Problems) -> 
             .iter()
             .map(|certificate| CertificatePlan {
                 hostnames: certificate.hostnames.iter().map(|host| host_pattern(host)).collect(),
-                chain: certificate.chain_ref.clone(),
-                key: certificate.key_ref.clone(),
+                chain: index.locate(document, &certificate.chain_ref),
+                key: index.locate(document, &certificate.key_ref),
             })
             .collect(),
         minimum: match tls.minimum_version {

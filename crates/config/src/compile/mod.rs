@@ -10,7 +10,10 @@ use bartizan_model::{
     problem::{Code, Problem, Problems, Span},
 };
 
-use crate::snapshot::{PublishedListener, Revision, RouteTable, Snapshot};
+use crate::{
+    set::Folders,
+    snapshot::{PublishedListener, Revision, RouteTable, Snapshot},
+};
 
 mod attach;
 mod consumer;
@@ -39,8 +42,13 @@ pub struct Compiled {
 /// Compiles a set of documents.
 ///
 /// `digest` identifies the text of the set; `problems` are those found while reading it, so that one list holds all.
-pub fn compile(documents: &[Document], digest: &str, mut problems: Problems) -> Compiled {
-    let index = Index::build(documents, &mut problems);
+pub(crate) fn compile(
+    documents: &[Document],
+    folders: &Folders<'_>,
+    digest: &str,
+    mut problems: Problems,
+) -> Compiled {
+    let index = Index::build(documents, folders, &mut problems);
     let listeners = listener::compile_all(&index, &mut problems);
     let upstreams = upstream::compile_all(&index, &mut problems);
     let policies = policy::compile_all(&index, &mut problems);

@@ -45,7 +45,7 @@ fn compile(
         let message = "an upstream needs an endpoint";
         problems.push(Problem::new(Code::EmptyList, document.name.at, "spec.endpoints", message));
     }
-    let tls = tls(spec, problems);
+    let tls = tls(index, document, spec, problems);
     UpstreamPlan {
         name: document.name.as_str().into(),
         endpoints: spec.endpoints.iter().map(|endpoint| endpoint_plan(endpoint)).collect(),
@@ -60,7 +60,7 @@ fn compile(
         credential: spec
             .credential
             .as_ref()
-            .and_then(|credential| credential_plan(index, credential, problems)),
+            .and_then(|credential| credential_plan(index, document, credential, problems)),
         connect_timeout: spec.connect_timeout.get(),
         idle_timeout: spec.idle_timeout.get(),
         connections_max: size(&spec.connections),
@@ -68,7 +68,12 @@ fn compile(
     }
 }
 
-fn tls(spec: &UpstreamSpec, problems: &mut Problems) -> Option<UpstreamTlsPlan> {
+fn tls(
+    index: &Index<'_>,
+    document: &Document,
+    spec: &UpstreamSpec,
+    problems: &mut Problems,
+) -> Option<UpstreamTlsPlan> {
     let first = spec.endpoints.first()?;
     if let Some(other) = spec.endpoints.iter().find(|endpoint| endpoint.url.tls != first.url.tls) {
         problems.push(
@@ -101,7 +106,10 @@ fn tls(spec: &UpstreamSpec, problems: &mut Problems) -> Option<UpstreamTlsPlan> 
                 .as_ref()
                 .and_then(|tls| tls.server_name.as_ref())
                 .map(|name| name.as_str().into()),
-            authorities: tls.as_ref().and_then(|tls| tls.authorities_ref.clone()),
+            authorities: tls
+                .as_ref()
+                .and_then(|tls| tls.authorities_ref.as_ref())
+                .map(|reference| index.locate(document, reference)),
             danger_accept_any_certificate: tls.as_ref().is_some_and(|tls| tls.danger_accept_any_certificate),
         }),
     }
@@ -181,11 +189,12 @@ fn passive_plan(passive: &PassiveHealth) -> PassiveCheckPlan {
 
 fn credential_plan(
     index: &Index<'_>,
+    document: &Document,
     credential: &Spanned<CredentialSpec>,
     problems: &mut Problems,
 ) -> Option<CredentialPlan> {
     let secret = match (&credential.value_ref, &credential.secret_name) {
-        (Some(reference), None) => reference.clone(),
+        (Some(reference), None) => index.locate(document, reference),
         (None, Some(name)) => secret(index, name, problems)?,
         _ => {
             let message = "a credential needs `valueRef` or `secretName`, not both";
@@ -206,5 +215,5 @@ fn secret(
     problems: &mut Problems,
 ) -> Option<Reference> {
     let document = index.find(Kind::Secret, name, "spec.credential.secretName", problems)?;
-    spec_of!(document, Secret).map(|secret| secret.value_ref.clone())
+    spec_of!(document, Secret).map(|secret| index.locate(document, &secret.value_ref))
 }

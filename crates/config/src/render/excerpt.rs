@@ -18,8 +18,9 @@ pub(super) struct Excerpt {
     pub(super) span: Range<usize>,
 }
 
-/// The line of `at`; what spans more lines is marked to the end of its first. `hidden` veils all from the place on.
-pub(super) fn excerpt(text: &str, at: &Span, hidden: bool) -> Option<Excerpt> {
+/// The line of `at`; what spans more lines is marked to the end of its first. Places in `hidden` are veiled, whichever
+/// problem the line is shown for.
+pub(super) fn excerpt(text: &str, at: &Span, hidden: &[Span]) -> Option<Excerpt> {
     let start = usize::try_from(at.start).ok()?;
     let end = usize::try_from(at.end).ok()?.max(start);
     let (before, behind) = text.split_at_checked(start)?;
@@ -30,18 +31,33 @@ pub(super) fn excerpt(text: &str, at: &Span, hidden: bool) -> Option<Excerpt> {
     };
     let near = behind.get(..boundary(behind, LOOKED_AT.min(behind.len())))?;
     let tail = near.split('\n').next().unwrap_or_default().trim_end_matches('\r');
-    let mut veiled =
-        Veiled::new(format!("{head}{tail}"), head.len()..head.len() + (end - start).min(tail.len()));
+    // The renderer does not replace the control characters behind ASCII; this sign is as long as they are.
+    let line = format!("{head}{tail}").replace(|c| ('\u{80}'..='\u{9f}').contains(&c), "\u{bf}");
+    let first = start - head.len();
+    let length = line.len();
+    let mut veiled = Veiled::new(line, head.len()..head.len() + (end - start).min(tail.len()));
+    let mut ranges: Vec<Range<usize>> = hidden
+        .iter()
+        .filter(|other| other.file == at.file)
+        .map(|other| within(other.start, first, length)..within(other.end, first, length))
+        .collect();
+    // From behind, so that what was veiled does not move what is to be veiled.
+    ranges.sort_by_key(|range| std::cmp::Reverse(range.start));
+    for range in ranges {
+        veiled.hide(range);
+    }
     veiled.names();
     veiled.users();
-    if hidden {
-        veiled.hide(veiled.span.start..veiled.line.len());
-    }
     // Where the line's beginning was not looked at, what stands before the place may be the rest of a secret.
     if !whole {
         veiled.hide(0..veiled.span.start);
     }
     Some(shortened(&veiled.line, veiled.span))
+}
+
+/// An offset of the text as one of the line that begins at `first`.
+fn within(offset: u32, first: usize, length: usize) -> usize {
+    usize::try_from(offset).unwrap_or(usize::MAX).saturating_sub(first).min(length)
 }
 
 /// The line with what is far from the place left out.

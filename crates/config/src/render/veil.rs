@@ -92,7 +92,7 @@ impl Veiled {
 fn next_pair(line: &str, from: usize) -> Option<(Range<usize>, Range<usize>)> {
     let colon = from + line.get(from..)?.find(':')?;
     let before = line.get(..colon)?;
-    let name_start = before.rfind(['{', ',', '[']).map_or(0, |at| at + 1);
+    let name_start = before.rfind(['{', ',', '[']).map_or(0, |at| at + 1).max(from);
     let after = line.get(colon + 1..)?;
     let value_start = colon + 1 + (after.len() - after.trim_start().len());
     let value = line.get(value_start..)?;

@@ -1,0 +1,69 @@
+//! A set of documents from its files to its snapshot, in one call.
+
+use std::path::{Path, PathBuf};
+
+use bartizan_model::{
+    Reference,
+    document::Document,
+    problem::{FileId, Problems},
+};
+
+use crate::{
+    compile::{Compiled, compile},
+    parse,
+    source::{self, LoadError, Sources},
+};
+
+/// A set that was read and compiled.
+#[derive(Debug)]
+pub struct Set {
+    /// The texts, for showing problems in their places.
+    pub sources: Sources,
+    /// The documents that could be read.
+    pub documents: Vec<Document>,
+    /// The snapshot, or why there is none.
+    pub compiled: Compiled,
+}
+
+impl Set {
+    /// Reads files and directories and compiles what they say.
+    ///
+    /// # Errors
+    ///
+    /// Only when a path cannot be read; what is wrong inside a file is among the problems.
+    pub fn open(paths: &[PathBuf]) -> Result<Self, LoadError> {
+        source::load(paths).map(Self::from_sources)
+    }
+
+    /// Compiles texts that are in memory.
+    pub fn from_sources(sources: Sources) -> Self {
+        let mut problems = Problems::new();
+        let nodes = parse::parse(&sources, &mut problems);
+        let documents: Vec<Document> = nodes
+            .iter()
+            .filter_map(|node| {
+                let stem = sources.get(node.at.file).and_then(|source| source.stem());
+                Document::read(node, stem, &mut problems)
+            })
+            .collect();
+        let folders = Folders(&sources);
+        let compiled = compile(&documents, &folders, &sources.digest_hex(), problems);
+        Set { sources, documents, compiled }
+    }
+}
+
+/// Where files lie, so that relative references count from the document that makes them.
+pub(crate) struct Folders<'s>(&'s Sources);
+
+impl Folders<'_> {
+    /// The reference with a relative path made absolute or relative to the process, as its document lies.
+    pub(crate) fn locate(&self, file: FileId, reference: &Reference) -> Reference {
+        match reference {
+            Reference::File(path) if path.is_relative() => {
+                let folder = self.0.get(file).and_then(|source| source.folder()).unwrap_or(Path::new(""));
+                Reference::File(folder.join(path))
+            }
+            other => other.clone(),
+        }
+    }
+}
