@@ -1,14 +1,15 @@
-//! Checks and generated files: everything about the repository that is not the gateway itself.
+//! Checks, generated files, benchmarks: everything about the repository that is not the gateway itself.
 //!
 //! `cargo xtask test` is what a change must pass and what CI runs; the other commands are parts of it, or what is
 //! too long or too noisy for it. Nothing here is built into the gateway, and nothing of the gateway is built into
 //! this: it starts cargo and the tools as a developer would.
 //!
 //! Reading order: [`test`] (the steps), [`tidy`] (the architecture as rules), [`dependencies`], [`fixtures`],
-//! [`nightly`].
+//! [`nightly`], [`bench`].
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool speaks to its terminal")]
 
+mod bench;
 mod dependencies;
 mod fixtures;
 mod nightly;
@@ -30,6 +31,7 @@ usage: cargo xtask COMMAND
   tidy                      the architecture as rules: layers, proofs, reasons, pages, banned calls
   fixtures [--check]        write the generated files anew (or only tell whether they are fresh)
   nightly [--minutes N]     the long suites: many cases per property, ignored tests, advisories
+  bench [OPTIONS]           CPU per request against nginx and HAProxy; `cargo xtask bench --help`
 ";
 
 fn main() -> ExitCode {
@@ -44,6 +46,7 @@ fn main() -> ExitCode {
         "tidy" => tidy::run(&arguments),
         "fixtures" => fixtures::run(&arguments),
         "nightly" => nightly::run(&arguments),
+        "bench" => bench::run(&arguments),
         "help" | "--help" | "-h" => {
             print!("{USAGE}");
             Ok(())

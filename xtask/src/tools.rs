@@ -46,6 +46,25 @@ pub(crate) fn path() -> Result<std::ffi::OsString> {
     env::join_paths(env::split_paths(&system).chain(own)).map_err(|error| error.to_string())
 }
 
+/// Installs packages where we are root on a Debian and they are missing.
+pub(crate) fn install(packages: &[(&str, &str)]) -> Result {
+    let missing: Vec<&str> =
+        packages.iter().filter(|(command, _)| !has(command)).map(|(_, package)| *package).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    if !is_debian_root() {
+        return Err(format!("install these first: {}", missing.join(" ")));
+    }
+    update_lists()?;
+    // RUNLEVEL=1: maintainer scripts start no service (a second nginx on port 80, say).
+    run(program("apt-get")
+        .args(["install", "-y", "-q", "--no-install-recommends"])
+        .args(&missing)
+        .env("RUNLEVEL", "1")
+        .env("DEBIAN_FRONTEND", "noninteractive"))
+}
+
 fn unpack(package: &str) -> Result {
     if !has("apt-get") || !has("dpkg-deb") {
         return Err("not a Debian, so it cannot be fetched".to_owned());
