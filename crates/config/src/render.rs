@@ -2,7 +2,7 @@
 //!
 //! Text is in the form of `docs/conventions.md` section 9: severity, code, place, path; then what is wrong, the line it
 //! stands in, and the next step. It is understandable without colour. Programs get one JSON object per problem. Lines
-//! that may show a secret are shown without it ([`veil`]).
+//! that may show a secret are shown without it (`render/veil.rs`).
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use bartizan_model::problem::{Code, Problem, Problems, Severity, Span};

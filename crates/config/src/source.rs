@@ -135,7 +135,8 @@ impl Loader {
     }
 
     fn file(&mut self, path: &Path) -> Result<(), LoadError> {
-        if !self.seen.insert(real(path)?) {
+        // A pipe (`<(…)` of a shell) has no real path; opening says what is wrong with any other.
+        if !self.seen.insert(path.canonicalize().unwrap_or_else(|_| path.to_owned())) {
             return Ok(());
         }
         let mut file = std::fs::File::open(path).map_err(unreadable(path))?;
@@ -314,16 +315,21 @@ impl fmt::Display for LoadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             LoadError::FileTooLarge { path } => {
-                write!(f, "{} is larger than {} MiB", path.display(), FILE_BYTES_MAX >> 20)
+                write!(f, "{} is larger than {} MiB", named(path), FILE_BYTES_MAX >> 20)
             }
             LoadError::FolderTooDeep { path } => {
-                write!(f, "{} lies more than {FOLDER_DEPTH_MAX} folders deep", path.display())
+                write!(f, "{} lies more than {FOLDER_DEPTH_MAX} folders deep", named(path))
             }
             LoadError::SetTooLarge => write!(f, "the documents are larger than {} MiB", SET_BYTES_MAX >> 20),
             LoadError::TooManyFiles => write!(f, "there are more than {FILES_MAX} files"),
-            LoadError::Unreadable { path, error } => write!(f, "{} cannot be read: {error}", path.display()),
+            LoadError::Unreadable { path, error } => write!(f, "{} cannot be read: {error}", named(path)),
         }
     }
+}
+
+/// A path for people; what a name holds must not steer the terminal.
+fn named(path: &Path) -> String {
+    path.display().to_string().replace(char::is_control, "?")
 }
 
 impl std::error::Error for LoadError {

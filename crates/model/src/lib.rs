@@ -2,7 +2,7 @@
 //!
 //! Everything above speaks with these types; nothing here does I/O, knows a parser or a clock. Reading order:
 //! [`reason`] and [`verdict`] (what a judge may say), [`secret`] (what must never be printed), then the document
-//! language ([`node`], [`read`], [`shape`]) and the kinds written in it ([`document`]).
+//! language ([`node`], [`read`], [`shape`]) and the kinds written in it ([mod@document]).
 
 #[macro_use]
 mod macros;

@@ -1,7 +1,7 @@
 //! From nodes to typed documents, collecting problems without stopping at the first.
 //!
 //! [`Read`] is what `serde::Deserialize` cannot be: it knows the place of every value, reports everything that is
-//! wrong in one run, and describes itself ([`Shape`]). Structs and enums get it from [`document!`](crate::document),
+//! wrong in one run, and describes itself ([`Shape`]). Structs and enums get it from [`document!`](crate::document!),
 //! [`choice!`](crate::choice) and [`union!`](crate::union); what those share lives in [`Fields`].
 
 use std::fmt::Write as _;

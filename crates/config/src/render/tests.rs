@@ -193,3 +193,11 @@ fn many_problems_in_a_large_file_are_rendered_in_time() {
     assert!(out.contains("not shown)"), "the rest is counted");
     assert!(!out.contains("hunter2"));
 }
+
+#[test]
+fn a_secret_is_veiled_on_every_line_that_shows_it() {
+    let text = "apiVersion: management.v1\nkind: Secret\nspec: { note: 1, valueRef: [hunter2, x], y: 1 }";
+    let out = plain(&[("a.yaml", text)]);
+    assert_eq!(out.matches("valueRef: ***, y: 1 }").count(), 3, "{out}");
+    assert!(out.contains("                              ^\n"), "the marks still stand in place: {out}");
+}

@@ -99,6 +99,9 @@ fn what_cannot_be_read_ends_the_loading_with_its_path() {
     let error = one(&missing).unwrap_err();
     assert!(error.to_string().contains("missing.yaml cannot be read"), "{error}");
 
+    let odd = one(Path::new("no\u{1b}[2Jsuch")).unwrap_err();
+    assert_eq!(odd.to_string().matches("no?[2Jsuch cannot be read").count(), 1, "{odd}");
+
     symlink("nowhere", folder.0.join("broken.yaml")).unwrap();
     assert!(
         matches!(one(&folder.0), Err(LoadError::Unreadable { path, .. }) if path.ends_with("broken.yaml"))

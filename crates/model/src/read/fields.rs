@@ -19,7 +19,12 @@ pub struct Fields<'n> {
 
 impl<'n> Fields<'n> {
     /// Opens a mapping whose fields are `known`; reports another type, unknown fields and duplicate ones.
-    pub fn open<T: Read>(node: &'n Node, known: &[&str], at: &Path, problems: &mut Problems) -> Option<Self> {
+    pub fn open<T: Read>(
+        node: &'n Node,
+        known: &[&str],
+        at: &mut Path,
+        problems: &mut Problems,
+    ) -> Option<Self> {
         let Value::Map(entries) = &node.value else {
             problems.push(wrong_type(node, &T::shape(), at));
             return None;
@@ -98,7 +103,7 @@ pub fn check_fields(entries: &[(Key, Node)], known: &[&str], at: &Path, problems
     }
 }
 
-/// The shape of a field of [`document!`](crate::document).
+/// The shape of a field of [`document!`](crate::document!).
 #[doc(hidden)]
 pub fn field_shape<T: Read + Serialize>(
     name: &'static str,
@@ -114,7 +119,7 @@ pub fn field_shape<T: Read + Serialize>(
     }
 }
 
-/// Writes a field of [`document!`](crate::document) unless leaving it out says the same.
+/// Writes a field of [`document!`](crate::document!) unless leaving it out says the same.
 #[doc(hidden)]
 pub fn write_field<T: Read + Serialize + PartialEq, M: SerializeMap>(
     map: &mut M,
