@@ -10,9 +10,11 @@ use crate::{
     Result, shell,
     shell::{cargo, files, flag, output, root},
     steps::Done,
+    tidy,
 };
 
-/// A file, and the arguments with which the gateway's binary prints it.
+/// A file, and the arguments with which the gateway's binary prints it. `{Kind}` in both stands for each kind of
+/// document, so that a new kind needs no row.
 struct Generated {
     arguments: &'static [&'static str],
     path: &'static str,
@@ -34,7 +36,8 @@ fn generate(check_only: bool) -> Result {
     if check_only {
         return check().map(|_| ());
     }
-    for Generated { arguments, path } in GENERATED {
+    let rows = rows(GENERATED, &tidy::kinds()?);
+    for (arguments, path) in &rows {
         let text = print(arguments)?;
         let path = root().join(path);
         if let Some(parent) = path.parent() {
@@ -47,7 +50,7 @@ fn generate(check_only: bool) -> Result {
         println!("regenerating what the tests of {package} compare with");
         shell::run(cargo().args(["test", "--quiet", "--package", package]).envs(REGENERATE))?;
     }
-    println!("{} files printed, {} packages regenerated; review the diff", GENERATED.len(), packages.len());
+    println!("{} files printed, {} packages regenerated; review the diff", rows.len(), packages.len());
     Ok(())
 }
 
@@ -63,20 +66,36 @@ pub(crate) fn check() -> Result<Done> {
         return Ok(Done::Passed("the binary prints none yet".to_owned()));
     }
     let mut stale = Vec::new();
-    for Generated { arguments, path } in GENERATED {
+    let rows = rows(GENERATED, &tidy::kinds()?);
+    for (arguments, path) in &rows {
         let (now, then) = (print(arguments)?, shell::read(path).unwrap_or_default());
         if let Some(line) = first_difference(&then, &now) {
             println!("{path}:{line}: stale");
-            stale.push(*path);
+            stale.push(path);
         }
     }
     if stale.is_empty() {
-        return Ok(Done::Passed(format!("{} files", GENERATED.len())));
+        return Ok(Done::Passed(format!("{} files", rows.len())));
     }
     Err(format!("{} stale files: run `cargo xtask fixtures` and review the diff", stale.len()))
 }
 
-fn print(arguments: &[&str]) -> Result<String> {
+/// Arguments and path of every file, `{Kind}` filled in.
+fn rows(generated: &[Generated], kinds: &[String]) -> Vec<(Vec<String>, String)> {
+    let mut rows = Vec::new();
+    for Generated { arguments, path } in generated {
+        let fill = |text: &str, kind: &str| text.replace("{Kind}", kind);
+        let row = |kind: &str| (arguments.iter().map(|word| fill(word, kind)).collect(), fill(path, kind));
+        if path.contains("{Kind}") {
+            rows.extend(kinds.iter().map(|kind| row(kind)));
+        } else {
+            rows.push(row(""));
+        }
+    }
+    rows
+}
+
+fn print(arguments: &[String]) -> Result<String> {
     output(cargo().args(["run", "--quiet", "--package", "bartizan", "--"]).args(arguments))
 }
 
@@ -112,6 +131,18 @@ fn packages_with_golden_tests() -> Result<Vec<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_row_with_a_kind_stands_for_every_kind() {
+        let generated = [
+            Generated { arguments: &["schema", "{Kind}"], path: "schema/{Kind}.json" },
+            Generated { arguments: &["metrics"], path: "docs/metrics.md" },
+        ];
+        let rows = rows(&generated, &["Listener".to_owned(), "Route".to_owned()]);
+        let paths: Vec<&str> = rows.iter().map(|(_, path)| path.as_str()).collect();
+        assert_eq!(paths, ["schema/Listener.json", "schema/Route.json", "docs/metrics.md"]);
+        assert_eq!(rows[1].0, ["schema", "Route"]);
+    }
 
     #[test]
     fn the_first_stale_line_is_named() {

@@ -4,8 +4,8 @@
 //! too long or too noisy for it. Nothing here is built into the gateway, and nothing of the gateway is built into
 //! this: it starts cargo and the tools as a developer would.
 //!
-//! Reading order: [`test`] (the steps), [`tidy`] (the architecture as rules), [`dependencies`], [`fixtures`],
-//! [`nightly`], [`bench`].
+//! Reading order: [`mod@test`] (the steps), [`tidy`] (the architecture as rules), [`dependencies`], [`fixtures`],
+//! [`nightly`], [`mod@bench`].
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool speaks to its terminal")]
 

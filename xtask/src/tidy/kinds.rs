@@ -14,6 +14,11 @@ const NAMED: [(&str, &str); 2] = [("schema", ".json"), ("docs/kinds", ".md")];
 /// Where some document of the kind must stand.
 const USED: [&str; 2] = ["examples", "crates/config/testdata"];
 
+/// The names of all kinds.
+pub(super) fn all() -> Result<Vec<String>> {
+    Ok(kinds(&shell::read(KINDS)?).into_iter().map(|(_, kind)| kind).collect())
+}
+
 pub(super) fn check() -> Result<Report> {
     let mut report = Report::default();
     let Ok(text) = shell::read(KINDS) else {
@@ -38,6 +43,13 @@ pub(super) fn check() -> Result<Report> {
         for (line, kind) in kinds.iter().filter(|(_, kind)| !files.iter().any(|file| names(file, kind))) {
             let what = format!("{kind} has no file in {folder}");
             report.findings.push(Finding::new(KINDS, *line, what, "run `cargo xtask fixtures`"));
+        }
+        // A common schema and an index have their place; a page that is named like a policy and is none has not.
+        let left =
+            |file: &&String| file.ends_with("policy") && !kinds.iter().any(|(_, kind)| names(file, kind));
+        for file in files.iter().filter(left) {
+            let what = format!("`{file}{ending}` is of no kind");
+            report.findings.push(Finding::new(folder, 0, what, "remove what is left of a kind that is gone"));
         }
     }
     for folder in USED {

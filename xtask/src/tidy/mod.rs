@@ -75,6 +75,11 @@ pub(crate) fn run(arguments: &[String]) -> Result {
     Ok(())
 }
 
+/// The kinds of documents there are.
+pub(crate) fn kinds() -> Result<Vec<String>> {
+    kinds::all()
+}
+
 /// Applies every rule and prints what it found.
 pub(crate) fn check() -> Result<Done> {
     let (mut count, mut skipped) = (0, 0);

@@ -1,7 +1,7 @@
 //! `GET /ws`: a WebSocket that sends back what it is sent.
 //!
 //! The handshake (RFC 6455 §4.2) is done here by hand: it is one hash and five header checks, less than a dependency
-//! would be. The frames are read in [`frame`](super::frame).
+//! would be. The frames are read in [`frame`].
 
 use std::time::Duration;
 
