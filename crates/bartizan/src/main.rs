@@ -9,6 +9,7 @@ use clap::{Parser, Subcommand};
 
 mod command;
 mod sample;
+mod service;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

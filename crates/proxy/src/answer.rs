@@ -44,7 +44,7 @@ impl Answer {
         body: UpstreamBody<RequestBody>,
         rest: Rest,
     ) -> Self {
-        let Rest { upgrade, watch, since, deadlines, .. } = rest;
+        let Rest { upgrade, watch, since, origin, deadlines, .. } = rest;
         let upstream = parts.extensions.remove::<OnUpgrade>();
         let switches = parts.status == StatusCode::SWITCHING_PROTOCOLS;
         let (body, tunnel) = match (upgrade, upstream) {
@@ -52,7 +52,7 @@ impl Answer {
                 let upstream = tunnel::UpstreamTunnel { upgrade, body };
                 (AnswerBody::empty(), Some(tunnel::Ends { caller, upstream }))
             }
-            _ => (AnswerBody::flowing(Flow::upstream(body, deadlines)), None),
+            _ => (AnswerBody::flowing(Flow::upstream(body, origin, deadlines)), None),
         };
         Answer { shared, parts, body, watch, since, tunnel }
     }

@@ -91,7 +91,11 @@ fn refused_as(why: Refused) -> Option<RefusedConnection> {
     match why {
         Refused::AddressDenied => Some(RefusedConnection::AddressDenied),
         Refused::AddressFull => Some(RefusedConnection::AddressFull),
-        Refused::DescriptorsExhausted | Refused::Closing => Some(RefusedConnection::Resources),
+        Refused::DescriptorsExhausted | Refused::Closing | Refused::SocketBroken => {
+            Some(RefusedConnection::Resources)
+        }
+        // A connection that sends nothing at all has sent no head either.
+        Refused::HeadTimeout | Refused::Silent => Some(RefusedConnection::HeadTimeout),
         Refused::ListenerFull => Some(RefusedConnection::ListenerFull),
         Refused::PrefixFull => Some(RefusedConnection::PrefixFull),
         Refused::ProxyHeaderInvalid | Refused::ProxyHeaderTimeout => Some(RefusedConnection::ProxyHeader),

@@ -42,7 +42,7 @@ pub struct GateOptions {
     /// The access log; none writes none.
     pub access_log: Option<Arc<AccessLog>>,
     /// The pepper of API keys; without one every key is refused.
-    pub pepper: Option<Pepper>,
+    pub pepper: Option<Arc<Pepper>>,
     /// The API keys as they are at start.
     pub keys: Arc<KeyTable>,
     /// How secrets are read.
@@ -186,6 +186,7 @@ impl Gate {
             self.runtime.publish(before);
             return Err(vec![process_problem(format!("the listeners could not be changed: {error}"))]);
         }
+        before.retire(&self.runtime.live(), self.runtime.metrics());
         self.tickets.retain(|name| names.iter().any(|known| **known == *name));
         self.watch_health(upstreams);
         Ok(())

@@ -8,7 +8,7 @@ use bartizan_telemetry::{
     metrics::{EndpointId, PolicyId, RouteId, UpstreamId},
 };
 
-use crate::upstream::UpstreamSet;
+use crate::upstream::{EndpointState, UpstreamSet};
 
 /// What one pointer swap puts into force.
 pub struct Live {
@@ -53,6 +53,32 @@ impl Live {
                 .collect(),
         };
         Arc::new(Live { snapshot, upstreams, ids })
+    }
+
+    /// Tells the metrics which endpoints are healthy.
+    pub fn report_health(&self, metrics: &Metrics) {
+        self.for_each_endpoint(|id, state| metrics.set_endpoint_healthy(id, Some(state.is_healthy())));
+    }
+
+    /// Takes endpoints that `next` does not have out of the metrics.
+    pub(crate) fn retire(&self, next: &Live, metrics: &Metrics) {
+        let mut kept = std::collections::HashSet::new();
+        next.for_each_endpoint(|id, _| {
+            kept.insert(id);
+        });
+        self.for_each_endpoint(|id, _| {
+            if !kept.contains(&id) {
+                metrics.set_endpoint_healthy(id, None);
+            }
+        });
+    }
+
+    fn for_each_endpoint(&self, mut each: impl FnMut(EndpointId, &EndpointState)) {
+        for (at, upstream) in self.upstreams.iter().enumerate() {
+            for endpoint in &upstream.endpoints {
+                each(self.endpoint_id(at, &endpoint.plan.authority), &endpoint.state);
+            }
+        }
     }
 
     /// Where a listener is in the snapshot; past the end if it is not there.

@@ -19,7 +19,7 @@ pub(crate) type CurrentKeys = Arc<ArcSwap<KeyTable>>;
 pub struct Runtime {
     current: Current,
     keys: CurrentKeys,
-    pepper: Option<Pepper>,
+    pepper: Option<Arc<Pepper>>,
     cells: Arc<Cells>,
     metrics: Arc<Metrics>,
     began: Instant,
@@ -27,7 +27,7 @@ pub struct Runtime {
 
 impl Runtime {
     /// A runtime that serves `live`. Without a pepper no API key can be judged, so every key is refused.
-    pub fn new(live: Arc<Live>, metrics: Arc<Metrics>, pepper: Option<Pepper>) -> Arc<Self> {
+    pub fn new(live: Arc<Live>, metrics: Arc<Metrics>, pepper: Option<Arc<Pepper>>) -> Arc<Self> {
         Arc::new(Runtime {
             current: Arc::new(ArcSwap::new(live)),
             keys: Arc::new(ArcSwap::from_pointee(KeyTable::empty())),
@@ -72,7 +72,7 @@ impl Runtime {
     }
 
     pub(crate) fn pepper(&self) -> Option<&Pepper> {
-        self.pepper.as_ref()
+        self.pepper.as_deref()
     }
 
     /// `at` on the clock of the limit cells.

@@ -3,6 +3,7 @@
 use std::{
     fmt,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
     time::{Duration, Instant},
 };
@@ -13,7 +14,11 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::time::Sleep;
 
 use super::{RequestBody, request::clean};
-use crate::{listener::BodyError, stage::Closing, upstream::UpstreamBody};
+use crate::{
+    listener::BodyError,
+    stage::Closing,
+    upstream::{self, Outcome, PreparedUpstream, UpstreamBody},
+};
 
 /// The body of every answer.
 pub struct AnswerBody {
@@ -33,9 +38,22 @@ pub(crate) enum Flow {
 
 pub(crate) struct Streaming {
     body: UpstreamBody<RequestBody>,
+    origin: Origin,
     deadlines: Deadlines,
     /// Made when the upstream is waited for the first time, so that an answer that is there costs no timer.
     sleep: Option<Pin<Box<Sleep>>>,
+}
+
+/// Which endpoint answers, so that its health hears of an answer that breaks off.
+pub(crate) struct Origin {
+    pub(crate) upstream: Arc<PreparedUpstream>,
+    pub(crate) endpoint: usize,
+}
+
+impl Origin {
+    fn failed(&self) {
+        upstream::report(&self.upstream, self.endpoint, Outcome::Failed, Instant::now());
+    }
 }
 
 /// How long an upstream's answer may take.
@@ -49,8 +67,8 @@ pub(crate) struct Deadlines {
 
 impl Flow {
     /// An upstream's answer.
-    pub(crate) fn upstream(body: UpstreamBody<RequestBody>, deadlines: Deadlines) -> Self {
-        Flow::Upstream(Box::new(Streaming { body, deadlines, sleep: None }))
+    pub(crate) fn upstream(body: UpstreamBody<RequestBody>, origin: Origin, deadlines: Deadlines) -> Self {
+        Flow::Upstream(Box::new(Streaming { body, origin, deadlines, sleep: None }))
     }
 }
 
@@ -97,7 +115,10 @@ impl Streaming {
                 self.rest();
                 Poll::Ready(Some(Ok(clean(frame))))
             }
-            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err((Exit::UpstreamReset, error.into())))),
+            Poll::Ready(Some(Err(error))) => {
+                self.origin.failed();
+                Poll::Ready(Some(Err((Exit::UpstreamReset, error.into()))))
+            }
             Poll::Ready(None) => Poll::Ready(None),
             Poll::Pending => self.poll_time(cx),
         }
@@ -114,7 +135,10 @@ impl Streaming {
         let sleep =
             self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadlines.next().into())));
         match sleep.as_mut().poll(cx) {
-            Poll::Ready(()) => Poll::Ready(Some(Err((Exit::Timeout, TooSlow.into())))),
+            Poll::Ready(()) => {
+                self.origin.failed();
+                Poll::Ready(Some(Err((Exit::Timeout, TooSlow.into()))))
+            }
             Poll::Pending => Poll::Pending,
         }
     }

@@ -4,5 +4,5 @@ mod answer;
 mod request;
 
 pub use answer::AnswerBody;
-pub(crate) use answer::{Deadlines, Flow};
+pub(crate) use answer::{Deadlines, Flow, Origin};
 pub(crate) use request::{BodyWatch, Broken, RequestBody};

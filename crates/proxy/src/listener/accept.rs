@@ -11,11 +11,12 @@ use std::{
     io,
     net::{IpAddr, SocketAddr},
     rc::Rc,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     task::Poll,
     time::{Duration, Instant},
 };
 
+use bartizan_config::snapshot::AdmissionPlan;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
@@ -24,17 +25,18 @@ use tokio::{
 };
 
 use super::{
-    Refused, Serve, TlsFacts,
+    Ended, ListenerEvents, Refused, Serve, TlsFacts,
+    balance::{HandedOver, Seat},
     bind::Group,
     caps::Permit,
-    core::{Core, HandedOver, Listening, Seat, Setting},
+    core::{Core, Listening, Setting},
     facts::ConnectionFacts,
+    flow::{Flow, WatchedIo},
     http,
-    plan::AdmissionPlan,
     proxy_protocol::{self, Declared, HeaderError},
     socket::Socket,
     tls,
-    watch::{Flow, Order, Watch, WatchedIo},
+    watch::{Order, Watch},
 };
 
 /// What a connection holds as long as its transport lives, in whosever hands.
@@ -94,14 +96,16 @@ async fn failed<S: Serve>(core: &Core<S>, setting: &Setting, sockets: &TcpListen
         return; // The client left while it was queued.
     }
     events.accept_failed(&setting.plan.name, error);
-    // EMFILE, ENFILE: without a descriptor the queue would only grow. The reserve is given up to take one connection
-    // and close it, so that clients see a refusal at once, and is then taken back.
+    // EMFILE, ENFILE: without a descriptor the queue would only grow. The reserve is given up to take connections and
+    // close them, one after the other, so that clients see a refusal at once, and is then taken back.
     if core.reserve.release() {
-        let taken = poll_fn(|cx| Poll::Ready(sockets.poll_accept(cx))).await;
-        if let Poll::Ready(Ok(_)) = taken {
-            events.refused(&setting.plan.name, Refused::DescriptorsExhausted);
+        for _ in 0..SHED_AT_ONCE {
+            let taken = poll_fn(|cx| Poll::Ready(sockets.poll_accept(cx))).await;
+            match taken {
+                Poll::Ready(Ok(_)) => events.refused(&setting.plan.name, Refused::DescriptorsExhausted),
+                _ => break,
+            }
         }
-        drop(taken);
         core.reserve.restore();
     }
     sleep(BACK_OFF).await;
@@ -146,11 +150,9 @@ fn admit<S: Serve>(core: &Rc<Core<S>>, setting: &Arc<Setting>, stream: TcpStream
     let mut fresh = Fresh { stream, peer, declared, permit, opened: Instant::now() };
     if let Some((target, seat)) = core.process.balance.better_core(core.id) {
         match hand_over(core, setting, fresh, target, seat) {
-            Ok(()) => return,
-            Err(back) => match back {
-                Some(back) => fresh = back,
-                None => return refuse(Refused::TlsBroken),
-            },
+            Handed::Over => return,
+            Handed::Back(back) => fresh = back,
+            Handed::Lost => return refuse(Refused::SocketBroken),
         }
     }
     let seat = core.process.balance.seat(core.id);
@@ -166,27 +168,36 @@ struct Fresh {
     opened: Instant,
 }
 
+/// What became of a socket that another core should have.
+enum Handed {
+    Over,
+    /// The other core is behind with its queue: better here than not at all.
+    Back(Fresh),
+    Lost,
+}
+
 fn hand_over<S: Serve>(
     core: &Core<S>,
-    setting: &Setting,
+    setting: &Arc<Setting>,
     fresh: Fresh,
     target: usize,
     seat: Seat,
-) -> Result<(), Option<Fresh>> {
+) -> Handed {
     let Fresh { stream, peer, declared, permit, opened } = fresh;
     // Leaves this runtime; registered again by the other one.
-    let stream = stream.into_std().map_err(|_| None)?;
-    let handed = HandedOver { listener: setting.shared.id, stream, peer, declared, permit, seat, opened };
+    let Ok(stream) = stream.into_std() else { return Handed::Lost };
+    let handed = HandedOver { setting: Arc::clone(setting), stream, peer, declared, permit, seat, opened };
     match core.process.balance.send(target, handed) {
         Ok(()) => {
             core.process.events.handed_over(&setting.plan.name, core.id, target);
-            Ok(())
+            Handed::Over
         }
-        // The other core is behind with its queue: better here than not at all.
         Err(back) => {
-            let HandedOver { stream, peer, declared, permit, opened, .. } = back;
-            let stream = TcpStream::from_std(stream).map_err(|_| None)?;
-            Err(Some(Fresh { stream, peer, declared, permit, opened }))
+            let HandedOver { stream, peer, declared, permit, opened, .. } = *back;
+            match TcpStream::from_std(stream) {
+                Ok(stream) => Handed::Back(Fresh { stream, peer, declared, permit, opened }),
+                Err(_) => Handed::Lost,
+            }
         }
     }
 }
@@ -204,6 +215,10 @@ fn begin<S: Serve>(core: &Rc<Core<S>>, setting: Arc<Setting>, fresh: Fresh, seat
     let watch = Watch::new(core.table.clock(), setting);
     let holding = Holding { permit: fresh.permit, _seat: seat, flow: Arc::clone(&watch.flow) };
     core.table.add(Rc::clone(&watch));
+    if watch.setting.shared.removed.load(Ordering::Relaxed) {
+        // From the queue of a listener that is going: answered once, and closed.
+        watch.finish(Ended::ListenerChanged);
+    }
     let opening =
         Opening { watch, holding, peer: fresh.peer, declared: fresh.declared, opened: fresh.opened };
     tokio::task::spawn_local(connection(Rc::clone(core), opening, fresh.stream));
@@ -220,10 +235,17 @@ struct Opening {
 
 async fn connection<S: Serve>(core: Rc<Core<S>>, opening: Opening, stream: TcpStream) {
     let name = Arc::clone(&opening.watch.setting.plan.name);
-    // The inherited option is set again where a system does not inherit it; a failure only costs latency.
-    let _ = stream.set_nodelay(true);
+    if !cfg!(target_os = "linux") {
+        // Linux hands the listening socket's option down. A failure only costs latency.
+        let _ = stream.set_nodelay(true);
+    }
     match open(&core, opening, stream).await {
-        Ok(ready) => ready.serve(core).await,
+        Ok(Ready::Clear(facts, io)) => serve(core, facts, io).await,
+        Ok(Ready::Tls(facts, io)) => serve(core, facts, *io).await,
+        Ok(Ready::Late(watch, io)) => {
+            core.process.events.refused(&name, Refused::HeadTimeout);
+            http::answer_timeout(io, &watch).await;
+        }
         Err(why) => core.process.events.refused(&name, why),
     }
 }
@@ -234,19 +256,6 @@ enum Ready {
     Tls(Rc<ConnectionFacts>, Box<WatchedIo<tokio_rustls::server::TlsStream<Socket>>>),
     /// The first bytes did not come in time.
     Late(Rc<Watch>, WatchedIo<Socket>),
-    /// Told to close before the first byte came.
-    Closed,
-}
-
-impl Ready {
-    async fn serve<S: Serve>(self, core: Rc<Core<S>>) {
-        match self {
-            Ready::Clear(facts, io) => serve(core, facts, io).await,
-            Ready::Tls(facts, io) => serve(core, facts, *io).await,
-            Ready::Late(watch, io) => http::answer_timeout(io, &watch).await,
-            Ready::Closed => {}
-        }
-    }
 }
 
 async fn serve<S: Serve, T>(core: Rc<Core<S>>, facts: Rc<ConnectionFacts>, io: WatchedIo<T>)
@@ -254,16 +263,31 @@ where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let name = Arc::clone(&facts.listener.name);
-    core.process.events.opened(&name, facts.http2, facts.tls.is_some());
-    let ended = http::serve(Rc::clone(&core.service), facts, io).await;
-    core.process.events.closed(&name, ended);
+    let events = Arc::clone(&core.process.events);
+    events.opened(&name, facts.http2, facts.tls.is_some());
+    let mut open = Open { events, name, ended: None };
+    open.ended = Some(http::serve(Rc::clone(&core.service), facts, io).await);
+}
+
+/// Says that a connection ended, also when its task is dropped or panics.
+struct Open {
+    events: Arc<dyn ListenerEvents>,
+    name: Arc<str>,
+    ended: Option<Ended>,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        let unfinished = if std::thread::panicking() { Ended::Failed } else { Ended::Drained };
+        self.events.closed(&self.name, self.ended.unwrap_or(unfinished));
+    }
 }
 
 async fn open<S: Serve>(core: &Core<S>, opening: Opening, mut stream: TcpStream) -> Result<Ready, Refused> {
     let Opening { watch, mut holding, peer, declared, opened } = opening;
     let setting = Arc::clone(&watch.setting);
     let admission = &setting.plan.admission;
-    let local = stream.local_addr().map_err(|_| Refused::TlsBroken)?;
+    let local = stream.local_addr().map_err(|_| Refused::SocketBroken)?;
     let (client, local) = match declared {
         true => declared_client(&mut stream, &mut holding.permit, admission, peer, local).await?,
         false => (peer, local),
@@ -304,12 +328,13 @@ async fn open<S: Serve>(core: &Core<S>, opening: Opening, mut stream: TcpStream)
         };
         http2 = match begins {
             Ok(Ok(is_preface)) => is_preface,
-            Ok(Err(_)) => return Ok(Ready::Closed),
+            Ok(Err(_)) => return Err(Refused::SocketBroken),
             Err(Order::Timeout) => {
                 let flow = Arc::clone(&watch.flow);
                 return Ok(Ready::Late(watch, WatchedIo::new(socket, flow, holding)));
             }
-            Err(_) => return Ok(Ready::Closed),
+            Err(Order::Finish(Ended::Idle)) => return Err(Refused::Silent),
+            Err(_) => return Err(Refused::Closing),
         };
     }
     Ok(Ready::Clear(facts(None, http2), WatchedIo::new(socket, Arc::clone(&watch.flow), holding)))
@@ -356,6 +381,9 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Any file that can always be opened.
 const RESERVE: &str = "/dev/null";
+
+/// Connections closed in one go when there are no descriptors.
+const SHED_AT_ONCE: usize = 64;
 
 /// Between attempts to accept when the system has nothing left to give.
 const BACK_OFF: Duration = Duration::from_millis(50);

@@ -60,6 +60,9 @@ impl Pace {
     }
 }
 
+/// What a paced body yields.
+type Polled<B> = Option<Result<Frame<Bytes>, PacedError<<B as Body>::Error>>>;
+
 /// A request body under a [`Pace`]. After an error it yields nothing more.
 #[derive(Debug)]
 pub struct Paced<B> {
@@ -109,10 +112,7 @@ impl<B: Body<Data = Bytes> + Unpin> Paced<B> {
         self.budget = self.budget.saturating_add(earned).min(millis(self.pace.grace));
     }
 
-    fn fail(
-        &mut self,
-        error: PacedError<B::Error>,
-    ) -> Poll<Option<Result<Frame<Bytes>, PacedError<B::Error>>>> {
+    fn fail(&mut self, error: PacedError<B::Error>) -> Poll<Polled<B>> {
         self.failed = true;
         self.watch.forget(&mut self.place);
         Poll::Ready(Some(Err(error)))

@@ -7,14 +7,17 @@
 use std::{
     collections::{HashMap, hash_map::RandomState},
     hash::BuildHasher,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    net::IpAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
 };
 
-use super::{Refused, plan::AdmissionPlan};
+use bartizan_config::snapshot::AdmissionPlan;
+use bartizan_message::{AddressBlock, AddressPrefix};
+
+use super::Refused;
 
 /// The process's connection counts, shared by all cores and kept across reloads.
 #[derive(Debug)]
@@ -36,9 +39,9 @@ struct Key {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Network {
     /// One address: an IPv4 address, or the /64 that one IPv6 customer holds at least.
-    Address(IpAddr),
+    Address(AddressBlock),
     /// The neighbourhood: /24, or /48.
-    Prefix(IpAddr),
+    Prefix(AddressPrefix),
 }
 
 /// The right to one open connection. Dropping it frees its place in every count.
@@ -141,17 +144,7 @@ impl ConnectionCaps {
 }
 
 fn networks(address: IpAddr) -> (Network, Network) {
-    match address.to_canonical() {
-        IpAddr::V4(four) => {
-            let prefix = Ipv4Addr::from_bits(four.to_bits() & (u32::MAX << 8));
-            (Network::Address(IpAddr::V4(four)), Network::Prefix(IpAddr::V4(prefix)))
-        }
-        IpAddr::V6(six) => {
-            let cut =
-                |length: u32| IpAddr::V6(Ipv6Addr::from_bits(six.to_bits() & (u128::MAX << (128 - length))));
-            (Network::Address(cut(64)), Network::Prefix(cut(48)))
-        }
-    }
+    (Network::Address(AddressBlock::of(address)), Network::Prefix(AddressPrefix::of(address)))
 }
 
 const SHARDS: usize = 64;
@@ -159,14 +152,29 @@ const SHARDS: usize = 64;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::listener::plan::for_test;
+    use std::time::Duration;
+
+    use bartizan_message::AddressSet;
 
     fn limits(total: usize, address: u32, prefix: u32) -> AdmissionPlan {
         AdmissionPlan {
+            allow: None,
+            deny: AddressSet::default(),
             connections_max: total,
             connections_per_address: address,
             connections_per_prefix: prefix,
-            ..for_test().admission
+            handshake_timeout: Duration::ZERO,
+            header_timeout: Duration::ZERO,
+            idle_timeout: Duration::ZERO,
+            header_bytes_max: 0,
+            header_count_max: 0,
+            uri_bytes_max: 0,
+            body_bytes_max: 0,
+            body_rate_min: 0,
+            body_rate_grace: Duration::ZERO,
+            streams_max: 0,
+            resets_max: 0,
+            rate_per_address: None,
         }
     }
 

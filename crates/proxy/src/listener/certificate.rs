@@ -5,13 +5,12 @@
 
 use std::{collections::HashMap, fmt, sync::Arc};
 
+use bartizan_config::snapshot::HostPattern;
 use rustls::{
     server::{ClientHello, ResolvesServerCert},
     sign::CertifiedKey,
 };
 use x509_parser::{extensions::GeneralName, prelude::X509Certificate};
-
-use super::plan::HostPattern;
 
 /// What an operator wants to know of a certificate; nothing in it is secret.
 #[derive(Clone, Debug, PartialEq, Eq)]

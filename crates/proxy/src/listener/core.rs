@@ -1,9 +1,7 @@
 //! The cores: one thread and one single-threaded runtime each, with its own sockets, connections and pipeline.
 //!
 //! The process speaks to its cores by commands over channels and waits for none of them; what cores share is behind
-//! [`Process`] and is touched per connection, never per request. A core that has more than its share of connections
-//! hands a fresh socket to the least loaded one before anything was read from it, because the kernel spreads
-//! connections by hash and not by load.
+//! [`Process`] and is touched per connection, never per request.
 
 use std::{
     cell::RefCell,
@@ -13,24 +11,24 @@ use std::{
     rc::Rc,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
+use bartizan_config::snapshot::ListenerPlan;
 use tokio::{
     runtime::{Builder, LocalOptions, LocalRuntime},
     sync::{Notify, Semaphore, mpsc},
 };
 
 use super::{
-    Bound, ConnectionCaps, ListenerEvents, NoEvents, PreparedTls, Refused, Serve,
+    Bound, ConnectionCaps, ListenerEvents, NoEvents, PreparedTls, Serve,
     accept::{self, Acceptor, Reserve},
+    balance::{Balance, HandedOver},
     bind::Group,
-    caps::Permit,
     drain,
-    plan::ListenerPlan,
     sweep::{self, Table},
     tls,
 };
@@ -79,9 +77,12 @@ pub struct CoreThreads {
     process: Arc<Process>,
     commands: Vec<mpsc::UnboundedSender<Command>>,
     threads: Vec<thread::JoinHandle<()>>,
-    listeners: Mutex<HashMap<Arc<str>, (Arc<ListenerShared>, Bound)>>,
+    listeners: Mutex<Listeners>,
     next_id: AtomicU64,
 }
+
+/// The listeners by name, as they were last applied.
+type Listeners = HashMap<Arc<str>, (Arc<ListenerShared>, Bound)>;
 
 /// What the cores share.
 pub(crate) struct Process {
@@ -95,6 +96,7 @@ pub(crate) struct Process {
 pub(crate) struct ListenerShared {
     pub(crate) id: u64,
     pub(crate) open: Arc<AtomicUsize>,
+    pub(crate) removed: AtomicBool,
 }
 
 /// A listener as connections accepted now find it.
@@ -128,16 +130,8 @@ impl CoreThreads {
         options: CoreOptions,
         make: impl Fn(CoreId) -> S + Send + Sync + 'static,
     ) -> io::Result<CoreThreads> {
-        let (senders, receivers): (Vec<_>, Vec<_>) =
-            (0..cores).map(|_| mpsc::channel(HANDED_OVER_MAX)).unzip();
-        let process = Arc::new(Process {
-            caps: options.caps,
-            events: options.events,
-            balance: Arc::new(Balance {
-                open: (0..cores).map(|_| AtomicUsize::new(0)).collect(),
-                queues: senders,
-            }),
-        });
+        let (balance, receivers) = Balance::new(cores);
+        let process = Arc::new(Process { caps: options.caps, events: options.events, balance });
         let make = Arc::new(make);
         let mut started = CoreThreads {
             process: Arc::clone(&process),
@@ -184,6 +178,7 @@ impl CoreThreads {
                 None => Arc::new(ListenerShared {
                     id: self.next_id.fetch_add(1, Ordering::Relaxed),
                     open: Arc::default(),
+                    removed: AtomicBool::new(false),
                 }),
             };
             let setting = Arc::new(Setting { shared: Arc::clone(&shared), plan, tls });
@@ -199,6 +194,7 @@ impl CoreThreads {
         }
         for (name, (shared, _)) in known.iter() {
             if !next.contains_key(name) {
+                shared.removed.store(true, Ordering::Relaxed);
                 for commands in &mut commands {
                     commands.push(Command::Remove { listener: shared.id, grace });
                 }
@@ -227,7 +223,7 @@ impl CoreThreads {
 
     /// Open connections per core.
     pub fn open_connections(&self) -> Vec<usize> {
-        self.process.balance.open.iter().map(|open| open.load(Ordering::Relaxed)).collect()
+        self.process.balance.open_connections()
     }
 
     /// Begins to drain: stops accepting, lets every connection finish within `grace`, then closes what is left; each
@@ -330,12 +326,10 @@ fn run<S: Serve>(
 
 /// Takes a socket over, under the listener's setting of now.
 pub(crate) fn take<S: Serve>(core: &Rc<Core<S>>, handed: HandedOver) {
-    let setting = core.listeners.borrow().get(&handed.listener).map(|listening| listening.setting());
-    match setting {
-        Some(setting) => accept::take(core, setting, handed),
-        // The listener was removed meanwhile. Its plan is gone with it, so there is no name to count under.
-        None => core.process.events.refused("", Refused::Closing),
-    }
+    let known = core.listeners.borrow().get(&handed.setting.shared.id).map(|listening| listening.setting());
+    // The other core may have heard of the listener before this one did.
+    let setting = known.unwrap_or_else(|| Arc::clone(&handed.setting));
+    accept::take(core, setting, handed);
 }
 
 fn listen<S: Serve>(core: &Rc<Core<S>>, setting: Arc<Setting>, sockets: Sockets, grace: Duration) {
@@ -386,119 +380,5 @@ fn remove<S: Serve>(core: &Rc<Core<S>>, listener: u64, grace: Duration) {
     if let Some(listening) = removed {
         listening.close();
         drain::removed(core, listener, grace);
-    }
-}
-
-/// How many connections each core has, and the way from one to another.
-#[derive(Debug)]
-pub(crate) struct Balance {
-    open: Vec<AtomicUsize>,
-    queues: Vec<mpsc::Sender<HandedOver>>,
-}
-
-/// A socket on its way to another core.
-#[derive(Debug)]
-pub(crate) struct HandedOver {
-    pub(crate) listener: u64,
-    pub(crate) stream: std::net::TcpStream,
-    pub(crate) peer: SocketAddr,
-    pub(crate) declared: bool,
-    pub(crate) permit: Permit,
-    pub(crate) seat: Seat,
-    pub(crate) opened: Instant,
-}
-
-/// A connection's place in its core's count.
-#[derive(Debug)]
-pub(crate) struct Seat {
-    balance: Arc<Balance>,
-    core: usize,
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        if let Some(open) = self.balance.open.get(self.core) {
-            open.fetch_sub(1, Ordering::Relaxed);
-        }
-    }
-}
-
-impl Balance {
-    /// Counts a connection on a core.
-    pub(crate) fn seat(self: &Arc<Self>, core: usize) -> Seat {
-        if let Some(open) = self.open.get(core) {
-            open.fetch_add(1, Ordering::Relaxed);
-        }
-        Seat { balance: Arc::clone(self), core }
-    }
-
-    /// The core that should have the next connection instead of `own`, and a seat there: when `own` would have more
-    /// than 1.25 times the mean and another has fewer.
-    pub(crate) fn better_core(self: &Arc<Self>, own: usize) -> Option<(usize, Seat)> {
-        let count = |open: &AtomicUsize| open.load(Ordering::Relaxed);
-        let mine = count(self.open.get(own)?);
-        let total: usize = self.open.iter().map(count).sum();
-        // (mine + 1) > 1.25 * (total + 1) / cores, in whole numbers.
-        if 4 * (mine + 1) * self.open.len() <= 5 * (total + 1) {
-            return None;
-        }
-        let (least, fewest) = self.open.iter().map(count).enumerate().min_by_key(|(_, open)| *open)?;
-        (fewest < mine).then(|| (least, self.seat(least)))
-    }
-
-    /// Hands a socket over; gives it back when the other core's queue is full.
-    pub(crate) fn send(&self, core: usize, socket: HandedOver) -> Result<(), HandedOver> {
-        match self.queues.get(core) {
-            Some(queue) => queue.try_send(socket).map_err(mpsc::error::TrySendError::into_inner),
-            None => Err(socket),
-        }
-    }
-}
-
-/// Sockets waiting for a core that is behind.
-const HANDED_OVER_MAX: usize = 256;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn place(balance: &Arc<Balance>, own: usize) -> Seat {
-        match balance.better_core(own) {
-            Some((_, seat)) => seat,
-            None => balance.seat(own),
-        }
-    }
-
-    fn balance(cores: usize) -> Arc<Balance> {
-        Arc::new(Balance { open: (0..cores).map(|_| AtomicUsize::new(0)).collect(), queues: Vec::new() })
-    }
-
-    #[test]
-    fn four_connections_on_two_cores_never_all_sit_on_one() {
-        // Whatever core the kernel chose for each of the four.
-        for choices in 0..16 {
-            let balance = balance(2);
-            let _seats: Vec<_> = (0..4).map(|bit| place(&balance, choices >> bit & 1)).collect();
-            let open: Vec<_> = balance.open.iter().map(|open| open.load(Ordering::Relaxed)).collect();
-            assert_eq!(open.iter().sum::<usize>(), 4);
-            assert!(open.iter().all(|open| *open > 0), "{choices:04b}: {open:?}");
-        }
-    }
-
-    #[test]
-    fn one_flooded_core_keeps_at_most_a_quarter_more_than_the_mean() {
-        let balance = balance(4);
-        let _seats: Vec<_> = (0..1000).map(|_| place(&balance, 2)).collect();
-        let open: Vec<_> = balance.open.iter().map(|open| open.load(Ordering::Relaxed)).collect();
-        assert!(open.iter().all(|open| *open <= 313), "{open:?}");
-    }
-
-    #[test]
-    fn a_freed_seat_counts_no_more_and_one_core_hands_nothing_over() {
-        let balance = balance(1);
-        let seats: Vec<_> = (0..10).map(|_| place(&balance, 0)).collect();
-        assert_eq!(balance.open[0].load(Ordering::Relaxed), 10);
-        drop(seats);
-        assert_eq!(balance.open[0].load(Ordering::Relaxed), 0);
     }
 }

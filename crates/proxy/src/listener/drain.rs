@@ -13,7 +13,8 @@ use tokio::{
 use super::{
     Ended, Serve,
     accept::is_allowed,
-    core::{Command, Core, HandedOver, Setting, take},
+    balance::HandedOver,
+    core::{Command, Core, Setting, take},
     watch::{Order, Watch},
 };
 

@@ -8,10 +8,10 @@ use std::{
     time::Instant,
 };
 
-use super::{
-    plan::ListenerPlan,
-    watch::{Order, Watch},
-};
+use bartizan_config::snapshot::ListenerPlan;
+use bartizan_message::PeerFacts;
+
+use super::watch::{Order, Watch};
 
 /// A connection, as the stages see it. One per connection, shared by its requests.
 #[derive(Debug)]
@@ -41,6 +41,11 @@ impl ConnectionFacts {
     /// The client's address, IPv4 also where the socket is IPv6.
     pub fn client_address(&self) -> IpAddr {
         self.client.ip().to_canonical()
+    }
+
+    /// The facts that `admit` judges a head with.
+    pub fn peer_facts(&self) -> PeerFacts {
+        PeerFacts { peer: self.client, local: self.local, tls: self.tls.is_some() }
     }
 
     /// Whether the connection was told to close: long streams should take their leave.

@@ -13,6 +13,7 @@ use std::{
     time::Duration,
 };
 
+use bartizan_config::snapshot::AdmissionPlan;
 use hyper::{
     Method, Request, Response, StatusCode, Version,
     body::{Body as _, Incoming},
@@ -27,8 +28,8 @@ use super::{
     Ended, Serve,
     body::Tracked,
     facts::ConnectionFacts,
-    plan::AdmissionPlan,
-    watch::{Order, Watch, WatchedIo},
+    flow::WatchedIo,
+    watch::{Order, Watch},
 };
 
 /// Serves a connection to its end.
@@ -209,13 +210,15 @@ fn answer<S: Serve>(
 ) -> impl Future<Output = Result<Response<Tracked<S::Body>>, Infallible>> + 'static {
     let exchange = facts.watch.begin(!request.body().is_end_stream());
     facts.requests.set(facts.requests.get() + 1);
-    let closes = request.version() == Version::HTTP_10;
+    let old = request.version() == Version::HTTP_10;
     let head = *request.method() == Method::HEAD;
+    let watch = Rc::clone(&facts.watch);
     let answering = service.serve(facts, request);
     async move {
         let mut response = answering.await;
-        if closes {
-            // RFC 9112 §9.3: an HTTP/1.0 connection persists only by agreement, and we do not agree.
+        // RFC 9112 §9.3, §9.6: an HTTP/1.0 connection persists only by agreement, and we do not agree; and a
+        // connection that was told to close says so with its last answer. HTTP/2 says it with GOAWAY.
+        if old || (!watch.http2.get() && watch.order() != Order::Serve) {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         let bodiless = head || matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);

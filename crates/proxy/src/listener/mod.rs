@@ -2,20 +2,21 @@
 //!
 //! One single-threaded runtime per core, each with its own sockets; no lock and no timer on a request's way. What is
 //! decided here is decided before a request exists: who may connect, how often, in which protocol, how slowly. Reading
-//! order: [`bind`] (sockets), [`core`] (threads and commands), [`accept`] (admission), [`caps`], [`proxy_protocol`],
-//! [`tls`] with [`certificate`] and [`ticket`], [`http`] (hyper and its limits), [`body`], [`watch`] and [`sweep`]
-//! (time), [`drain`] (the end).
+//! order: [`bind`] (sockets), [`core`] (threads and commands) with `balance`, `accept` (admission) with [`caps`],
+//! [`proxy_protocol`] and [`tls`] ([`certificate`], [`ticket`]), `http` (hyper and its limits), [`body`], then time:
+//! `flow` (bytes), `watch` (requests), `sweep` (deadlines), and `drain` (the end).
 
-pub mod accept;
+mod accept;
+mod balance;
 pub mod bind;
 pub mod body;
 pub mod caps;
 pub mod certificate;
 pub mod core;
-pub mod drain;
+mod drain;
 pub mod facts;
-pub mod http;
-pub mod plan;
+mod flow;
+mod http;
 pub mod proxy_protocol;
 mod slots;
 mod socket;
@@ -28,8 +29,9 @@ use std::{future::Future, rc::Rc};
 
 pub use self::{
     bind::{BindError, Bound},
-    body::{BodyError, Paced, PacedError},
+    body::{BodyError, Pace, Paced, PacedError, Tracked},
     caps::ConnectionCaps,
+    certificate::CertificateFacts,
     core::{CoreId, CoreOptions, CoreThreads, ReadyListener},
     facts::{ConnectionFacts, TlsFacts},
     ticket::TicketKeys,
@@ -104,12 +106,18 @@ labelled! {
         Closing => "closing",
         /// The listener has its most connections open.
         ListenerFull => "listener_full",
+        /// The first bytes began to come and did not go on in time; it was answered with 408.
+        HeadTimeout => "head_timeout",
         /// The client's network has its most connections open.
         PrefixFull => "prefix_full",
         /// A declared proxy sent no PROXY protocol header, a broken one or too large a one.
         ProxyHeaderInvalid => "proxy_header_invalid",
         /// A declared proxy's PROXY protocol header did not arrive in time.
         ProxyHeaderTimeout => "proxy_header_timeout",
+        /// Nothing came in time.
+        Silent => "silent",
+        /// The socket broke before anything was decided.
+        SocketBroken => "socket_broken",
         /// The connection broke in the handshake.
         TlsBroken => "tls_broken",
         /// The client ended the handshake with an alert: it does not like what we offer.
@@ -134,6 +142,8 @@ labelled! {
         Closed => "closed",
         /// The gateway is closing.
         Drained => "drained",
+        /// Serving it failed in a bug of ours.
+        Failed => "failed",
         /// An HTTP/2 client sent frames that carry nothing.
         FrameFlood => "frame_flood",
         /// A head did not arrive in time.

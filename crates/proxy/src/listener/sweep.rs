@@ -12,7 +12,8 @@ use std::{
 
 use super::{
     Ended, ListenerEvents,
-    watch::{CoarseClock, Order, Watch},
+    flow::CoarseClock,
+    watch::{Order, Watch},
 };
 
 /// A core's open connections.
@@ -106,7 +107,8 @@ impl Table {
             }
             judge_frames(watch, now);
         }
-        if watch.flow.in_flight() == 0 {
+        // While a write waits, the last response is still on its way, and its own limit applies.
+        if watch.flow.in_flight() == 0 && watch.flow.blocked_since() == 0 {
             judge_silence(watch, now);
         }
     }
@@ -136,16 +138,17 @@ fn judge_silence(watch: &Watch, now: u64) {
                 watch.give(Order::Finish(Ended::Idle));
             }
         }
-        Order::Serve => {}
+        Order::Serve | Order::Abort(_) => {}
         // Told to close, with nothing in flight: it only waits for the peer to take its last bytes.
-        Order::Finish(ended) if over(watch.ordered_at.get(), CLOSING_GRACE) => {
-            watch.give(Order::Abort(ended))
-        }
-        Order::Timeout if over(watch.ordered_at.get(), CLOSING_GRACE) => {
-            watch.give(Order::Abort(Ended::HeadTimeout));
-        }
-        Order::Finish(_) | Order::Timeout | Order::Abort(_) => {}
+        Order::Finish(ended) if has_said_goodbye(watch, now) => watch.give(Order::Abort(ended)),
+        Order::Timeout if has_said_goodbye(watch, now) => watch.give(Order::Abort(Ended::HeadTimeout)),
+        Order::Finish(_) | Order::Timeout => {}
     }
+}
+
+fn has_said_goodbye(watch: &Watch, now: u64) -> bool {
+    let last = watch.ordered_at.get().max(watch.flow.wrote_at());
+    is_over(now, last, CLOSING_GRACE) || is_over(now, watch.ordered_at.get(), CLOSING_MAX)
 }
 
 /// What an HTTP/2 client sends that is no request.
@@ -189,8 +192,9 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// How long a connection without requests may take to say goodbye.
+/// How long a connection without requests may take to say goodbye: since its last bytes went out, and in all.
 const CLOSING_GRACE: Duration = Duration::from_secs(5);
+const CLOSING_MAX: Duration = Duration::from_secs(60);
 
 /// How long a connection that has to close may still begin its first request.
 const FIRST_REQUEST_GRACE: Duration = Duration::from_secs(1);

@@ -10,25 +10,24 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use bartizan_config::snapshot::{TlsPlan, TlsVersion};
 use rustls::server::ProducesTickets;
-
-use super::plan::{TlsPlan, TlsVersion};
 
 /// What a TLS handshake on a listener proves, as far as resumption is concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Trust {
+pub struct TlsTrust {
     /// The lowest version that was good enough.
     pub minimum: TlsVersion,
 }
 
-impl Trust {
+impl TlsTrust {
     /// The trust of a plan.
     pub fn of(plan: &TlsPlan) -> Self {
-        Trust { minimum: plan.minimum }
+        TlsTrust { minimum: plan.minimum }
     }
 }
 
-type Keys = BTreeMap<(Arc<str>, Trust), Arc<dyn ProducesTickets>>;
+type Keys = BTreeMap<(Arc<str>, TlsTrust), Arc<dyn ProducesTickets>>;
 
 /// The process's ticket keys.
 #[derive(Default)]
@@ -42,7 +41,11 @@ impl fmt::Debug for TicketKeys {
 
 impl TicketKeys {
     /// The keys of a listener under a trust; made at the first call. Fails when the system gives no randomness.
-    pub fn get(&self, listener: &Arc<str>, trust: Trust) -> Result<Arc<dyn ProducesTickets>, rustls::Error> {
+    pub fn get(
+        &self,
+        listener: &Arc<str>,
+        trust: TlsTrust,
+    ) -> Result<Arc<dyn ProducesTickets>, rustls::Error> {
         let mut keys = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = keys.get(&(Arc::clone(listener), trust)) {
             return Ok(Arc::clone(known));
@@ -66,7 +69,7 @@ mod tests {
     fn keys_are_kept_per_listener_and_trust_and_never_shared() {
         let keys = TicketKeys::default();
         let (a, b) = (Arc::from("a"), Arc::from("b"));
-        let (old, new) = (Trust { minimum: TlsVersion::Tls12 }, Trust { minimum: TlsVersion::Tls13 });
+        let (old, new) = (TlsTrust { minimum: TlsVersion::Tls12 }, TlsTrust { minimum: TlsVersion::Tls13 });
         let ticket = keys.get(&a, old).unwrap().encrypt(b"session").unwrap();
         assert_eq!(keys.get(&a, old).unwrap().decrypt(&ticket).as_deref(), Some(&b"session"[..]));
         assert_eq!(keys.get(&b, old).unwrap().decrypt(&ticket), None);

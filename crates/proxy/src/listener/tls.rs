@@ -7,6 +7,7 @@
 
 use std::{fmt, io, sync::Arc, time::Duration};
 
+use bartizan_config::snapshot::{CertificatePlan, HostPattern, ListenerPlan, TlsPlan, TlsVersion};
 use bartizan_model::{Reference, SecretValue};
 use rustls::{
     AlertDescription, ServerConfig, SupportedProtocolVersion,
@@ -24,9 +25,8 @@ use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
 use super::{
     Refused, TlsFacts,
     certificate::{CertificateFacts, Certificates},
-    plan::{CertificatePlan, ListenerPlan, TlsPlan, TlsVersion},
     socket::Socket,
-    ticket::{TicketKeys, Trust},
+    ticket::{TicketKeys, TlsTrust},
 };
 
 /// A listener's TLS, ready to accept.
@@ -34,7 +34,7 @@ use super::{
 pub struct PreparedTls {
     config: Arc<ServerConfig>,
     certificates: Arc<Certificates>,
-    trust: Trust,
+    trust: TlsTrust,
     facts: Arc<[CertificateFacts]>,
 }
 
@@ -51,7 +51,7 @@ impl PreparedTls {
     }
 
     /// What a handshake proves; connections made under another trust finish and close.
-    pub fn trust(&self) -> Trust {
+    pub fn trust(&self) -> TlsTrust {
         self.trust
     }
 }
@@ -94,7 +94,7 @@ pub fn prepare_tls(
     Ok(Some(PreparedTls {
         config: Arc::new(config),
         certificates,
-        trust: Trust::of(plan),
+        trust: TlsTrust::of(plan),
         facts: facts.into(),
     }))
 }
@@ -106,7 +106,7 @@ fn configure(
     certificates: &Arc<Certificates>,
     tickets: &TicketKeys,
 ) -> Result<ServerConfig, String> {
-    let trust = Trust::of(plan);
+    let trust = TlsTrust::of(plan);
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(versions(plan.minimum))
         .map_err(|error| format!("TLS cannot be set up: {error}"))?
@@ -121,6 +121,8 @@ fn configure(
     config.ticketer = tickets
         .get(&listener.name, trust)
         .map_err(|error| format!("no TLS ticket keys can be made: {error}"))?;
+    // One per handshake is enough: a resumed session brings the next, and each costs a sealing.
+    config.send_tls13_tickets = 1;
     // RFC 8446 §8: early data can be replayed, so none is taken.
     config.max_early_data_size = 0;
     Ok(config)
@@ -284,13 +286,13 @@ fn refused(error: &io::Error) -> Refused {
 }
 
 /// A pattern as documents write it.
-struct Shown<'a>(&'a super::plan::HostPattern);
+struct Shown<'a>(&'a HostPattern);
 
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            super::plan::HostPattern::Exact(name) => f.write_str(name),
-            super::plan::HostPattern::Suffix(suffix) => write!(f, "*.{suffix}"),
+            HostPattern::Exact(name) => f.write_str(name),
+            HostPattern::Suffix(suffix) => write!(f, "*.{suffix}"),
         }
     }
 }

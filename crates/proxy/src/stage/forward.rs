@@ -14,7 +14,7 @@ use hyper::upgrade::OnUpgrade;
 
 use super::{Missed, inspect::Sendable, route::mode_for};
 use crate::{
-    body::{BodyWatch, Deadlines, RequestBody},
+    body::{BodyWatch, Deadlines, Origin, RequestBody},
     exchange::{Exchange, Shared, Stop},
     share::block_key,
     upstream::{
@@ -45,6 +45,8 @@ pub(crate) struct Rest {
     pub(crate) watch: BodyWatch,
     /// When the upstream was asked.
     pub(crate) since: Instant,
+    /// Which endpoint answers.
+    pub(crate) origin: Origin,
     /// How long the answer may take.
     pub(crate) deadlines: Deadlines,
 }
@@ -83,7 +85,8 @@ pub async fn forward(x: Exchange<Missed>) -> Result<Exchange<Forwarded>, Stop> {
             note(&mut shared, index, &sent);
             let end = plan.timeouts.request.map(|limit| shared.record.started + limit);
             let deadlines = Deadlines { idle: plan.timeouts.idle, end };
-            let rest = Rest { asked, upgrade, watch, since, deadlines };
+            let origin = Origin { upstream: prepared, endpoint: sent.index };
+            let rest = Rest { asked, upgrade, watch, since, origin, deadlines };
             Ok(Exchange { shared, proof: Forwarded { response: sent.response, plan, rest } })
         }
         Err(failure) => {
@@ -278,10 +281,12 @@ fn reason_of(kind: ForwardErrorKind) -> Reason {
     match kind {
         ForwardErrorKind::ConnectFailed | ForwardErrorKind::TlsFailed => Reason::ConnectFailed,
         ForwardErrorKind::Full => Reason::Overloaded,
-        ForwardErrorKind::Misbehaved | ForwardErrorKind::Reset => Reason::UpstreamMisbehaved,
+        // An upstream that cannot be sent what a route lets through (a WebSocket over HTTP/2) is at odds with it.
+        ForwardErrorKind::Misbehaved | ForwardErrorKind::Reset | ForwardErrorKind::Unsendable => {
+            Reason::UpstreamMisbehaved
+        }
         ForwardErrorKind::NoEndpoint => Reason::NoEndpoint,
         ForwardErrorKind::Timeout => Reason::UpstreamTimeout,
         ForwardErrorKind::RequestBody => Reason::MalformedRequest,
-        ForwardErrorKind::Unsendable => Reason::InternalError,
     }
 }

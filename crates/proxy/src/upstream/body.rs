@@ -17,7 +17,8 @@ use hyper::body::Incoming;
 
 use super::{
     RequestBody,
-    pool::{EndpointPool, Http1, Http2},
+    endpoint::EndpointPool,
+    line::{Http1, Http2},
 };
 
 /// Counts one exchange at an endpoint from before it is begun until this is dropped.

@@ -51,8 +51,8 @@ pub enum ForwardErrorKind {
 pub enum Retry {
     /// Bytes may have been acted upon: sending again could do a thing twice.
     Never,
-    /// A connection that had been idle ended without a response byte: RFC 9110 §9.2.2 lets an idempotent request be
-    /// sent again.
+    /// A kept connection ended without a response byte, or the peer announced its end (GOAWAY) meanwhile: most likely
+    /// nothing was done, and RFC 9110 §9.2.2 lets an idempotent request be sent again.
     IfReused,
     /// The request provably never left: any request may be sent again.
     Yes,
@@ -138,7 +138,10 @@ impl Failure {
 /// What an error of hyper's says about the endpoint and the request.
 fn judge(error: &hyper::Error, reused: bool) -> (ForwardErrorKind, Retry) {
     if error.is_user() {
-        return (ForwardErrorKind::RequestBody, Retry::Never);
+        return match is_task_gone(error) {
+            true => (ForwardErrorKind::Reset, Retry::Never),
+            false => (ForwardErrorKind::RequestBody, Retry::Never),
+        };
     }
     if error.is_parse() {
         return (ForwardErrorKind::Misbehaved, Retry::Never);
@@ -155,6 +158,12 @@ fn judge(error: &hyper::Error, reused: bool) -> (ForwardErrorKind, Retry) {
     }
 }
 
+/// hyper files the end of its connection's task under the user's errors, and tells it from a failed body by its words
+/// alone.
+fn is_task_gone(error: &hyper::Error) -> bool {
+    error.to_string() == "dispatch task is gone"
+}
+
 /// A reset on a reused connection is the same race as a clean end; anything else may have been acted upon.
 fn ended_by(cause: &io::Error, ended: Retry) -> Retry {
     match cause.kind() {
@@ -167,6 +176,11 @@ fn judge_http2(cause: &h2::Error, ended: Retry) -> (ForwardErrorKind, Retry) {
     // RFC 9113 §8.7: a refused stream was not processed at all.
     if cause.is_remote() && cause.is_reset() && cause.reason() == Some(h2::Reason::REFUSED_STREAM) {
         return (ForwardErrorKind::Reset, Retry::Yes);
+    }
+    // RFC 9113 §6.8: streams above the one GOAWAY names were not processed. h2 gives the same error to those below it
+    // when the connection ends before their answers, so this is likely and not proven.
+    if cause.is_remote() && cause.is_go_away() && cause.reason() == Some(h2::Reason::NO_ERROR) {
+        return (ForwardErrorKind::Reset, Retry::IfReused);
     }
     if let Some(io) = cause.get_io() {
         return (of_io(io), ended_by(io, ended));

@@ -1,20 +1,22 @@
 //! The upstream side of the data plane: from a request that may be forwarded to the origin's answer.
 //!
-//! Reading order: [`prepare`] (a plan becomes something requests can be sent to), [`state`] (what all cores know of
-//! an endpoint), [`balance`] (which endpoint), [`pool`] with [`connect`], [`resolve`], [`tls`] and [`io`] (which
-//! connection), [`send`] (one exchange and its single retry), [`answer`] (which response heads are believed),
-//! [`body`] (when a connection may be used again), [`error`] and [`health`].
+//! Reading order: `prepare` (a plan becomes something requests can be sent to), `state` (what all cores know of an
+//! endpoint), [`balance`] (which endpoint), `pool`, `endpoint` and `line` (which connection), `connect`, `resolve`,
+//! `tls` and `io` (how one is opened), `send` (one exchange and its single retry), `answer` (which response heads are
+//! believed), `body` (when a connection may be used again), `error` and [`health`].
 //!
-//! Each core owns its connections and never shares them; what cores share is [`state::EndpointState`], atomics only.
+//! Each core owns its connections and never shares them; what cores share is [`EndpointState`], atomics only.
 //! The general-purpose client of hyper-util was refused: it has no caps, retries by itself and costs a fifth more.
 
 mod answer;
 pub mod balance;
 mod body;
 mod connect;
+mod endpoint;
 mod error;
 pub mod health;
 mod io;
+mod line;
 mod pool;
 mod prepare;
 mod resolve;

@@ -21,9 +21,11 @@ use super::{
     answer::{self, Asked},
     balance::{Field, least_request, power_of_two},
     body::{InFlight, Lease, Line, UpstreamBody},
+    endpoint::EndpointPool,
     error::{Failure, ForwardError, ForwardErrorKind, Retry},
     health::{Outcome, report},
-    pool::{CorePools, EndpointPool, Http1, Http2, Turns},
+    line::{Http1, Http2},
+    pool::{CorePools, Turns},
     prepare::{PreparedEndpoint, PreparedUpstream, is_http2},
 };
 
@@ -288,18 +290,20 @@ fn dress_http2<B>(
         request.uri().path_and_query().cloned().or(Some(uri::PathAndQuery::from_static("/")));
     *request.uri_mut() = Uri::from_parts(parts).map_err(|_| "the target is not a path")?;
     *request.version_mut() = Version::HTTP_2;
+    // gRPC refuses calls without it; it is hop-by-hop, so it is ours to say, and trailers do pass.
+    let headers = request.headers_mut();
+    let takes_trailers = headers.get(header::TE).is_some_and(|te| te == "trailers")
+        || (headers.get(header::CONTENT_TYPE))
+            .is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
     // RFC 9113 §8.2.2: connection-specific fields make a message malformed.
     for name in [header::CONNECTION, header::TRANSFER_ENCODING, header::UPGRADE, header::TE] {
-        request.headers_mut().remove(name);
+        headers.remove(name);
     }
     for name in [HeaderName::from_static("keep-alive"), HeaderName::from_static("proxy-connection")] {
-        request.headers_mut().remove(name);
+        headers.remove(name);
     }
-    // gRPC refuses calls without it; it is hop-by-hop, so it is ours to say, and trailers do pass.
-    let is_grpc = (request.headers().get(header::CONTENT_TYPE))
-        .is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
-    if is_grpc {
-        request.headers_mut().insert(header::TE, HeaderValue::from_static("trailers"));
+    if takes_trailers {
+        headers.insert(header::TE, HeaderValue::from_static("trailers"));
     }
     Ok(())
 }

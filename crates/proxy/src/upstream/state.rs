@@ -79,7 +79,7 @@ impl EndpointState {
         self.healthy.load(Relaxed)
     }
 
-    /// Whether passive checks keep the endpoint out of rotation at `now` (see [`nanos`]).
+    /// Whether passive checks keep the endpoint out of rotation at `now`, in nanoseconds since the process began to count.
     pub fn is_ejected(&self, now: u64) -> bool {
         self.ejected_until.load(Relaxed) > now
     }

@@ -1,0 +1,95 @@
+//! `bartizan demo`: a sample API with the gateway in front of it, in one process.
+//!
+//! What a newcomer sees is the real thing: documents on disk that can be edited while it runs, a local authority that
+//! signs the certificate (so that nobody learns to pass `-k`), an API key whose hash alone is in the store.
+
+mod authority;
+mod documents;
+mod key;
+mod show;
+
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
+
+use crate::{
+    sample::Sample,
+    service::{self, Failure, Keys, LogFormat, Options, Service},
+};
+
+/// What `demo` takes.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Address for clear text, which only redirects.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    http: SocketAddr,
+    /// Address for TLS.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8443")]
+    https: SocketAddr,
+    /// Address of the management listener: health and metrics.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9440")]
+    admin: SocketAddr,
+    /// Where keys, certificates and documents are kept [default: `demo` in the default data directory].
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Forget everything that an earlier demo kept: keys, certificates and documents.
+    #[arg(long)]
+    clean: bool,
+    /// What is printed when it is ready.
+    #[arg(long, value_enum, default_value = "text")]
+    format: show::Format,
+}
+
+/// Runs the demo until a signal ends it.
+pub(crate) fn run(args: Args) -> ExitCode {
+    service::log_to_stderr(LogFormat::Text);
+    match serve(args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => service::report(&failure),
+    }
+}
+
+fn serve(args: Args) -> Result<(), Failure> {
+    service::refuse_public_admin(args.admin)?;
+    let data_dir = match args.data_dir.as_deref() {
+        Some(dir) => service::data_dir(Some(dir)),
+        None => service::data_dir(None).and_then(|dir| service::data_dir(Some(&dir.path().join("demo")))),
+    }
+    .map_err(|error| Failure::of(&error))?;
+    let lock = data_dir.lock_for_gateway("bartizan demo").map_err(|error| Failure::of(&error))?;
+    if args.clean {
+        data_dir.forget(&lock).map_err(|error| Failure::of(&error))?;
+        for kept in [authority::FOLDER, documents::FOLDER, key::FILE] {
+            documents::remove(&data_dir.path().join(kept))?;
+        }
+    }
+    let (sample, _running) = Sample::start(SocketAddr::from(([127, 0, 0, 1], 0)))
+        .map_err(|error| Failure::Process(format!("the sample API cannot be started: {error}")))?;
+    let keys = Keys::open(&data_dir).map_err(|error| Failure::of(&error))?;
+    let key = key::keep(&keys, data_dir.path())?;
+    let https = documents::settle_port(args.https)?;
+    let authority = authority::keep(data_dir.path(), https.ip())?;
+    let config = documents::write(data_dir.path(), args.http, https, sample, &authority)?;
+    let access_log = data_dir.path().join("access.log");
+    let path = data_dir.path().to_path_buf();
+    let service = Service::start(Options {
+        config: vec![config.clone()],
+        data_dir,
+        lock,
+        keys,
+        admin: args.admin,
+        workers: service::workers(None),
+        drain: Duration::from_secs(5),
+        access_log: Some(access_log.clone()),
+    })?;
+    let ready = show::Ready {
+        http: service.address_of("http").unwrap_or(args.http),
+        https: service.address_of("https").unwrap_or(https),
+        admin: service.admin(),
+        key: &key,
+        data_dir: &path,
+        documents: &config,
+        access_log: &access_log,
+        certificate: &authority.certificate_of_authority,
+    };
+    service::say(&ready.render(args.format));
+    service.serve()
+}

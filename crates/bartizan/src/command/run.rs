@@ -1,0 +1,71 @@
+//! `bartizan run`: serve a set of documents.
+
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
+
+use bartizan_proxy::gate::ServedAddress;
+use serde_json::{Map, Value, json};
+
+use crate::service::{self, Failure, Keys, LogFormat, Options, Service};
+
+/// What `run` takes.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Files or directories with documents.
+    #[arg(long, required = true, num_args = 1.., value_name = "PATH")]
+    config: Vec<PathBuf>,
+    /// Where keys and state are kept [default: $BARTIZAN_DATA_DIR, else the place for state of this user].
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Address of the management listener: health and metrics.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9440")]
+    admin: SocketAddr,
+    /// Cores to serve on [default: all].
+    #[arg(long, value_name = "N")]
+    workers: Option<usize>,
+    /// Seconds that requests may take to finish when the gateway stops.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    drain: u64,
+    /// How the process's own log on standard error is written.
+    #[arg(long, value_enum, default_value = "text")]
+    log: LogFormat,
+}
+
+/// Serves until a signal ends it.
+pub(crate) fn run(args: Args) -> ExitCode {
+    service::log_to_stderr(args.log);
+    match serve(args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => service::report(&failure),
+    }
+}
+
+fn serve(args: Args) -> Result<(), Failure> {
+    service::refuse_public_admin(args.admin)?;
+    let data_dir = service::data_dir(args.data_dir.as_deref()).map_err(|error| Failure::of(&error))?;
+    let lock = data_dir.lock_for_gateway("bartizan run").map_err(|error| Failure::of(&error))?;
+    let keys = Keys::open(&data_dir).map_err(|error| Failure::of(&error))?;
+    let service = Service::start(Options {
+        config: args.config,
+        data_dir,
+        lock,
+        keys,
+        admin: args.admin,
+        workers: service::workers(args.workers),
+        drain: std::time::Duration::from_secs(args.drain),
+        access_log: None,
+    })?;
+    service::say(&ready_line(&service.addresses(), service.admin()).to_string());
+    service.serve()
+}
+
+/// One line of JSON for whoever started the process: where it listens.
+fn ready_line(addresses: &[ServedAddress], admin: SocketAddr) -> Value {
+    let mut listeners: Map<String, Value> = Map::new();
+    for served in addresses {
+        let list = listeners.entry(served.listener.to_string()).or_insert_with(|| json!([]));
+        if let Some(list) = list.as_array_mut() {
+            list.push(json!(served.address.to_string()));
+        }
+    }
+    json!({ "event": "ready", "listeners": listeners, "admin": admin.to_string() })
+}
