@@ -6,12 +6,16 @@
 
 use bartizan_identity::KeyId;
 use bartizan_message::AddressBlock;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 
-/// A hash that stays the same for a caller: of the id of the API key presented, else of the client's address block.
-pub(crate) fn caller_hash(headers: &HeaderMap, client: std::net::IpAddr) -> u64 {
-    let key = headers.get("x-api-key").and_then(|value| value.to_str().ok()).and_then(KeyId::recognise);
-    match key {
+/// A hash that stays the same for a caller: of the id of the API key presented in one of the headers `names`, else of
+/// the client's address block.
+pub(crate) fn caller_hash<'n>(
+    headers: &HeaderMap,
+    mut names: impl Iterator<Item = &'n HeaderName>,
+    client: std::net::IpAddr,
+) -> u64 {
+    match names.find_map(|name| KeyId::recognise(headers.get(name)?.to_str().ok()?)) {
         Some(id) => hash(id.as_str().as_bytes()),
         None => hash(&block_key(client).to_be_bytes()),
     }

@@ -63,7 +63,7 @@ fn note_unread(shared: &mut Shared, parts: &http::request::Parts) {
 }
 
 fn read_head(shared: &Shared, parts: &mut http::request::Parts) -> Result<RequestHead, Denial> {
-    let plan = &shared.connection.listener;
+    let plan = shared.listener_plan();
     let facts = PeerFacts {
         peer: shared.connection.client,
         local: shared.connection.local,
@@ -91,7 +91,7 @@ fn note_read(shared: &mut Shared, head: &RequestHead) {
 /// the first byte; behind a trusted proxy the client is another.
 fn address_denial(shared: &mut Shared, head: &RequestHead) -> Option<Denial> {
     let client = head.client();
-    let admission = &shared.connection.listener.admission;
+    let admission = &shared.listener_plan().admission;
     let allowed = admission.allow.as_ref().is_none_or(|allow| allow.contains(client));
     if !allowed || admission.deny.contains(client) {
         return Some(Denial::new(Reason::AddressDenied));

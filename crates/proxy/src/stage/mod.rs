@@ -22,6 +22,6 @@ pub use forward::{Forwarded, forward};
 pub use identify::{Identified, identify};
 pub use inspect::{Inspected, inspect};
 pub use limit::{Metered, limit};
-pub(crate) use record::Closing;
+pub(crate) use record::{Closing, OpenRecord};
 pub use route::{Routed, route};
 pub use screen::screen;
