@@ -175,7 +175,10 @@ impl Clashes {
             self.problems.push(
                 Problem::new(Code::PoliciesClash, second.name.at, "spec.targetRefs", message)
                     .also(first.name.at, "the other one is here")
-                    .hint("keep one of them, or set `mode: shadow` on the one you are trying"),
+                    .hint(match second.kind() {
+                        Kind::RecordPolicy => "keep one of them, or set `mode: off`",
+                        _ => "keep one of them, or set `mode: shadow` on the one you are trying",
+                    }),
             );
         }
     }

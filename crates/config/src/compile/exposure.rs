@@ -100,10 +100,12 @@ fn subject(document: &Document, plans: &[&RoutePlan], flaw: impl Fn(&RoutePlan) 
         None
     } else if forwards().all(|plan| flaw(plan)) {
         Some(format!("Route/{name} has"))
+    } else if forwards().all(|plan| flawed.contains(&*plan.label)) {
+        Some(format!("Route/{name} has, on some of its listeners,"))
     } else {
         let rules: Vec<String> = flawed.iter().map(|label| format!("`{label}`")).collect();
         Some(format!(
-            "of Route/{name} {} {}",
+            "in Route/{name} {} {}",
             rules.join(", "),
             if rules.len() == 1 { "has" } else { "have" }
         ))

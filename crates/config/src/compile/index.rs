@@ -1,6 +1,6 @@
 //! Documents by kind and name, and references from one to another.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use bartizan_model::{
     Reference,
@@ -18,7 +18,7 @@ use crate::set::Folders;
 pub(super) struct Index<'d> {
     by_kind: BTreeMap<Kind, BTreeMap<&'d str, &'d Document>>,
     /// Kind and name of documents that could not be read: they exist, so references to them are no mistake.
-    unread: HashSet<(&'d str, &'d str)>,
+    unread: BTreeSet<(&'d str, &'d str)>,
     folders: &'d Folders<'d>,
 }
 
@@ -75,7 +75,9 @@ impl<'d> Index<'d> {
         let problem = Problem::new(Code::UnknownReference, name.at, path, message);
         // Comparing with all names is worth it for problems that are shown.
         let shown = problems.count(Severity::Problem) < Problems::KEPT;
-        let known = names.into_iter().filter(|_| shown).flat_map(|names| names.keys().copied());
+        let unread = self.unread.iter().filter(|(of, _)| *of == kind.as_str()).map(|(_, name)| *name);
+        let known = names.into_iter().flat_map(|names| names.keys().copied()).chain(unread);
+        let known = known.filter(|_| shown);
         problems.push(match nearest(name.as_str(), known) {
             Some(near) => problem.hint(format!("did you mean `{near}`?")),
             None => problem.hint(format!(
@@ -88,9 +90,9 @@ impl<'d> Index<'d> {
 }
 
 /// Kind and name of the documents that are in the text and could not be read.
-fn unread<'d>(set: &'d Parsed<'d>) -> HashSet<(&'d str, &'d str)> {
+fn unread<'d>(set: &'d Parsed<'d>) -> BTreeSet<(&'d str, &'d str)> {
     if set.nodes.len() == set.documents.len() {
-        return HashSet::new();
+        return BTreeSet::new();
     }
     let read: HashSet<Span> = set.documents.iter().map(|document| document.at).collect();
     let unread = set.nodes.iter().filter(|node| !read.contains(&node.at));

@@ -277,12 +277,15 @@ fn cors_plan(document: &Document, spec: &CorsPolicySpec, bite: Bite, problems: &
         );
     }
     let methods: Vec<Method> = spec.allow_methods.iter().map(method).collect();
-    for name in spec.allow_headers.iter().chain(&spec.expose_headers).filter(|name| name.as_str() == "*") {
-        let path = if spec.allow_headers.contains(name) { "spec.allowHeaders" } else { "spec.exposeHeaders" };
-        problems.push(
-            Problem::new(Code::BadValue, name.at, path, "`*` is no header")
-                .hint("name the headers one by one"),
-        );
+    for (names, path) in
+        [(&spec.allow_headers, "spec.allowHeaders"), (&spec.expose_headers, "spec.exposeHeaders")]
+    {
+        for name in names.iter().filter(|name| name.as_str() == "*") {
+            problems.push(
+                Problem::new(Code::BadValue, name.at, path, "`*` is no header")
+                    .hint("name the headers one by one"),
+            );
+        }
     }
     let headers: Vec<HeaderName> = spec.allow_headers.iter().map(|name| header_name(name)).collect();
     let list = |names: &[HeaderName]| {

@@ -157,7 +157,7 @@ crate::document! {
     pub struct CredentialSpec {
         /// The header's name.
         pub header: Spanned<HeaderName>,
-        /// What stands before the secret, for example `Bearer `.
+        /// A word before the secret, with a space between them, for example `Bearer`.
         pub prefix: Option<HeaderValue>,
         /// Where the secret lies.
         pub value_ref: Option<Reference>,
