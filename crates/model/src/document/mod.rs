@@ -76,7 +76,13 @@ macro_rules! kinds {
 
         impl Read for Kind {
             fn read(node: &Node, at: &mut Path, problems: &mut Problems) -> Option<Self> {
-                word(node, &[$((stringify!($kind), Kind::$kind)),+], at, problems)
+                let mut found = Problems::new();
+                let kind = word(node, &[$((stringify!($kind), Kind::$kind)),+], at, &mut found);
+                problems.extend(found.map(|problem| match problem.code {
+                    Code::BadWord => Problem { code: Code::UnknownKind, ..problem },
+                    _ => problem,
+                }));
+                kind
             }
 
             fn shape() -> Shape {
