@@ -168,7 +168,9 @@ fn compose(shared: &Shared, sendable: Sendable) -> Result<Composed, Denial> {
         headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(header::UPGRADE, asked.protocol().clone());
     }
-    if head.accepts_trailers() {
+    if head.accepts_trailers() && asked.is_none() {
+        // RFC 9110 §10.1.4: TE is for this hop, and whoever sends it says so.
+        headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
     }
     let mut request = Request::new(body);
