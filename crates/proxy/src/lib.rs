@@ -9,14 +9,19 @@ pub mod answer;
 mod body;
 pub mod core;
 mod events;
+// The pipeline's types are public, with private fields, only so that cases can show what must not compile
+// (`tests/compile_fail`); nothing else is built on them.
+#[doc(hidden)]
 pub mod exchange;
 pub mod gate;
 pub mod listener;
 pub mod live;
+#[doc(hidden)]
 pub mod pipeline;
 mod random;
 pub mod runtime;
 mod share;
+#[doc(hidden)]
 pub mod stage;
 mod tunnel;
 pub mod upstream;

@@ -1,6 +1,6 @@
 //! A snapshot that serves: compiled documents, prepared upstreams, and the numbers under which all of it is counted.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Instant};
 
 use bartizan_config::snapshot::{ConsumerPlan, RoutePlan, Snapshot};
 use bartizan_telemetry::{
@@ -73,9 +73,10 @@ impl Live {
         self.ids.listeners.get(listener).copied().unwrap_or(ListenerId::NONE)
     }
 
-    /// Tells the metrics which endpoints are healthy.
+    /// Tells the metrics which endpoints are asked now.
     pub fn report_health(&self, metrics: &Metrics) {
-        self.for_each_endpoint(|id, state| metrics.set_endpoint_healthy(id, Some(state.is_healthy())));
+        let now = Instant::now();
+        self.for_each_endpoint(|id, state| metrics.set_endpoint_healthy(id, Some(state.is_in_rotation(now))));
     }
 
     /// Takes endpoints that `next` does not have out of the metrics.

@@ -79,6 +79,11 @@ impl EndpointState {
         self.healthy.load(Relaxed)
     }
 
+    /// Whether the endpoint is asked at `now`: active checks say that it is well and passive ones did not eject it.
+    pub fn is_in_rotation(&self, now: Instant) -> bool {
+        self.is_healthy() && !self.is_ejected(nanos(now))
+    }
+
     /// Whether passive checks keep the endpoint out of rotation at `now`, in nanoseconds since the process began to count.
     pub fn is_ejected(&self, now: u64) -> bool {
         self.ejected_until.load(Relaxed) > now
