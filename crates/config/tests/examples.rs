@@ -1,5 +1,7 @@
 //! The examples and the shipped policies are documents that work, and leave open only what they say.
 
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "a test fails by panicking")]
+
 use std::path::{Path, PathBuf};
 
 use bartizan_config::{Set, render};

@@ -2,6 +2,8 @@
 //!
 //! `cargo test --release -p bartizan-config --test size -- --ignored --nocapture`
 
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "a test fails by panicking")]
+
 use std::{fmt::Write as _, time::Instant};
 
 use bartizan_config::{Set, source::Sources};
