@@ -57,6 +57,9 @@ pub fn admit(x: Exchange<Received>) -> Result<Exchange<Admitted>, Stop> {
 
 /// What the record shows of a head that may turn out to be refused: as received.
 fn note_unread(shared: &mut Shared, parts: &http::request::Parts) {
+    if !shared.live.logs {
+        return;
+    }
     if let Some(agent) = parts.headers.get(header::USER_AGENT) {
         shared.record.set_user_agent(agent.as_bytes());
     }
@@ -80,6 +83,9 @@ fn read_head(shared: &Shared, parts: &mut http::request::Parts) -> Result<Reques
 
 fn note_read(shared: &mut Shared, head: &RequestHead) {
     shared.record.client = head.client();
+    if !shared.live.logs {
+        return;
+    }
     shared.record.set_host(head.authority().as_str().as_bytes());
     shared.record.set_path(head.path().as_str().as_bytes());
     if let Some(query) = head.path().raw_query() {
