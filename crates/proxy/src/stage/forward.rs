@@ -187,7 +187,7 @@ fn strip_credentials(headers: &mut HeaderMap, plan: &RoutePlan) {
 
 /// The path that the upstream sees: the canonical one, or the rewritten one made canonical again. A rewrite that
 /// would change under a second reading is refused (attack case 39).
-fn target(
+pub fn target(
     head: &bartizan_message::RequestHead,
     plan: &RoutePlan,
     prefix_bytes: usize,
