@@ -6,7 +6,7 @@
 
 use std::{cell::Cell, rc::Rc, sync::Arc};
 
-use bartizan_config::snapshot::{AuthenticationPlan, ListenerPlan, PublishedListener, RoutePlan, Snapshot};
+use bartizan_config::snapshot::{ListenerPlan, PublishedListener, RoutePlan, Snapshot};
 use bartizan_limit::Reservation;
 use bartizan_message::{RequestHead, RequestId};
 use bartizan_model::{Denial, Fault, Mode, Reason, Stage};
@@ -57,6 +57,8 @@ pub struct Shared {
     pub(crate) record: OpenRecord,
     /// Its id.
     pub(crate) id: RequestId,
+    /// The same as a header's value, made once.
+    pub(crate) id_value: HeaderValue,
     /// What the answer gets beside its own headers.
     pub(crate) dress: Dress,
     /// Permits that are given back when the answer has ended.
@@ -100,12 +102,8 @@ impl Shared {
         if let Some(share) = self.share.get() {
             return share;
         }
-        let plans = self.dress.route.iter().flat_map(|route| {
-            let settled = &route.authentication;
-            settled.enforced.iter().chain(&settled.shadow).map(|plan| -> &AuthenticationPlan { plan })
-        });
-        let names = plans.flat_map(|plan| &plan.api_key_headers);
-        let share = bartizan_limit::share(caller_hash(head.headers(), names, head.client()));
+        let hash = caller_hash(head.headers(), self.dress.route.as_deref(), head.client());
+        let share = bartizan_limit::share(hash);
         self.share.set(Some(share));
         share
     }

@@ -20,6 +20,8 @@ pub struct Live {
     pub upstreams: Arc<UpstreamSet>,
     /// Headers that carry credentials for the gateway on any route; no upstream gets them.
     credential_headers: Vec<HeaderName>,
+    /// Whether any plan writes an access log: if none does, requests are not described for it.
+    pub(crate) logs: bool,
     ids: Ids,
 }
 
@@ -61,7 +63,8 @@ impl Live {
                 .collect(),
         };
         let credential_headers = credential_headers(&snapshot);
-        Arc::new(Live { snapshot, upstreams, credential_headers, ids })
+        let logs = snapshot.record.access_log || snapshot.routes.iter().any(|plan| plan.record.access_log);
+        Arc::new(Live { snapshot, upstreams, credential_headers, logs, ids })
     }
 
     /// Headers that carry credentials for the gateway on any route.

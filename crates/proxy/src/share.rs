@@ -4,25 +4,28 @@
 //! ever adds callers. The number chooses between enforce and shadow and grants nothing, so an unverified key id is
 //! good enough; it must only be the same before and after the caller is identified.
 
+use bartizan_config::snapshot::RoutePlan;
 use bartizan_identity::KeyId;
 use bartizan_message::AddressBlock;
-use http::{HeaderMap, HeaderName};
+use http::HeaderMap;
 
-/// A hash that stays the same for a caller: of the id of the API key presented in one of the headers `names`, else of
-/// the client's address block.
-pub(crate) fn caller_hash<'n>(
-    headers: &HeaderMap,
-    mut names: impl Iterator<Item = &'n HeaderName>,
-    client: std::net::IpAddr,
-) -> u64 {
-    match names.find_map(|name| KeyId::recognise(headers.get(name)?.to_str().ok()?)) {
+/// The id of the API key that a caller presents where the route looks for one. It is only claimed.
+pub fn claimed_key(headers: &HeaderMap, route: Option<&RoutePlan>) -> Option<KeyId> {
+    let settled = &route?.authentication;
+    let mut names = settled.enforced.iter().chain(&settled.shadow).flat_map(|plan| &plan.api_key_headers);
+    names.find_map(|name| KeyId::recognise(headers.get(name)?.to_str().ok()?))
+}
+
+/// A hash that stays the same for a caller: of the id of the API key presented, else of the client's address block.
+pub fn caller_hash(headers: &HeaderMap, route: Option<&RoutePlan>, client: std::net::IpAddr) -> u64 {
+    match claimed_key(headers, route) {
         Some(id) => hash(id.as_str().as_bytes()),
         None => hash(&block_key(client).to_be_bytes()),
     }
 }
 
 /// A client's address block as one number, for the keys of limits: equal for equal blocks, different for others.
-pub(crate) fn block_key(client: std::net::IpAddr) -> u128 {
+pub fn block_key(client: std::net::IpAddr) -> u128 {
     match AddressBlock::of(client) {
         AddressBlock::V4(bits) => u128::from(bits),
         // The 65th bit keeps the two families apart.

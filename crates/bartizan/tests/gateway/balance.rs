@@ -61,7 +61,8 @@ fn a_consistent_hash_sends_the_same_header_to_the_same_endpoint() {
     for tenant in 0..32 {
         let tenant = format!("tenant-{tenant}");
         // Each on a connection of its own, so that both cores are asked.
-        let answers: Vec<_> = (0..3).map(|_| gate.get("/", &[("x-tenant", &tenant)]).text().to_owned()).collect();
+        let answers: Vec<_> =
+            (0..3).map(|_| gate.get("/", &[("x-tenant", &tenant)]).text().to_owned()).collect();
         assert!(answers.iter().all(|answer| *answer == answers[0]), "{tenant}: {answers:?}");
         used.insert(answers[0].clone());
     }
@@ -72,9 +73,12 @@ fn a_consistent_hash_sends_the_same_header_to_the_same_endpoint() {
 fn an_endpoint_that_fails_is_ejected_and_comes_back() {
     let ill = Arc::new(AtomicBool::new(true));
     let is_ill = Arc::clone(&ill);
-    let sick = Origin::start(move |_| {
-        if is_ill.load(Ordering::SeqCst) { Reply::new(503, "ill") } else { Reply::ok("well") }
-    });
+    let sick =
+        Origin::start(
+            move |_| {
+                if is_ill.load(Ordering::SeqCst) { Reply::new(503, "ill") } else { Reply::ok("well") }
+            },
+        );
     let well = Origin::answering("well");
     let spec = format!(
         "{{ loadBalancing: {{ algorithm: RoundRobin }}, endpoints: [{{ url: \"{}\" }}, {{ url: \"{}\" }}],
@@ -117,7 +121,10 @@ fn active_checks_find_the_ill_before_a_caller_does_and_nobody_left_is_503() {
     ill.store(true, Ordering::SeqCst);
     wait("the checks to notice", || client.get("/", &[]).status == 503);
     let answer = client.get("/", &[]);
-    assert_eq!((&answer.json()["code"], answer.header("content-type")), (&"NoEndpoint".into(), Some("application/problem+json")));
+    assert_eq!(
+        (&answer.json()["code"], answer.header("content-type")),
+        (&"NoEndpoint".into(), Some("application/problem+json"))
+    );
     ill.store(false, Ordering::SeqCst);
     wait("the checks to notice again", || client.get("/", &[]).status == 200);
     let checks = origin.received().iter().filter(|request| request.target == "/health").count();

@@ -4,7 +4,8 @@ use bartizan_testkit::{Answer, Client, Origin, Reply};
 
 use crate::harness::{API_KEYS, Gate, WEB, document, simple, upstream};
 
-const POLICY: &str = "{ allowOrigins: [\"https://app.example.com\", \"https://*.wild.test\"], allowMethods: [GET, PUT],
+const POLICY: &str =
+    "{ allowOrigins: [\"https://app.example.com\", \"https://*.wild.test\"], allowMethods: [GET, PUT],
     allowHeaders: [content-type, x-api-key], exposeHeaders: [x-total], allowCredentials: true, maxAge: 10m }";
 
 fn preflight(client: &Client, origin: &str, method: &str, headers: Option<&str>) -> Answer {
@@ -82,7 +83,9 @@ fn the_policy_speaks_alone_and_keeps_the_upstreams_vary() {
     let gate = Gate::start(&simple(&origin.url(), &[&policy]));
     let answer = gate.get("/", &[("origin", "https://evil.test")]);
     assert_eq!(answer.status, 200);
-    for name in ["access-control-allow-origin", "access-control-allow-methods", "access-control-expose-headers"] {
+    for name in
+        ["access-control-allow-origin", "access-control-allow-methods", "access-control-expose-headers"]
+    {
         assert_eq!(answer.header(name), None, "{name}");
     }
     let vary: Vec<_> = answer.headers.get_all("vary").iter().collect();

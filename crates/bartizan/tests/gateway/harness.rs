@@ -47,7 +47,8 @@ pub(crate) fn upstream(name: &str, urls: &[&str]) -> String {
 
 /// A route of every request below `prefix` to one upstream.
 pub(crate) fn route(name: &str, prefix: &str, upstream: &str) -> String {
-    let rule = format!("{{ matches: [{{ path: {{ value: {prefix} }} }}], backendRefs: [{{ name: {upstream} }}] }}");
+    let rule =
+        format!("{{ matches: [{{ path: {{ value: {prefix} }} }}], backendRefs: [{{ name: {upstream} }}] }}");
     document("Route", name, &format!("{{ rules: [{rule}] }}"))
 }
 

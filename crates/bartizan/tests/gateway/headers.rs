@@ -58,7 +58,9 @@ fn changes_reach_the_upstream_and_the_caller_and_none_touches_what_the_gateway_v
 
 #[test]
 fn a_document_cannot_set_a_reserved_header() {
-    for name in ["x-consumer-name", "x-request-id", "host", "content-length", "transfer-encoding", "x-forwarded-for"] {
+    for name in
+        ["x-consumer-name", "x-request-id", "host", "content-length", "transfer-encoding", "x-forwarded-for"]
+    {
         let policy = document(
             "HeaderPolicy",
             "bad",
@@ -121,7 +123,8 @@ fn forwarding_headers_are_believed_from_trusted_peers_only() {
     let record = gate.record_of(&answer);
     assert_eq!(record["client"], "127.0.0.1", "{record}");
 
-    let trusting = simple(&origin.url(), &[]).replace("addresses:", "trustedProxies: [127.0.0.1], addresses:");
+    let trusting =
+        simple(&origin.url(), &[]).replace("addresses:", "trustedProxies: [127.0.0.1], addresses:");
     let gate = Gate::start(&trusting.replace("127.0.0.1]", "127.0.0.1/32]"));
     let answer = gate.get("/", &[("x-forwarded-for", "203.0.113.9"), ("x-forwarded-proto", "https")]);
     let seen = origin.take_one();
@@ -164,7 +167,8 @@ fn the_credential_of_an_upstream_replaces_the_callers_and_is_seen_by_nobody_else
         origin.url(),
         path.display()
     );
-    let documents = [WEB.to_owned(), document("Upstream", "origin", &spec), route("all", "/", "origin")].join("---\n");
+    let documents =
+        [WEB.to_owned(), document("Upstream", "origin", &spec), route("all", "/", "origin")].join("---\n");
     let gate = Gate::start(&documents);
     let answer = gate.get("/", &[("authorization", "Bearer of-the-caller")]);
     assert_eq!(origin.take_one().header("authorization"), Some("Bearer s3cret-of-the-upstream"));

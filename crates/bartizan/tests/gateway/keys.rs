@@ -6,7 +6,8 @@ use bartizan_testkit::Origin;
 
 use crate::harness::{API_KEYS, Gate, document, key, revoke, route, simple, wait};
 
-const SHOP: &str = "apiVersion: management.v1\nkind: Consumer\nmetadata: { name: shop }\nspec: { roles: [buyer, payer] }\n";
+const SHOP: &str =
+    "apiVersion: management.v1\nkind: Consumer\nmetadata: { name: shop }\nspec: { roles: [buyer, payer] }\n";
 
 #[test]
 fn a_key_opens_and_everything_else_is_refused_with_its_reason() {
@@ -62,7 +63,11 @@ fn a_key_opens_and_everything_else_is_refused_with_its_reason() {
 #[test]
 fn the_upstream_learns_the_consumer_and_never_the_key() {
     let origin = Origin::answering("ok");
-    let open = document("AuthenticationPolicy", "open", "{ targetRefs: [{ kind: Route, name: open }], methods: [{ type: Anonymous }] }");
+    let open = document(
+        "AuthenticationPolicy",
+        "open",
+        "{ targetRefs: [{ kind: Route, name: open }], methods: [{ type: Anonymous }] }",
+    );
     let keyed = API_KEYS.replace("methods:", "allowOverride: true, methods:");
     let partner = document(
         "AuthenticationPolicy",
@@ -78,12 +83,18 @@ fn the_upstream_learns_the_consumer_and_never_the_key() {
     );
     let forged = [("x-consumer-name", "admin"), ("x-consumer-roles", "root"), ("x-consumer-anything", "1")];
     let client = gate.client();
-    for (target, header, name) in
-        [("/", "x-api-key", Some("shop")), ("/partner", "x-partner-key", Some("shop")), ("/open", "x-none", None)]
-    {
+    for (target, header, name) in [
+        ("/", "x-api-key", Some("shop")),
+        ("/partner", "x-partner-key", Some("shop")),
+        ("/open", "x-none", None),
+    ] {
         let mut headers = forged.to_vec();
         // Both everywhere: a key that is sent to the wrong route is no secret to give away either.
-        headers.extend([("x-api-key", good.as_str()), ("x-partner-key", good.as_str()), (header, good.as_str())]);
+        headers.extend([
+            ("x-api-key", good.as_str()),
+            ("x-partner-key", good.as_str()),
+            (header, good.as_str()),
+        ]);
         headers.dedup_by_key(|(name, _)| *name);
         let headers: std::collections::BTreeMap<_, _> = headers.into_iter().collect();
         let headers: Vec<_> = headers.into_iter().filter(|(name, _)| *name != "x-none").collect();
@@ -101,7 +112,8 @@ fn two_values_of_a_header_for_keys_are_no_credential() {
     let origin = Origin::answering("ok");
     let keyed = API_KEYS.replace("ApiKey }", "ApiKey, apiKey: { header: X-Partner-Key } }");
     let mut good = String::new();
-    let gate = Gate::start_with(&simple(&origin.url(), &[&keyed, SHOP]), |data| good = key(data, "shop", None), &[]);
+    let gate =
+        Gate::start_with(&simple(&origin.url(), &[&keyed, SHOP]), |data| good = key(data, "shop", None), &[]);
     assert_eq!(gate.get("/", &[("x-partner-key", &good)]).status, 200);
     let answer = gate.get("/", &[("x-partner-key", &good), ("x-partner-key", "other")]);
     assert_eq!((answer.status.as_u16(), &answer.json()["code"]), (401, &"CredentialInvalid".into()));
@@ -156,11 +168,14 @@ fn no_secret_is_written_anywhere() {
     assert!(gate.gateway.wait(Duration::from_secs(10)).unwrap().success());
     let mut texts = vec![answers, scrape, gate.gateway.stdout().join("\n"), gate.gateway.stderr().join("\n")];
     for entry in std::fs::read_dir(gate.data()).unwrap() {
-        texts.push(String::from_utf8_lossy(&std::fs::read(entry.unwrap().path()).unwrap_or_default()).into_owned());
+        texts.push(
+            String::from_utf8_lossy(&std::fs::read(entry.unwrap().path()).unwrap_or_default()).into_owned(),
+        );
     }
     assert!(texts[2].contains("\"x-note\""), "the log has the header that may be shown: {}", texts[2]);
     // The secret part alone as well: an id in the log is wanted, what makes it a key is not.
-    let secrets: Vec<String> = made.iter().flat_map(|key| [key.clone(), key[key.len() - 20..].to_owned()]).collect();
+    let secrets: Vec<String> =
+        made.iter().flat_map(|key| [key.clone(), key[key.len() - 20..].to_owned()]).collect();
     for secret in canaries.iter().map(|canary| (*canary).to_owned()).chain(secrets) {
         assert!(!texts.iter().any(|text| text.contains(&secret)), "{secret} was written");
     }

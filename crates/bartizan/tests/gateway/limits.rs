@@ -24,7 +24,8 @@ fn the_smallest_policy_works_verbatim_without_metadata() {
 { "apiVersion": "management.v1", "kind": "RateLimitPolicy",
   "spec": { "limits": { "requests": "100", "timeWindow": "1m" }, "action": { "type": "Throttle", "maxRetry": 0 } } }
 "##;
-    let documents = Documents::new([("gateway.yaml", simple(&origin.url(), &[]).as_str()), ("hundred.json", mission)]);
+    let documents =
+        Documents::new([("gateway.yaml", simple(&origin.url(), &[]).as_str()), ("hundred.json", mission)]);
     let gate = Gate::start_set(documents, |_| (), &[]);
     let begun = Instant::now();
     let client = gate.client();
@@ -82,7 +83,9 @@ fn a_limit_is_exact_for_many_callers_on_two_cores() {
     assert!(admitted as f64 <= burst + elapsed * rate + 1.0, "{admitted} in {elapsed}");
     assert!(admitted as f64 >= burst + 1.0 * rate, "{admitted} in {elapsed}");
     let count = |decision: &str| {
-        format!("bartizan_ratelimit_decisions_total{{policy=\"RateLimitPolicy/exact\",decision=\"{decision}\",mode=\"enforce\"}}")
+        format!(
+            "bartizan_ratelimit_decisions_total{{policy=\"RateLimitPolicy/exact\",decision=\"{decision}\",mode=\"enforce\"}}"
+        )
     };
     gate.wait_for_metric(&count("allow"), admitted as f64);
     gate.wait_for_metric(&count("deny"), refused as f64);
@@ -138,7 +141,11 @@ fn a_caller_that_leaves_while_it_waits_keeps_its_slot_spent_and_is_recorded() {
     assert_eq!(gate.get("/", &[]).status, 200);
     assert!(begun.elapsed() >= Duration::from_millis(1_700), "{:?}", begun.elapsed());
     let record = gate.gateway.wait_for_record("the-one-that-left");
-    assert_eq!((&record["exit"], &record["status"]), (&"client_gone".into(), &serde_json::Value::Null), "{record}");
+    assert_eq!(
+        (&record["exit"], &record["status"]),
+        (&"client_gone".into(), &serde_json::Value::Null),
+        "{record}"
+    );
     gate.wait_for_metric("bartizan_http_in_flight_requests", 0.0);
     assert_eq!(origin.received().len(), 2);
 }
@@ -150,7 +157,8 @@ fn a_slot_behind_the_routes_time_limit_is_refused_at_once() {
         "slow",
         "{ key: [gateway], limits: { requests: 1, timeWindow: 20s, burst: 1 }, action: { type: Throttle, maxRetry: 2 } }",
     );
-    let documents = simple(&origin.url(), &[&policy]).replace("backendRefs", "timeouts: { request: 5s }, backendRefs");
+    let documents =
+        simple(&origin.url(), &[&policy]).replace("backendRefs", "timeouts: { request: 5s }, backendRefs");
     let gate = Gate::start(&documents);
     assert_eq!(gate.get("/", &[]).status, 200);
     let begun = Instant::now();
@@ -204,7 +212,10 @@ fn concurrency_is_given_back_however_a_call_ends() {
     broken.send("GET /breaks HTTP/1.1\r\nhost: a\r\n\r\n");
     broken.read_to_end();
     free("an upstream that broke off");
-    let mut events = gate.client().open(gate.client().request("GET", "/events").body(Default::default()).unwrap()).unwrap();
+    let mut events = gate
+        .client()
+        .open(gate.client().request("GET", "/events").body(Default::default()).unwrap())
+        .unwrap();
     assert!(events.piece().unwrap().is_some());
     while events.piece().unwrap().is_some() {}
     free("the end of a stream");
@@ -214,7 +225,10 @@ fn concurrency_is_given_back_however_a_call_ends() {
 fn a_consumers_own_limit_joins_those_of_the_route() {
     let origin = Origin::answering("ok");
     let wide = limit("wide", "{ limits: { requests: 100, timeWindow: 1h } }");
-    let narrow = limit("narrow", "{ targetRefs: [{ kind: Consumer, name: small }], limits: { requests: 1, timeWindow: 1h } }");
+    let narrow = limit(
+        "narrow",
+        "{ targetRefs: [{ kind: Consumer, name: small }], limits: { requests: 1, timeWindow: 1h } }",
+    );
     let consumers = [document("Consumer", "small", "{}"), document("Consumer", "big", "{}")];
     let mut keys = Vec::new();
     let gate = Gate::start_with(
@@ -246,11 +260,15 @@ fn what_an_absent_part_of_a_key_means_is_chosen() {
 #[test]
 fn an_address_that_calls_too_often_is_refused_before_its_credential_is_looked_at() {
     let origin = Origin::answering("ok");
-    let listener = WEB.replace("addresses:", "admission: { ratePerAddress: { requests: 2, timeWindow: 1h } }, addresses:");
+    let listener = WEB
+        .replace("addresses:", "admission: { ratePerAddress: { requests: 2, timeWindow: 1h } }, addresses:");
     let gate = Gate::start(&simple(&origin.url(), &[API_KEYS]).replace(WEB, &listener));
     let statuses = [(); 4].map(|()| gate.get("/", &[]).status.as_u16());
     assert_eq!(statuses, [401, 401, 429, 429]);
     let answer = gate.get("/", &[]);
-    assert_eq!((&answer.json()["code"], answer.header("retry-after")), (&"AddressLimited".into(), Some("1800")));
+    assert_eq!(
+        (&answer.json()["code"], answer.header("retry-after")),
+        (&"AddressLimited".into(), Some("1800"))
+    );
     let _ = Client::http1(gate.web());
 }

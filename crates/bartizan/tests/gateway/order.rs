@@ -13,13 +13,15 @@ fn the_earliest_stage_that_refuses_answers() {
     let tight = "{ key: [gateway], limits: { requests: 1, timeWindow: 1h } }";
     let away = document("Consumer", "away", "{ allowedAddresses: [192.0.2.0/24] }");
     let home = document("Consumer", "home", "{}");
-    let tenant = document("HeaderPolicy", "tenant", "{ request: { check: [{ name: x-tenant, required: true }] } }");
+    let tenant =
+        document("HeaderPolicy", "tenant", "{ request: { check: [{ name: x-tenant, required: true }] } }");
     let rule = "{ matches: [{ path: { value: /api } }], backendRefs: [{ name: origin }], bodyBytes: 10B }";
     let narrow = document("Route", "all", &format!("{{ rules: [{rule}] }}"));
     let limit = document("RateLimitPolicy", "tight", tight);
     let mut keys = Vec::new();
     let base = simple(&url, &[API_KEYS, &away, &home, &tenant, &limit]);
-    let base = base.split("---\n").map(|part| if part.contains("kind: Route\n") { narrow.as_str() } else { part });
+    let base =
+        base.split("---\n").map(|part| if part.contains("kind: Route\n") { narrow.as_str() } else { part });
     let gate = Gate::start_with(
         &base.collect::<Vec<_>>().join("---\n"),
         |data| keys.extend(["away", "home"].map(|consumer| key(data, consumer, None))),
@@ -51,9 +53,7 @@ fn the_earliest_stage_that_refuses_answers() {
     // Without the limit: inspect before forward, then forward.
     let text = std::fs::read_to_string(gate.documents.path().join("gateway.yaml")).unwrap();
     gate.documents.write("gateway.yaml", text.replace("requests: 1,", "requests: 3600000,"));
-    wait("the wider limit to be in force", || {
-        gate.client().call("POST", "/api", &headers, "").status != 429
-    });
+    wait("the wider limit to be in force", || gate.client().call("POST", "/api", &headers, "").status != 429);
     let answer = gate.client().call("POST", "/api", &headers, long);
     assert_eq!((answer.status.as_u16(), &answer.json()["code"]), (413, &"BodyTooLarge".into()));
     let answer = gate.client().call("POST", "/api", &headers, "small");

@@ -20,7 +20,11 @@ const REFUSED: &str = "bartizan_config_reloads_total{outcome=\"refused\"}";
 
 /// A set whose answers carry `mark`.
 fn marked(url: &str, mark: &str) -> String {
-    let policy = document("HeaderPolicy", "mark", &format!("{{ response: {{ set: [{{ name: x-mark, value: \"{mark}\" }}] }} }}"));
+    let policy = document(
+        "HeaderPolicy",
+        "mark",
+        &format!("{{ response: {{ set: [{{ name: x-mark, value: \"{mark}\" }}] }} }}"),
+    );
     simple(url, &[&policy])
 }
 
@@ -94,7 +98,8 @@ fn a_broken_or_empty_set_changes_nothing_and_is_told() {
     assert_eq!((gate.scrape().value(APPLIED), gate.scrape().value(REFUSED)), (2.0, 5.0));
 
     let empty = Documents::one("");
-    let (status, _, errors) = Gateway::starting("run").arg("--config").arg(empty.path()).arg("--admin").arg("127.0.0.1:0").finish();
+    let (status, _, errors) =
+        Gateway::starting("run").arg("--config").arg(empty.path()).arg("--admin").arg("127.0.0.1:0").finish();
     assert!(status.is_some_and(|status| status != 0), "an empty set was served: {errors}");
 }
 
@@ -144,7 +149,8 @@ fn listeners_come_and_go() {
     let origin = Origin::answering("ok");
     let gate = Gate::start(&simple(&origin.url(), &[]));
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    gate.documents.write("second.yaml", document("Listener", "second", &format!("{{ addresses: [\"{port}\"] }}")));
+    gate.documents
+        .write("second.yaml", document("Listener", "second", &format!("{{ addresses: [\"{port}\"] }}")));
     wait("the second listener", || std::net::TcpStream::connect(port).is_ok());
     assert_eq!(Client::http1(port).get("/", &[]).status, 200);
     let kept = Client::http1(port);
@@ -174,7 +180,8 @@ fn a_certificate_is_rotated_without_a_connection_noticing() {
     write(&new);
     gate.gateway.signal("HUP");
     wait("the new certificate", || {
-        Client::https1(gate.web(), "api.test", &new.pem()).is_ok_and(|client| client.get("/", &[]).status == 200)
+        Client::https1(gate.web(), "api.test", &new.pem())
+            .is_ok_and(|client| client.get("/", &[]).status == 200)
     });
     assert!(Client::https1(gate.web(), "api.test", &old.pem()).is_err());
     assert_eq!(kept.get("/", &[]).status, 200, "the kept connection was closed");

@@ -6,12 +6,25 @@ use crate::harness::{Gate, document, key, simple};
 
 #[test]
 fn a_shadow_changes_nothing_that_can_be_seen() {
-    let origin = Origin::start(|_| Reply::ok("ok").with("access-control-allow-origin", "*").with("x-inside", "1"));
+    let origin =
+        Origin::start(|_| Reply::ok("ok").with("access-control-allow-origin", "*").with("x-inside", "1"));
     let shadows = [
         document("AuthenticationPolicy", "auth", "{ methods: [{ type: ApiKey }], mode: shadow }"),
-        document("RateLimitPolicy", "rate", "{ key: [gateway], limits: { requests: 1, timeWindow: 1h }, legacyHeaders: true, mode: shadow }"),
-        document("RateLimitPolicy", "wait", "{ key: [gateway], limits: { requests: 1, timeWindow: 1h }, action: { type: Throttle, maxRetry: 9, maxWait: 100h }, mode: shadow }"),
-        document("RateLimitPolicy", "absent", "{ key: [{ header: x-tenant }], onAbsent: deny, limits: { requests: 1, timeWindow: 1h }, mode: shadow }"),
+        document(
+            "RateLimitPolicy",
+            "rate",
+            "{ key: [gateway], limits: { requests: 1, timeWindow: 1h }, legacyHeaders: true, mode: shadow }",
+        ),
+        document(
+            "RateLimitPolicy",
+            "wait",
+            "{ key: [gateway], limits: { requests: 1, timeWindow: 1h }, action: { type: Throttle, maxRetry: 9, maxWait: 100h }, mode: shadow }",
+        ),
+        document(
+            "RateLimitPolicy",
+            "absent",
+            "{ key: [{ header: x-tenant }], onAbsent: deny, limits: { requests: 1, timeWindow: 1h }, mode: shadow }",
+        ),
         document(
             "HeaderPolicy",
             "head",
@@ -37,7 +50,12 @@ fn a_shadow_changes_nothing_that_can_be_seen() {
     watched.gateway.wait_for_line(|line| line.contains("would_throttle"));
     let record = watched.gateway.wait_for_line(|line| line.contains("RateLimitPolicy/rate"));
     let record: serde_json::Value = serde_json::from_str(&record).unwrap();
-    let said: Vec<_> = record["would_deny"].as_array().unwrap().iter().map(|would| would["policy"].as_str().unwrap()).collect();
+    let said: Vec<_> = record["would_deny"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|would| would["policy"].as_str().unwrap())
+        .collect();
     for policy in [
         "AuthenticationPolicy/auth",
         "RateLimitPolicy/rate",
@@ -62,9 +80,15 @@ fn a_share_of_callers_is_the_same_in_every_stage() {
         document(
             "HeaderPolicy",
             "head",
-            &format!("{{ request: {{ change: {{ set: [{{ name: x-side, value: enforced }}] }} }}, response: {{ set: [{{ name: x-side, value: enforced }}] }}, {half} }}"),
+            &format!(
+                "{{ request: {{ change: {{ set: [{{ name: x-side, value: enforced }}] }} }}, response: {{ set: [{{ name: x-side, value: enforced }}] }}, {half} }}"
+            ),
         ),
-        document("RateLimitPolicy", "rate", &format!("{{ limits: {{ requests: 1000, timeWindow: 1h }}, {half} }}")),
+        document(
+            "RateLimitPolicy",
+            "rate",
+            &format!("{{ limits: {{ requests: 1000, timeWindow: 1h }}, {half} }}"),
+        ),
         document("CorsPolicy", "cors", &format!("{{ allowOrigins: [\"https://app.test\"], {half} }}")),
         document("Consumer", "shop", "{}"),
     ];

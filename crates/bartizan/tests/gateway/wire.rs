@@ -30,7 +30,10 @@ fn converse(client: &Client, origin: &Origin, version: Version) {
         assert_eq!((answer.status.as_u16(), answer.text(), answer.version), (200, "hello", version));
     }
     let answer = client.call("HEAD", "/echo", &[], "");
-    assert_eq!((answer.status.as_u16(), answer.header("x-method"), answer.body.len()), (200, Some("HEAD"), 0));
+    assert_eq!(
+        (answer.status.as_u16(), answer.header("x-method"), answer.body.len()),
+        (200, Some("HEAD"), 0)
+    );
     for (target, status) in [("/empty", 204), ("/unchanged", 304)] {
         let answer = client.get(target, &[]);
         assert_eq!((answer.status.as_u16(), answer.body.len()), (status, 0), "{target}");
@@ -71,7 +74,8 @@ fn both_protocols_are_served_over_tls() {
     let answer = Client::https2(gate.web(), "api.test", &ca).unwrap().get("/", &[]);
     assert_eq!(answer.header("strict-transport-security"), Some("max-age=31536000"));
     assert_eq!(gate.record_of(&answer)["tls"], "TLSv1.3");
-    let other = Client::https1(gate.web(), "api.test", &ca).unwrap().with_authority("other.test").get("/", &[]);
+    let other =
+        Client::https1(gate.web(), "api.test", &ca).unwrap().with_authority("other.test").get("/", &[]);
     assert_eq!((other.status.as_u16(), &other.json()["code"]), (421, &"WrongHost".into()));
     let raw = Raw::connect_tls(gate.web(), "api.test", &ca, &["h2", "http/1.1"]).unwrap();
     assert_eq!(raw.alpn().as_deref(), Some("h2"));
@@ -104,12 +108,15 @@ fn the_whole_way_works_over_ipv6() {
 #[test]
 fn events_arrive_before_the_last_one_is_sent() {
     let origin = Origin::start(|_| {
-        Reply::ok("data: 1\n\n").with("content-type", "text/event-stream").then(Duration::from_secs(20), "data: 2\n\n")
+        Reply::ok("data: 1\n\n")
+            .with("content-type", "text/event-stream")
+            .then(Duration::from_secs(20), "data: 2\n\n")
     });
     let gate = Gate::start(&simple(&origin.url(), &[]));
     for client in [gate.client(), Client::http2(gate.web())] {
         let begun = Instant::now();
-        let mut events = client.open(client.request("GET", "/events").body(Default::default()).unwrap()).unwrap();
+        let mut events =
+            client.open(client.request("GET", "/events").body(Default::default()).unwrap()).unwrap();
         assert_eq!(events.piece().unwrap().as_deref(), Some(&b"data: 1\n\n"[..]));
         assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
     }
@@ -122,7 +129,9 @@ fn events_arrive_before_the_last_one_is_sent() {
 #[test]
 fn a_slow_reader_slows_the_upstream_down_and_fills_no_memory() {
     let piece = vec![b'x'; 1 << 20];
-    let origin = Origin::start(move |_| (0..128).fold(Reply::ok(""), |reply, _| reply.then(Duration::ZERO, piece.clone())));
+    let origin = Origin::start(move |_| {
+        (0..128).fold(Reply::ok(""), |reply, _| reply.then(Duration::ZERO, piece.clone()))
+    });
     let gate = Gate::start(&simple(&origin.url(), &[]));
     assert_eq!(gate.client().get("/warm", &[]).body.len(), 128 << 20);
     let before = gate.resident_kib();
@@ -162,7 +171,8 @@ fn a_body_is_passed_on_while_it_comes_and_100_continue_is_said_when_it_is_wanted
 #[test]
 fn a_body_over_the_limit_is_refused_wherever_it_is_noticed() {
     let origin = talkative();
-    let gate = Gate::start(&simple(&origin.url(), &[]).replace("backendRefs", "bodyBytes: 100B, backendRefs"));
+    let gate =
+        Gate::start(&simple(&origin.url(), &[]).replace("backendRefs", "bodyBytes: 100B, backendRefs"));
     let mut chunked = gate.raw();
     chunked.send("POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n40\r\n");
     chunked.send([b'x'; 64]).send("\r\n40\r\n").send([b'x'; 64]).send("\r\n0\r\n\r\n");
@@ -240,7 +250,8 @@ fn grpc_passes_with_its_trailers() {
             .with_trailer("grpc-message", "fine")
     });
     let spec = format!("{{ endpoints: [{{ url: \"{}\" }}], protocol: Http2 }}", origin.url());
-    let documents = [WEB.to_owned(), document("Upstream", "origin", &spec), route("all", "/", "origin")].join("---\n");
+    let documents =
+        [WEB.to_owned(), document("Upstream", "origin", &spec), route("all", "/", "origin")].join("---\n");
     let gate = Gate::start(&documents);
     let client = Client::http2(gate.web()).with_authority("api.test");
     let headers = [("content-type", "application/grpc"), ("te", "trailers")];
@@ -252,7 +263,10 @@ fn grpc_passes_with_its_trailers() {
     let many: Vec<_> = (0..20)
         .map(|_| {
             let request = client.request("POST", "/shop.Orders/Get").header("te", "trailers");
-            request.header("content-type", "application/grpc").body(bytes::Bytes::from_static(b"x").into()).unwrap()
+            request
+                .header("content-type", "application/grpc")
+                .body(bytes::Bytes::from_static(b"x").into())
+                .unwrap()
         })
         .collect();
     assert!(client.send_all(many).into_iter().all(|answer| answer.unwrap().status == 200));
@@ -277,8 +291,12 @@ fn an_endpoint_that_cannot_be_reached_is_replaced_and_a_sent_post_is_not_repeate
     let nowhere = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let dead = format!("http://{nowhere}");
     let documents =
-        [WEB.to_owned(), upstream("origin", &[&dead, &origin.url()]), route("all", "/", "origin")].join("---\n");
-    let gate = Gate::start(&documents.replace("spec: { endpoints", "spec: { loadBalancing: { algorithm: RoundRobin }, endpoints"));
+        [WEB.to_owned(), upstream("origin", &[&dead, &origin.url()]), route("all", "/", "origin")]
+            .join("---\n");
+    let gate = Gate::start(
+        &documents
+            .replace("spec: { endpoints", "spec: { loadBalancing: { algorithm: RoundRobin }, endpoints"),
+    );
     for method in ["GET", "POST", "GET", "POST"] {
         assert_eq!(gate.client().call(method, "/", &[], "").status, 200, "{method}");
     }
@@ -295,8 +313,8 @@ fn an_endpoint_that_cannot_be_reached_is_replaced_and_a_sent_post_is_not_repeate
     let first = RawOrigin::playing(vec![Step::ReadHead]);
     let second = RawOrigin::playing(vec![Step::ReadHead]);
     let urls = [first.url(), second.url()];
-    let documents =
-        [WEB.to_owned(), upstream("origin", &[&urls[0], &urls[1]]), route("all", "/", "origin")].join("---\n");
+    let documents = [WEB.to_owned(), upstream("origin", &[&urls[0], &urls[1]]), route("all", "/", "origin")]
+        .join("---\n");
     let gate = Gate::start(&documents);
     let answer = gate.client().call("POST", "/", &[], "");
     assert_eq!((answer.status.as_u16(), &answer.json()["code"]), (502, &"UpstreamMisbehaved".into()));
@@ -314,7 +332,11 @@ fn time_limits_cover_the_wait_for_the_head_and_for_the_body() {
         let gate = Gate::start(&simple(&origin.url(), &[]).replace("backendRefs", &rule));
         let begun = Instant::now();
         let answer = gate.get("/late", &[]);
-        assert_eq!((answer.status.as_u16(), &answer.json()["code"]), (504, &"UpstreamTimeout".into()), "{timeouts}");
+        assert_eq!(
+            (answer.status.as_u16(), &answer.json()["code"]),
+            (504, &"UpstreamTimeout".into()),
+            "{timeouts}"
+        );
         let mut raw = gate.raw();
         raw.send("GET /half HTTP/1.1\r\nhost: a\r\nx-request-id: cut-in-the-middle\r\n\r\n");
         raw.read_to_end();
@@ -334,8 +356,10 @@ fn a_caller_that_sends_no_body_makes_no_endpoint_look_ill() {
         "{{ endpoints: [{{ url: \"{}\" }}], health: {{ passive: {{ consecutiveFailures: 1, maxEjectedPercent: 100 }} }} }}",
         origin.url()
     );
-    let documents = [WEB.to_owned(), document("Upstream", "origin", &spec), route("all", "/", "origin")].join("---\n");
-    let gate = Gate::start(&documents.replace("backendRefs", "timeouts: { backendRequest: 500ms }, backendRefs"));
+    let documents =
+        [WEB.to_owned(), document("Upstream", "origin", &spec), route("all", "/", "origin")].join("---\n");
+    let gate =
+        Gate::start(&documents.replace("backendRefs", "timeouts: { backendRequest: 500ms }, backendRefs"));
     let mut withheld = gate.raw();
     withheld.send("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\n12345");
     let answer = withheld.answer();

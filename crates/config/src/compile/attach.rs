@@ -115,7 +115,10 @@ impl<'p, 'd, P> ByTarget<'p, 'd, P> {
 
     /// Reports policies that are enforced on one target, whatever rules it has.
     fn check_same(&self, clashes: &mut Clashes) {
-        for (target, policies) in &self.0 {
+        let mut targets: Vec<_> = self.0.iter().collect();
+        // Which of several targets a clash is reported for must not depend on chance.
+        targets.sort_by_key(|(target, _)| *target);
+        for (target, policies) in targets {
             let mut enforced = policies.iter().filter(|policy| policy.bite.mode == Mode::Enforce);
             if let Some(first) = enforced.next() {
                 enforced.for_each(|other| clashes.report_same(first.document, other.document, target));

@@ -73,11 +73,11 @@ impl<'d> Index<'d> {
         }
         let message = format!("there is no {} named `{}`", kind.as_str(), name.as_str());
         let problem = Problem::new(Code::UnknownReference, name.at, path, message);
-        // Comparing with all names is worth it for problems that are shown.
-        let shown = problems.count(Severity::Problem) < Problems::KEPT;
+        // Comparing with all names costs; who has this many problems has one cause for most of them.
+        let suggest = problems.count(Severity::Problem) < SUGGESTIONS_MAX;
         let unread = self.unread.iter().filter(|(of, _)| *of == kind.as_str()).map(|(_, name)| *name);
         let known = names.into_iter().flat_map(|names| names.keys().copied()).chain(unread);
-        let known = known.filter(|_| shown);
+        let known = known.filter(|_| suggest);
         problems.push(match nearest(name.as_str(), known) {
             Some(near) => problem.hint(format!("did you mean `{near}`?")),
             None => problem.hint(format!(
@@ -88,6 +88,9 @@ impl<'d> Index<'d> {
         None
     }
 }
+
+/// A hundred unknown names are compared with the known ones; the rest get a general hint.
+const SUGGESTIONS_MAX: u64 = 100;
 
 /// Kind and name of the documents that are in the text and could not be read.
 fn unread<'d>(set: &'d Parsed<'d>) -> BTreeSet<(&'d str, &'d str)> {

@@ -260,7 +260,11 @@ fn credential_plan(
     };
     Some(CredentialPlan {
         header: credential.header.as_str().into(),
-        prefix: credential.prefix.as_ref().map_or("".into(), |prefix| format!("{} ", prefix.as_str()).into()),
+        prefix: credential
+            .prefix
+            .as_ref()
+            .filter(|prefix| !prefix.as_str().is_empty())
+            .map_or("".into(), |prefix| format!("{} ", prefix.as_str()).into()),
         secret,
     })
 }

@@ -18,6 +18,8 @@ use super::{
     route::RoutePlan,
 };
 
+mod entries;
+
 /// What a rule asks of the path; its texts are [`decoded`].
 #[derive(Clone, Debug)]
 pub enum PathTest {

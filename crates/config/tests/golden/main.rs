@@ -5,6 +5,8 @@
 //! then a summary of the snapshot and the answers. `BARTIZAN_GOLDEN=write cargo test -p bartizan-config --test golden`
 //! writes what is below anew; review the difference like code.
 
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "a test fails by panicking")]
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write as _,

@@ -3,7 +3,11 @@
 //! What is sent is what was judged: the canonical path, the cleaned headers, the verified identity. Nothing of the
 //! caller's decides where a request goes beyond what the route says.
 
-use std::{cell::Cell, sync::Arc, time::Instant};
+use std::{
+    cell::Cell,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bartizan_config::snapshot::{Balancing, HashKey, RouteAction, RoutePlan};
 use bartizan_message::{RfcForwarded, Tolerate, Upgrade};
@@ -16,6 +20,7 @@ use super::{Missed, inspect::Sendable, route::mode_for};
 use crate::{
     body::{BodyWatch, Deadlines, Origin, RequestBody},
     exchange::{Exchange, Shared, Stop},
+    patience::{TimeOver, within},
     share::block_key,
     upstream::{
         self, ForwardError, ForwardErrorKind, Pick, PreparedUpstream, Sent, UpstreamBody, balance::hash_key,
@@ -79,9 +84,9 @@ pub async fn forward(x: Exchange<Missed>) -> Result<Exchange<Forwarded>, Stop> {
     };
     // The whole request's limit covers the wait for the head too.
     let end = plan.timeouts.request.map(|limit| shared.record.started + limit);
-    let backend = since + plan.timeouts.backend_request;
-    let head_by = end.map_or(backend, |end| end.min(backend));
-    let asking = Asking { index, prepared: &prepared, hash, head_by, watch: &watch };
+    let backend = plan.timeouts.backend_request;
+    let limit = end.map_or(backend, |end| end.saturating_duration_since(since).min(backend));
+    let asking = Asking { index, prepared: &prepared, hash, limit, watch: &watch };
     let outcome = asking.send(&shared, request).await;
     match outcome {
         Ok(sent) => {
@@ -158,7 +163,10 @@ fn compose(shared: &Shared, sendable: Sendable) -> Result<Composed, Denial> {
             headers.insert(X_CONSUMER_ROLES, roles.clone());
         }
     }
-    headers.insert(X_REQUEST_ID, shared.id.to_header_value());
+    if shared.id.is_minted() {
+        // One that was sent and accepted is in the headers already.
+        headers.insert(X_REQUEST_ID, shared.id_value.clone());
+    }
     head.write_forwarding(&mut headers, RfcForwarded::Omit);
     if let Some(host) = &plan.rewrite.host {
         headers.insert(header::HOST, host.clone());
@@ -182,7 +190,7 @@ fn compose(shared: &Shared, sendable: Sendable) -> Result<Composed, Denial> {
 
 /// The path that the upstream sees: the canonical one, or the rewritten one made canonical again. A rewrite that
 /// would change under a second reading is refused (attack case 39).
-fn target(
+pub fn target(
     head: &bartizan_message::RequestHead,
     plan: &RoutePlan,
     prefix_bytes: usize,
@@ -205,8 +213,8 @@ struct Asking<'a> {
     index: usize,
     prepared: &'a PreparedUpstream,
     hash: Option<u64>,
-    /// When the head of the answer must have come.
-    head_by: Instant,
+    /// How long the head of the answer may take.
+    limit: Duration,
     watch: &'a BodyWatch,
 }
 
@@ -219,7 +227,7 @@ impl Asking<'_> {
         let tries = Tries::new(shared, self.index);
         let pick = Pick { hash: self.hash, chosen: Some(&tries.chosen), given_up: Some(&tries.given_up) };
         let sending = upstream::send(&shared.core.pools, self.prepared, &pick, request);
-        let sent = tokio::time::timeout_at(self.head_by.into(), sending).await;
+        let sent = within(&shared.connection, self.limit, sending).await;
         let failure = match sent {
             Ok(Ok(sent)) => {
                 let is_error = sent.response.status().is_server_error();
@@ -230,7 +238,7 @@ impl Asking<'_> {
                 tries.over(counted(error.kind));
                 Failure::Upstream(error)
             }
-            Err(_) => {
+            Err(TimeOver) => {
                 let chosen = tries.chosen.get();
                 // A caller that does not send its body must not be able to make an endpoint look ill.
                 if let Some(endpoint) = chosen.filter(|_| !self.watch.waits_for_caller()) {

@@ -45,9 +45,10 @@ impl OpenRecord {
 
     fn end(&mut self, exit: Exit) {
         let Some(mut record) = self.record.take() else { return };
-        record.total = record.started.elapsed();
+        let now = Instant::now();
+        record.total = now.saturating_duration_since(record.started);
         record.request_bytes = record.request_bytes.max(self.watch.bytes());
-        record.upstream_time = self.asked.map(|asked| asked.elapsed());
+        record.upstream_time = self.asked.map(|asked| now.saturating_duration_since(asked));
         // A limit of ours that ends a body after the answer has begun is a refusal that nobody can be told any more.
         if let (Some(Broken::Refused(reason)), None) = (self.watch.broken(), &record.refusal) {
             record.refuse(reason.stage(), Denial::new(reason));
