@@ -6,6 +6,7 @@
 
 use std::{
     convert::Infallible,
+    error::Error as _,
     future::{Future, poll_fn},
     pin::{Pin, pin},
     rc::Rc,
@@ -83,7 +84,7 @@ where
             }
             Ended::Upgraded
         }
-        (Some(Err(_)), _) => why(&watch).unwrap_or(Ended::ProtocolError),
+        (Some(Err(error)), _) => why(&watch).unwrap_or_else(|| fault(&error)),
         (None, Some(parts)) if order == Order::Timeout => {
             answer_timeout(parts.io.into_inner(), &watch).await;
             Ended::HeadTimeout
@@ -119,8 +120,17 @@ where
     })
     .await;
     match result {
-        Some(Err(_)) => why(&watch).unwrap_or(Ended::ProtocolError),
+        Some(Err(error)) => why(&watch).unwrap_or_else(|| fault(&error)),
         _ => why(&watch).unwrap_or(Ended::Closed),
+    }
+}
+
+/// Whose fault an error is: a caller that leaves, or an answer that broke off, is not malformed.
+fn fault(error: &hyper::Error) -> Ended {
+    let frames = error.source().and_then(|source| source.downcast_ref::<h2::Error>());
+    match error.is_parse() || frames.is_some_and(h2::Error::is_library) {
+        true => Ended::ProtocolError,
+        false => Ended::BrokenOff,
     }
 }
 

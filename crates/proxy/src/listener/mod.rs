@@ -139,6 +139,8 @@ labelled! {
 labelled! {
     /// How a connection that spoke HTTP ended.
     Ended {
+        /// The client left within a request or an answer, or an answer could not be completed.
+        BrokenOff => "broken_off",
         /// By agreement: the client left, or the last response said so.
         Closed => "closed",
         /// The gateway is closing.
@@ -153,7 +155,7 @@ labelled! {
         Idle => "idle",
         /// The listener is gone or does not admit this client or this trust any more.
         ListenerChanged => "listener_changed",
-        /// What the client sent was not HTTP, or broke off.
+        /// What the client sent was not HTTP.
         ProtocolError => "protocol_error",
         /// An HTTP/2 client had too many streams reset.
         ResetFlood => "reset_flood",
