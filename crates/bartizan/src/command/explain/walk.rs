@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use bartizan_config::snapshot::{Bite, ConsumerPlan, Engineless, RoutePlan};
 use bartizan_identity::KeyId;
-use bartizan_limit::share;
 use bartizan_message::RequestHead;
 use bartizan_model::{Denial, Mode, Reason, Stage, document::Kind, scalar::ByteSize};
 use bartizan_proxy::{answer::wording, stage::judge};
@@ -234,7 +233,7 @@ impl Walk<'_> {
         match (bite.mode, bite.percent) {
             (Mode::Enforce, percent @ 1..100) if !is_known => Bearing::BitesSome(percent),
             _ => {
-                let caller = share(judge::caller_hash(head.headers(), head.client()));
+                let caller = judge::share_on(self.plan.as_deref(), head.headers(), head.client());
                 if bite.for_share(caller) == Mode::Enforce { Bearing::Bites } else { Bearing::Watches }
             }
         }
