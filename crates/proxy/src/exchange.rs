@@ -15,8 +15,7 @@ use http::{HeaderName, HeaderValue, Response};
 use hyper::body::Incoming;
 
 use crate::{
-    answer::AnswerBody, core::Core, listener::ConnectionFacts, live::Live, share::caller_hash,
-    stage::OpenRecord,
+    answer::AnswerBody, core::Core, listener::ConnectionFacts, live::Live, share::share_on, stage::OpenRecord,
 };
 
 /// A request that has come as far as `S` says.
@@ -102,8 +101,7 @@ impl Shared {
         if let Some(share) = self.share.get() {
             return share;
         }
-        let hash = caller_hash(head.headers(), self.dress.route.as_deref(), head.client());
-        let share = bartizan_limit::share(hash);
+        let share = share_on(self.dress.route.as_deref(), head.headers(), head.client());
         self.share.set(Some(share));
         share
     }

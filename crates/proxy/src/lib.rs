@@ -9,8 +9,8 @@ pub mod answer;
 mod body;
 pub mod core;
 mod events;
-// The pipeline's types are public, with private fields, only so that cases can show what must not compile
-// (`tests/compile_fail`); nothing else is built on them.
+// The pipeline's types are public, with private fields, so that cases can show what must not compile
+// (`tests/compile_fail`). Of all this the binary uses `stage::judge` alone.
 #[doc(hidden)]
 pub mod exchange;
 pub mod gate;

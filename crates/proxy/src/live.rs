@@ -18,10 +18,10 @@ pub struct Live {
     pub snapshot: Snapshot,
     /// The upstreams, ready to be asked; indices are the snapshot's.
     pub upstreams: Arc<UpstreamSet>,
-    /// Headers that carry credentials for the gateway on any route; no upstream gets them.
-    credential_headers: Vec<HeaderName>,
     /// Whether any plan writes an access log: if none does, requests are not described for it.
     pub(crate) logs: bool,
+    /// Headers that carry credentials for the gateway on any route; no upstream gets them.
+    credential_headers: Vec<HeaderName>,
     ids: Ids,
 }
 
@@ -62,8 +62,8 @@ impl Live {
                 })
                 .collect(),
         };
-        let credential_headers = credential_headers(&snapshot);
         let logs = snapshot.record.access_log || snapshot.routes.iter().any(|plan| plan.record.access_log);
+        let credential_headers = credential_headers(&snapshot);
         Arc::new(Live { snapshot, upstreams, credential_headers, logs, ids })
     }
 

@@ -3,13 +3,14 @@
 //! One module per subject. Every test starts a gateway of its own on free ports, so they run side by side; nothing
 //! sleeps where a condition can be waited for.
 
-#![expect(
-    clippy::unwrap_used,
+#![allow(
     clippy::expect_used,
-    clippy::panic,
     clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
     reason = "a test says what it expects by failing"
 )]
+#![allow(clippy::type_complexity, reason = "a table's type is read beside its lines")]
 
 mod harness;
 

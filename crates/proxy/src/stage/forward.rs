@@ -3,11 +3,7 @@
 //! What is sent is what was judged: the canonical path, the cleaned headers, the verified identity. Nothing of the
 //! caller's decides where a request goes beyond what the route says.
 
-use std::{
-    cell::Cell,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{cell::Cell, sync::Arc, time::Instant};
 
 use bartizan_config::snapshot::{Balancing, HashKey, RouteAction, RoutePlan};
 use bartizan_message::{RfcForwarded, Tolerate, Upgrade};
@@ -84,9 +80,9 @@ pub async fn forward(x: Exchange<Missed>) -> Result<Exchange<Forwarded>, Stop> {
     };
     // The whole request's limit covers the wait for the head too.
     let end = plan.timeouts.request.map(|limit| shared.record.started + limit);
-    let backend = plan.timeouts.backend_request;
-    let limit = end.map_or(backend, |end| end.saturating_duration_since(since).min(backend));
-    let asking = Asking { index, prepared: &prepared, hash, limit, watch: &watch };
+    let backend = since + plan.timeouts.backend_request;
+    let head_by = end.map_or(backend, |end| end.min(backend));
+    let asking = Asking { index, prepared: &prepared, hash, head_by, watch: &watch };
     let outcome = asking.send(&shared, request).await;
     match outcome {
         Ok(sent) => {
@@ -213,8 +209,8 @@ struct Asking<'a> {
     index: usize,
     prepared: &'a PreparedUpstream,
     hash: Option<u64>,
-    /// How long the head of the answer may take.
-    limit: Duration,
+    /// When the head of the answer must have come.
+    head_by: Instant,
     watch: &'a BodyWatch,
 }
 
@@ -227,7 +223,8 @@ impl Asking<'_> {
         let tries = Tries::new(shared, self.index);
         let pick = Pick { hash: self.hash, chosen: Some(&tries.chosen), given_up: Some(&tries.given_up) };
         let sending = upstream::send(&shared.core.pools, self.prepared, &pick, request);
-        let sent = within(&shared.connection, self.limit, sending).await;
+        let limit = self.head_by.saturating_duration_since(Instant::now());
+        let sent = within(&shared.connection, limit, sending).await;
         let failure = match sent {
             Ok(Ok(sent)) => {
                 let is_error = sent.response.status().is_server_error();

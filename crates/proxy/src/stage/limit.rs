@@ -122,7 +122,9 @@ fn bearings(shared: &mut Shared, proof: &Authorized) -> Result<Vec<Bearing>, Den
     let of_route = proof.plan().limits.iter().zip(live.route_limit_ids(proof.plan()));
     let of_consumer = consumer
         .into_iter()
-        .flat_map(|consumer| consumer.limits.iter().zip(live.consumer_limit_ids(consumer)));
+        .flat_map(|consumer| consumer.limits.iter().zip(live.consumer_limit_ids(consumer)))
+        // A policy attached to the route as well as to the consumer is asked once.
+        .filter(|(policy, _)| !proof.plan().limits.iter().any(|wider| Arc::ptr_eq(wider, policy)));
     let mut bearings = Vec::with_capacity(2);
     let mut denied = None;
     for (policy, id) in of_route.chain(of_consumer) {

@@ -24,7 +24,7 @@ pub use inspect::{Inspected, inspect};
 pub use limit::{Metered, limit};
 pub(crate) use record::{Closing, OpenRecord};
 pub use route::{Routed, route};
-pub use screen::screen;
+pub use screen::{Screened, screen};
 
 /// What stages judge by a head and a plan alone. `explain` asks the same functions, so that it cannot differ.
 pub mod judge {
@@ -38,5 +38,5 @@ pub mod judge {
             preflight_method,
         },
     };
-    pub use crate::share::{block_key, caller_hash, claimed_key};
+    pub use crate::share::{block_key, share_on};
 }
