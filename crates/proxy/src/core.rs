@@ -147,6 +147,7 @@ impl Serve for Core {
         connection: Rc<ConnectionFacts>,
         request: Request<Incoming>,
     ) -> impl Future<Output = Response<AnswerBody>> + 'static {
-        pipeline::serve(self.receive(connection, request))
+        // hyper moves a request's future about before it polls it: a pointer is cheaper to move than the whole.
+        Box::pin(pipeline::serve(self.receive(connection, request)))
     }
 }

@@ -20,13 +20,14 @@ pub(crate) async fn within<T>(
     limit: Duration,
     work: impl Future<Output = T>,
 ) -> Result<T, TimeOver> {
+    // Pinned before the ways part, so that the future has room for it once.
+    let mut work = pin!(work);
     if limit < COARSE_FROM {
         return tokio::time::timeout(limit, work).await.map_err(|_| TimeOver);
     }
     let mut place = Place { watch: Rc::clone(&connection.watch), at: None };
     let limit = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
     let mut deadline = None;
-    let mut work = pin!(work);
     std::future::poll_fn(|cx| {
         if let Poll::Ready(done) = work.as_mut().poll(cx) {
             return Poll::Ready(Ok(done));

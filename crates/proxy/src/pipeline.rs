@@ -26,3 +26,21 @@ async fn run(x: Exchange<Received>) -> Result<Exchange<Screened>, Stop> {
     let x = stage::forward(x).await?;
     stage::screen(x)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future;
+
+    use super::*;
+
+    fn size_of_future<A, F: Future>(_: impl Fn(A) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// The future is copied once into its box, and lives as long as the request waits for its upstream.
+    #[test]
+    fn the_future_of_a_request_is_small() {
+        let size = size_of_future(serve);
+        assert!(size <= 4_096, "{size} bytes");
+    }
+}

@@ -8,7 +8,8 @@ use std::{sync::Arc, time::Instant};
 use bartizan_config::snapshot::{Bite as Extent, ConsumerPlan, RoutePlan};
 use bartizan_identity::Identity;
 use bartizan_limit::{
-    Ask, Bite, Decision, Few, Key, KeyFacts, Policy, Refusal, State, Verdict, Would, header as fields,
+    Ask, Bite, Decision, Few, Key, KeyFacts, Nanos, Policy, Refusal, State, Verdict, Waiting, Would,
+    header as fields,
 };
 use bartizan_message::RequestHead;
 use bartizan_model::{Denial, Mode, Reason, Stage};
@@ -88,23 +89,30 @@ pub async fn limit(x: Exchange<Authorized>) -> Result<Exchange<Metered>, Stop> {
             let denial = refuse(&mut x.shared, &bearings, &refusal);
             return Err(x.deny(Stage::Limit, denial));
         }
-        Decision::Wait { until, reservation } => {
-            let (begun, until) = (Instant::now(), x.shared.core.runtime.instant(until));
-            // A slot behind the route's time limit is as good as none. It stays taken, as for a caller that leaves.
-            let limit = x.proof.plan().timeouts.request;
-            if limit.is_some_and(|limit| x.shared.record.started + limit < until) {
-                let wait = until.saturating_duration_since(begun);
-                x.shared.dress(header::RETRY_AFTER, fields::retry_after(wait).into());
-                let denial = Denial::new(Reason::RateExceeded);
-                return Err(
-                    x.deny(Stage::Limit, denial.because("its slot comes after the route's time limit"))
-                );
-            }
-            tokio::time::sleep_until(until.into()).await;
-            x.shared.record.waited = begun.elapsed();
-            x.shared.reservation = Some(reservation.start());
-        }
+        // Boxed: waiting is rare, and its state would make every request's future larger.
+        Decision::Wait { until, reservation } => return Box::pin(wait(x, until, reservation)).await,
     }
+    Ok(x.prove(|authorized| Metered { authorized }))
+}
+
+/// Waits for the call's own slot.
+async fn wait(
+    mut x: Exchange<Authorized>,
+    until: Nanos,
+    reservation: Waiting,
+) -> Result<Exchange<Metered>, Stop> {
+    let (begun, until) = (Instant::now(), x.shared.core.runtime.instant(until));
+    // A slot behind the route's time limit is as good as none. It stays taken, as for a caller that leaves.
+    let limit = x.proof.plan().timeouts.request;
+    if limit.is_some_and(|limit| x.shared.record.started + limit < until) {
+        let wait = until.saturating_duration_since(begun);
+        x.shared.dress(header::RETRY_AFTER, fields::retry_after(wait).into());
+        let denial = Denial::new(Reason::RateExceeded);
+        return Err(x.deny(Stage::Limit, denial.because("its slot comes after the route's time limit")));
+    }
+    tokio::time::sleep_until(until.into()).await;
+    x.shared.record.waited = begun.elapsed();
+    x.shared.reservation = Some(reservation.start());
     Ok(x.prove(|authorized| Metered { authorized }))
 }
 

@@ -70,12 +70,17 @@ pub async fn send<B: RequestBody>(
     core: &CorePools<B>,
     upstream: &PreparedUpstream,
     pick: &Pick<'_>,
-    mut request: Request<B>,
+    request: Request<B>,
 ) -> Result<Sent<B>, ForwardError> {
+    // In a slot, and passed on by reference: each copy of a request in a future is one more to move.
+    let slot = &mut Some(request);
     let turns = core.turns(upstream);
     turns.earn();
-    let asked = Asked::of(&request);
-    if let Err(detail) = dress(upstream, asked, &mut request) {
+    let Some(request) = slot.as_mut() else {
+        return Err(nowhere(ForwardErrorKind::Unsendable, Retry::Never, "there is no request"));
+    };
+    let asked = Asked::of(request);
+    if let Err(detail) = dress(upstream, asked, request) {
         return Err(nowhere(ForwardErrorKind::Unsendable, Retry::Never, detail));
     }
     let mut started = Instant::now();
@@ -93,7 +98,7 @@ pub async fn send<B: RequestBody>(
         }
         let pool = core.pool(upstream, endpoint);
         let attempt = Attempt { core, upstream, endpoint, pool: &pool, asked, is_fresh, started };
-        let Unsent { failure, request: back, was_reused } = match attempt.run(request).await {
+        let Unsent { failure, was_reused } = match attempt.run(slot).await {
             Ok(Answered { response, connect, first_byte, reused }) => {
                 report(upstream, index, Outcome::Answered(response.status()), started);
                 let endpoint = Arc::clone(&pool.authority);
@@ -102,31 +107,26 @@ pub async fn send<B: RequestBody>(
             Err(unsent) => *unsent,
         };
         started = Instant::now();
-        let back = match back {
-            Some(back) if was_reused && !is_fresh => {
-                (request, is_fresh) = (back, true);
-                continue;
-            }
-            back => back,
-        };
+        // Where nothing of it was written, the request is back in its slot.
+        let is_back = slot.is_some();
+        if is_back && was_reused && !is_fresh {
+            is_fresh = true;
+            continue;
+        }
         if failure.kind.is_the_endpoints() {
             report(upstream, index, Outcome::Failed, started);
         }
-        let other = match &back {
-            Some(_) if attempts == 1 => {
-                choose(core, upstream, &turns, pick, Some(index), started).filter(|_| turns.spend())
-            }
-            _ => None,
+        let other = match is_back && attempts == 1 {
+            true => choose(core, upstream, &turns, pick, Some(index), started).filter(|_| turns.spend()),
+            false => None,
         };
-        match (other, back) {
-            (Some(other), Some(back)) => {
-                if let Some(given_up) = pick.given_up {
-                    given_up.set(Some((index, failure.kind)));
-                }
-                (index, request, attempts, is_fresh) = (other, back, 2, false);
-            }
-            _ => return Err(failure.into_error(Arc::clone(&endpoint.plan.authority), attempts)),
+        let Some(other) = other else {
+            return Err(failure.into_error(Arc::clone(&endpoint.plan.authority), attempts));
+        };
+        if let Some(given_up) = pick.given_up {
+            given_up.set(Some((index, failure.kind)));
         }
+        (index, attempts, is_fresh) = (other, 2, false);
     }
 }
 
@@ -149,20 +149,19 @@ struct Answered<B: RequestBody> {
 }
 
 /// A failed try. Boxed, so that the way of success does not carry room for it.
-struct Unsent<B> {
+struct Unsent {
     failure: Failure,
-    /// The request, where nothing of it was written.
-    request: Option<Request<B>>,
     was_reused: bool,
 }
 
 impl<B: RequestBody> Attempt<'_, B> {
-    async fn run(&self, request: Request<B>) -> Result<Answered<B>, Box<Unsent<B>>> {
+    /// Takes the request out of its slot once it is written; before, it stays there for another try.
+    async fn run(&self, slot: &mut Option<Request<B>>) -> Result<Answered<B>, Box<Unsent>> {
         let in_flight = InFlight::count(Rc::clone(self.pool));
         let (line, reused) = match self.line().await {
             Ok(found) => found,
             Err(failure) => {
-                return Err(Box::new(Unsent { failure, request: Some(request), was_reused: false }));
+                return Err(Box::new(Unsent { failure, was_reused: false }));
             }
         };
         let (sent_at, connect) = if reused {
@@ -172,7 +171,7 @@ impl<B: RequestBody> Attempt<'_, B> {
             (now, Some(now.saturating_duration_since(self.started)))
         };
         let lease = Lease::new(line, in_flight, self.upstream.plan.idle_max);
-        let response = exchange(lease, request, self.asked, reused).await?;
+        let response = exchange(lease, slot, self.asked, reused).await?;
         Ok(Answered { response, connect, first_byte: sent_at.elapsed(), reused })
     }
 
@@ -197,11 +196,12 @@ impl<B: RequestBody> Attempt<'_, B> {
 /// Writes the request and reads the response head.
 async fn exchange<B: RequestBody>(
     mut lease: Lease<B>,
-    request: Request<B>,
+    slot: &mut Option<Request<B>>,
     asked: Asked,
     reused: bool,
-) -> Result<Response<UpstreamBody<B>>, Box<Unsent<B>>> {
-    let lost = |failure| Box::new(Unsent { failure, request: None, was_reused: reused });
+) -> Result<Response<UpstreamBody<B>>, Box<Unsent>> {
+    let lost = |failure| Box::new(Unsent { failure, was_reused: reused });
+    let Some(request) = slot.take() else { return Err(lost(Failure::misbehaved("there is no request"))) };
     let answered = match lease.line() {
         Some(Line::Http1(Http1 { sender, watch, .. })) => {
             watch.arm();
@@ -222,12 +222,12 @@ async fn exchange<B: RequestBody>(
     let response = match answered {
         Ok(response) => response,
         Err((mut error, was_untouched)) => {
-            let request = error.take_message();
+            *slot = error.take_message();
             let mut failure = Failure::of_exchange(error.into_error(), was_untouched);
-            if request.is_some() {
+            if slot.is_some() {
                 (failure.kind, failure.retry) = (ForwardErrorKind::Reset, Retry::Yes);
             }
-            return Err(Box::new(Unsent { failure, request, was_reused: reused }));
+            return Err(Box::new(Unsent { failure, was_reused: reused }));
         }
     };
     match answer::judge(&response, asked) {
