@@ -138,7 +138,7 @@ fn dress(shared: &mut Shared, parts: &mut response::Parts) {
     {
         parts.headers.insert(header::STRICT_TRANSPORT_SECURITY, value);
     }
-    parts.headers.insert(X_REQUEST_ID, shared.id.to_header_value());
+    parts.headers.insert(X_REQUEST_ID, shared.id_value.clone());
     shared.record.status = parts.status.as_u16();
 }
 

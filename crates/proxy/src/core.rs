@@ -12,9 +12,9 @@ use std::{
 
 use arc_swap::Cache;
 use bartizan_limit::CellCache;
-use bartizan_message::RequestId;
+use bartizan_message::{RequestId, request_id::X_REQUEST_ID};
 use bartizan_telemetry::{CoreMetrics, Protocol, Recorder, RequestRecord};
-use http::{Request, Response, Version};
+use http::{HeaderValue, Request, Response, Version};
 use hyper::body::Incoming;
 
 use crate::{
@@ -113,7 +113,12 @@ impl Core {
         record.revision = Some(live.snapshot.revision.id.clone());
         let random = (u128::from(self.draw()) << 64) | u128::from(self.draw());
         let id = RequestId::accept(request.headers(), random);
-        record.set_id(id.as_str());
+        // An accepted id is the caller's own header, whose bytes are shared.
+        let sent = request.headers().get(&X_REQUEST_ID).filter(|_| !id.is_minted());
+        let id_value = sent.map_or_else(|| id.to_header_value(), HeaderValue::clone);
+        if live.logs {
+            record.set_id(id.as_str());
+        }
         self.metrics.opened();
         self.served.set(self.served.get().wrapping_add(1));
         let shared = Box::new(Shared {
@@ -123,6 +128,7 @@ impl Core {
             connection,
             record,
             id,
+            id_value,
             dress: Dress::default(),
             reservation: None,
         });

@@ -54,6 +54,8 @@ pub struct Shared {
     pub(crate) record: Box<RequestRecord>,
     /// Its id.
     pub(crate) id: RequestId,
+    /// The same as a header's value, made once.
+    pub(crate) id_value: HeaderValue,
     /// What the answer gets beside its own headers.
     pub(crate) dress: Dress,
     /// Permits that are given back when the answer has ended.

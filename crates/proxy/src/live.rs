@@ -16,6 +16,8 @@ pub struct Live {
     pub snapshot: Snapshot,
     /// The upstreams, ready to be asked; indices are the snapshot's.
     pub upstreams: Arc<UpstreamSet>,
+    /// Whether any plan writes an access log: if none does, requests are not described for it.
+    pub(crate) logs: bool,
     ids: Ids,
 }
 
@@ -52,7 +54,8 @@ impl Live {
                 })
                 .collect(),
         };
-        Arc::new(Live { snapshot, upstreams, ids })
+        let logs = snapshot.record.access_log || snapshot.routes.iter().any(|plan| plan.record.access_log);
+        Arc::new(Live { snapshot, upstreams, logs, ids })
     }
 
     /// Tells the metrics which endpoints are healthy.

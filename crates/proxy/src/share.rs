@@ -9,7 +9,7 @@ use bartizan_message::AddressBlock;
 use http::HeaderMap;
 
 /// A hash that stays the same for a caller: of the id of the API key presented, else of the client's address block.
-pub(crate) fn caller_hash(headers: &HeaderMap, client: std::net::IpAddr) -> u64 {
+pub fn caller_hash(headers: &HeaderMap, client: std::net::IpAddr) -> u64 {
     let key = headers.get("x-api-key").and_then(|value| value.to_str().ok()).and_then(KeyId::recognise);
     match key {
         Some(id) => hash(id.as_str().as_bytes()),
@@ -18,7 +18,7 @@ pub(crate) fn caller_hash(headers: &HeaderMap, client: std::net::IpAddr) -> u64 
 }
 
 /// A client's address block as one number, for the keys of limits: equal for equal blocks, different for others.
-pub(crate) fn block_key(client: std::net::IpAddr) -> u128 {
+pub fn block_key(client: std::net::IpAddr) -> u128 {
     match AddressBlock::of(client) {
         AddressBlock::V4(bits) => u128::from(bits),
         // The 65th bit keeps the two families apart.

@@ -16,6 +16,7 @@ use super::{Missed, inspect::Sendable, route::mode_for};
 use crate::{
     body::{BodyWatch, Deadlines, Origin, RequestBody},
     exchange::{Exchange, Shared, Stop},
+    patience::{TimeOver, within},
     share::block_key,
     upstream::{
         self, ForwardError, ForwardErrorKind, Pick, PreparedUpstream, Sent, UpstreamBody, balance::hash_key,
@@ -151,7 +152,10 @@ fn compose(shared: &Shared, sendable: Sendable) -> Result<Composed, Denial> {
             headers.insert(X_CONSUMER_ROLES, roles.clone());
         }
     }
-    headers.insert(X_REQUEST_ID, shared.id.to_header_value());
+    if shared.id.is_minted() {
+        // One that was sent and accepted is in the headers already.
+        headers.insert(X_REQUEST_ID, shared.id_value.clone());
+    }
     head.write_forwarding(&mut headers, RfcForwarded::Omit);
     if let Some(host) = &plan.rewrite.host {
         headers.insert(header::HOST, host.clone());
@@ -183,7 +187,7 @@ fn strip_credentials(headers: &mut HeaderMap, plan: &RoutePlan) {
 
 /// The path that the upstream sees: the canonical one, or the rewritten one made canonical again. A rewrite that
 /// would change under a second reading is refused (attack case 39).
-fn target(
+pub fn target(
     head: &bartizan_message::RequestHead,
     plan: &RoutePlan,
     prefix_bytes: usize,
@@ -211,9 +215,9 @@ async fn send(
     let chosen = Cell::new(None);
     let pick = Pick { hash, chosen: Some(&chosen) };
     let sending = upstream::send(&shared.core.pools, prepared, &pick, request);
-    match tokio::time::timeout(plan.timeouts.backend_request, sending).await {
+    match within(&shared.connection, plan.timeouts.backend_request, sending).await {
         Ok(sent) => sent.map_err(Failure::Upstream),
-        Err(_) => {
+        Err(TimeOver) => {
             if let Some(endpoint) = chosen.get() {
                 upstream::report(prepared, endpoint, upstream::Outcome::Failed, Instant::now());
             }

@@ -46,10 +46,11 @@ impl Closing {
     fn end(&mut self, exit: Exit) {
         let Some(shared) = self.shared.take() else { return };
         let Shared { core, mut record, .. } = *shared;
-        record.total = record.started.elapsed();
+        let now = Instant::now();
+        record.total = now.saturating_duration_since(record.started);
         record.request_bytes = record.request_bytes.max(self.watch.bytes());
         if let Some(since) = self.upstream_since {
-            record.upstream_time = Some(since.elapsed());
+            record.upstream_time = Some(now.saturating_duration_since(since));
         }
         // A refusal stays one, unless its answer did not arrive.
         if record.exit != Exit::Refused || exit != Exit::Complete {

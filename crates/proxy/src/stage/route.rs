@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use bartizan_config::snapshot::{
-    Bite, CorsPlan, HeaderPlan, Lookup, RedirectPlan, RouteAction, RouteAsk, RoutePlan,
+    Bite, CorsPlan, HeaderPlan, ListenerPlan, Lookup, RedirectPlan, RouteAction, RouteAsk, RoutePlan,
 };
 use bartizan_message::RequestHead;
 use bartizan_model::{Denial, Mode, Reason, Stage};
@@ -81,17 +81,20 @@ fn answered<S>(x: Exchange<S>, answer: Response<AnswerBody>) -> Stop {
     Stop { shared: x.shared, why: Why::Answered(Box::new(answer)) }
 }
 
-/// A host that the listener does not serve, or another than the TLS name: RFC 9110 §15.5.20.
 fn wrong_host(shared: &Shared, head: &RequestHead) -> Option<Denial> {
-    let listener = &shared.connection.listener;
+    let name = shared.connection.tls.as_ref().and_then(|tls| tls.server_name.as_deref());
+    judge_host(&shared.connection.listener, name, head)
+}
+
+/// A host that the listener does not serve, or another than the TLS name: RFC 9110 §15.5.20.
+pub fn judge_host(listener: &ListenerPlan, server_name: Option<&str>, head: &RequestHead) -> Option<Denial> {
     let host = head.authority().host();
     if !listener.hostnames.is_empty() && !listener.hostnames.iter().any(|pattern| pattern.matches(host)) {
         return Some(Denial::new(Reason::WrongHost).because("the listener does not serve this host"));
     }
     // A connection opened for one name must not carry requests for another: the certificate, and later the trust in a
     // client's certificate, were settled for that name (CVE-2025-23419 and its like).
-    let name = shared.connection.tls.as_ref().and_then(|tls| tls.server_name.as_deref())?;
-    (name != host)
+    (server_name? != host)
         .then(|| Denial::new(Reason::WrongHost).because("the connection was opened for another name"))
 }
 
@@ -120,7 +123,7 @@ fn find(shared: &mut Shared, head: &RequestHead) -> Result<(Arc<RoutePlan>, usiz
 }
 
 /// The method that a CORS preflight asks for, if the request is one.
-fn preflight_method(head: &RequestHead) -> Option<Method> {
+pub fn preflight_method(head: &RequestHead) -> Option<Method> {
     if *head.method() != Method::OPTIONS || !head.headers().contains_key(header::ORIGIN) {
         return None;
     }
@@ -190,11 +193,13 @@ fn cors(shared: &mut Shared, plan: &RoutePlan, head: &RequestHead) -> Option<Res
     Some(answer)
 }
 
-fn is_allowed(policy: &CorsPlan, origin: &HeaderValue) -> bool {
+/// Whether a page of this origin may call.
+pub fn is_allowed(policy: &CorsPlan, origin: &HeaderValue) -> bool {
     origin.to_str().is_ok_and(|origin| policy.origins.iter().any(|pattern| pattern.matches(origin)))
 }
 
-fn headers_allowed(policy: &CorsPlan, headers: &HeaderMap) -> bool {
+/// Whether a preflight asks for allowed headers only.
+pub fn headers_allowed(policy: &CorsPlan, headers: &HeaderMap) -> bool {
     headers.get_all(header::ACCESS_CONTROL_REQUEST_HEADERS).iter().all(|value| {
         let Ok(text) = value.to_str() else { return false };
         text.split(',').map(str::trim).filter(|name| !name.is_empty()).all(|name| {
@@ -228,7 +233,7 @@ fn header_denial(shared: &mut Shared, plan: &RoutePlan, head: &RequestHead) -> O
 }
 
 /// Judges one policy: every value of every header, not the first.
-fn judge_headers(policy: &HeaderPlan, headers: &HeaderMap) -> Option<Denial> {
+pub fn judge_headers(policy: &HeaderPlan, headers: &HeaderMap) -> Option<Denial> {
     let refused = |name: &HeaderName, what: &str| {
         Some(Denial::new(Reason::HeaderRefused).because(format!("header {name}: {what}")))
     };
@@ -260,19 +265,34 @@ fn judge_headers(policy: &HeaderPlan, headers: &HeaderMap) -> Option<Denial> {
 
 // === redirects ===
 
-/// 308 keeps method and body: RFC 9110 §15.4.9.
 fn redirect_https(head: &RequestHead, port: u16) -> Response<AnswerBody> {
-    let plan = RedirectPlan {
+    redirect_to(&https_redirect(port), head, 0)
+}
+
+/// What a listener with `redirectHttps` does to every request. 308 keeps method and body: RFC 9110 §15.4.9.
+pub const fn https_redirect(port: u16) -> RedirectPlan {
+    RedirectPlan {
         status: StatusCode::PERMANENT_REDIRECT,
         scheme: Some("https"),
         host: None,
         port: Some(port),
         path: None,
-    };
-    redirect_to(&plan, head, 0)
+    }
 }
 
 fn redirect_to(plan: &RedirectPlan, head: &RequestHead, prefix_bytes: usize) -> Response<AnswerBody> {
+    let mut answer = Response::new(AnswerBody::empty());
+    *answer.status_mut() = plan.status;
+    // Authority and path are canonical, so this always is a header value; without one the answer stays a redirect
+    // that leads nowhere.
+    if let Ok(location) = HeaderValue::try_from(location(plan, head, prefix_bytes)) {
+        answer.headers_mut().insert(header::LOCATION, location);
+    }
+    answer
+}
+
+/// Where a redirect leads.
+pub fn location(plan: &RedirectPlan, head: &RequestHead, prefix_bytes: usize) -> String {
     let scheme = plan.scheme.unwrap_or(head.scheme().as_str());
     let host = plan.host.as_deref().unwrap_or(head.authority().host());
     // The request's own port only fits its own scheme.
@@ -294,12 +314,5 @@ fn redirect_to(plan: &RedirectPlan, head: &RequestHead, prefix_bytes: usize) -> 
         location.push('?');
         location.push_str(query);
     }
-    let mut answer = Response::new(AnswerBody::empty());
-    *answer.status_mut() = plan.status;
-    // Authority and path are canonical, so this always is a header value; without one the answer stays a redirect
-    // that leads nowhere.
-    if let Ok(location) = HeaderValue::try_from(location) {
-        answer.headers_mut().insert(header::LOCATION, location);
-    }
-    answer
+    location
 }
