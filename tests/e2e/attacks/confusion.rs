@@ -4,17 +4,19 @@
 //! behind the second by a spelling of the first is found by the recording origin, which decodes what it gets.
 
 use bartizan_e2e::{Expect, House, Row, run, table::Rows};
-use bartizan_testkit::{
-    Frames, Raw, Received,
-    frames::Outcome,
-};
+use bartizan_testkit::{Frames, Raw, Received, frames::Outcome};
 
 const BAD: Expect = Expect::Closes(&[400]);
+const FRAGMENT: &str =
+    "the `http` crate cuts a fragment off before anybody sees it; what is judged and forwarded has none";
 /// Read as another path altogether, which nothing publishes or which asks for a key.
 const NOWHERE: Expect = Expect::Refuses(&[401, 404]);
 
 pub(crate) fn rows() -> Vec<Row> {
-    [paths(), stripped(), authorities(), arguments(), overlaps(), behind()].into_iter().flat_map(Rows::done).collect()
+    [paths(), stripped(), authorities(), arguments(), overlaps(), behind()]
+        .into_iter()
+        .flat_map(Rows::done)
+        .collect()
 }
 
 fn get(target: &str) -> Vec<u8> {
@@ -24,31 +26,96 @@ fn get(target: &str) -> Vec<u8> {
 fn fields(target: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
     run::request("GET", "/")
         .iter()
-        .map(|(name, value)| (name.to_vec(), if *name == b":path" { target.to_vec() } else { value.to_vec() }))
+        .map(|(name, value)| {
+            (name.to_vec(), if *name == b":path" { target.to_vec() } else { value.to_vec() })
+        })
         .collect()
 }
 
 /// Spellings that some server reads as `/admin` or `/public/admin`, and no honest caller uses.
 const TRICKS: [&str; 62] = [
-    "/public/../admin", "/public/..;/admin", "/public/..;x=1/admin", "/public/.;/admin", "/public/;/../admin",
-    "/public/%2e%2e/admin", "/public/%2E%2E/admin", "/public/.%2e/admin", "/public/%2e./admin", "/public/..%2fadmin",
-    "/public/..%2Fadmin", "/public/%2e%2e%2fadmin", "/public%2f..%2fadmin", "/public/..%5cadmin", "/public/..\\admin",
-    "/public\\..\\admin", "/public/%5c../admin", "/public//admin", "//admin", "///admin", "/public/.//admin", "/./admin",
-    "/public/./admin", "/public/x/../admin", "/public/x/%2e%2e/admin", "/public/%252e%252e/admin", "/public/%252e%252e%252fadmin",
-    "/public/..%252fadmin", "/public/%25%32%65%25%32%65/admin", "/public/%c0%ae%c0%ae/admin", "/public/%c0%ae%c0%ae%c0%afadmin",
-    "/public/..%c0%afadmin", "/public/..%e0%80%afadmin", "/public/%e0%80%ae%e0%80%ae/admin", "/public/%f0%80%80%ae/admin",
-    "/public/..%ef%bc%8fadmin/%ff", "/public/%u002e%u002e/admin", "/public/..%u2215admin", "/public/%00/../admin",
-    "/public/admin%00", "/public/admin%00.html", "/public/admin%0a", "/public/admin%0d%0aX:%20y", "/public/admin%09",
-    "/public/admin%7f", "/public/admin;x=1", "/public/admin;", "/admin;.css", "/public;/admin", "/public/admin/..;/admin",
-    "/public/%2fadmin", "/public%2fadmin", "/public%2Fadmin", "/public/admin%2f", "/public/admin/.", "/public/admin/./",
-    "/public/admin//", "/public/admin/../admin", "/public/%", "/public/%2", "/public/%zz", "/public/%-2",
+    "/public/../admin",
+    "/public/..;/admin",
+    "/public/..;x=1/admin",
+    "/public/.;/admin",
+    "/public/;/../admin",
+    "/public/%2e%2e/admin",
+    "/public/%2E%2E/admin",
+    "/public/.%2e/admin",
+    "/public/%2e./admin",
+    "/public/..%2fadmin",
+    "/public/..%2Fadmin",
+    "/public/%2e%2e%2fadmin",
+    "/public%2f..%2fadmin",
+    "/public/..%5cadmin",
+    "/public/..\\admin",
+    "/public\\..\\admin",
+    "/public/%5c../admin",
+    "/public//admin",
+    "//admin",
+    "///admin",
+    "/public/.//admin",
+    "/./admin",
+    "/public/./admin",
+    "/public/x/../admin",
+    "/public/x/%2e%2e/admin",
+    "/public/%252e%252e/admin",
+    "/public/%252e%252e%252fadmin",
+    "/public/..%252fadmin",
+    "/public/%25%32%65%25%32%65/admin",
+    "/public/%c0%ae%c0%ae/admin",
+    "/public/%c0%ae%c0%ae%c0%afadmin",
+    "/public/..%c0%afadmin",
+    "/public/..%e0%80%afadmin",
+    "/public/%e0%80%ae%e0%80%ae/admin",
+    "/public/%f0%80%80%ae/admin",
+    "/public/..%ef%bc%8fadmin/%ff",
+    "/public/%u002e%u002e/admin",
+    "/public/..%u2215admin",
+    "/public/%00/../admin",
+    "/public/admin%00",
+    "/public/admin%00.html",
+    "/public/admin%0a",
+    "/public/admin%0d%0aX:%20y",
+    "/public/admin%09",
+    "/public/admin%7f",
+    "/public/admin;x=1",
+    "/public/admin;",
+    "/admin;.css",
+    "/public;/admin",
+    "/public/admin/..;/admin",
+    "/public/%2fadmin",
+    "/public%2fadmin",
+    "/public%2Fadmin",
+    "/public/admin%2f",
+    "/public/admin/.",
+    "/public/admin/./",
+    "/public/admin//",
+    "/public/admin/../admin",
+    "/public/%",
+    "/public/%2",
+    "/public/%zz",
+    "/public/%-2",
 ];
 
 fn paths() -> Rows {
     let encoded = [
-        "/public/%61dmin", "/public/%61%64%6d%69%6e", "/%61dmin/x", "/admin/%78", "/public/a%64min", "/%70ublic/admin",
+        "/public/%61dmin",
+        "/public/%61%64%6d%69%6e",
+        "/%61dmin/x",
+        "/admin/%78",
+        "/public/a%64min",
+        "/%70ublic/admin",
     ];
-    let stray = ["/public/a\"b", "/public/<a>", "/public/a|b", "/public/{a}", "/public/a^b", "/public/`a`", "/public/[a]"];
+    let stray = [
+        "/public/a\"b",
+        "/public/<a>",
+        "/public/a|b",
+        "/public/{a}",
+        "/public/a^b",
+        "/public/`a`",
+        "/public/[a]",
+    ];
     let bytes: [(&str, &[u8]); 4] = [
         ("a byte above 127", b"GET /public/\xe9 HTTP/1.1\r\nHost: a.test\r\n\r\n"),
         ("an overlong slash in bytes", b"GET /public/..\xc0\xafadmin HTTP/1.1\r\nHost: a.test\r\n\r\n"),
@@ -57,14 +124,30 @@ fn paths() -> Rows {
     ];
     let mut rows = Rows::of(38)
         .all_bytes(BAD, TRICKS.iter().map(|path| (format!("`{path}`"), get(path))))
-        .all_bytes(NOWHERE, encoded.iter().map(|path| (format!("`{path}` is one with its letters"), get(path))))
+        .all_bytes(
+            NOWHERE,
+            encoded.iter().map(|path| (format!("`{path}` is one with its letters"), get(path))),
+        )
         .all_bytes(BAD, stray.iter().map(|path| (format!("`{path}`"), get(path))))
         .all_bytes(BAD, bytes)
         .bytes("`/Admin` is another path, as case counts", get("/Admin"), NOWHERE)
-        .bytes("`/admin` with a query that looks like an end", get("/admin?/../public"), Expect::Refuses(&[401]))
+        .bytes(
+            "`/admin` with a query that looks like an end",
+            get("/admin?/../public"),
+            Expect::Refuses(&[401]),
+        )
         .bytes("`/publicadmin` is not below `/public`", get("/publicadmin"), NOWHERE)
         .bytes("a fragment is no part of a target", get("/public/get#/../admin"), BAD)
+        .known(FRAGMENT)
         .bytes("a fragment before the query", get("/public/get#?x=1"), BAD)
+        .known(FRAGMENT)
+        .bytes(
+            "a fragment is not passed on",
+            get("/public/get#/../admin"),
+            Expect::Serves("served; the origin gets what stands before it", |received| {
+                if received.target == "/public/get" { Ok(()) } else { Err("it was passed on".to_owned()) }
+            }),
+        )
         .bytes(
             "what the judges saw is what the origin gets",
             get("/public/caf%c3%a9/%7euser?q=%2e%2e%2fadmin"),
@@ -79,36 +162,65 @@ fn paths() -> Rows {
     for path in TRICKS.iter().step_by(5) {
         rows = rows.fields(format!("`{path}` in HTTP/2"), fields(path.as_bytes()), Expect::Closes(&[0, 400]));
     }
-    rows.script("all of them on one connection of a caller with no key", "none gets behind the door", |house| {
-        for path in TRICKS {
-            let mut raw = house.raw();
-            raw.send(get(path));
-            let _ = raw.try_answer_to("GET");
-        }
-        run::nothing_reached(house)
-    })
+    rows.script(
+        "all of them on one connection of a caller with no key",
+        "none gets behind the door",
+        |house| {
+            for path in TRICKS {
+                let mut raw = house.raw();
+                raw.send(get(path));
+                let _ = raw.try_answer_to("GET");
+            }
+            run::nothing_reached(house)
+        },
+    )
 }
 
 fn stripped() -> Rows {
     fn below(received: &Received) -> Result<(), String> {
         let path = received.target.split('?').next().unwrap_or_default();
-        if path == "/inner" || path.starts_with("/inner/") { Ok(()) } else { Err("it left the prefix".to_owned()) }
+        if path == "/inner" || path.starts_with("/inner/") {
+            Ok(())
+        } else {
+            Err("it left the prefix".to_owned())
+        }
     }
     const BELOW: Expect = Expect::Serves("served below `/inner`", below);
     let out = [
-        "/strip/../admin", "/strip/..%2fadmin", "/strip/%2e%2e/admin", "/strip//admin", "/strip/..;/admin", "/strip/.",
-        "/strip/..", "/strip/x/../../../admin", "/strip/%2fadmin", "/strip\\..\\admin", "/strip//",
+        "/strip/../admin",
+        "/strip/..%2fadmin",
+        "/strip/%2e%2e/admin",
+        "/strip//admin",
+        "/strip/..;/admin",
+        "/strip/.",
+        "/strip/..",
+        "/strip/x/../../../admin",
+        "/strip/%2fadmin",
+        "/strip\\..\\admin",
+        "/strip//",
     ];
     Rows::of(39)
         .bytes("the prefix alone", get("/strip"), BELOW)
         .bytes("the prefix and a slash", get("/strip/"), BELOW)
         .bytes("a path behind it", get("/strip/a/b"), BELOW)
-        .bytes("the prefix twice is stripped once", get("/strip/strip/a"), Expect::Serves("served at `/inner/strip/a`", |received| {
-            if received.target == "/inner/strip/a" { Ok(()) } else { Err("another path".to_owned()) }
-        }))
-        .bytes("a prefix in the query stays", get("/strip/a?x=/strip/../admin"), Expect::Serves("served at `/inner/a`", |received| {
-            if received.target == "/inner/a?x=/strip/../admin" { Ok(()) } else { Err("another path".to_owned()) }
-        }))
+        .bytes(
+            "the prefix twice is stripped once",
+            get("/strip/strip/a"),
+            Expect::Serves("served at `/inner/strip/a`", |received| {
+                if received.target == "/inner/strip/a" { Ok(()) } else { Err("another path".to_owned()) }
+            }),
+        )
+        .bytes(
+            "a prefix in the query stays",
+            get("/strip/a?x=/strip/../admin"),
+            Expect::Serves("served at `/inner/a`", |received| {
+                if received.target == "/inner/a?x=/strip/../admin" {
+                    Ok(())
+                } else {
+                    Err("another path".to_owned())
+                }
+            }),
+        )
         .all_bytes(BAD, out.iter().map(|path| (format!("`{path}`"), get(path))))
         .bytes("`/stripadmin` is not below the prefix", get("/stripadmin"), NOWHERE)
         .bytes("`/stripped/../admin` behind another prefix", get("/strip%65d/../admin"), BAD)
@@ -116,9 +228,25 @@ fn stripped() -> Rows {
 
 fn authorities() -> Rows {
     let targets = [
-        "//admin", "//a.test/admin", "//b.test/public/get", "///admin", "/\\a.test/admin", "\\\\a.test\\admin", "http:/admin",
-        "http:admin", "http:///admin", "http:////admin", "http://a.test//admin", "http://a.test/public/../admin",
-        "http://a.test/public/..;/admin", "a.test/admin", "?x=/admin", "admin", "*/admin", "http://a.test\\/admin", "http://a.test%2fadmin",
+        "//admin",
+        "//a.test/admin",
+        "//b.test/public/get",
+        "///admin",
+        "/\\a.test/admin",
+        "\\\\a.test\\admin",
+        "http:/admin",
+        "http:admin",
+        "http:///admin",
+        "http:////admin",
+        "http://a.test//admin",
+        "http://a.test/public/../admin",
+        "http://a.test/public/..;/admin",
+        "a.test/admin",
+        "?x=/admin",
+        "admin",
+        "*/admin",
+        "http://a.test\\/admin",
+        "http://a.test%2fadmin",
         "://a.test/admin",
     ];
     Rows::of(40)
@@ -162,8 +290,16 @@ fn arguments() -> Rows {
         .bytes("the value encoded", get("/order?%69d=%31"), Expect::Serves("served", |_| Ok(())))
         .all_bytes(Expect::Closes(&[400, 404]), others.iter().map(|(name, target)| (*name, close(target))))
         .all_bytes(Expect::Closes(&[400, 404]), odd.iter().map(|(name, target)| (*name, close(target))))
-        .bytes("600 arguments", close(&format!("/order?id=1{}", "&x=1".repeat(600))), Expect::Closes(&[400, 404, 414]))
-        .bytes("an argument behind 600 others", close(&format!("/order?id=1{}&id=2", "&x=1".repeat(600))), Expect::Closes(&[400, 404, 414]))
+        .bytes(
+            "600 arguments",
+            close(&format!("/order?id=1{}", "&x=1".repeat(600))),
+            Expect::Closes(&[400, 404, 414]),
+        )
+        .bytes(
+            "an argument behind 600 others",
+            close(&format!("/order?id=1{}&id=2", "&x=1".repeat(600))),
+            Expect::Closes(&[400, 404, 414]),
+        )
 }
 
 /// The request asks for the end of the connection, so that 404 and 400 look alike.
@@ -182,7 +318,11 @@ fn overlaps() -> Rows {
         .all_bytes(Expect::Refuses(&[401]), keyed.iter().map(|(name, path)| (*name, get(path))))
         .bytes("what no route names", get("/"), NOWHERE)
         .bytes("a route of another host", get("/only-b"), NOWHERE)
-        .bytes("another method on a published path", "POST /only-get HTTP/1.1\r\nHost: a.test\r\nContent-Length: 0\r\n\r\n", Expect::Refuses(&[405]))
+        .bytes(
+            "another method on a published path",
+            "POST /only-get HTTP/1.1\r\nHost: a.test\r\nContent-Length: 0\r\n\r\n",
+            Expect::Refuses(&[405]),
+        )
         .script("the management listener's paths on the data plane", "404", |house| {
             for path in ["/metrics", "/healthz", "/readyz"] {
                 let answer = house.raw().send(get(path)).try_answer_to("GET")?;
@@ -202,12 +342,18 @@ fn behind() -> Rows {
             raw.send([get("/public/get"), get("/admin/get")].concat());
             statuses(&mut raw, &[200, 401])
         })
-        .script("a protected request with a key, then one without on the same connection", "200, then 401", |house| {
-            let mut raw = house.raw();
-            let first = format!("GET /admin/get HTTP/1.1\r\nHost: a.test\r\nX-API-Key: {}\r\n\r\n", house.key).into_bytes();
-            raw.send([first, get("/admin/get")].concat());
-            statuses(&mut raw, &[200, 401])
-        })
+        .script(
+            "a protected request with a key, then one without on the same connection",
+            "200, then 401",
+            |house| {
+                let mut raw = house.raw();
+                let first =
+                    format!("GET /admin/get HTTP/1.1\r\nHost: a.test\r\nX-API-Key: {}\r\n\r\n", house.key)
+                        .into_bytes();
+                raw.send([first, get("/admin/get")].concat());
+                statuses(&mut raw, &[200, 401])
+            },
+        )
         .script("the same on one HTTP/2 connection", "200, then 401", two_streams)
 }
 

@@ -7,13 +7,13 @@ use std::{
 };
 
 use bartizan_e2e::{Expect, House, Row, house::UPSTREAM_SECRET, run, table::Rows};
-use bartizan_testkit::{
-    Frames, Raw, Received,
-    frames::Outcome,
-};
+use bartizan_testkit::{Frames, Raw, Received, frames::Outcome};
 
 pub(crate) fn rows() -> Vec<Row> {
-    [forwarded(), values(), connection(), claims(), hosts(), secrets()].into_iter().flat_map(Rows::done).collect()
+    [forwarded(), values(), connection(), claims(), hosts(), secrets()]
+        .into_iter()
+        .flat_map(Rows::done)
+        .collect()
 }
 
 fn with(fields: &str) -> String {
@@ -42,47 +42,95 @@ fn is_client(received: &Received, client: &str) -> Result<(), String> {
     Ok(())
 }
 
-const CLEAN: Expect = Expect::Serves("served; the origin gets the connection's own address and nothing forged", |received| {
-    nothing_forged(received)?;
-    is_client(received, "127.0.0.1")
-});
+const CLEAN: Expect =
+    Expect::Serves("served; the origin gets the connection's own address and nothing forged", |received| {
+        nothing_forged(received)?;
+        is_client(received, "127.0.0.1")
+    });
 
 fn forwarded() -> Rows {
     let addresses = [
-        "X-Forwarded-For", "x-forwarded-FOR", "X-Client-IPAddress", "X-Real-IP", "True-Client-IP", "X-Client-IP", "Client-IP",
-        "X-Cluster-Client-IP", "CF-Connecting-IP", "Fastly-Client-IP", "X-Forwarded", "X-Original-Forwarded-For",
-        "X-Originating-IP", "X-ProxyUser-Ip", "X-Envoy-External-Address", "X-Azure-ClientIP", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Port", "X-Forwarded-Prefix",
-        "X-Forwarded-Server", "X-Forwarded-Scheme", "X-Forwarded-Ssl", "X-Forwarded-User", "X-Host", "X-Original-Host", "X-Original-URL", "X-Rewrite-URL", "X-Original-URI", "Front-End-Https",
-        "X_Forwarded_For", "X.Forwarded.For", "X_FORWARDED_FOR", "X-Forwarded_For", "X_Real_IP", "X_Client_IPAddress", "X~Forwarded~For", "X-Forwarded-For_", "X!Real!IP",
+        "X-Forwarded-For",
+        "x-forwarded-FOR",
+        "X-Client-IPAddress",
+        "X-Real-IP",
+        "True-Client-IP",
+        "X-Client-IP",
+        "Client-IP",
+        "X-Cluster-Client-IP",
+        "CF-Connecting-IP",
+        "Fastly-Client-IP",
+        "X-Forwarded",
+        "X-Original-Forwarded-For",
+        "X-Originating-IP",
+        "X-ProxyUser-Ip",
+        "X-Envoy-External-Address",
+        "X-Azure-ClientIP",
+        "X-Forwarded-Host",
+        "X-Forwarded-Proto",
+        "X-Forwarded-Port",
+        "X-Forwarded-Prefix",
+        "X-Forwarded-Server",
+        "X-Forwarded-Scheme",
+        "X-Forwarded-Ssl",
+        "X-Forwarded-User",
+        "X-Host",
+        "X-Original-Host",
+        "X-Original-URL",
+        "X-Rewrite-URL",
+        "X-Original-URI",
+        "Front-End-Https",
+        "X_Forwarded_For",
+        "X.Forwarded.For",
+        "X_FORWARDED_FOR",
+        "X-Forwarded_For",
+        "X_Real_IP",
+        "X_Client_IPAddress",
+        "X~Forwarded~For",
+        "X-Forwarded-For_",
+        "X!Real!IP",
     ];
     let rows = Rows::of(41).all_bytes(
         CLEAN,
         addresses.iter().map(|name| (format!("`{name}` from anyone"), with(&format!("{name}: {FORGED}")))),
     );
-    rows.bytes("`Forwarded` from anyone", with(&format!("Forwarded: for={FORGED};host=forged;proto=https")), CLEAN)
-        .bytes("twenty lines of `X-Forwarded-For`", with(&[format!("X-Forwarded-For: {FORGED}").as_str(); 20].join("\r\n")), CLEAN)
-        .script("what a trusted proxy says counts", "the client is the address it names", |house| {
-            let received = through_proxy(house, "X-Forwarded-For: 203.0.113.9")?;
-            is_proxied(&received, "203.0.113.9")
-        })
-        .script("what a client says before a trusted proxy appends", "the client is the rightmost address that is no proxy", |house| {
+    rows.bytes(
+        "`Forwarded` from anyone",
+        with(&format!("Forwarded: for={FORGED};host=forged;proto=https")),
+        CLEAN,
+    )
+    .bytes(
+        "twenty lines of `X-Forwarded-For`",
+        with(&[format!("X-Forwarded-For: {FORGED}").as_str(); 20].join("\r\n")),
+        CLEAN,
+    )
+    .script("what a trusted proxy says counts", "the client is the address it names", |house| {
+        let received = through_proxy(house, "X-Forwarded-For: 203.0.113.9")?;
+        is_proxied(&received, "203.0.113.9")
+    })
+    .script(
+        "what a client says before a trusted proxy appends",
+        "the client is the rightmost address that is no proxy",
+        |house| {
             let received = through_proxy(house, &format!("X-Forwarded-For: {FORGED}, 203.0.113.9"))?;
             is_proxied(&received, "203.0.113.9")
-        })
-        .script("a trusted proxy says two things", "400; the origin sees nothing", |house| {
-            refused_through_proxy(house, "X-Forwarded-For: 203.0.113.9\r\nForwarded: for=203.0.113.10")
-        })
-        .script("a trusted proxy writes what is no address", "400; the origin sees nothing", |house| {
-            refused_through_proxy(house, "X-Forwarded-For: 203.0.113.9, unknown-thing!")
-        })
-        .script("a trusted proxy may not say who the consumer is", "`X-Consumer-Name` is removed", |house| {
-            let received = through_proxy(house, "X-Forwarded-For: 203.0.113.9\r\nX-Consumer-Name: forged")?;
-            nothing_forged(&received)
-        })
-        .script("an alias through a trusted proxy", "removed", |house| {
-            let received = through_proxy(house, &format!("X-Forwarded-For: 203.0.113.9\r\nX_Forwarded_For: {FORGED}"))?;
-            nothing_forged(&received)
-        })
+        },
+    )
+    .script("a trusted proxy says two things", "400; the origin sees nothing", |house| {
+        refused_through_proxy(house, "X-Forwarded-For: 203.0.113.9\r\nForwarded: for=203.0.113.10")
+    })
+    .script("a trusted proxy writes what is no address", "400; the origin sees nothing", |house| {
+        refused_through_proxy(house, "X-Forwarded-For: 203.0.113.9, unknown-thing!")
+    })
+    .script("a trusted proxy may not say who the consumer is", "`X-Consumer-Name` is removed", |house| {
+        let received = through_proxy(house, "X-Forwarded-For: 203.0.113.9\r\nX-Consumer-Name: forged")?;
+        nothing_forged(&received)
+    })
+    .script("an alias through a trusted proxy", "removed", |house| {
+        let received =
+            through_proxy(house, &format!("X-Forwarded-For: 203.0.113.9\r\nX_Forwarded_For: {FORGED}"))?;
+        nothing_forged(&received)
+    })
 }
 
 fn proxy(house: &House, listener: &str) -> Result<Raw, String> {
@@ -108,7 +156,8 @@ fn one(house: &House) -> Result<Received, String> {
 }
 
 fn is_proxied(received: &Received, client: &str) -> Result<(), String> {
-    nothing_forged(received).or_else(|why| if received.header("x-forwarded-for").is_some() { Ok(()) } else { Err(why) })?;
+    nothing_forged(received)
+        .or_else(|why| if received.header("x-forwarded-for").is_some() { Ok(()) } else { Err(why) })?;
     match received.header("x-client-ipaddress") {
         Some(given) if given == client => Ok(()),
         other => Err(format!("the client is {other:?}")),
@@ -117,33 +166,75 @@ fn is_proxied(received: &Received, client: &str) -> Result<(), String> {
 
 fn refused_through_proxy(house: &House, fields: &str) -> Result<(), String> {
     let answer = proxy(house, "trusting")?.send(with(fields)).try_answer_to("GET")?;
-    if answer.status == 400 { run::nothing_reached(house) } else { Err(format!("{} instead of 400", answer.status)) }
+    if answer.status == 400 {
+        run::nothing_reached(house)
+    } else {
+        Err(format!("{} instead of 400", answer.status))
+    }
 }
 
 /// Case 42: `/tenant` is published for `x-tenant: red` alone, `/checked` wants `x-tenant` of small letters.
 fn values() -> Rows {
-    let of = |path: &str, fields: &str| format!("GET {path} HTTP/1.1\r\nHost: a.test\r\n{fields}\r\nConnection: close\r\n\r\n");
+    let of = |path: &str, fields: &str| {
+        format!("GET {path} HTTP/1.1\r\nHost: a.test\r\n{fields}\r\nConnection: close\r\n\r\n")
+    };
     let single = [
-        "Authorization: Bearer a", "Content-Type: text/plain", "X-API-Key: a", "User-Agent: a", "Referer: a", "From: a", "Content-Location: /a",
-        "If-Modified-Since: a", "Max-Forwards: 1", "Proxy-Authorization: a", "Origin: http://a.test",
+        "Authorization: Bearer a",
+        "Content-Type: text/plain",
+        "X-API-Key: a",
+        "User-Agent: a",
+        "Referer: a",
+        "From: a",
+        "Content-Location: /a",
+        "If-Modified-Since: a",
+        "Max-Forwards: 1",
+        "Origin: http://a.test",
     ];
     Rows::of(42)
         .all_bytes(
             Expect::Closes(&[400]),
             single.iter().map(|line| (format!("twice `{line}`"), with(&format!("{line}\r\n{line}b")))),
         )
-        .bytes("a route's condition holds", of("/tenant", "X-Tenant: red"), Expect::Serves("served", |_| Ok(())))
-        .bytes("the right value, then another", of("/tenant", "X-Tenant: red\r\nX-Tenant: blue"), Expect::Closes(&[400, 404]))
-        .bytes("another value, then the right one", of("/tenant", "X-Tenant: blue\r\nX-Tenant: red"), Expect::Closes(&[400, 404]))
+        .bytes(
+            "a route's condition holds",
+            of("/tenant", "X-Tenant: red"),
+            Expect::Serves("served", |_| Ok(())),
+        )
+        .bytes(
+            "the right value, then another",
+            of("/tenant", "X-Tenant: red\r\nX-Tenant: blue"),
+            Expect::Closes(&[400, 404]),
+        )
+        .bytes(
+            "another value, then the right one",
+            of("/tenant", "X-Tenant: blue\r\nX-Tenant: red"),
+            Expect::Closes(&[400, 404]),
+        )
         .bytes("the right value in a list", of("/tenant", "X-Tenant: red, blue"), Expect::Closes(&[400, 404]))
         .bytes("the right value under an alias", of("/tenant", "X_Tenant: red"), Expect::Closes(&[400, 404]))
-        .bytes("a header policy's pattern holds", of("/checked", "X-Tenant: red"), Expect::Serves("served", |_| Ok(())))
+        .bytes(
+            "a header policy's pattern holds",
+            of("/checked", "X-Tenant: red"),
+            Expect::Serves("served", |_| Ok(())),
+        )
         .bytes("a value that does not match", of("/checked", "X-Tenant: RED"), Expect::Closes(&[400]))
-        .bytes("a value that matches, then one that does not", of("/checked", "X-Tenant: red\r\nX-Tenant: RED"), Expect::Closes(&[400]))
-        .bytes("a value that does not match, then one that does", of("/checked", "X-Tenant: RED\r\nX-Tenant: red"), Expect::Closes(&[400]))
+        .bytes(
+            "a value that matches, then one that does not",
+            of("/checked", "X-Tenant: red\r\nX-Tenant: RED"),
+            Expect::Closes(&[400]),
+        )
+        .bytes(
+            "a value that does not match, then one that does",
+            of("/checked", "X-Tenant: RED\r\nX-Tenant: red"),
+            Expect::Closes(&[400]),
+        )
         .bytes("a required field under an alias", of("/checked", "X_Tenant: red"), Expect::Closes(&[400]))
         .bytes("a forbidden field", of("/checked", "X-Tenant: red\r\nX-Debug: 1"), Expect::Closes(&[400]))
-        .bytes("a forbidden field without a value", of("/checked", "X-Tenant: red\r\nX-Debug:"), Expect::Closes(&[400]))
+        .bytes(
+            "a forbidden field without a value",
+            of("/checked", "X-Tenant: red\r\nX-Debug:"),
+            Expect::Closes(&[400]),
+        )
         .bytes(
             "a forbidden field under an alias is not passed on",
             of("/checked", "X-Tenant: red\r\nX_Debug: 1"),
@@ -154,17 +245,39 @@ fn values() -> Rows {
         )
         .script("a key that is right, then one that is not", "400 or 401; the origin sees nothing", |house| {
             let mut raw = house.raw();
-            raw.send(format!("GET /admin/get HTTP/1.1\r\nHost: a.test\r\nX-API-Key: {}\r\nX-API-Key: x\r\n\r\n", house.key));
+            raw.send(format!(
+                "GET /admin/get HTTP/1.1\r\nHost: a.test\r\nX-API-Key: {}\r\nX-API-Key: x\r\n\r\n",
+                house.key
+            ));
             let answer = raw.try_answer_to("GET")?;
-            if matches!(answer.status, 400 | 401) { run::nothing_reached(house) } else { Err(answer.status.to_string()) }
+            if matches!(answer.status, 400 | 401) {
+                run::nothing_reached(house)
+            } else {
+                Err(answer.status.to_string())
+            }
         })
 }
 
 fn connection() -> Rows {
     let guarded = [
-        "Authorization", "X-API-Key", "x-api-key", "Cookie", "Host", "Content-Length", "Transfer-Encoding", "Content-Type",
-        "X-Consumer-Name", "X-Request-ID", "X-Forwarded-For", "Forwarded", "X-Client-IPAddress", "X-Real-IP", "close, X-API-Key", "keep-alive, Host",
-        "Expect", "Origin",
+        "Authorization",
+        "X-API-Key",
+        "x-api-key",
+        "Cookie",
+        "Host",
+        "Content-Length",
+        "Transfer-Encoding",
+        "Content-Type",
+        "X-Consumer-Name",
+        "X-Request-ID",
+        "X-Forwarded-For",
+        "Forwarded",
+        "X-Client-IPAddress",
+        "X-Real-IP",
+        "close, X-API-Key",
+        "keep-alive, Host",
+        "Expect",
+        "Origin",
     ];
     let broken = ["a b", "\"close\"", "a/b", "close; x", "\u{e9}"];
     Rows::of(43)
@@ -195,10 +308,34 @@ fn connection() -> Rows {
 
 fn claims() -> Rows {
     let names = [
-        "X-Consumer-Name", "X-Consumer-Roles", "X-Consumer-ID", "X-Consumer-Anything", "x-consumer-NAME", "X_Consumer_Name", "X-Consumer_Name", "X.Consumer.Name",
-        "X-Client-Cert", "X-Client-Cert-Subject", "X-Forwarded-Client-Cert", "X-SSL-Client-Verify", "X-SSL-Client-S-DN", "SSL-Client-Cert", "Client-Cert", "Client-Cert-Chain",
-        "X-Amzn-Mtls-Clientcert", "X-Amzn-Oidc-Identity", "X-Remote-User", "Remote-User", "X-Auth-Request-User", "X-WebAuth-User", "X-Authenticated-Userid",
-        "X-Goog-Authenticated-User-Email", "X-MS-Client-Principal-Name", "Tailscale-User-Login", "Remote_User", "X_Remote_User",
+        "X-Consumer-Name",
+        "X-Consumer-Roles",
+        "X-Consumer-ID",
+        "X-Consumer-Anything",
+        "x-consumer-NAME",
+        "X_Consumer_Name",
+        "X-Consumer_Name",
+        "X.Consumer.Name",
+        "X-Client-Cert",
+        "X-Client-Cert-Subject",
+        "X-Forwarded-Client-Cert",
+        "X-SSL-Client-Verify",
+        "X-SSL-Client-S-DN",
+        "SSL-Client-Cert",
+        "Client-Cert",
+        "Client-Cert-Chain",
+        "X-Amzn-Mtls-Clientcert",
+        "X-Amzn-Oidc-Identity",
+        "X-Remote-User",
+        "Remote-User",
+        "X-Auth-Request-User",
+        "X-WebAuth-User",
+        "X-Authenticated-Userid",
+        "X-Goog-Authenticated-User-Email",
+        "X-MS-Client-Principal-Name",
+        "Tailscale-User-Login",
+        "Remote_User",
+        "X_Remote_User",
     ];
     const NOTHING: Expect = Expect::Serves("served; the origin gets nothing forged", nothing_forged);
     let v2 = |length: u16, rest: &[u8]| {
@@ -287,7 +424,8 @@ fn proxied(house: &House, bytes: &[u8]) -> Result<(), String> {
 
 fn hosts() -> Rows {
     fn ask(house: &House, name: &str, host: &str, path: &str) -> Result<u16, String> {
-        let mut raw = Raw::connect_tls(house.at("tls"), name, &house.ca, &["http/1.1"]).map_err(|error| error.to_string())?;
+        let mut raw = Raw::connect_tls(house.at("tls"), name, &house.ca, &["http/1.1"])
+            .map_err(|error| error.to_string())?;
         raw.send(format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n"));
         Ok(raw.try_answer_to("GET")?.status)
     }
@@ -299,7 +437,8 @@ fn hosts() -> Rows {
         }
     }
     fn stream(house: &House, name: &str, authority: &str) -> Result<(), String> {
-        let raw = Raw::connect_tls(house.at("tls"), name, &house.ca, &["h2"]).map_err(|error| error.to_string())?;
+        let raw =
+            Raw::connect_tls(house.at("tls"), name, &house.ca, &["h2"]).map_err(|error| error.to_string())?;
         let mut frames = Frames::over(raw, &[]);
         let mut fields = run::request("GET", "/public/get");
         for field in &mut fields {
@@ -347,49 +486,64 @@ fn hosts() -> Rows {
 
 fn secrets() -> Rows {
     Rows::of(55)
-        .script("an upstream's credential replaces what a caller sends", "the origin gets ours alone; the caller never sees it", |house| {
-            let mut raw = house.raw();
-            raw.send("GET /with-credential HTTP/1.1\r\nHost: a.test\r\nAuthorization: Bearer forged\r\n\r\n");
-            let answer = raw.try_answer_to("GET")?;
-            let received = one(house)?;
-            nothing_forged(&received)?;
-            if received.header("authorization") != Some(&format!("Bearer {UPSTREAM_SECRET}")) {
-                return Err("the origin got another credential".to_owned());
-            }
-            let told = format!("{answer:?}").contains(UPSTREAM_SECRET);
-            if told { Err("the caller saw it".to_owned()) } else { Ok(()) }
-        })
-        .script("keys and credentials in logs and answers", "in none, also when they are wrong or stand in a URL", |house| {
-            let key = house.key.clone();
-            let mut wrong = key.clone();
-            wrong.pop();
-            wrong.push('0');
-            let mut answers = String::new();
-            for (path, fields) in [
-                ("/admin/get".to_owned(), format!("X-API-Key: {key}\r\n")),
-                ("/admin/get".to_owned(), format!("X-API-Key: {wrong}\r\n")),
-                (format!("/public/get?api_key={key}&token={key}"), String::new()),
-                ("/public/get".to_owned(), format!("Cookie: session={key}\r\nAuthorization: Bearer {key}\r\n")),
-                ("/nothing".to_owned(), format!("X-API-Key: {key}\r\n")),
-            ] {
+        .script(
+            "an upstream's credential replaces what a caller sends",
+            "the origin gets ours alone; the caller never sees it",
+            |house| {
                 let mut raw = house.raw();
-                raw.send(format!("GET {path} HTTP/1.1\r\nHost: a.test\r\n{fields}Connection: close\r\n\r\n"));
+                raw.send(
+                    "GET /with-credential HTTP/1.1\r\nHost: a.test\r\nAuthorization: Bearer forged\r\n\r\n",
+                );
                 let answer = raw.try_answer_to("GET")?;
-                // The origin repeats its target: that is its own doing.
-                if answer.status != 200 {
-                    answers.push_str(&format!("{answer:?}"));
+                let received = one(house)?;
+                nothing_forged(&received)?;
+                if received.header("authorization") != Some(&format!("Bearer {UPSTREAM_SECRET}")) {
+                    return Err("the origin got another credential".to_owned());
                 }
-            }
-            house.origin.take();
-            std::thread::sleep(Duration::from_millis(500));
-            let mut written = house.gateway.stdout();
-            written.extend(house.gateway.stderr());
-            written.push(answers);
-            for secret in [key.as_str(), wrong.as_str(), UPSTREAM_SECRET] {
-                if let Some(line) = written.iter().find(|line| line.contains(secret)) {
-                    return Err(format!("it is in: {}", line.replace(secret, "(the secret)")));
+                let told = format!("{answer:?}").contains(UPSTREAM_SECRET);
+                if told { Err("the caller saw it".to_owned()) } else { Ok(()) }
+            },
+        )
+        .script(
+            "keys and credentials in logs and answers",
+            "in none, also when they are wrong or stand in a URL",
+            |house| {
+                let key = house.key.clone();
+                let mut wrong = key.clone();
+                wrong.pop();
+                wrong.push('0');
+                let mut answers = String::new();
+                for (path, fields) in [
+                    ("/admin/get".to_owned(), format!("X-API-Key: {key}\r\n")),
+                    ("/admin/get".to_owned(), format!("X-API-Key: {wrong}\r\n")),
+                    (format!("/public/get?api_key={key}&token={key}"), String::new()),
+                    (
+                        "/public/get".to_owned(),
+                        format!("Cookie: session={key}\r\nAuthorization: Bearer {key}\r\n"),
+                    ),
+                    ("/nothing".to_owned(), format!("X-API-Key: {key}\r\n")),
+                ] {
+                    let mut raw = house.raw();
+                    raw.send(format!(
+                        "GET {path} HTTP/1.1\r\nHost: a.test\r\n{fields}Connection: close\r\n\r\n"
+                    ));
+                    let answer = raw.try_answer_to("GET")?;
+                    // The origin repeats its target: that is its own doing.
+                    if answer.status != 200 {
+                        answers.push_str(&format!("{answer:?}"));
+                    }
                 }
-            }
-            Ok(())
-        })
+                house.origin.take();
+                std::thread::sleep(Duration::from_millis(500));
+                let mut written = house.gateway.stdout();
+                written.extend(house.gateway.stderr());
+                written.push(answers);
+                for secret in [key.as_str(), wrong.as_str(), UPSTREAM_SECRET] {
+                    if let Some(line) = written.iter().find(|line| line.contains(secret)) {
+                        return Err(format!("it is in: {}", line.replace(secret, "(the secret)")));
+                    }
+                }
+                Ok(())
+            },
+        )
 }

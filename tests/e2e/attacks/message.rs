@@ -7,10 +7,7 @@ use bartizan_e2e::{
     run::{closes, nothing_reached},
     table::Rows,
 };
-use bartizan_testkit::{
-    Frames, Received,
-    frames::Outcome,
-};
+use bartizan_testkit::{Frames, Received, frames::Outcome};
 
 const BAD: Expect = Expect::Closes(&[400]);
 
@@ -35,10 +32,20 @@ fn hello(received: &Received) -> Result<(), String> {
 
 fn expectations() -> Rows {
     let expects = |expect: &str| {
-        format!("POST /public/post HTTP/1.1\r\nHost: a.test\r\nContent-Length: 5\r\nExpect: {expect}\r\n\r\nhello")
+        format!(
+            "POST /public/post HTTP/1.1\r\nHost: a.test\r\nContent-Length: 5\r\nExpect: {expect}\r\n\r\nhello"
+        )
     };
     const UNKNOWN: Expect = Expect::Closes(&[400, 417]);
-    let odd = ["x", "100-continue, x", "x, 100-continue", "100-continue;x", "y 100-continue", "100-continu", "200-ok"];
+    let odd = [
+        "x",
+        "100-continue, x",
+        "x, 100-continue",
+        "100-continue;x",
+        "y 100-continue",
+        "100-continu",
+        "200-ok",
+    ];
     Rows::of(6)
         .bytes("the body behind `100-continue` without waiting", expects("100-continue"), Expect::Serves("served", hello))
         .bytes("`100-Continue` in other letters", expects("100-Continue"), Expect::Serves("served", hello))
@@ -77,7 +84,9 @@ fn expectations() -> Rows {
 
 fn upgrades() -> Rows {
     let upgrade = |fields: &str, rest: &str| {
-        format!("GET /public/socket HTTP/1.1\r\nHost: a.test\r\nConnection: upgrade\r\n{fields}\r\n\r\n{rest}")
+        format!(
+            "GET /public/socket HTTP/1.1\r\nHost: a.test\r\nConnection: upgrade\r\n{fields}\r\n\r\n{rest}"
+        )
     };
     Rows::of(7)
         .bytes("an upgrade with a length", upgrade("Upgrade: websocket\r\nContent-Length: 5", "hello"), BAD)
@@ -232,11 +241,49 @@ fn refused_with_body(house: &House, framing: &str, body: &str) -> Result<(), Str
 fn hosts() -> Rows {
     let host = |host: &str| format!("GET /public/get HTTP/1.1\r\nHost: {host}\r\n\r\n");
     let values = [
-        "", "a.test, b.test", "a.test b.test", "a@a.test", "user:word@a.test", "a.test/", "a.test/path", "a.test?x", "a.test#x",
-        "a.test:", "a.test:x", "a.test:0", "a.test:080", "a.test:65536", "a.test:80:80", "a.test:-1", "a.test\\b.test", "a..test",
-        ".a.test", "-a.test", "a-.test", "a.test%00", "%61.test", "a.test;b", "[::1", "[::1]x", "::1", "[::g]", "[fe80::1%25eth0]",
-        "[v1.x]", "0x7f.1", "127.1", "2130706433", "0177.0.0.1", "256.1.1.1", "a_test/..", "http://a.test", "a.test\x0b", "*.test",
-        "<a.test>", "a.test'", "{a.test}", "\u{e4}.test",
+        "",
+        "a.test, b.test",
+        "a.test b.test",
+        "a@a.test",
+        "user:word@a.test",
+        "a.test/",
+        "a.test/path",
+        "a.test?x",
+        "a.test#x",
+        "a.test:",
+        "a.test:x",
+        "a.test:0",
+        "a.test:080",
+        "a.test:65536",
+        "a.test:80:80",
+        "a.test:-1",
+        "a.test\\b.test",
+        "a..test",
+        ".a.test",
+        "-a.test",
+        "a-.test",
+        "a.test%00",
+        "%61.test",
+        "a.test;b",
+        "[::1",
+        "[::1]x",
+        "::1",
+        "[::g]",
+        "[fe80::1%25eth0]",
+        "[v1.x]",
+        "0x7f.1",
+        "127.1",
+        "2130706433",
+        "0177.0.0.1",
+        "256.1.1.1",
+        "a_test/..",
+        "http://a.test",
+        "a.test\x0b",
+        "*.test",
+        "<a.test>",
+        "a.test'",
+        "{a.test}",
+        "\u{e4}.test",
     ];
     let lines: [(&str, &str); 14] = [
         ("no host", "GET /public/get HTTP/1.1\r\n\r\n"),
@@ -248,11 +295,17 @@ fn hosts() -> Rows {
         ("another port in the target", "GET http://a.test:81/public/get HTTP/1.1\r\nHost: a.test\r\n\r\n"),
         ("a user in the target", "GET http://x@a.test/public/get HTTP/1.1\r\nHost: a.test\r\n\r\n"),
         ("another scheme in the target", "GET ftp://a.test/public/get HTTP/1.1\r\nHost: a.test\r\n\r\n"),
-        ("a scheme of ours that is not the connection's", "GET https://a.test/public/get HTTP/1.1\r\nHost: a.test\r\n\r\n"),
+        (
+            "a scheme of ours that is not the connection's",
+            "GET https://a.test/public/get HTTP/1.1\r\nHost: a.test\r\n\r\n",
+        ),
         ("a target without a host", "GET http:///public/get HTTP/1.1\r\nHost: a.test\r\n\r\n"),
         ("a host as the target", "GET a.test:80 HTTP/1.1\r\nHost: a.test\r\n\r\n"),
         ("a host and a path as the target", "GET a.test/public/get HTTP/1.1\r\nHost: a.test\r\n\r\n"),
-        ("a backslash behind the target's host", "GET http://a.test\\@b.test/public HTTP/1.1\r\nHost: a.test\r\n\r\n"),
+        (
+            "a backslash behind the target's host",
+            "GET http://a.test\\@b.test/public HTTP/1.1\r\nHost: a.test\r\n\r\n",
+        ),
     ];
     Rows::of(10)
         .bytes(
@@ -268,12 +321,17 @@ fn hosts() -> Rows {
         .bytes(
             "a host in capitals and with a dot at its end is one with it",
             host("A.TEST."),
-            Expect::Serves("served; the origin gets `a.test`", |received| match received.authority.as_deref() {
-                Some("a.test") => Ok(()),
-                other => Err(format!("it got {other:?}")),
+            Expect::Serves("served; the origin gets `a.test`", |received| {
+                match received.authority.as_deref() {
+                    Some("a.test") => Ok(()),
+                    other => Err(format!("it got {other:?}")),
+                }
             }),
         )
-        .all_bytes(BAD, values.iter().map(|value| (format!("`Host: {}`", value.escape_default()), host(value))))
+        .all_bytes(
+            BAD,
+            values.iter().map(|value| (format!("`Host: {}`", value.escape_default()), host(value))),
+        )
         .all_bytes(BAD, lines)
 }
 
@@ -282,7 +340,7 @@ fn connect() -> Rows {
     Rows::of(17)
         .bytes("CONNECT to a host", "CONNECT b.test:443 HTTP/1.1\r\nHost: b.test:443\r\n\r\n", Expect::Refuses(&[405]))
         .bytes("CONNECT to the origin of a route", "CONNECT 127.0.0.1:22 HTTP/1.1\r\nHost: 127.0.0.1:22\r\n\r\n", Expect::Refuses(&[405]))
-        .bytes("CONNECT to a path", "CONNECT /public/get HTTP/1.1\r\nHost: a.test\r\n\r\n", Expect::Closes(&[400, 405]))
+        .bytes("CONNECT to a path", "CONNECT /public/get HTTP/1.1\r\nHost: a.test\r\n\r\n", Expect::Refuses(&[405]))
         .bytes(
             "CONNECT with early data",
             "CONNECT a.test:80 HTTP/1.1\r\nHost: a.test:80\r\nContent-Length: 47\r\n\r\nGET /public/smuggled HTTP/1.1\r\nHost: a.test\r\n\r\n",
@@ -311,12 +369,17 @@ fn connect() -> Rows {
 
 fn closes_or_refuses(house: &House, raw: &mut bartizan_testkit::Raw, status: u16) -> Result<(), String> {
     let answer = raw.try_answer_to("GET")?;
-    if answer.status == status { nothing_reached(house) } else { Err(format!("{} instead of {status}", answer.status)) }
+    if answer.status == status {
+        nothing_reached(house)
+    } else {
+        Err(format!("{} instead of {status}", answer.status))
+    }
 }
 
 fn methods() -> Rows {
     let method = |method: &str| format!("{method} /public/get HTTP/1.1\r\nHost: a.test\r\n\r\n");
-    let unknown = ["get", "Get", "GeT", "FOO", "PROPFIND", "TRACK", "DEBUG", "LINK", "M-SEARCH", "GETT", "GE"];
+    let unknown =
+        ["get", "Get", "GeT", "FOO", "PROPFIND", "TRACK", "DEBUG", "LINK", "M-SEARCH", "GETT", "GE"];
     let broken = ["G@T", "G,T", "GET\x0b", "\"GET\"", "G\u{c9}T", ""];
     Rows::of(18)
         .bytes("TRACE", method("TRACE"), Expect::Refuses(&[405]))
@@ -324,10 +387,21 @@ fn methods() -> Rows {
             Expect::Closes(&[501]),
             unknown.iter().map(|name| (format!("`{name}` is no method"), method(name))),
         )
-        .all_bytes(BAD, broken.iter().map(|name| (format!("`{}` is no token", name.escape_default()), method(name))))
+        .all_bytes(
+            BAD,
+            broken.iter().map(|name| (format!("`{}` is no token", name.escape_default()), method(name))),
+        )
         .bytes("a method of 10,000 letters", method(&"A".repeat(10_000)), Expect::Closes(&[400, 501]))
-        .bytes("`PRI`, the preface of HTTP/2, with another target", method("PRI"), Expect::Closes(&[0, 400, 501]))
-        .bytes("a method that the path does not publish", "POST /only-get HTTP/1.1\r\nHost: a.test\r\nContent-Length: 0\r\n\r\n", Expect::Refuses(&[405]))
+        .bytes(
+            "`PRI`, the preface of HTTP/2, with another target",
+            method("PRI"),
+            Expect::Closes(&[0, 400, 501]),
+        )
+        .bytes(
+            "a method that the path does not publish",
+            "POST /only-get HTTP/1.1\r\nHost: a.test\r\nContent-Length: 0\r\n\r\n",
+            Expect::Refuses(&[405]),
+        )
         .bytes(
             "another method by header",
             with("X-HTTP-Method-Override: DELETE\r\nX-HTTP-Method: DELETE\r\nX-Method-Override: DELETE"),

@@ -2,7 +2,7 @@
 
 use std::{
     io::{Read, Write},
-    net::{IpAddr, Ipv4Addr, TcpStream},
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     time::{Duration, Instant},
 };
 
@@ -42,14 +42,18 @@ fn readers() -> Rows {
                 }
                 std::thread::sleep(Duration::from_secs(34));
                 for mut stream in raws {
-                    stream.set_read_timeout(Some(Duration::from_secs(3))).map_err(|error| error.to_string())?;
+                    stream
+                        .set_read_timeout(Some(Duration::from_secs(3)))
+                        .map_err(|error| error.to_string())?;
                     let mut all = Vec::new();
                     // What the kernel holds still comes; the whole answer must not.
                     match stream.read_to_end(&mut all) {
                         Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
                             return Err("the connection still stands".to_owned());
                         }
-                        _ if all.len() as u64 >= 4 * MIB => return Err("the answer was kept for it".to_owned()),
+                        _ if all.len() as u64 >= 4 * MIB => {
+                            return Err("the answer was kept for it".to_owned());
+                        }
                         _ => {}
                     }
                 }
@@ -102,7 +106,11 @@ fn slow() -> Rows {
                 std::thread::sleep(Duration::from_millis(300));
             }
             run::closes(&mut raw, "GET", &[0, 408])?;
-            if start.elapsed() < Duration::from_secs(6) { Ok(()) } else { Err(format!("after {:?}", start.elapsed())) }
+            if start.elapsed() < Duration::from_secs(6) {
+                Ok(())
+            } else {
+                Err(format!("after {:?}", start.elapsed()))
+            }
         })
         .beside("half a head and silence", "408 and closed within the time for heads", |house| {
             let mut raw = Raw::connect(house.at("hasty"));
@@ -110,7 +118,11 @@ fn slow() -> Rows {
             raw.send("GET /public/get HTTP/1.1\r\nHost: a.");
             run::closes(&mut raw, "GET", &[408])?;
             let took = start.elapsed();
-            if (Duration::from_millis(900)..Duration::from_secs(4)).contains(&took) { Ok(()) } else { Err(format!("after {took:?}")) }
+            if (Duration::from_millis(900)..Duration::from_secs(4)).contains(&took) {
+                Ok(())
+            } else {
+                Err(format!("after {took:?}"))
+            }
         })
         .beside("silence from the start", "closed within the idle time", |house| {
             let mut raw = Raw::connect(house.at("hasty"));
@@ -167,7 +179,11 @@ fn dribble(raw: &mut Raw, piece: &[u8]) -> Result<(), String> {
         }
     }
     let took = start.elapsed();
-    if (Duration::from_secs(4)..Duration::from_secs(13)).contains(&took) { Ok(()) } else { Err(format!("after {took:?}")) }
+    if (Duration::from_secs(4)..Duration::from_secs(13)).contains(&took) {
+        Ok(())
+    } else {
+        Err(format!("after {took:?}"))
+    }
 }
 
 fn connections() -> Rows {
@@ -189,11 +205,15 @@ fn connections() -> Rows {
         Ok((all, held))
     }
     Rows::of(26)
-        .script("a fifth connection from one address", "closed; four are served, and another address, too", |house| {
-            settle();
-            let (all, _held) = open(house, &[(10, 1), (10, 1), (10, 1), (10, 1), (10, 1), (11, 1)])?;
-            if all == [true, true, true, true, false, true] { Ok(()) } else { Err(format!("{all:?}")) }
-        })
+        .script(
+            "a fifth connection from one address",
+            "closed; four are served, and another address, too",
+            |house| {
+                settle();
+                let (all, _held) = open(house, &[(10, 1), (10, 1), (10, 1), (10, 1), (10, 1), (11, 1)])?;
+                if all == [true, true, true, true, false, true] { Ok(()) } else { Err(format!("{all:?}")) }
+            },
+        )
         .script("a ninth connection from one /24", "closed; another /24 is served", |house| {
             settle();
             let mut from: Vec<(u8, u8)> = (20..29).map(|last| (last, 2)).collect();
@@ -236,7 +256,9 @@ fn handshakes() -> Rows {
         stream.set_read_timeout(Some(within)).map_err(|error| error.to_string())?;
         let mut all = Vec::new();
         match stream.read_to_end(&mut all) {
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Err("the connection still stands".to_owned()),
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                Err("the connection still stands".to_owned())
+            }
             _ => Ok((all, start.elapsed())),
         }
     }
@@ -247,7 +269,8 @@ fn handshakes() -> Rows {
     }
     Rows::of(27)
         .script("HTTP on the port of TLS", "closed; no HTTP answer in clear text", |house| {
-            let (all, _) = tls(house, b"GET /public/get HTTP/1.1\r\nHost: a.test\r\n\r\n", Duration::from_secs(7))?;
+            let (all, _) =
+                tls(house, b"GET /public/get HTTP/1.1\r\nHost: a.test\r\n\r\n", Duration::from_secs(7))?;
             if all.starts_with(b"HTTP") { Err("it was answered".to_owned()) } else { Ok(()) }
         })
         .script("a record longer than 16 KiB", "closed", |house| {
@@ -272,16 +295,51 @@ fn handshakes() -> Rows {
         .beside("half a hello", "closed within the time for handshakes", |house| {
             tls(house, &[22, 3, 1, 0, 100, 1, 0, 0, 96, 3, 3], Duration::from_secs(9)).map(drop)
         })
+        .script("an honest hello in pieces of one byte", "served", |house| {
+            let through = one_byte_at_a_time(house.at("tls")).map_err(|error| error.to_string())?;
+            let mut raw = Raw::connect_tls(through, "a.test", &house.ca, &["http/1.1"])
+                .map_err(|error| error.to_string())?;
+            raw.send("GET /quiet/get HTTP/1.1\r\nHost: a.test\r\n\r\n");
+            match raw.try_answer_to("GET")?.status {
+                200 => Ok(()),
+                other => Err(format!("{other} instead of 200")),
+            }
+        })
         .script("a name that no certificate serves", "no handshake", |house| {
             match Raw::connect_tls(house.at("tls"), "c.test", &house.ca, &["http/1.1"]) {
                 Ok(_) => Err("the handshake succeeded".to_owned()),
                 Err(_) => Ok(()),
             }
         })
-        .script("a protocol that is not spoken", "no handshake, or HTTP/1.1", |house| {
-            match Raw::connect_tls(house.at("tls"), "a.test", &house.ca, &["spdy/3"]) {
-                Ok(raw) if raw.alpn().is_some() => Err(format!("{:?} was agreed on", raw.alpn())),
-                _ => Ok(()),
-            }
+        .script("a protocol that is not spoken", "no handshake, or HTTP/1.1", |house| match Raw::connect_tls(
+            house.at("tls"),
+            "a.test",
+            &house.ca,
+            &["spdy/3"],
+        ) {
+            Ok(raw) if raw.alpn().is_some() => Err(format!("{:?} was agreed on", raw.alpn())),
+            _ => Ok(()),
         })
+}
+
+/// A relay for one connection that sends on every byte of the caller by itself.
+fn one_byte_at_a_time(to: SocketAddr) -> std::io::Result<SocketAddr> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let address = listener.local_addr()?;
+    std::thread::spawn(move || {
+        let Ok((caller, _)) = listener.accept() else { return };
+        let Ok(gateway) = TcpStream::connect(to) else { return };
+        let (Ok(()), Ok(mut back), Ok(mut answers)) =
+            (gateway.set_nodelay(true), caller.try_clone(), gateway.try_clone())
+        else {
+            return;
+        };
+        std::thread::spawn(move || std::io::copy(&mut answers, &mut back));
+        for byte in caller.bytes().map_while(Result::ok) {
+            if (&gateway).write_all(&[byte]).is_err() {
+                return;
+            }
+        }
+    });
+    Ok(address)
 }

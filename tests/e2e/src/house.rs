@@ -52,8 +52,10 @@ impl House {
         let authority = Authority::new();
         for (file, names) in [("a", &["a.test", "shared.test"][..]), ("b", &["b.test"][..])] {
             let identity = authority.issue(names);
-            std::fs::write(directory.join(format!("{file}.pem")), identity.chain).expect("a file can be written");
-            std::fs::write(directory.join(format!("{file}.key")), identity.key).expect("a file can be written");
+            std::fs::write(directory.join(format!("{file}.pem")), identity.chain)
+                .expect("a file can be written");
+            std::fs::write(directory.join(format!("{file}.key")), identity.key)
+                .expect("a file can be written");
         }
         let documents = Documents::one(documents(&origin, &quiet, &bad, &directory));
         let data = directory.join("data");
@@ -107,7 +109,8 @@ impl House {
         let target = format!("/public/sentinel/{number}");
         let mut raw = self.raw();
         raw.send(format!("GET {target} HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n"));
-        let answer = raw.try_answer_to("GET").map_err(|why| format!("an honest caller is not served: {why}"))?;
+        let answer =
+            raw.try_answer_to("GET").map_err(|why| format!("an honest caller is not served: {why}"))?;
         if answer.status != 200 || !answer.text().ends_with(&target) {
             return Err(format!("an honest caller got {} {:?}", answer.status, answer.text()));
         }
@@ -157,7 +160,8 @@ fn never(received: &Received) -> Result<(), String> {
     if target.contains("smuggled") {
         return Err(format!("a smuggled request reached the origin: {received:?}"));
     }
-    let admin = decoded(target).to_ascii_lowercase().split('?').next().is_some_and(|path| path.contains("admin"));
+    let admin =
+        decoded(target).to_ascii_lowercase().split('?').next().is_some_and(|path| path.contains("admin"));
     if admin && received.headers.get("x-consumer-name").is_none_or(|name| name != "shop") {
         return Err(format!("a protected path was reached without a credential: {received:?}"));
     }

@@ -18,7 +18,10 @@ pub fn write(titles: &[(Case, &str)], played: &[Played]) -> String {
     );
     known(&mut page, played);
     for (case, title) in titles {
-        let _ = write!(page, "\n## {case} {title}\n\n| id | attack | expectation | outcome |\n|---|---|---|---|\n");
+        let _ = write!(
+            page,
+            "\n## {case} {title}\n\n| id | attack | expectation | outcome |\n|---|---|---|---|\n"
+        );
         for one in played.iter().filter(|one| one.row.case == *case) {
             let row = &one.row;
             let outcome = match row.standing {

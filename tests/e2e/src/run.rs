@@ -140,7 +140,11 @@ fn judge_bytes(house: &House, bytes: &[u8], expect: Expect) -> Result<(), String
         Expect::Refuses(statuses) => {
             let answer = raw.try_answer_to(method)?;
             if !statuses.contains(&answer.status) {
-                return Err(format!("it was answered with {} {:?}", answer.status, answer.body.escape_ascii().to_string()));
+                return Err(format!(
+                    "it was answered with {} {:?}",
+                    answer.status,
+                    answer.body.escape_ascii().to_string()
+                ));
             }
             nothing_reached(house)?;
             raw.send("GET /public/next HTTP/1.1\r\nHost: a.test\r\n\r\n");
@@ -156,7 +160,11 @@ fn judge_bytes(house: &House, bytes: &[u8], expect: Expect) -> Result<(), String
                 answer = raw.try_answer_to(method)?;
             }
             if answer.status != 200 {
-                return Err(format!("it was answered with {} {:?}", answer.status, answer.body.escape_ascii().to_string()));
+                return Err(format!(
+                    "it was answered with {} {:?}",
+                    answer.status,
+                    answer.body.escape_ascii().to_string()
+                ));
             }
             served(house, check)
         }
@@ -177,7 +185,9 @@ fn judge_fields(house: &House, fields: &[(Vec<u8>, Vec<u8>)], expect: Expect) ->
         _ => statuses.contains(&0),
     };
     match expect {
-        Expect::Closes(statuses) | Expect::Refuses(statuses) if !fits(statuses) => Err(format!("it got {outcome:?}")),
+        Expect::Closes(statuses) | Expect::Refuses(statuses) if !fits(statuses) => {
+            Err(format!("it got {outcome:?}"))
+        }
         Expect::Closes(_) => nothing_reached(house),
         Expect::Refuses(_) => {
             nothing_reached(house)?;
@@ -187,7 +197,9 @@ fn judge_fields(house: &House, fields: &[(Vec<u8>, Vec<u8>)], expect: Expect) ->
                 other => Err(format!("the next request got {other:?}")),
             }
         }
-        Expect::Serves(_, check) if matches!(outcome, StreamOutcome::Answered(200, _)) => served(house, check),
+        Expect::Serves(_, check) if matches!(outcome, StreamOutcome::Answered(200, _)) => {
+            served(house, check)
+        }
         _ => Err(format!("it got {outcome:?}")),
     }
 }
@@ -209,7 +221,11 @@ pub fn request<'a>(method: &'a str, path: &'a str) -> [(&'a [u8], &'a [u8]); 4] 
 pub fn closes(raw: &mut Raw, method: &str, statuses: &[u16]) -> Result<(), String> {
     match raw.try_answer_to(method) {
         Ok(answer) if !statuses.contains(&answer.status) => {
-            return Err(format!("it was answered with {} {:?}", answer.status, answer.body.escape_ascii().to_string()));
+            return Err(format!(
+                "it was answered with {} {:?}",
+                answer.status,
+                answer.body.escape_ascii().to_string()
+            ));
         }
         Err(why) if !statuses.contains(&0) => return Err(why),
         _ => {}
@@ -240,10 +256,7 @@ pub fn no_complete_request(house: &House) -> Result<(), String> {
     if reached.is_empty() { Ok(()) } else { Err(format!("it reached the origin: {reached:?}")) }
 }
 
-fn served(
-    house: &House,
-    check: fn(&bartizan_testkit::Received) -> Result<(), String>,
-) -> Result<(), String> {
+fn served(house: &House, check: fn(&bartizan_testkit::Received) -> Result<(), String>) -> Result<(), String> {
     let reached = house.reached()?;
     match reached.as_slice() {
         [received] => check(received).map_err(|why| format!("{why}: {received:?}")),

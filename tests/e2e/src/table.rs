@@ -152,7 +152,12 @@ impl Rows {
 
     /// A script.
     #[must_use]
-    pub fn script(self, name: impl Into<String>, says: &'static str, script: fn(&House) -> Result<(), String>) -> Rows {
+    pub fn script(
+        self,
+        name: impl Into<String>,
+        says: &'static str,
+        script: fn(&House) -> Result<(), String>,
+    ) -> Rows {
         self.add(name, Some(How::Script(script)), Expect::Says(says), Standing::Holds)
     }
 
@@ -170,7 +175,12 @@ impl Rows {
 
     /// A script that waits for a clock and runs beside the others.
     #[must_use]
-    pub fn beside(self, name: impl Into<String>, says: &'static str, script: fn(&House) -> Result<(), String>) -> Rows {
+    pub fn beside(
+        self,
+        name: impl Into<String>,
+        says: &'static str,
+        script: fn(&House) -> Result<(), String>,
+    ) -> Rows {
         self.add(name, Some(How::Beside(script)), Expect::Says(says), Standing::Holds)
     }
 
