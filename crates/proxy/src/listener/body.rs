@@ -139,6 +139,7 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Paced<B> {
             Poll::Ready(Some(Ok(frame))) => {
                 let length = frame.data_ref().map_or(0, Buf::remaining) as u64;
                 this.bytes = this.bytes.saturating_add(length);
+                this.watch.body_read(length);
                 if this.bytes > this.pace.bytes_max {
                     return this.fail(PacedError::TooLarge);
                 }
