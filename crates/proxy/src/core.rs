@@ -26,6 +26,7 @@ use crate::{
     pipeline,
     random::Random,
     runtime::{Current, Runtime},
+    stage::OpenRecord,
     upstream::CorePools,
 };
 
@@ -110,6 +111,7 @@ impl Core {
         record.tls = connection.tls.as_ref().map(|tls| tls.version);
         record.method = request.method().clone();
         record.listener = Some(connection.listener.name.clone());
+        record.listener_id = live.listener_id(listener);
         record.revision = Some(live.snapshot.revision.id.clone());
         let random = (u128::from(self.draw()) << 64) | u128::from(self.draw());
         let id = RequestId::accept(request.headers(), random);
@@ -119,8 +121,8 @@ impl Core {
         if live.logs {
             record.set_id(id.as_str());
         }
-        self.metrics.opened();
         self.served.set(self.served.get().wrapping_add(1));
+        let record = OpenRecord::new(Rc::clone(&self), record);
         let shared = Box::new(Shared {
             core: self,
             live,
@@ -131,6 +133,7 @@ impl Core {
             id_value,
             dress: Dress::default(),
             reservation: None,
+            share: Cell::new(None),
         });
         Exchange { shared, proof: Received { request } }
     }

@@ -74,14 +74,19 @@ fn text(set: &Set, is_denied: impl Fn(Severity) -> bool) -> String {
         out.push_str(&set::section(set, severity));
     }
     let problems = &set.compiled.problems;
-    let documents = counted(u64::try_from(set.documents.len()).unwrap_or(u64::MAX), "document");
+    let of = |count: usize, word| counted(u64::try_from(count).unwrap_or(u64::MAX), word);
+    // A document that could not be read is not counted, so a set with problems is told by its files.
+    let what = match &set.compiled.snapshot {
+        Some(_) => of(set.documents.len(), "document"),
+        None => of(set.sources.len(), "file"),
+    };
     let denied: Vec<String> = SEVERITIES
         .into_iter()
         .filter(|severity| is_denied(*severity) && problems.count(*severity) > 0)
         .map(|severity| format!("{severity}s are denied"))
         .collect();
     let denied = if denied.is_empty() { String::new() } else { format!(" ({})", denied.join(", ")) };
-    out.push_str(&format!("{BOLD}{documents}: {}{PLAIN}{denied}\n", render::summary(problems)));
+    out.push_str(&format!("{BOLD}{what}: {}{PLAIN}{denied}\n", render::summary(problems)));
     out
 }
 
@@ -97,6 +102,7 @@ fn report(set: &Set, ok: bool) -> Value {
     json!({
         "ok": ok,
         "revision": set.compiled.snapshot.as_ref().map(|snapshot| &*snapshot.revision.id),
+        "files": set.sources.len(),
         "documents": set.documents.len(),
         "counts": {
             "problems": count(Severity::Problem),

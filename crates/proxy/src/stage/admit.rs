@@ -69,7 +69,7 @@ fn note_unread(shared: &mut Shared, parts: &http::request::Parts) {
 }
 
 fn read_head(shared: &Shared, parts: &mut http::request::Parts) -> Result<RequestHead, Denial> {
-    let plan = &shared.connection.listener;
+    let plan = shared.listener_plan();
     let facts = PeerFacts {
         peer: shared.connection.client,
         local: shared.connection.local,
@@ -100,7 +100,7 @@ fn note_read(shared: &mut Shared, head: &RequestHead) {
 /// the first byte; behind a trusted proxy the client is another.
 fn address_denial(shared: &mut Shared, head: &RequestHead) -> Option<Denial> {
     let client = head.client();
-    let admission = &shared.connection.listener.admission;
+    let admission = &shared.listener_plan().admission;
     if let Some(denial) = judge_address(admission, client) {
         return Some(denial);
     }

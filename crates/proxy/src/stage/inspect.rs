@@ -80,7 +80,7 @@ pub fn inspect(x: Exchange<Metered>) -> Result<Exchange<Inspected>, Stop> {
 }
 
 fn bytes_max(shared: &Shared, plan: &RoutePlan) -> u64 {
-    plan.body_bytes_max.unwrap_or(shared.connection.listener.admission.body_bytes_max)
+    plan.body_bytes_max.unwrap_or(shared.listener_plan().admission.body_bytes_max)
 }
 
 fn denial(metered: &Metered, bytes_max: u64) -> Option<Denial> {

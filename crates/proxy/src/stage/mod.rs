@@ -22,7 +22,7 @@ pub use forward::{Forwarded, forward};
 pub use identify::{Identified, identify};
 pub use inspect::{Inspected, inspect};
 pub use limit::{Metered, limit};
-pub(crate) use record::Closing;
+pub(crate) use record::{Closing, OpenRecord};
 pub use route::{Routed, route};
 pub use screen::screen;
 
@@ -38,5 +38,5 @@ pub mod judge {
             preflight_method,
         },
     };
-    pub use crate::share::{block_key, caller_hash};
+    pub use crate::share::{block_key, share_on};
 }

@@ -7,11 +7,9 @@ use std::sync::Arc;
 
 use bartizan_config::snapshot::{Bite, ConsumerPlan, Engineless, RoutePlan};
 use bartizan_identity::KeyId;
-use bartizan_limit::share;
 use bartizan_message::RequestHead;
 use bartizan_model::{Denial, Mode, Reason, Stage, document::Kind, scalar::ByteSize};
 use bartizan_proxy::{answer::wording, stage::judge};
-use http::header::HeaderName;
 
 use super::{
     ask::{Ask, Entered},
@@ -228,13 +226,17 @@ impl Walk<'_> {
 
     /// Whether a policy bites this caller. The share of a caller is that of its key's id, else that of its address.
     fn bearing(&self, bite: Bite, head: &RequestHead) -> Bearing {
-        const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
-        let value = head.headers().get(X_API_KEY).and_then(|value| value.to_str().ok());
-        let is_known = self.ask.consumer.is_none() || value.and_then(KeyId::recognise).is_some();
+        let settled = self.plan.iter().map(|plan| &plan.authentication);
+        let policies = settled.flat_map(|settled| settled.enforced.iter().chain(&settled.shadow));
+        let has_key = policies.flat_map(|policy| &policy.api_key_headers).any(|name| {
+            let value = head.headers().get(name).and_then(|value| value.to_str().ok());
+            value.and_then(KeyId::recognise).is_some()
+        });
+        let is_known = self.ask.consumer.is_none() || has_key;
         match (bite.mode, bite.percent) {
             (Mode::Enforce, percent @ 1..100) if !is_known => Bearing::BitesSome(percent),
             _ => {
-                let caller = share(judge::caller_hash(head.headers(), head.client()));
+                let caller = judge::share_on(self.plan.as_deref(), head.headers(), head.client());
                 if bite.for_share(caller) == Mode::Enforce { Bearing::Bites } else { Bearing::Watches }
             }
         }

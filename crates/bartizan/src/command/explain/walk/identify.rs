@@ -8,7 +8,7 @@ use bartizan_config::snapshot::{AuthenticationPlan, ConsumerPlan, RoutePlan};
 use bartizan_identity::{KeyId, api_key};
 use bartizan_message::RequestHead;
 use bartizan_model::{Denial, Reason, Stage, document::Kind, problem::shown, read::nearest};
-use http::HeaderValue;
+use http::{HeaderName, HeaderValue};
 
 use super::{Bearing, Walk, Way};
 use crate::command::explain::report::{Effect, Finding, Verdict};
@@ -30,9 +30,11 @@ impl Walk<'_> {
         plan: &RoutePlan,
     ) -> Way<Option<Arc<ConsumerPlan>>> {
         let mut findings = self.switched_off(Kind::AuthenticationPolicy, plan, None);
+        let granted = self.granted(head, plan);
+        let granted = granted.as_ref();
         for policy in &plan.authentication.shadow {
             let finding = self.policy(&policy.label, policy.bite);
-            let (says, denial) = match self.judge(policy, head) {
+            let (says, denial) = match self.judge(policy, head, granted) {
                 Judged::Known(_, says) | Judged::Nobody(says) | Judged::Unknown(says) => (says, None),
                 Judged::Refused(denial) => (String::new(), Some(denial)),
             };
@@ -45,7 +47,7 @@ impl Walk<'_> {
             return Ok(None);
         };
         let finding = self.policy(&policy.label, policy.bite);
-        let consumer = match self.judge(&policy, head) {
+        let consumer = match self.judge(&policy, head, granted) {
             Judged::Known(consumer, says) => {
                 findings.insert(0, Finding { says, ..finding });
                 Some(consumer)
@@ -70,32 +72,35 @@ impl Walk<'_> {
         Ok(consumer)
     }
 
+    /// The header in which the key of `--as` is taken to be, unless the request has one where it is looked for: the
+    /// one that the policy that bites asks for.
+    fn granted(&self, head: &RequestHead, plan: &RoutePlan) -> Option<HeaderName> {
+        self.ask.consumer.as_ref()?;
+        let policy = plan.authentication.enforced.as_ref().or(plan.authentication.shadow.first())?;
+        let is_sent = policy.api_key_headers.iter().any(|name| head.headers().contains_key(name));
+        policy.api_key_headers.first().filter(|_| !is_sent).cloned()
+    }
+
     /// In the order of `proxy/src/stage/identify.rs`: the first header that is there decides.
-    fn judge(&self, policy: &AuthenticationPlan, head: &RequestHead) -> Judged {
+    fn judge(&self, policy: &AuthenticationPlan, head: &RequestHead, granted: Option<&HeaderName>) -> Judged {
         for name in &policy.api_key_headers {
             let mut values = head.headers().get_all(name).iter();
-            let Some(value) = values.next() else { continue };
-            if values.next().is_some() {
-                let denial = Denial::new(Reason::CredentialInvalid);
-                return Judged::Refused(denial.because("more than one credential"));
-            }
-            return self.judge_key(name.as_str(), Some(value));
-        }
-        match policy.api_key_headers.first() {
-            Some(name) if self.ask.consumer.is_some() => self.judge_key(name.as_str(), None),
-            _ if policy.anonymous => {
-                Judged::Nobody("no credential; callers without one pass as nobody".to_owned())
-            }
-            names => {
-                let names: Vec<&str> = names
-                    .into_iter()
-                    .chain(policy.api_key_headers.iter().skip(1))
-                    .map(|name| name.as_str())
-                    .collect();
-                let detail = format!("no API key in {}", names.join(" or "));
-                Judged::Refused(Denial::new(Reason::CredentialMissing).because(detail))
+            match (values.next(), values.next()) {
+                (None, _) if granted == Some(name) => return self.judge_key(name.as_str(), None),
+                (None, _) => {}
+                (Some(value), None) => return self.judge_key(name.as_str(), Some(value)),
+                (Some(_), Some(_)) => {
+                    let denial = Denial::new(Reason::CredentialInvalid);
+                    return Judged::Refused(denial.because("more than one credential"));
+                }
             }
         }
+        if policy.anonymous {
+            return Judged::Nobody("no credential; callers without one pass as nobody".to_owned());
+        }
+        let names: Vec<&str> = policy.api_key_headers.iter().map(HeaderName::as_str).collect();
+        let detail = format!("no API key in {}", names.join(" or "));
+        Judged::Refused(Denial::new(Reason::CredentialMissing).because(detail))
     }
 
     /// A key in the request, or the one that `--as` takes for granted.
