@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use bartizan_e2e::{House, Row, run, table::Rows};
 use bartizan_testkit::{
-    Frames,
+    Client, Frames,
     frames::{self, Outcome, flag, frame, kind},
     process,
     raw::Ending,
@@ -93,9 +93,36 @@ fn rapid_reset() -> Rows {
         .script("10,000 requests to a slow service, each reset at once", SAYS, |house| {
             resets(house, "/quiet/slow", 400)
         })
+        .script("2,400 requests, each reset when the service works on it", SAYS, |house| {
+            paced(house, |stream| frame(kind::RST_STREAM, 0, stream, &8_u32.to_be_bytes()))
+        })
         .script("10,000 requests without a credential, each reset at once", SAYS, |house| {
             resets(house, "/admin/rapid", 0)
         })
+}
+
+/// Resets that come when the request has reached the service already: what HTTP/2's own library does not count.
+fn paced(house: &House, after: fn(u32) -> Vec<u8>) -> Result<(), String> {
+    let mut frames = Frames::connect(house.plain(), &[]);
+    let head = frames::block(&run::request("GET", "/quiet/slow"));
+    house.quiet.take();
+    flood(house, &mut frames, 120, |number| {
+        // The heads of this batch, behind what ends the streams of the batch before.
+        let streams = |batch: u32| (0..20).map(move |at| (batch * 20 + at) * 2 + 1);
+        let mut bytes: Vec<u8> = Vec::new();
+        if let Some(before) = number.checked_sub(1) {
+            std::thread::sleep(Duration::from_millis(10));
+            bytes.extend(streams(before).flat_map(after));
+        }
+        bytes
+            .extend(streams(number).flat_map(|stream| {
+                frame(kind::HEADERS, flag::END_HEADERS | flag::END_STREAM, stream, &head)
+            }));
+        bytes
+    })?;
+    std::thread::sleep(Duration::from_millis(400));
+    let reached = house.quiet.take().len();
+    if reached <= 300 { Ok(()) } else { Err(format!("{reached} requests reached the service")) }
 }
 
 fn made_you_reset() -> Rows {
@@ -120,6 +147,15 @@ fn made_you_reset() -> Rows {
         if reached <= 400 { Ok(()) } else { Err(format!("{reached} requests reached the service")) }
     }
     Rows::of(20)
+        .script("by a WINDOW_UPDATE of nothing, when the service works on it", SAYS, |house| {
+            paced(house, |stream| frame(kind::WINDOW_UPDATE, 0, stream, &0_u32.to_be_bytes()))
+        })
+        .script("by a WINDOW_UPDATE that overflows, when the service works on it", SAYS, |house| {
+            paced(house, |stream| frame(kind::WINDOW_UPDATE, 0, stream, &0x7fff_ffff_u32.to_be_bytes()))
+        })
+        .script("by DATA behind the end, when the service works on it", SAYS, |house| {
+            paced(house, |stream| frame(kind::DATA, 0, stream, b"x"))
+        })
         .script("by a WINDOW_UPDATE of nothing", SAYS, |house| {
             provoke(house, |stream| frame(kind::WINDOW_UPDATE, 0, stream, &0_u32.to_be_bytes()), true)
         })
@@ -399,6 +435,38 @@ fn small_frames() -> Rows {
             many_of(house, frame(kind::PING, flag::ACK, 0, &[7; 8]))
         })
         .script("PING within a body", SAYS, |house| within_body(house, || frame(kind::PING, 0, 0, &[7; 8])))
+        .script("PING within a body that keeps its pace", SAYS, |house| {
+            within_body(house, || {
+                let mut bytes = frame(kind::DATA, 0, 1, b"x");
+                bytes.extend(frame(kind::PING, 0, 0, &[7; 8]).repeat(15));
+                bytes
+            })
+        })
+        .script("an honest upload of 7 MB in HTTP/2 is no flood", "served whole", |house| {
+            let client = Client::http2(house.plain()).with_authority("a.test");
+            let answer = client.call("POST", "/quiet/upload", &[], vec![b'x'; 7_000_000]);
+            let length = house.quiet.take().last().map(|received| received.body.len());
+            match (answer.status.as_u16(), length) {
+                (200, Some(7_000_000)) => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
+        })
+        .script("an honest upload in 100,000 small pieces is no flood", "served whole", |house| {
+            let mut frames = Frames::connect(house.plain(), &[]);
+            frames.request(1, &run::request("POST", "/quiet/upload"), false);
+            let batch = frame(kind::DATA, 0, 1, b"hello").repeat(100);
+            for _ in 0..1_000 {
+                frames.try_write(&batch).map_err(|error| error.to_string())?;
+                frames.drain();
+            }
+            frames.send(kind::DATA, flag::END_STREAM, 1, b"");
+            let outcome = frames.outcome(1, Duration::from_secs(10));
+            let length = house.quiet.take().last().map(|received| received.body.len());
+            match (&outcome, length) {
+                (Outcome::Answered(200, _), Some(500_000)) => Ok(()),
+                _ => Err(format!("{outcome:?} with {length:?} bytes")),
+            }
+        })
         .script("empty DATA", SAYS, |house| within_body(house, || frame(kind::DATA, 0, 1, b"")))
         .script("DATA of padding alone", SAYS, |house| {
             within_body(house, || frame(kind::DATA, 8, 1, &[4, 0, 0, 0, 0]))

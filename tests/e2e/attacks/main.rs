@@ -179,7 +179,7 @@ fn report(played: &[Played]) -> Vec<String> {
             .collect();
         let took: f64 = rows.iter().map(|one| one.took.as_secs_f64()).sum();
         println!(
-            "{:>4}  {title:<52} {:>3} rows {:>2} known {:>2} not yet {:>2} failed {took:>6.1} s",
+            "{:>4}  {title:<52} {:>3} played {:>2} known {:>2} not yet {:>2} failed {took:>6.1} s",
             case.to_string(),
             rows.len(),
             count(|standing| matches!(standing, Standing::Known(_))),

@@ -2,16 +2,10 @@
 //!
 //! * [`table`]: a row: what is sent and what must become of it.
 //! * [`house`]: the gateway under attack, its listeners, and the origins behind it.
-//! * [`run`]: plays rows, judges them, counts what it ran.
-//! * [`page`]: `docs/attacks.md`.
+//! * [`mod@run`]: plays rows, judges them, counts what it ran.
+//! * [`mod@page`]: `docs/attacks.md`.
 
-#![expect(
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "a test's helper fails the test, and tells why"
-)]
+#![expect(clippy::expect_used, clippy::panic, reason = "a test's helper fails the test, and tells why")]
 
 pub mod house;
 pub mod page;
