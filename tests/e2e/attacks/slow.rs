@@ -1,7 +1,7 @@
 //! Time and places: readers that do not read, slow heads and bodies, many connections, handshakes. Cases 24 to 27.
 
 use std::{
-    io::{Read, Write},
+    io::{BufReader, Read, Write},
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     time::{Duration, Instant},
 };
@@ -335,7 +335,7 @@ fn one_byte_at_a_time(to: SocketAddr) -> std::io::Result<SocketAddr> {
             return;
         };
         std::thread::spawn(move || std::io::copy(&mut answers, &mut back));
-        for byte in caller.bytes().map_while(Result::ok) {
+        for byte in BufReader::new(caller).bytes().map_while(Result::ok) {
             if (&gateway).write_all(&[byte]).is_err() {
                 return;
             }

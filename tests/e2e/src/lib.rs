@@ -3,7 +3,7 @@
 //! * [`table`]: a row: what is sent and what must become of it.
 //! * [`house`]: the gateway under attack, its listeners, and the origins behind it.
 //! * [`mod@run`]: plays rows, judges them, counts what it ran.
-//! * [`mod@page`]: `docs/attacks.md`.
+//! * [`mod@page`]: the text of `docs/attacks.md`.
 
 #![expect(clippy::expect_used, clippy::panic, reason = "a test's helper fails the test, and tells why")]
 
