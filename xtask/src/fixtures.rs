@@ -21,7 +21,12 @@ struct Generated {
 }
 
 /// Everything that the binary prints and the repository keeps.
-const GENERATED: &[Generated] = &[];
+const GENERATED: &[Generated] = &[
+    Generated { arguments: &["schema", "{Kind}"], path: "schema/{Kind}.json" },
+    Generated { arguments: &["schema"], path: "schema/bartizan.json" },
+    Generated { arguments: &["schema", "{Kind}", "--page"], path: "docs/kinds/{Kind}.md" },
+    Generated { arguments: &["schema", "--page"], path: "docs/kinds/README.md" },
+];
 
 /// Variables that tell the tests to write what they would compare with.
 const REGENERATE: [(&str, &str); 4] = [

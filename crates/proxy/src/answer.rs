@@ -11,11 +11,10 @@ use hyper::upgrade::OnUpgrade;
 
 pub use crate::body::AnswerBody;
 use crate::{
-    body::{Flow, RequestBody},
-    exchange::{Shared, Stop, Why},
-    stage::{Closing, Rest},
+    body::Flow,
+    exchange::{Exchange, Shared, Stop, Why},
+    stage::{Closing, Rest, Screened},
     tunnel,
-    upstream::UpstreamBody,
 };
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -23,39 +22,8 @@ const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Where the page of an error code lies; the `type` of a problem document (RFC 9457 §3.1.1).
 pub const ERROR_PAGES: &str = "https://bartizan.dev/docs/errors/";
 
-/// An upstream's answer that may leave.
-pub struct Answer {
-    shared: Box<Shared>,
-    parts: response::Parts,
-    body: AnswerBody,
-    /// The connection becomes another protocol after this answer.
-    tunnel: Option<tunnel::Ends>,
-}
-
-impl Answer {
-    /// An upstream's answer, judged and cleaned.
-    pub(crate) fn upstream(
-        shared: Box<Shared>,
-        mut parts: response::Parts,
-        body: UpstreamBody<RequestBody>,
-        rest: Rest,
-    ) -> Self {
-        let Rest { upgrade, watch, origin, deadlines, .. } = rest;
-        let upstream = parts.extensions.remove::<OnUpgrade>();
-        let switches = parts.status == StatusCode::SWITCHING_PROTOCOLS;
-        let (body, tunnel) = match (upgrade, upstream) {
-            (Some(caller), Some(upgrade)) if switches => {
-                let upstream = tunnel::UpstreamTunnel { upgrade, body };
-                (AnswerBody::empty(), Some(tunnel::Ends { caller, upstream, end: deadlines.end }))
-            }
-            _ => (AnswerBody::flowing(Flow::upstream(body, origin, deadlines, watch)), None),
-        };
-        Answer { shared, parts, body, tunnel }
-    }
-}
-
 /// Makes the response that leaves, and hands it the open record.
-pub(crate) fn settle(outcome: Result<Answer, Stop>) -> Response<AnswerBody> {
+pub(crate) fn settle(outcome: Result<Exchange<Screened>, Stop>) -> Response<AnswerBody> {
     let (shared, answer) = match outcome {
         Ok(answer) => return settle_upstream(answer),
         Err(Stop { shared, why: Why::Answered(answer) }) => (shared, *answer),
@@ -76,18 +44,27 @@ pub(crate) fn settle(outcome: Result<Answer, Stop>) -> Response<AnswerBody> {
     Response::from_parts(parts, body.closing(Closing::new(shared)))
 }
 
-fn settle_upstream(answer: Answer) -> Response<AnswerBody> {
-    let Answer { mut shared, mut parts, body, tunnel } = answer;
+fn settle_upstream(answer: Exchange<Screened>) -> Response<AnswerBody> {
+    let Exchange { mut shared, proof } = answer;
+    let (response, rest) = proof.into_response();
+    let (mut parts, body) = response.into_parts();
+    let Rest { upgrade, watch, origin, deadlines, .. } = rest;
     if let Some(route) = shared.dress.route.clone() {
         change(&shared, &route, &mut parts.headers);
     }
     dress(&mut shared, &mut parts);
+    let upstream = parts.extensions.remove::<OnUpgrade>();
     let closing = Closing::new(shared);
-    match tunnel {
-        None => Response::from_parts(parts, body.closing(closing)),
-        Some(ends) => {
-            tunnel::open(ends, closing);
-            Response::from_parts(parts, body)
+    match (upgrade, upstream) {
+        // The connection becomes another protocol after this answer.
+        (Some(caller), Some(upgrade)) if parts.status == StatusCode::SWITCHING_PROTOCOLS => {
+            let upstream = tunnel::UpstreamTunnel { upgrade, body };
+            tunnel::open(tunnel::Ends { caller, upstream, end: deadlines.end }, closing);
+            Response::from_parts(parts, AnswerBody::empty())
+        }
+        _ => {
+            let body = AnswerBody::flowing(Flow::upstream(body, origin, deadlines, watch));
+            Response::from_parts(parts, body.closing(closing))
         }
     }
 }

@@ -5,9 +5,9 @@
 //! no list of plugins: the order is fixed because security depends on it.
 
 use crate::{
-    answer::{self, Answer, AnswerBody},
+    answer::{self, AnswerBody},
     exchange::{Exchange, Received, Stop},
-    stage::{self, Looked},
+    stage::{self, Looked, Screened},
 };
 
 /// Serves one received request; never fails, because a refusal is also an answer.
@@ -15,16 +15,14 @@ pub async fn serve(x: Exchange<Received>) -> http::Response<AnswerBody> {
     answer::settle(run(x).await)
 }
 
-async fn run(x: Exchange<Received>) -> Result<Answer, Stop> {
+async fn run(x: Exchange<Received>) -> Result<Exchange<Screened>, Stop> {
     let x = stage::admit(x)?;
     let x = stage::route(x)?;
     let x = stage::identify(x)?;
     let x = stage::authorize(x)?;
     let x = stage::limit(x).await?;
     let x = stage::inspect(x)?;
-    let x = match stage::cache(x)? {
-        Looked::Miss(x) => x,
-    };
+    let Looked::Miss(x) = stage::cache(x)?;
     let x = stage::forward(x).await?;
     stage::screen(x)
 }

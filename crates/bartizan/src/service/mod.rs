@@ -8,6 +8,7 @@ mod keys;
 mod process;
 mod secrets;
 mod watch;
+mod wish;
 
 use std::{io::Write as _, net::SocketAddr, num::NonZeroUsize, process::ExitCode, thread};
 

@@ -3,11 +3,7 @@
 use std::{
     net::{SocketAddr, TcpListener},
     path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread,
+    sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
@@ -20,12 +16,12 @@ use bartizan_manage::{Management, ManagementState};
 use bartizan_proxy::gate::{Gate, GateOptions, PrepareProblem, ServedAddress};
 use bartizan_store::{DataDir, GatewayLock};
 use bartizan_telemetry::{AccessLog, Destination, FileOptions, LogOptions, Metrics};
-use tokio::signal::unix::{SignalKind, signal};
 
 use super::{
     keys::{Following, Keys, chain},
     secrets,
     watch::FileWatch,
+    wish::{Wish, Wishes},
 };
 
 /// How the process is to run.
@@ -75,7 +71,7 @@ pub(crate) struct Service {
     log_plan: AccessLogPlan,
     drain: Duration,
     following: Option<Following>,
-    signals: Signals,
+    wishes: Wishes,
     files: notify::Result<FileWatch>,
     _lock: GatewayLock,
 }
@@ -85,9 +81,9 @@ impl Service {
     pub(crate) fn start(options: Options) -> Result<Self, Failure> {
         let Options { config, data_dir, lock, keys, admin, workers, drain, access_log } = options;
         // Before anybody can be told that the gateway is ready: a signal is for us then, not for the process's default.
-        let signals = Signals::listen().map_err(|error| Failure::Process(format!("no signals: {error}")))?;
+        let wishes = Wishes::listen().map_err(|error| Failure::Process(format!("no signals: {error}")))?;
         // And before the files are read, so that no change between is missed.
-        let files = FileWatch::start(&config);
+        let files = FileWatch::start(&config, wishes.sender());
         let (snapshot, digest) = load(&config)?;
         let metrics = Metrics::new(env!("CARGO_PKG_VERSION"), SystemTime::now());
         let management = TcpListener::bind(admin).map_err(|error| {
@@ -134,7 +130,7 @@ impl Service {
             log_plan,
             drain,
             following: Some(following),
-            signals,
+            wishes,
             files,
             _lock: lock,
         })
@@ -161,21 +157,14 @@ impl Service {
         if let Err(error) = &self.files {
             tracing::warn!(%error, "files cannot be watched; reload with SIGHUP");
         }
-        let pause = Duration::from_millis(200);
-        while !self.signals.stop.load(Ordering::SeqCst) {
-            let changed = match &self.files {
-                Ok(files) => files.changed(pause),
-                Err(_) => {
-                    thread::sleep(pause);
-                    false
+        loop {
+            match self.wishes.next() {
+                Wish::FilesChanged => self.reload(false),
+                Wish::Reload => {
+                    self.access_log.reopen();
+                    self.reload(true);
                 }
-            };
-            let asked = self.signals.reload.swap(false, Ordering::SeqCst);
-            if asked {
-                self.access_log.reopen();
-            }
-            if changed || asked {
-                self.reload(asked);
+                Wish::Stop => break,
             }
         }
         self.stop();
@@ -220,11 +209,10 @@ impl Service {
         tracing::info!(seconds = self.drain.as_secs(), "draining; a second signal ends at once");
         self.gate.drain(self.drain);
         let deadline = Instant::now() + self.drain + Duration::from_secs(1);
-        while !self.gate.is_finished()
-            && Instant::now() < deadline
-            && !self.signals.stop_now.load(Ordering::SeqCst)
-        {
-            thread::sleep(Duration::from_millis(20));
+        while !self.gate.is_finished() && Instant::now() < deadline {
+            if self.wishes.stop_again(Duration::from_millis(20)) {
+                break;
+            }
         }
         self.gate.stop();
         drop(self.following.take());
@@ -234,47 +222,6 @@ impl Service {
         }
         self.management.stop(Duration::from_millis(200));
         tracing::info!("stopped");
-    }
-}
-
-/// Signals as flags, set by a thread that waits for them.
-struct Signals {
-    stop: Arc<AtomicBool>,
-    stop_now: Arc<AtomicBool>,
-    reload: Arc<AtomicBool>,
-}
-
-impl Signals {
-    fn listen() -> std::io::Result<Self> {
-        let signals = Signals { stop: Arc::default(), stop_now: Arc::default(), reload: Arc::default() };
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let (stop, stop_now, reload) =
-            (signals.stop.clone(), signals.stop_now.clone(), signals.reload.clone());
-        let (mut hangup, mut terminate, mut interrupt) = {
-            let _inside = runtime.enter();
-            (
-                signal(SignalKind::hangup())?,
-                signal(SignalKind::terminate())?,
-                signal(SignalKind::interrupt())?,
-            )
-        };
-        let wait = async move {
-            loop {
-                tokio::select! {
-                    _ = hangup.recv() => reload.store(true, Ordering::SeqCst),
-                    _ = terminate.recv() => end(&stop, &stop_now),
-                    _ = interrupt.recv() => end(&stop, &stop_now),
-                }
-            }
-        };
-        thread::Builder::new().name("signals".into()).spawn(move || runtime.block_on(wait))?;
-        Ok(signals)
-    }
-}
-
-fn end(stop: &AtomicBool, stop_now: &AtomicBool) {
-    if stop.swap(true, Ordering::SeqCst) {
-        stop_now.store(true, Ordering::SeqCst);
     }
 }
 

@@ -117,8 +117,11 @@ impl AnswerBody {
     }
 }
 
+/// A frame, the end, or how and why it broke off.
+type Polled<T> = Poll<Option<Result<T, (Exit, BodyError)>>>;
+
 impl Streaming {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, (Exit, BodyError)>>> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Polled<Frame<Bytes>> {
         match Pin::new(&mut self.body).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 self.is_waiting = false;
@@ -143,7 +146,7 @@ impl Streaming {
         }
     }
 
-    fn poll_time<T>(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<T, (Exit, BodyError)>>> {
+    fn poll_time<T>(&mut self, cx: &mut Context<'_>) -> Polled<T> {
         let next = |deadlines: &Deadlines| deadlines.next().into();
         let sleep = match &mut self.sleep {
             Some(sleep) => {

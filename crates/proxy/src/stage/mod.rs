@@ -24,7 +24,7 @@ pub use inspect::{Inspected, inspect};
 pub use limit::{Metered, limit};
 pub(crate) use record::{Closing, OpenRecord};
 pub use route::{Routed, route};
-pub use screen::screen;
+pub use screen::{Screened, screen};
 
 /// What stages judge by a head and a plan alone. `explain` asks the same functions, so that it cannot differ.
 pub mod judge {

@@ -6,15 +6,31 @@
 use bartizan_config::snapshot::Engineless;
 use bartizan_message::{clean_response, response::RESPONSE_LIMITS};
 use bartizan_model::{Denial, Reason, Stage};
+use http::Response;
 
-use super::Forwarded;
+use super::{Forwarded, Rest};
 use crate::{
-    answer::Answer,
+    body::RequestBody,
     exchange::{Exchange, Stop},
+    upstream::UpstreamBody,
 };
 
+/// The proof that an upstream's answer may leave.
+#[must_use]
+pub struct Screened {
+    response: Response<UpstreamBody<RequestBody>>,
+    rest: Rest,
+}
+
+impl Screened {
+    /// The answer and the rest, for the exit.
+    pub(crate) fn into_response(self) -> (Response<UpstreamBody<RequestBody>>, Rest) {
+        (self.response, self.rest)
+    }
+}
+
 /// Judges the upstream's answer.
-pub fn screen(x: Exchange<Forwarded>) -> Result<Answer, Stop> {
+pub fn screen(x: Exchange<Forwarded>) -> Result<Exchange<Screened>, Stop> {
     if x.proof.plan().screening != Engineless::NoSuchPolicy {
         let denial = Denial::new(Reason::ResponseRefused);
         return Err(x.deny(
@@ -26,7 +42,10 @@ pub fn screen(x: Exchange<Forwarded>) -> Result<Answer, Stop> {
     let (response, rest) = proof.into_response();
     let (mut parts, body) = response.into_parts();
     match clean_response(&mut parts, rest.asked.as_ref(), &RESPONSE_LIMITS) {
-        Ok(()) => Ok(Answer::upstream(shared, parts, body, rest)),
+        Ok(()) => {
+            let response = Response::from_parts(parts, body);
+            Ok(Exchange { shared, proof: Screened { response, rest } })
+        }
         Err(misbehaved) => {
             let denial = Denial::new(Reason::UpstreamMisbehaved).because(misbehaved.to_string());
             Err(Exchange { shared, proof: () }.deny(Stage::Forward, denial))
