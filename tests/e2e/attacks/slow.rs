@@ -154,22 +154,27 @@ fn slow() -> Rows {
         .beside("a body of one byte a second", "408 or closed after some seconds", |house| {
             let mut raw = house.raw();
             raw.send("POST /quiet/post HTTP/1.1\r\nHost: a.test\r\nContent-Length: 1000\r\n\r\n");
-            dribble(&mut raw, b"x")
+            dribble(&mut raw, b"x", Duration::from_secs(1))
+        })
+        .beside("a body of one byte in 200 ms", "408 or closed after some seconds", |house| {
+            let mut raw = house.raw();
+            raw.send("POST /quiet/post HTTP/1.1\r\nHost: a.test\r\nContent-Length: 1000\r\n\r\n");
+            dribble(&mut raw, b"x", Duration::from_millis(200))
         })
         .beside("chunks of one byte a second", "408 or closed after some seconds", |house| {
             let mut raw = house.raw();
             raw.send("POST /quiet/post HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n");
-            dribble(&mut raw, b"1\r\nx\r\n")
+            dribble(&mut raw, b"1\r\nx\r\n", Duration::from_secs(1))
         })
 }
 
-fn dribble(raw: &mut Raw, piece: &[u8]) -> Result<(), String> {
+fn dribble(raw: &mut Raw, piece: &[u8], pause: Duration) -> Result<(), String> {
     let start = Instant::now();
     while start.elapsed() < Duration::from_secs(14) {
         if raw.is_closed_within(Duration::from_millis(1)) || raw.try_send(piece).is_err() {
             break;
         }
-        std::thread::sleep(Duration::from_millis(1_000));
+        std::thread::sleep(pause);
         // An answer means that it was given up, too; it must be a refusal.
         if let Ok(byte) = raw.try_bytes(12, Instant::now() + Duration::from_millis(1)) {
             if byte.ends_with(b"408") {

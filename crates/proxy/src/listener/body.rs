@@ -145,7 +145,7 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Paced<B> {
                 }
                 if this.waiting_since.is_some() {
                     // What arrived ends the silence, even if the last of it was one too many: the sweep decides that.
-                    this.spend(this.watch.now());
+                    this.spend(this.watch.past());
                 }
                 this.earn(length);
                 Poll::Ready(Some(Ok(frame)))
@@ -156,7 +156,9 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Paced<B> {
                 Poll::Ready(None)
             }
             Poll::Pending => {
-                let now = this.watch.now();
+                // Stamped and measured by one clock: silences add up, and many short ones must not each lose a tick. So the
+                // grace as a whole may be a tick short.
+                let now = this.watch.past();
                 if !this.spend(now) {
                     return this.fail(PacedError::TooSlow);
                 }

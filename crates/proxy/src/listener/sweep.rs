@@ -2,7 +2,7 @@
 //!
 //! This is the only timer of a served connection. It moves the coarse clock on, compares a handful of numbers per
 //! connection, and gives an order to those whose time is up; with ten thousand idle connections it takes well under a
-//! millisecond. Its granularity is its interval, so every timeout may fire that much late and never early.
+//! millisecond. Its granularity is its interval: a timeout may fire up to two of them late and never early.
 
 use std::{
     cell::{Cell, RefCell},
@@ -29,9 +29,9 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    pub(crate) fn new(write_stall: Duration) -> Self {
+    pub(crate) fn new(write_stall: Duration, interval: Duration) -> Self {
         Table {
-            clock: CoarseClock::new(),
+            clock: CoarseClock::new(interval),
             started: Instant::now(),
             open: RefCell::default(),
             write_stall,

@@ -115,8 +115,14 @@ impl Watch {
         })
     }
 
+    /// The time at the latest, to stamp what begins.
     pub(crate) fn now(&self) -> u64 {
         self.flow.now()
+    }
+
+    /// The time at the earliest, to measure what has passed.
+    pub(crate) fn past(&self) -> u64 {
+        self.flow.past()
     }
 
     pub(crate) fn order(&self) -> Order {
