@@ -68,6 +68,8 @@ fn clippy() -> Result<Done> {
 
 /// All tests of the workspace; the sums of cargo's own closing lines are the step's words.
 fn test() -> Result<Done> {
+    // The end-to-end tests start the binary and do not name it, so cargo would not build it for them.
+    run_program(cargo().args(["build", "--quiet", "--package", "bartizan"]))?;
     let mut command = cargo();
     command.args(["test", "--workspace", "--no-fail-fast"]).env("PATH", tools::path()?);
     let mut child =

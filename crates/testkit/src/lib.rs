@@ -10,6 +10,8 @@
 //! * [`gateway`]: the real binary, started with a document set or as the demo.
 //! * [`client`]: HTTP/1.1 and HTTP/2 as a well-behaved caller speaks them.
 //! * [`raw`]: bytes on a socket, and a strict reader of what comes back.
+//! * [`frames`]: HTTP/2 frame by frame, for what no client would send.
+//! * [`process`]: what a process uses, read from the system.
 
 #![expect(
     clippy::expect_used,
@@ -20,9 +22,11 @@
 
 pub mod client;
 pub mod documents;
+pub mod frames;
 pub mod gateway;
 pub mod origin;
 pub mod pki;
+pub mod process;
 pub mod raw;
 mod raw_origin;
 mod runtime;
@@ -30,6 +34,7 @@ pub mod tmp;
 
 pub use client::{Answer, Client};
 pub use documents::Documents;
+pub use frames::Frames;
 pub use gateway::Gateway;
 pub use origin::{Origin, RawOrigin, Received, Reply};
 pub use pki::Authority;

@@ -52,8 +52,10 @@ pub struct Received {
     pub authority: Option<String>,
     /// All header fields.
     pub headers: HeaderMap,
-    /// The whole body.
+    /// The whole body; empty when it broke off.
     pub body: Bytes,
+    /// The body broke off before its end: a server would not act on such a request.
+    pub broke_off: bool,
     /// Trailer fields, if any came.
     pub trailers: Option<HeaderMap>,
     /// Which connection it came on, counted from 1.
@@ -327,10 +329,9 @@ where
 async fn answer(mut request: Request<Incoming>, connection: u64, shared: &Shared) -> Response<Pieces> {
     let upgrade = hyper::upgrade::on(&mut request);
     let (head, body) = request.into_parts();
-    // A body that broke off is recorded as far as the test can tell: not at all.
-    let (trailers, body) = match body.collect().await {
-        Ok(whole) => (whole.trailers().cloned(), whole.to_bytes()),
-        Err(_) => (None, Bytes::new()),
+    let (trailers, body, broke_off) = match body.collect().await {
+        Ok(whole) => (whole.trailers().cloned(), whole.to_bytes(), false),
+        Err(_) => (None, Bytes::new(), true),
     };
     let host = head.headers.get(http::header::HOST).and_then(|host| host.to_str().ok()).map(str::to_owned);
     let received = Received {
@@ -340,6 +341,7 @@ async fn answer(mut request: Request<Incoming>, connection: u64, shared: &Shared
         authority: head.uri.authority().map(ToString::to_string).or(host),
         headers: head.headers,
         body,
+        broke_off,
         trailers,
         connection,
     };

@@ -5,13 +5,14 @@
 
 use std::{
     io::{self, ErrorKind, Read, Write},
-    net::{Shutdown, SocketAddr, TcpStream},
+    net::{IpAddr, Shutdown, SocketAddr, TcpStream},
     time::{Duration, Instant},
 };
 
 use rustls::{ClientConnection, StreamOwned, pki_types::ServerName};
+use tokio::net::TcpSocket;
 
-use crate::pki;
+use crate::{pki, runtime};
 
 /// A connection on which a test writes bytes and reads answers.
 #[derive(Debug)]
@@ -86,7 +87,26 @@ pub enum Ending {
 impl Raw {
     /// Opens a connection in clear text.
     pub fn connect(address: SocketAddr) -> Raw {
-        let stream = connect(address);
+        Raw::on(connect(address))
+    }
+
+    /// Opens a connection in clear text from this address of the machine, for limits per address.
+    ///
+    /// # Errors
+    /// When the peer does not take the connection.
+    pub fn connect_from(source: IpAddr, address: SocketAddr) -> io::Result<Raw> {
+        let stream = runtime::wait(TIMEOUT, async move {
+            let socket = if source.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+            socket.bind(SocketAddr::new(source, 0))?;
+            socket.connect(address).await?.into_std()
+        })?;
+        stream.set_nonblocking(false)?;
+        stream.set_nodelay(true)?;
+        stream.set_write_timeout(Some(TIMEOUT))?;
+        Ok(Raw::on(stream))
+    }
+
+    fn on(stream: TcpStream) -> Raw {
         Raw { stream: Stream::Clear(stream), unread: Vec::new(), timeout: TIMEOUT }
     }
 
@@ -122,12 +142,20 @@ impl Raw {
 
     /// Sends bytes. A peer that already refused may have closed: what it said is then still read.
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> &mut Raw {
+        let _ = self.try_send(bytes);
+        self
+    }
+
+    /// As [`Raw::send`], for a test that wants to know when the peer takes no more.
+    ///
+    /// # Errors
+    /// When the peer has ended, or takes nothing for ten seconds.
+    pub fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
         let bytes = bytes.as_ref();
-        let _ = match &mut self.stream {
+        match &mut self.stream {
             Stream::Clear(stream) => stream.write_all(bytes),
             Stream::Tls(stream) => stream.write_all(bytes).and_then(|()| stream.flush()),
-        };
-        self
+        }
     }
 
     /// Says that no more will be sent.
@@ -204,6 +232,19 @@ impl Raw {
         self.unread.drain(..count).collect()
     }
 
+    /// Reads `count` bytes until `deadline`; what came before the peer ended is kept for the next read.
+    ///
+    /// # Errors
+    /// How the peer ended, or [`Ending::Open`] when the time is over.
+    pub fn try_bytes(&mut self, count: usize, deadline: Instant) -> Result<Vec<u8>, Ending> {
+        while self.unread.len() < count {
+            if let Some(ending) = self.fill(deadline) {
+                return Err(ending);
+            }
+        }
+        Ok(self.unread.drain(..count).collect())
+    }
+
     /// Whether the peer closes (or resets) within `within` without sending more.
     pub fn is_closed_within(&mut self, within: Duration) -> bool {
         let deadline = Instant::now() + within;
@@ -275,6 +316,7 @@ fn connect(address: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect_timeout(&address, TIMEOUT)
         .unwrap_or_else(|error| panic!("cannot connect to {address}: {error}"));
     stream.set_nodelay(true).expect("a socket can be told not to wait");
+    stream.set_write_timeout(Some(TIMEOUT)).expect("a write timeout can be set");
     stream
 }
 

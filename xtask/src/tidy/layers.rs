@@ -46,7 +46,7 @@ const ONLY_IN: [(&str, &[&str]); 7] = [
 ];
 
 /// Not part of the gateway: they stand beside the layers.
-const BESIDE: [&str; 2] = ["bartizan-testkit", "xtask"];
+const BESIDE: [&str; 3] = ["bartizan-e2e", "bartizan-testkit", "xtask"];
 const BINARY: &str = "bartizan";
 
 /// A package of ours and what it names.
@@ -76,8 +76,11 @@ fn parse(metadata: &str) -> Result<Vec<Package>> {
         });
         let name = text(package, "name")?;
         let folder = name.strip_prefix("bartizan-").unwrap_or(&name);
-        let manifest =
-            if name == "xtask" { "xtask/Cargo.toml".into() } else { format!("crates/{folder}/Cargo.toml") };
+        let manifest = match name.as_str() {
+            "xtask" => "xtask/Cargo.toml".to_owned(),
+            "bartizan-e2e" => "tests/e2e/Cargo.toml".to_owned(),
+            _ => format!("crates/{folder}/Cargo.toml"),
+        };
         Some(Package { names: names.collect(), manifest, name })
     };
     packages

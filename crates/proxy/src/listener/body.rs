@@ -139,12 +139,13 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Paced<B> {
             Poll::Ready(Some(Ok(frame))) => {
                 let length = frame.data_ref().map_or(0, Buf::remaining) as u64;
                 this.bytes = this.bytes.saturating_add(length);
+                this.watch.body_read(length);
                 if this.bytes > this.pace.bytes_max {
                     return this.fail(PacedError::TooLarge);
                 }
                 if this.waiting_since.is_some() {
                     // What arrived ends the silence, even if the last of it was one too many: the sweep decides that.
-                    this.spend(this.watch.now());
+                    this.spend(this.watch.past());
                 }
                 this.earn(length);
                 Poll::Ready(Some(Ok(frame)))
@@ -155,7 +156,9 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Paced<B> {
                 Poll::Ready(None)
             }
             Poll::Pending => {
-                let now = this.watch.now();
+                // Stamped and measured by one clock: silences add up, and many short ones must not each lose a tick. So the
+                // grace as a whole may be a tick short.
+                let now = this.watch.past();
                 if !this.spend(now) {
                     return this.fail(PacedError::TooSlow);
                 }

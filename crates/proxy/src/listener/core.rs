@@ -300,7 +300,7 @@ fn run<S: Serve>(
         let core = Rc::new(Core {
             id,
             service: Rc::new(make()),
-            table: Rc::new(Table::new(write_stall)),
+            table: Rc::new(Table::new(write_stall, interval)),
             process,
             handshakes: Semaphore::new(tls::HANDSHAKES_MAX),
             reserve: Reserve::new(),

@@ -12,6 +12,7 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::{Context, Poll, Waker},
+    time::Duration,
 };
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -19,20 +20,34 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::accept::Holding;
 
 /// A core's coarse clock: milliseconds since the core started, moved on by its sweep. Never 0, which means "never".
+///
+/// Between two sweeps the time is only known to lie between both. What begins is stamped with the later one, what has
+/// passed is measured to the earlier one, so nothing measured is longer than it was: a timeout never fires early.
 #[derive(Clone, Debug)]
-pub(crate) struct CoarseClock(Arc<AtomicU64>);
+pub(crate) struct CoarseClock {
+    swept: Arc<AtomicU64>,
+    interval: u64,
+}
 
 impl CoarseClock {
-    pub(crate) fn new() -> Self {
-        CoarseClock(Arc::new(AtomicU64::new(1)))
+    /// A clock for a core that sweeps once per `interval`.
+    pub(crate) fn new(interval: Duration) -> Self {
+        let interval = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX);
+        CoarseClock { swept: Arc::new(AtomicU64::new(1)), interval }
     }
 
+    /// The time at the latest, to stamp what begins.
     pub(crate) fn now(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+        self.past().saturating_add(self.interval)
+    }
+
+    /// The time at the earliest, to measure what has passed.
+    pub(crate) fn past(&self) -> u64 {
+        self.swept.load(Ordering::Relaxed)
     }
 
     pub(crate) fn set(&self, millis: u64) {
-        self.0.store(millis.max(1), Ordering::Relaxed);
+        self.swept.store(millis.max(1), Ordering::Relaxed);
     }
 }
 
@@ -78,6 +93,10 @@ impl Flow {
 
     pub(crate) fn now(&self) -> u64 {
         self.clock.now()
+    }
+
+    pub(crate) fn past(&self) -> u64 {
+        self.clock.past()
     }
 
     /// A request begins; its head is complete.

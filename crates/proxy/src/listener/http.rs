@@ -17,7 +17,7 @@ use std::{
 use bartizan_config::snapshot::AdmissionPlan;
 use hyper::{
     Method, Request, Response, StatusCode, Version,
-    body::{Body as _, Incoming},
+    body::Incoming,
     header::{CONNECTION, HeaderValue},
     server::conn::{http1, http2},
     service::service_fn,
@@ -218,7 +218,7 @@ fn answer<S: Serve>(
     facts: Rc<ConnectionFacts>,
     request: Request<Incoming>,
 ) -> impl Future<Output = Result<Response<Tracked<S::Body>>, Infallible>> + 'static {
-    let exchange = facts.watch.begin(!request.body().is_end_stream());
+    let exchange = facts.watch.begin();
     facts.requests.set(facts.requests.get() + 1);
     let old = request.version() == Version::HTTP_10;
     let head = *request.method() == Method::HEAD;

@@ -2,7 +2,7 @@
 //!
 //! This is the only timer of a served connection. It moves the coarse clock on, compares a handful of numbers per
 //! connection, and gives an order to those whose time is up; with ten thousand idle connections it takes well under a
-//! millisecond. Its granularity is its interval, so every timeout may fire that much late and never early.
+//! millisecond. Its granularity is its interval: a timeout may fire up to two of them late and never early.
 
 use std::{
     cell::{Cell, RefCell},
@@ -29,9 +29,9 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    pub(crate) fn new(write_stall: Duration) -> Self {
+    pub(crate) fn new(write_stall: Duration, interval: Duration) -> Self {
         Table {
-            clock: CoarseClock::new(),
+            clock: CoarseClock::new(interval),
             started: Instant::now(),
             open: RefCell::default(),
             write_stall,
@@ -157,20 +157,21 @@ fn judge_frames(watch: &Watch, now: u64) {
     let read = flow.read_bytes() - ledger.read_seen.replace(flow.read_bytes());
     let written = flow.written_bytes() - ledger.written_seen.replace(flow.written_bytes());
     // Frames that ask for work and carry nothing (PING, SETTINGS, PRIORITY, WINDOW_UPDATE) cannot be counted without a
-    // second parser, so the bytes are budgeted that neither a head, nor a body, nor taking a response explains.
-    let explained = match ledger.had_body.replace(ledger.bodies.get() > 0) {
-        true => read,
-        false => ledger.requests.get().saturating_mul(HEAD_BYTES).saturating_add(written / 32),
-    };
-    ledger.requests.set(0);
-    ledger.unexplained.set(ledger.unexplained.get().saturating_add(read.saturating_sub(explained)));
-    if ledger.unexplained.get() > UNEXPLAINED_BYTES_MAX {
+    // second parser, so the bytes are budgeted that neither a head, nor a body that was read, nor taking a response
+    // explains. A body explains what was read of it and no more, or one slow upload would cover any flood.
+    let heads = ledger.requests.replace(0).saturating_mul(HEAD_BYTES);
+    let explained = heads.saturating_add(written / 32).saturating_add(ledger.bodies.replace(0));
+    let unexplained =
+        ledger.unexplained.get().saturating_add_unsigned(read).saturating_sub_unsigned(explained);
+    // Data may be read after the sweep that saw it arrive; more than a window of it never waits.
+    ledger.unexplained.set(unexplained.max(-WINDOW_BYTES));
+    if unexplained > UNEXPLAINED_BYTES_MAX {
         watch.give(Order::Abort(Ended::FrameFlood));
     }
     if now.saturating_sub(ledger.since.get()) > millis(WINDOW) {
         ledger.since.set(now);
         ledger.resets.set(0);
-        ledger.unexplained.set(0);
+        ledger.unexplained.set(ledger.unexplained.get().min(0));
     }
 }
 
@@ -204,7 +205,10 @@ const WINDOW: Duration = Duration::from_secs(10);
 
 /// Bytes an HTTP/2 client may send in a window that nothing explains: a connection window of body data that nobody
 /// wanted any more, and 256 KiB of control frames.
-const UNEXPLAINED_BYTES_MAX: u64 = (1024 + 256) * 1024;
+const UNEXPLAINED_BYTES_MAX: i64 = WINDOW_BYTES + 256 * 1024;
+
+/// The HTTP/2 window of a connection: what may have arrived and waits to be read.
+const WINDOW_BYTES: i64 = 1024 * 1024;
 
 /// What a request's head may explain.
 const HEAD_BYTES: u64 = 64 * 1024;

@@ -69,14 +69,13 @@ pub(crate) struct Ledger {
     pub(crate) resets: Cell<u32>,
     /// Requests begun since the last sweep.
     pub(crate) requests: Cell<u64>,
-    /// Requests in flight that have a body, and whether there was one since the last sweep.
-    pub(crate) bodies: Cell<u32>,
-    pub(crate) had_body: Cell<bool>,
+    /// What the bodies that were read since the last sweep explain, their frames included.
+    pub(crate) bodies: Cell<u64>,
     /// Bytes read and written when the last sweep looked.
     pub(crate) read_seen: Cell<u64>,
     pub(crate) written_seen: Cell<u64>,
-    /// Bytes read that no request explains.
-    pub(crate) unexplained: Cell<u64>,
+    /// Bytes read that no request explains. Below zero where bytes were explained after the sweep that saw them.
+    pub(crate) unexplained: Cell<i64>,
 }
 
 /// An HTTP/2 stream that is being answered.
@@ -116,8 +115,14 @@ impl Watch {
         })
     }
 
+    /// The time at the latest, to stamp what begins.
     pub(crate) fn now(&self) -> u64 {
         self.flow.now()
+    }
+
+    /// The time at the earliest, to measure what has passed.
+    pub(crate) fn past(&self) -> u64 {
+        self.flow.past()
     }
 
     pub(crate) fn order(&self) -> Order {
@@ -192,8 +197,14 @@ impl Watch {
         }
     }
 
-    /// A request's head is complete; `has_body` says whether more of it follows.
-    pub(crate) fn begin(self: &Rc<Self>, has_body: bool) -> Exchange {
+    /// A piece of a request's body was read.
+    pub(crate) fn body_read(&self, bytes: u64) {
+        let explained = bytes.saturating_add(DATA_FRAME_BYTES);
+        self.ledger.bodies.set(self.ledger.bodies.get().saturating_add(explained));
+    }
+
+    /// A request's head is complete.
+    pub(crate) fn begin(self: &Rc<Self>) -> Exchange {
         self.served.set(true);
         if let Some(ended) = self.one_request.take() {
             self.give(Order::Finish(ended));
@@ -203,12 +214,8 @@ impl Watch {
         if slot.is_some() {
             self.unspawned.set(slot);
             self.ledger.requests.set(self.ledger.requests.get() + 1);
-            if has_body {
-                self.ledger.bodies.set(self.ledger.bodies.get() + 1);
-                self.ledger.had_body.set(true);
-            }
         }
-        Exchange { watch: Rc::clone(self), slot, has_body, complete: false }
+        Exchange { watch: Rc::clone(self), slot, complete: false }
     }
 
     /// Ties the task that hyper spawned for the last request to its stream, so that the sweep can end it.
@@ -268,7 +275,6 @@ impl Watch {
 pub(crate) struct Exchange {
     watch: Rc<Watch>,
     slot: Option<usize>,
-    has_body: bool,
     complete: bool,
 }
 
@@ -301,9 +307,6 @@ impl Drop for Exchange {
         let ended = watch.streams.borrow_mut().remove(slot);
         drop(ended);
         let ledger = &watch.ledger;
-        if self.has_body {
-            ledger.bodies.set(ledger.bodies.get().saturating_sub(1));
-        }
         if !self.complete {
             ledger.resets.set(ledger.resets.get().saturating_add(1));
             if ledger.resets.get() > watch.setting.plan.admission.resets_max {
@@ -312,3 +315,6 @@ impl Drop for Exchange {
         }
     }
 }
+
+/// What a DATA frame may have beside its data: nine bytes, and a little padding.
+const DATA_FRAME_BYTES: u64 = 32;
