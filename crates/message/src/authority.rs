@@ -103,7 +103,7 @@ impl Authority {
     fn assemble(host: &[u8], port: Option<u16>) -> Result<Self, Denial> {
         let host_len = u8::try_from(host.len()).map_err(|_| malformed("host is too long"))?;
         let mut short = Inline::<62>::EMPTY;
-        let fits = short.push(host) && port.is_none_or(|port| write!(short, ":{port}").is_ok());
+        let fits = short.push(host) && port.is_none_or(|port| push_port(&mut short, port));
         let text = if fits {
             short.make_ascii_lowercase();
             Text::Short(short)
@@ -118,6 +118,22 @@ impl Authority {
         };
         Ok(Authority { text, host_len, port })
     }
+}
+
+/// `:` and the decimal digits, without the formatting machinery: this runs once per request.
+fn push_port(text: &mut Inline<62>, port: u16) -> bool {
+    let mut digits = [b':'; 6];
+    let mut at = digits.len();
+    let mut rest = port;
+    while let Some(digit) = at.checked_sub(1).and_then(|at| digits.get_mut(at)) {
+        *digit = b'0' + (rest % 10) as u8;
+        at -= 1;
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    text.push(b":") && digits.get(at..).is_some_and(|digits| text.push(digits))
 }
 
 /// Host and port text; a colon inside brackets belongs to the address.

@@ -82,7 +82,7 @@ pub async fn forward(x: Exchange<Missed>) -> Result<Exchange<Forwarded>, Stop> {
     let end = plan.timeouts.request.map(|limit| shared.record.started + limit);
     let backend = since + plan.timeouts.backend_request;
     let head_by = end.map_or(backend, |end| end.min(backend));
-    let asking = Asking { index, prepared: &prepared, hash, head_by, watch: &watch };
+    let asking = Asking { index, prepared: &prepared, hash, since, head_by, watch: &watch };
     let outcome = asking.send(&shared, request).await;
     match outcome {
         Ok(sent) => {
@@ -209,6 +209,8 @@ struct Asking<'a> {
     index: usize,
     prepared: &'a PreparedUpstream,
     hash: Option<u64>,
+    /// When it is asked.
+    since: Instant,
     /// When the head of the answer must have come.
     head_by: Instant,
     watch: &'a BodyWatch,
@@ -221,9 +223,14 @@ impl Asking<'_> {
         request: Request<RequestBody>,
     ) -> Result<Sent<RequestBody>, Failure> {
         let tries = Tries::new(shared, self.index);
-        let pick = Pick { hash: self.hash, chosen: Some(&tries.chosen), given_up: Some(&tries.given_up) };
+        let pick = Pick {
+            hash: self.hash,
+            now: Some(self.since),
+            chosen: Some(&tries.chosen),
+            given_up: Some(&tries.given_up),
+        };
         let sending = upstream::send(&shared.core.pools, self.prepared, &pick, request);
-        let limit = self.head_by.saturating_duration_since(Instant::now());
+        let limit = self.head_by.saturating_duration_since(self.since);
         let sent = within(&shared.connection, limit, sending).await;
         let failure = match sent {
             Ok(Ok(sent)) => {

@@ -34,6 +34,8 @@ use super::{
 pub struct Pick<'a> {
     /// The hash of the key, for consistent hashing ([`super::balance::hash_key`]); without one any endpoint is as good.
     pub hash: Option<u64>,
+    /// The time as the caller knows it; one reading of the clock less.
+    pub now: Option<Instant>,
     /// Where to note the endpoint being tried, so that a caller whose deadline passes can [`report`] on it.
     pub chosen: Option<&'a Cell<Option<usize>>>,
     /// Where to note an endpoint that was given up for another one, and why.
@@ -54,8 +56,6 @@ pub struct Sent<B: RequestBody> {
     pub attempts: u8,
     /// How long connecting took, TLS included; none for a connection that was open.
     pub connect: Option<Duration>,
-    /// From handing the request to the connection until the response head.
-    pub first_byte: Duration,
     /// Whether the connection had been used before.
     pub reused: bool,
 }
@@ -83,7 +83,7 @@ pub async fn send<B: RequestBody>(
     if let Err(detail) = dress(upstream, asked, request) {
         return Err(nowhere(ForwardErrorKind::Unsendable, Retry::Never, detail));
     }
-    let mut started = Instant::now();
+    let mut started = pick.now.unwrap_or_else(Instant::now);
     let Some(mut index) = choose(core, upstream, &turns, pick, None, started) else {
         return Err(nowhere(ForwardErrorKind::NoEndpoint, Retry::Yes, "no endpoint is healthy"));
     };
@@ -99,10 +99,10 @@ pub async fn send<B: RequestBody>(
         let pool = core.pool(upstream, endpoint);
         let attempt = Attempt { core, upstream, endpoint, pool: &pool, asked, is_fresh, started };
         let Unsent { failure, was_reused } = match attempt.run(slot).await {
-            Ok(Answered { response, connect, first_byte, reused }) => {
+            Ok(Answered { response, connect, reused }) => {
                 report(upstream, index, Outcome::Answered(response.status()), started);
                 let endpoint = Arc::clone(&pool.authority);
-                return Ok(Sent { response, endpoint, index, attempts, connect, first_byte, reused });
+                return Ok(Sent { response, endpoint, index, attempts, connect, reused });
             }
             Err(unsent) => *unsent,
         };
@@ -144,7 +144,6 @@ struct Attempt<'a, B> {
 struct Answered<B: RequestBody> {
     response: Response<UpstreamBody<B>>,
     connect: Option<Duration>,
-    first_byte: Duration,
     reused: bool,
 }
 
@@ -164,15 +163,10 @@ impl<B: RequestBody> Attempt<'_, B> {
                 return Err(Box::new(Unsent { failure, was_reused: false }));
             }
         };
-        let (sent_at, connect) = if reused {
-            (self.started, None)
-        } else {
-            let now = Instant::now();
-            (now, Some(now.saturating_duration_since(self.started)))
-        };
+        let connect = (!reused).then(|| self.started.elapsed());
         let lease = Lease::new(line, in_flight, self.upstream.plan.idle_max);
         let response = exchange(lease, slot, self.asked, reused).await?;
-        Ok(Answered { response, connect, first_byte: sent_at.elapsed(), reused })
+        Ok(Answered { response, connect, reused })
     }
 
     async fn line(&self) -> Result<(Line<B>, bool), Failure> {
