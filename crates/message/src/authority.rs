@@ -136,6 +136,30 @@ fn push_port(text: &mut Inline<62>, port: u16) -> bool {
     text.push(b":") && digits.get(at..).is_some_and(|digits| text.push(digits))
 }
 
+/// The authority read last. Callers ask for the same host again and again; reading it once is enough.
+#[derive(Clone, Debug, Default)]
+pub struct AuthorityMemo {
+    last: Option<(Box<[u8]>, Authority)>,
+}
+
+impl AuthorityMemo {
+    /// As [`Authority::parse`], without reading the same bytes twice in a row.
+    ///
+    /// # Errors
+    ///
+    /// As [`Authority::parse`].
+    pub fn parse(&mut self, raw: &[u8]) -> Result<Authority, Denial> {
+        if let Some((known, authority)) = &self.last
+            && **known == *raw
+        {
+            return Ok(authority.clone());
+        }
+        let authority = Authority::parse(raw)?;
+        self.last = Some((raw.into(), authority.clone()));
+        Ok(authority)
+    }
+}
+
 /// Host and port text; a colon inside brackets belongs to the address.
 fn split(raw: &[u8]) -> Result<(&[u8], Option<&[u8]>), Denial> {
     let after_host = match raw {
@@ -249,6 +273,16 @@ mod tests {
 
     fn parse(raw: &str) -> Result<Authority, Denial> {
         Authority::parse(raw.as_bytes())
+    }
+
+    #[test]
+    fn the_memo_answers_for_the_same_bytes_and_no_others() {
+        let mut memo = AuthorityMemo::default();
+        for raw in ["api.example", "api.example", "API.example:8443", "api.example", "a..b", "api.example"] {
+            let read = Authority::parse(raw.as_bytes()).map(|authority| authority.as_str().to_owned());
+            let remembered = memo.parse(raw.as_bytes()).map(|authority| authority.as_str().to_owned());
+            assert_eq!(remembered.ok(), read.ok(), "{raw}");
+        }
     }
 
     #[test]

@@ -14,7 +14,7 @@ use bartizan_model::Denial;
 use http::{HeaderMap, Method, Version, request::Parts};
 
 use crate::{
-    authority::Authority,
+    authority::{Authority, AuthorityMemo},
     connection::Upgrade,
     facts::{HeadLimits, PeerFacts, Scheme, Trust},
     forwarded::{Forwarding, RfcForwarded},
@@ -61,8 +61,9 @@ impl RequestHead {
         limits: &HeadLimits,
         trust: &Trust,
         id: RequestId,
+        memo: &mut AuthorityMemo,
     ) -> Result<Self, Denial> {
-        admit::admit(parts, facts, limits, trust, id)
+        admit::admit(parts, facts, limits, trust, id, memo)
     }
 
     /// The method; one of the seven that are admitted.
@@ -175,7 +176,8 @@ impl RequestHead {
     pub fn for_test(request: http::Request<()>) -> Result<Self, Denial> {
         let (mut parts, ()) = request.into_parts();
         let id = RequestId::accept(&parts.headers, 1);
-        Self::admit(&mut parts, &PeerFacts::for_test(), &HeadLimits::default(), &Trust::default(), id)
+        let (limits, trust, mut memo) = (HeadLimits::default(), Trust::default(), AuthorityMemo::default());
+        Self::admit(&mut parts, &PeerFacts::for_test(), &limits, &trust, id, &mut memo)
     }
 }
 

@@ -26,7 +26,7 @@ pub mod response;
 pub mod trailers;
 
 pub use address::{AddressBlock, AddressPrefix, AddressSet, Cidr};
-pub use authority::Authority;
+pub use authority::{Authority, AuthorityMemo};
 pub use connection::Upgrade;
 pub use facts::{HeadLimits, PeerFacts, Scheme, Trust};
 pub use forwarded::{Forwarding, RfcForwarded};

@@ -12,9 +12,9 @@ use std::{
 
 use arc_swap::Cache;
 use bartizan_limit::CellCache;
-use bartizan_message::{RequestId, request_id::X_REQUEST_ID};
+use bartizan_message::{AuthorityMemo, RequestId};
 use bartizan_telemetry::{CoreMetrics, Protocol, Recorder, RequestRecord};
-use http::{HeaderValue, Request, Response, Version};
+use http::{Request, Response, Version};
 use hyper::body::Incoming;
 
 use crate::{
@@ -41,6 +41,8 @@ pub struct Core {
     pub(crate) metrics: CoreMetrics,
     pub(crate) recorder: Option<Recorder>,
     pub(crate) cells: RefCell<CellCache>,
+    /// The host asked for last.
+    pub(crate) authority: RefCell<AuthorityMemo>,
     random: Random,
     keys: RefCell<Cache<crate::runtime::CurrentKeys, Arc<bartizan_identity::KeyTable>>>,
     served: Cell<u64>,
@@ -57,6 +59,7 @@ impl Core {
             metrics: runtime.metrics().core(),
             recorder,
             cells: RefCell::new(CellCache::new(CELL_CACHE)),
+            authority: RefCell::default(),
             random,
             served: Cell::new(0),
             runtime,
@@ -115,9 +118,7 @@ impl Core {
         record.revision = Some(live.snapshot.revision.id.clone());
         let random = (u128::from(self.draw()) << 64) | u128::from(self.draw());
         let id = RequestId::accept(request.headers(), random);
-        // An accepted id is the caller's own header, whose bytes are shared.
-        let sent = request.headers().get(&X_REQUEST_ID).filter(|_| !id.is_minted());
-        let id_value = sent.map_or_else(|| id.to_header_value(), HeaderValue::clone);
+        let id_value = id.to_header_value();
         if live.logs {
             record.set_id(id.as_str());
         }

@@ -138,7 +138,7 @@ fn slow() -> Rows {
         })
         .beside("a preface of HTTP/2 and silence", "closed within the idle time", |house| {
             let mut frames = Frames::connect(house.at("hasty"), &[]);
-            match frames.ending(Duration::from_secs(10)) {
+            match frames.ending(Duration::from_secs(20)) {
                 (_, bartizan_testkit::raw::Ending::Open) => Err("the connection still stands".to_owned()),
                 _ => Ok(()),
             }

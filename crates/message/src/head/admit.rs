@@ -12,7 +12,7 @@ use http::{
 
 use super::RequestHead;
 use crate::{
-    authority::Authority,
+    authority::{Authority, AuthorityMemo},
     connection::{Options, Upgrade},
     facts::{HeadLimits, PeerFacts, Scheme, Trust},
     field::{self, FieldSet, Treatment},
@@ -30,6 +30,7 @@ pub(super) fn admit(
     limits: &HeadLimits,
     trust: &Trust,
     id: RequestId,
+    memo: &mut AuthorityMemo,
 ) -> Result<RequestHead, Denial> {
     check_method(&parts.method)?;
     check_version(parts.version)?;
@@ -38,7 +39,7 @@ pub(super) fn admit(
     let framing = Framing::of_request(parts.version, census.content_length, census.transfer_encoding)?;
     let upgrade = census.judge_connection(&parts.headers, parts.version, framing)?;
     let path = judge_path(parts, limits)?;
-    let authority = judge_authority(parts, facts, census.host, trusted)?;
+    let authority = judge_authority(parts, facts, census.host, trusted, memo)?;
     let forwarding = if trusted && census.forwarding {
         Forwarding::read(&parts.headers, facts.peer.ip(), trust)?
     } else {
@@ -319,6 +320,7 @@ fn judge_authority(
     facts: &PeerFacts,
     host: Option<&HeaderValue>,
     trusted: bool,
+    memo: &mut AuthorityMemo,
 ) -> Result<Authority, Denial> {
     let h2 = parts.version == Version::HTTP_2;
     // RFC 9112 §3.2: a request without a Host is answered with 400; HTTP/1.0 gets no exception, as nothing could be routed.
@@ -327,10 +329,10 @@ fn judge_authority(
     }
     let Some(target) = parts.uri.authority() else {
         let host = host.ok_or_else(|| malformed("host is missing"))?;
-        return Authority::parse(host.as_bytes());
+        return memo.parse(host.as_bytes());
     };
     check_scheme(parts, facts, trusted)?;
-    let authority = Authority::parse(target.as_str().as_bytes())?;
+    let authority = memo.parse(target.as_str().as_bytes())?;
     if let Some(host) = host
         && host.as_bytes() != target.as_str().as_bytes()
         && !Authority::parse(host.as_bytes())?.agrees_with(&authority, facts.scheme())

@@ -32,7 +32,8 @@ fn proxies() -> Trust {
 
 fn admit_from(trust: &Trust, parts: &mut Parts) -> Result<RequestHead, Denial> {
     let id = RequestId::accept(&parts.headers, 7);
-    RequestHead::admit(parts, &PeerFacts::for_test(), &HeadLimits::default(), trust, id)
+    let (limits, mut memo) = (HeadLimits::default(), AuthorityMemo::default());
+    RequestHead::admit(parts, &PeerFacts::for_test(), &limits, trust, id, &mut memo)
 }
 
 fn admit(version: Version, method: &str, uri: &str, lines: Lines<'_>) -> Result<RequestHead, Reason> {

@@ -81,7 +81,8 @@ fn read_head(shared: &Shared, parts: &mut http::request::Parts) -> Result<Reques
         uri_bytes: plan.admission.uri_bytes_max,
         tolerate: Default::default(),
     };
-    RequestHead::admit(parts, &facts, &limits, &plan.trust, shared.id.clone())
+    let mut memo = shared.core.authority.borrow_mut();
+    RequestHead::admit(parts, &facts, &limits, &plan.trust, shared.id.clone(), &mut memo)
 }
 
 fn note_read(shared: &mut Shared, head: &RequestHead) {

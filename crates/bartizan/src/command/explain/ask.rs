@@ -6,7 +6,7 @@ use std::{
 };
 
 use bartizan_config::snapshot::{HostPattern, PublishedListener, Snapshot};
-use bartizan_message::{HeadLimits, PeerFacts, RequestHead, RequestId, Scheme, Tolerate};
+use bartizan_message::{AuthorityMemo, HeadLimits, PeerFacts, RequestHead, RequestId, Scheme, Tolerate};
 use bartizan_model::{Denial, Reason, problem::shown, read::nearest};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header};
 
@@ -161,7 +161,7 @@ impl Ask {
             tolerate: Tolerate::default(),
         };
         let id = RequestId::accept(&parts.headers, 0);
-        RequestHead::admit(&mut parts, &facts, &limits, &plan.trust, id)
+        RequestHead::admit(&mut parts, &facts, &limits, &plan.trust, id, &mut AuthorityMemo::default())
     }
 
     /// The URL that was asked for, as it can be shown.
