@@ -99,7 +99,7 @@ pub struct Key {
 /// A parsed key for one algorithm.
 enum Verifier {
     Public(ParsedPublicKey),
-    Secret(hmac::Key),
+    Secret(Box<hmac::Key>),
 }
 
 impl Key {
@@ -146,7 +146,7 @@ impl Key {
             .filter(|one| alg.is_none_or(|alg| alg == *one) && secret.len() >= one.secret_bytes_min())
             .map(|one| {
                 let key = hmac::Key::new(hash_of(one), secret);
-                (Algorithm::Mac(one), Verifier::Secret(key))
+                (Algorithm::Mac(one), Verifier::Secret(Box::new(key)))
             })
             .collect();
         if verifiers.is_empty() {

@@ -316,3 +316,6 @@ impl KeySource for KeyRing {
 const fn has_come(at_ms: u64, now_ms: u64, wait_ms_max: u64) -> bool {
     now_ms >= at_ms || at_ms - now_ms > wait_ms_max
 }
+
+#[cfg(test)]
+mod tests;
