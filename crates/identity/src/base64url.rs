@@ -7,12 +7,13 @@
 pub(crate) fn decode(text: &[u8]) -> Option<Vec<u8>> {
     let (quads, tail) = text.as_chunks::<4>();
     let mut out = Vec::with_capacity(quads.len() * 3 + 2);
+    out.resize(quads.len() * 3, 0);
     let mut seen = 0;
-    for quad in quads {
+    for (quad, triple) in quads.iter().zip(out.as_chunks_mut::<3>().0) {
         let [a, b, c, d] = quad.map(sextet);
         seen |= a | b | c | d;
         let [_, x, y, z] = (a << 18 | b << 12 | c << 6 | d).to_be_bytes();
-        out.extend_from_slice(&[x, y, z]);
+        *triple = [x, y, z];
     }
     match *tail {
         [] => {}
@@ -38,7 +39,7 @@ fn sextet(character: u8) -> u32 {
     SEXTETS[usize::from(character)]
 }
 
-/// Above everything a sextet can be, and beyond what shifting moves into a byte that is kept.
+/// A bit above everything that a sextet can be.
 const WRONG: u32 = 1 << 31;
 
 static SEXTETS: [u32; 256] = sextets();

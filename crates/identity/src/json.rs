@@ -4,7 +4,7 @@
 //! two parsers choose differently. So names are refused twice at every depth. The grammar itself is `serde_json`'s:
 //! a second grammar of our own would be the very difference we refuse.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
@@ -20,7 +20,7 @@ pub enum Json {
     /// A string.
     Text(Box<str>),
     /// An array.
-    List(Box<[Json]>),
+    List(Vec<Json>),
     /// An object.
     Object(Object),
 }
@@ -38,7 +38,10 @@ pub enum Number {
 
 /// A JSON object; no name occurs twice.
 #[derive(Clone, Default, PartialEq)]
-pub struct Object(Box<[(Box<str>, Json)]>);
+pub struct Object(Vec<(Name, Json)>);
+
+/// A member's name. The usual ones are not allocated: half of what reading a token costs is allocation.
+type Name = Cow<'static, str>;
 
 /// Why a text is not JSON that we read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -206,14 +209,14 @@ impl<'de> Visitor<'de> for Seed<'_> {
         while let Some(value) = access.next_element_seed(Seed { reading: self.reading, depth })? {
             list.push(value);
         }
-        Ok(Json::List(list.into()))
+        Ok(Json::List(list))
     }
 
     fn visit_map<A: MapAccess<'de>>(mut self, mut access: A) -> Result<Json, A::Error> {
         let depth = self.enter()?;
-        let mut members: Vec<(Box<str>, Json)> = Vec::new();
+        let mut members: Vec<(Name, Json)> = Vec::with_capacity(MEMBERS_USUAL);
         // A name is compared as decoded: `"e\u0078p"` is `exp`.
-        while let Some(name) = access.next_key::<Box<str>>()? {
+        while let Some(name) = access.next_key_seed(NameSeed)? {
             if members.iter().any(|(known, _)| *known == name) {
                 return Err(self.reading.refuse(JsonFlaw::Duplicate));
             }
@@ -223,9 +226,65 @@ impl<'de> Visitor<'de> for Seed<'_> {
             let value = access.next_value_seed(Seed { reading: self.reading, depth })?;
             members.push((name, value));
         }
-        Ok(Json::Object(Object(members.into())))
+        Ok(Json::Object(Object(members)))
     }
 }
+
+struct NameSeed;
+
+impl<'de> DeserializeSeed<'de> for NameSeed {
+    type Value = Name;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Name, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for NameSeed {
+    type Value = Name;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a name")
+    }
+
+    fn visit_str<E: de::Error>(self, name: &str) -> Result<Name, E> {
+        Ok(match USUAL.iter().find(|usual| **usual == name) {
+            Some(usual) => Cow::Borrowed(usual),
+            None => Cow::Owned(name.to_owned()),
+        })
+    }
+}
+
+/// The names of RFC 7515, RFC 7519, RFC 9068 and OpenID Connect that most tokens have.
+const USUAL: [&str; 24] = [
+    "alg",
+    "kid",
+    "typ",
+    "iss",
+    "sub",
+    "aud",
+    "exp",
+    "nbf",
+    "iat",
+    "jti",
+    "azp",
+    "scope",
+    "client_id",
+    "sid",
+    "auth_time",
+    "acr",
+    "amr",
+    "nonce",
+    "name",
+    "email",
+    "email_verified",
+    "preferred_username",
+    "roles",
+    "groups",
+];
+
+/// So many members need no second allocation.
+const MEMBERS_USUAL: usize = 8;
 
 #[cfg(test)]
 mod tests {

@@ -64,8 +64,10 @@ fn judge_audience(claims: &Object, issuer: &Issuer) -> Result<(), TokenFlaw> {
         None => return Err(TokenFlaw::ClaimMissing),
         Some(Json::Text(audience)) => is_ours(audience),
         Some(Json::List(audiences)) => {
-            let names: Option<Vec<&str>> = audiences.iter().map(Json::as_text).collect();
-            names.ok_or(TokenFlaw::ClaimKind)?.into_iter().any(is_ours)
+            if audiences.iter().any(|audience| audience.as_text().is_none()) {
+                return Err(TokenFlaw::ClaimKind);
+            }
+            audiences.iter().filter_map(Json::as_text).any(is_ours)
         }
         Some(_) => return Err(TokenFlaw::ClaimKind),
     };

@@ -12,7 +12,7 @@ use bartizan_model::SecretValue;
 use crate::{
     algorithm::{Algorithm, MacAlgorithm, SignatureAlgorithm},
     jwk::{KeyFlaw, KeySet},
-    jwt::{compact::media_type, path::ClaimPath},
+    jwt::path::ClaimPath,
 };
 
 /// What is said about an issuer; [`Issuer::compile`] judges it.
@@ -195,7 +195,7 @@ impl Issuer {
             leeway_ms: saturated(spec.leeway_ms),
             required: spec.required.into(),
             age_max_ms: spec.age_max_ms.map(saturated),
-            types: spec.types.iter().map(|one| media_type(one)).collect(),
+            types: spec.types.into(),
             allow_untyped: spec.allow_untyped,
             require_kid: spec.require_kid,
             revocable: spec.revocable,

@@ -17,7 +17,7 @@ use crate::{
     jwt::{
         cache::{Remembered, TokenCache},
         claims::{self, Span},
-        compact::{Header, Jws, TOKEN_BYTES_MAX},
+        compact::{Header, Jws, TOKEN_BYTES_MAX, is_same_type},
         flaw::{InvalidToken, TokenFlaw},
         identity::{TokenId, TokenIdentity},
         issuer::{Issuer, IssuerKeys},
@@ -172,7 +172,7 @@ fn judge_header(header: &Header, issuer: &Issuer) -> Result<(), TokenFlaw> {
     }
     let is_typed = match &header.typ {
         None => issuer.allow_untyped,
-        Some(typ) => issuer.types.contains(typ),
+        Some(typ) => issuer.types.iter().any(|allowed| is_same_type(allowed, typ)),
     };
     if !is_typed {
         return Err(TokenFlaw::Type);

@@ -8,7 +8,10 @@ use aws_lc_rs::signature::{
 use serde_json::json;
 
 use super::support::*;
-use crate::{base64url::decode, jwt::TokenCache};
+use crate::{
+    base64url::decode,
+    jwt::{Jws, TokenCache},
+};
 
 /// The bare key of a signer.
 fn bare(signer: &Signer) -> ParsedPublicKey {
@@ -24,13 +27,13 @@ fn bare(signer: &Signer) -> ParsedPublicKey {
     }
 }
 
-/// Nanoseconds for one call, the least of several rounds.
+/// Nanoseconds for one call: the least of many short rounds, since others use the machine too.
 fn cost(mut call: impl FnMut()) -> f64 {
-    (0..20)
+    (0..800)
         .map(|_| {
             let begin = Instant::now();
-            (0..200).for_each(|_| call());
-            begin.elapsed().as_secs_f64() * 1e9 / 200.0
+            (0..10).for_each(|_| call());
+            begin.elapsed().as_secs_f64() * 1e9 / 10.0
         })
         .fold(f64::INFINITY, f64::min)
 }
@@ -62,8 +65,12 @@ fn what_a_judgement_costs() {
             let outcome = judge.judge_cached(black_box(token.as_bytes()), &shelf.sources(), &mut cache, NOW);
             assert!(decided(outcome).is_ok());
         });
+        let form = cost(|| assert!(Jws::parse(black_box(token.as_bytes())).is_ok()));
+        let jws = Jws::parse(token.as_bytes()).unwrap();
+        let read = cost(|| assert!(crate::jwt::claims::read(black_box(jws.unverified_payload())).is_ok()));
         println!(
-            "{name}: token {} bytes, bare {bare:.0} ns, judged {full:.0} ns ({:+.1} %), cached {cached:.0} ns",
+            "{name}: token {} bytes, bare {bare:.0} ns, judged {full:.0} ns ({:+.1} %; form {form:.0}, claims {read:.0}), \
+             cached {cached:.0} ns",
             token.len(),
             (full / bare - 1.0) * 100.0
         );
