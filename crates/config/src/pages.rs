@@ -17,7 +17,7 @@ pub fn of_kind(kind: Kind) -> String {
     let mut page = Page { out: String::new(), known: Vec::new(), waiting: Vec::new() };
     page.line(&format!("# {}\n", kind.as_str()));
     page.line(
-        "<!-- Made from the document types by `cargo xtask schema`; change the doc comments there. -->\n",
+        "<!-- Made from the document types by `cargo xtask fixtures`; change the doc comments there. -->\n",
     );
     match &spec {
         Shape::Object(object) | Shape::Union(object) => {
@@ -39,7 +39,7 @@ pub fn of_kind(kind: Kind) -> String {
 
 /// The page that lists all kinds.
 pub fn index() -> String {
-    let mut out = "# Kinds of documents\n\n<!-- Made from the document types by `cargo xtask schema`. -->\n\n| kind | what it is |\n|---|---|\n"
+    let mut out = "# Kinds of documents\n\n<!-- Made from the document types by `cargo xtask fixtures`. -->\n\n| kind | what it is |\n|---|---|\n"
         .to_owned();
     for kind in Kind::ALL {
         let doc = match kind.spec_shape() {

@@ -27,6 +27,26 @@ pub enum Style {
 
 /// All problems as text, each followed by an empty line, and the summary at the end; empty when there are none.
 pub fn text(problems: &Problems, sources: &Sources, style: Style) -> String {
+    let mut out = printed(problems, sources, style, |_| true);
+    if !problems.is_empty() {
+        out.push_str(&summary(problems));
+        out.push('\n');
+    }
+    out
+}
+
+/// Those of one severity as text, each followed by an empty line; no summary.
+pub fn section(problems: &Problems, severity: Severity, sources: &Sources, style: Style) -> String {
+    printed(problems, sources, style, |problem| problem.severity == severity)
+}
+
+fn printed(
+    problems: &Problems,
+    sources: &Sources,
+    style: Style,
+    is_wanted: impl Fn(&Problem) -> bool,
+) -> String {
+    // The secrets of all problems: a line that is shown for one may hold the secret of another.
     let printer = Printer {
         sources,
         style,
@@ -37,12 +57,8 @@ pub fn text(problems: &Problems, sources: &Sources, style: Style) -> String {
             .collect(),
     };
     let mut out = String::new();
-    for problem in problems.iter() {
+    for problem in problems.iter().filter(|problem| is_wanted(problem)) {
         out.push_str(&printer.problem(problem));
-        out.push('\n');
-    }
-    if !problems.is_empty() {
-        out.push_str(&summary(problems));
         out.push('\n');
     }
     out

@@ -9,7 +9,7 @@ use bartizan_model::{
 };
 
 use crate::{
-    compile::{Compiled, compile},
+    compile::{Compiled, Parsed, compile},
     parse,
     source::{self, LoadError, Sources},
 };
@@ -46,8 +46,10 @@ impl Set {
                 Document::read(node, stem, &mut problems)
             })
             .collect();
+        let digest = sources.digest_hex();
         let folders = Folders(&sources);
-        let compiled = compile(&documents, &folders, &sources.digest_hex(), problems);
+        let set = Parsed { documents: &documents, nodes: &nodes, folders, digest: &digest };
+        let compiled = compile(&set, problems);
         Set { sources, documents, compiled }
     }
 }
@@ -56,6 +58,11 @@ impl Set {
 pub(crate) struct Folders<'s>(&'s Sources);
 
 impl Folders<'_> {
+    /// The name that a document without one gets from its file.
+    pub(crate) fn stem(&self, file: FileId) -> Option<&str> {
+        self.0.get(file).and_then(|source| source.stem())
+    }
+
     /// The reference with a relative path made absolute or relative to the process, as its document lies.
     pub(crate) fn locate(&self, file: FileId, reference: &Reference) -> Reference {
         match reference {

@@ -7,7 +7,7 @@ use std::fmt;
 
 use http::{
     HeaderMap, HeaderValue, StatusCode, Version,
-    header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE},
+    header::{CONNECTION, CONTENT_LENGTH, UPGRADE},
     response::Parts,
 };
 
@@ -88,20 +88,23 @@ pub fn clean_response(
     asked: Option<&Upgrade>,
     limits: &ResponseLimits,
 ) -> Result<(), Misbehaved> {
-    check_sizes(&parts.headers, limits)?;
+    let census = Census::take(&parts.headers, limits)?;
     let switched = judge_status(parts, asked)?;
-    check_framing(parts)?;
+    check_framing(parts, &census)?;
     let mut options = Options::default();
-    for line in parts.headers.get_all(CONNECTION) {
-        options.read(line).ok_or(Misbehaved::ConnectionInvalid)?;
+    if census.connection {
+        for line in parts.headers.get_all(CONNECTION) {
+            options.read(line).ok_or(Misbehaved::ConnectionInvalid)?;
+        }
     }
     if options.named.contains(&CONTENT_LENGTH) {
         return Err(Misbehaved::ConnectionInvalid);
     }
 
+    let hops = census.hops;
     let headers = &mut parts.headers;
-    for name in HOP_BY_HOP {
-        if headers.contains_key(*name) {
+    for (at, name) in HOP_BY_HOP.iter().enumerate() {
+        if hops & (1 << at) != 0 {
             headers.remove(*name);
         }
     }
@@ -132,21 +135,65 @@ const HOP_BY_HOP: &[&str] = &[
     "upgrade",
 ];
 
-fn check_sizes(headers: &HeaderMap, limits: &ResponseLimits) -> Result<(), Misbehaved> {
-    if headers.len() > limits.header_count {
-        return Err(Misbehaved::HeadTooLarge);
+/// What one pass over the headers found.
+#[derive(Default)]
+struct Census<'a> {
+    length: Found<'a>,
+    coding: Found<'a>,
+    connection: bool,
+    /// The rows of [`HOP_BY_HOP`] that are there, as bits.
+    hops: u16,
+}
+
+/// A header that may come once.
+#[derive(Default)]
+enum Found<'a> {
+    #[default]
+    Nowhere,
+    Once(&'a HeaderValue),
+    Repeated,
+}
+
+impl<'a> Found<'a> {
+    fn note(&mut self, value: &'a HeaderValue) {
+        *self = match self {
+            Found::Nowhere => Found::Once(value),
+            Found::Once(_) | Found::Repeated => Found::Repeated,
+        };
     }
-    let mut bytes = 0usize;
-    for (name, value) in headers {
-        bytes += name.as_str().len() + value.len() + 4;
-        if bytes > limits.header_bytes {
+}
+
+impl<'a> Census<'a> {
+    fn take(headers: &'a HeaderMap, limits: &ResponseLimits) -> Result<Self, Misbehaved> {
+        if headers.len() > limits.header_count {
             return Err(Misbehaved::HeadTooLarge);
         }
-        if field::has_control(value.as_bytes()) {
-            return Err(Misbehaved::HeaderInvalid);
+        let mut census = Census::default();
+        let mut bytes = 0usize;
+        for (name, value) in headers {
+            let name = name.as_str();
+            bytes += name.len() + value.len() + 4;
+            if bytes > limits.header_bytes {
+                return Err(Misbehaved::HeadTooLarge);
+            }
+            if field::has_control(value.as_bytes()) {
+                return Err(Misbehaved::HeaderInvalid);
+            }
+            match name {
+                "content-length" => census.length.note(value),
+                "transfer-encoding" => census.coding.note(value),
+                "connection" => census.connection = true,
+                _ => {}
+            }
+            // Only a few first letters begin a name of the upstream's hop.
+            if matches!(name.as_bytes().first(), Some(b'c' | b'k' | b'p' | b't' | b'u'))
+                && let Some(at) = HOP_BY_HOP.iter().position(|hop| *hop == name)
+            {
+                census.hops |= 1 << at;
+            }
         }
+        Ok(census)
     }
-    Ok(())
 }
 
 /// The upgrade that the answer carries out, if it does.
@@ -166,18 +213,16 @@ fn judge_status<'a>(parts: &Parts, asked: Option<&'a Upgrade>) -> Result<Option<
 }
 
 /// RFC 9112 §6.3, without its repairs.
-fn check_framing(parts: &Parts) -> Result<(), Misbehaved> {
-    let mut lengths = parts.headers.get_all(CONTENT_LENGTH).iter();
-    let length = match (lengths.next(), lengths.next()) {
-        (None, _) => None,
-        (Some(value), None) => Some(parse_length(value.as_bytes()).ok_or(Misbehaved::ContentLengthInvalid)?),
-        (Some(_), Some(_)) => return Err(Misbehaved::ContentLengthInvalid),
+fn check_framing(parts: &Parts, census: &Census<'_>) -> Result<(), Misbehaved> {
+    let length = match census.length {
+        Found::Nowhere => None,
+        Found::Once(value) => Some(parse_length(value.as_bytes()).ok_or(Misbehaved::ContentLengthInvalid)?),
+        Found::Repeated => return Err(Misbehaved::ContentLengthInvalid),
     };
-    let mut codings = parts.headers.get_all(TRANSFER_ENCODING).iter();
-    let coding = match (codings.next(), codings.next()) {
-        (None, _) => false,
-        (Some(value), None) if value.as_bytes().eq_ignore_ascii_case(b"chunked") => true,
-        _ => return Err(Misbehaved::TransferEncodingInvalid),
+    let coding = match census.coding {
+        Found::Nowhere => false,
+        Found::Once(value) if value.as_bytes().eq_ignore_ascii_case(b"chunked") => true,
+        Found::Once(_) | Found::Repeated => return Err(Misbehaved::TransferEncodingInvalid),
     };
     if coding && length.is_some() {
         return Err(Misbehaved::BothFramings);

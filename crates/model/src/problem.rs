@@ -150,6 +150,7 @@ codes! {
     ReservedHeader = "BZ-4006": "The header belongs to the gateway and documents cannot change it.",
     AddressTwice = "BZ-4007": "Two listeners use the same address.",
     SetIncomplete = "BZ-4008": "The set can be checked but not run: it has no Listener or no Route.",
+    RouteUnreachable = "BZ-4009": "None of a route's listeners serves its hosts.",
 
     FileUnreadable = "BZ-5001": "A file that a document names cannot be read.",
     BindFailed = "BZ-5002": "A listener's address cannot be bound.",
@@ -279,6 +280,16 @@ impl Problems {
         for (count, more) in self.counts.iter_mut().zip(dropped) {
             *count += more;
         }
+    }
+
+    /// The same problems, each changed; the dropped ones stay a number.
+    #[must_use]
+    pub fn map(self, mut change: impl FnMut(Problem) -> Problem) -> Self {
+        let found = self.found.into_iter().map(|((_, _, order), problem)| {
+            let problem = change(problem);
+            ((problem.at.file, problem.at.start, order), problem)
+        });
+        Problems { found: found.collect(), counts: self.counts }
     }
 
     /// Whether nothing at all was found.

@@ -3,8 +3,6 @@
 //! This is the only place that maps a reason to a status and a sentence, and the only one that writes a body of our
 //! own. What callers see says nothing of our inside: a stable code, a sentence, and the request id.
 
-use std::time::Instant;
-
 use bartizan_config::snapshot::RoutePlan;
 use bartizan_model::{Mode, Reason};
 use bytes::Bytes;
@@ -13,7 +11,7 @@ use hyper::upgrade::OnUpgrade;
 
 pub use crate::body::AnswerBody;
 use crate::{
-    body::{BodyWatch, Flow, RequestBody},
+    body::{Flow, RequestBody},
     exchange::{Shared, Stop, Why},
     stage::{Closing, Rest},
     tunnel,
@@ -30,8 +28,6 @@ pub struct Answer {
     shared: Box<Shared>,
     parts: response::Parts,
     body: AnswerBody,
-    watch: BodyWatch,
-    since: Instant,
     /// The connection becomes another protocol after this answer.
     tunnel: Option<tunnel::Ends>,
 }
@@ -44,17 +40,17 @@ impl Answer {
         body: UpstreamBody<RequestBody>,
         rest: Rest,
     ) -> Self {
-        let Rest { upgrade, watch, since, origin, deadlines, .. } = rest;
+        let Rest { upgrade, watch, origin, deadlines, .. } = rest;
         let upstream = parts.extensions.remove::<OnUpgrade>();
         let switches = parts.status == StatusCode::SWITCHING_PROTOCOLS;
         let (body, tunnel) = match (upgrade, upstream) {
             (Some(caller), Some(upgrade)) if switches => {
                 let upstream = tunnel::UpstreamTunnel { upgrade, body };
-                (AnswerBody::empty(), Some(tunnel::Ends { caller, upstream }))
+                (AnswerBody::empty(), Some(tunnel::Ends { caller, upstream, end: deadlines.end }))
             }
-            _ => (AnswerBody::flowing(Flow::upstream(body, origin, deadlines)), None),
+            _ => (AnswerBody::flowing(Flow::upstream(body, origin, deadlines, watch)), None),
         };
-        Answer { shared, parts, body, watch, since, tunnel }
+        Answer { shared, parts, body, tunnel }
     }
 }
 
@@ -77,16 +73,16 @@ pub(crate) fn settle(outcome: Result<Answer, Stop>) -> Response<AnswerBody> {
     let (mut parts, body) = answer.into_parts();
     let mut shared = shared;
     dress(&mut shared, &mut parts);
-    Response::from_parts(parts, body.closing(Closing::new(shared, BodyWatch::default(), None)))
+    Response::from_parts(parts, body.closing(Closing::new(shared)))
 }
 
 fn settle_upstream(answer: Answer) -> Response<AnswerBody> {
-    let Answer { mut shared, mut parts, body, watch, since, tunnel } = answer;
+    let Answer { mut shared, mut parts, body, tunnel } = answer;
     if let Some(route) = shared.dress.route.clone() {
         change(&shared, &route, &mut parts.headers);
     }
     dress(&mut shared, &mut parts);
-    let closing = Closing::new(shared, watch, Some(since));
+    let closing = Closing::new(shared);
     match tunnel {
         None => Response::from_parts(parts, body.closing(closing)),
         Some(ends) => {
@@ -99,8 +95,13 @@ fn settle_upstream(answer: Answer) -> Response<AnswerBody> {
 /// The route's changes to an answer of its upstream, wide → narrow, the route's own filters last.
 fn change(shared: &Shared, route: &RoutePlan, headers: &mut HeaderMap) {
     for policy in &route.headers {
-        // The share of callers decides about requests; an answer is changed for all whom the policy may concern.
-        if policy.bite.mode == Mode::Enforce && !policy.response.is_empty() {
+        // `forward` has worked the share out where a percentage needs it; without one the policy only watches.
+        let mode = match (policy.bite.percent, shared.share.get()) {
+            (100, _) => policy.bite.mode,
+            (_, Some(share)) => policy.bite.for_share(share),
+            (_, None) => Mode::Shadow,
+        };
+        if mode == Mode::Enforce && !policy.response.is_empty() {
             policy.response.apply(headers);
         }
     }
@@ -133,12 +134,12 @@ fn dress(shared: &mut Shared, parts: &mut response::Parts) {
             parts.headers.insert(name, value);
         }
     }
-    if let (Some(hsts), Some(_)) = (&shared.connection.listener.hsts, &shared.connection.tls)
+    if let (Some(hsts), Some(_)) = (&shared.listener_plan().hsts, &shared.connection.tls)
         && let Ok(value) = HeaderValue::from_str(hsts)
     {
         parts.headers.insert(header::STRICT_TRANSPORT_SECURITY, value);
     }
-    parts.headers.insert(X_REQUEST_ID, shared.id.to_header_value());
+    parts.headers.insert(X_REQUEST_ID, shared.id_value.clone());
     shared.record.status = parts.status.as_u16();
 }
 

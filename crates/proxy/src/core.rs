@@ -12,9 +12,9 @@ use std::{
 
 use arc_swap::Cache;
 use bartizan_limit::CellCache;
-use bartizan_message::RequestId;
+use bartizan_message::{RequestId, request_id::X_REQUEST_ID};
 use bartizan_telemetry::{CoreMetrics, Protocol, Recorder, RequestRecord};
-use http::{Request, Response, Version};
+use http::{HeaderValue, Request, Response, Version};
 use hyper::body::Incoming;
 
 use crate::{
@@ -26,6 +26,7 @@ use crate::{
     pipeline,
     random::Random,
     runtime::{Current, Runtime},
+    stage::OpenRecord,
     upstream::CorePools,
 };
 
@@ -110,12 +111,18 @@ impl Core {
         record.tls = connection.tls.as_ref().map(|tls| tls.version);
         record.method = request.method().clone();
         record.listener = Some(connection.listener.name.clone());
+        record.listener_id = live.listener_id(listener);
         record.revision = Some(live.snapshot.revision.id.clone());
         let random = (u128::from(self.draw()) << 64) | u128::from(self.draw());
         let id = RequestId::accept(request.headers(), random);
-        record.set_id(id.as_str());
-        self.metrics.opened();
+        // An accepted id is the caller's own header, whose bytes are shared.
+        let sent = request.headers().get(&X_REQUEST_ID).filter(|_| !id.is_minted());
+        let id_value = sent.map_or_else(|| id.to_header_value(), HeaderValue::clone);
+        if live.logs {
+            record.set_id(id.as_str());
+        }
         self.served.set(self.served.get().wrapping_add(1));
+        let record = OpenRecord::new(Rc::clone(&self), record);
         let shared = Box::new(Shared {
             core: self,
             live,
@@ -123,8 +130,10 @@ impl Core {
             connection,
             record,
             id,
+            id_value,
             dress: Dress::default(),
             reservation: None,
+            share: Cell::new(None),
         });
         Exchange { shared, proof: Received { request } }
     }

@@ -4,17 +4,19 @@
 //! make. `Shared` holds what an answer needs however early it comes. An exchange is one pointer plus its proof, and is
 //! never pooled, so that no field of one request can reach another.
 
-use std::{rc::Rc, sync::Arc};
+use std::{cell::Cell, rc::Rc, sync::Arc};
 
-use bartizan_config::snapshot::{PublishedListener, RoutePlan, Snapshot};
+use bartizan_config::snapshot::{ListenerPlan, PublishedListener, RoutePlan, Snapshot};
 use bartizan_limit::Reservation;
-use bartizan_message::RequestId;
+use bartizan_message::{RequestHead, RequestId};
 use bartizan_model::{Denial, Fault, Mode, Reason, Stage};
-use bartizan_telemetry::{RequestRecord, WouldDeny, record::Would};
+use bartizan_telemetry::{WouldDeny, record::Would};
 use http::{HeaderName, HeaderValue, Response};
 use hyper::body::Incoming;
 
-use crate::{answer::AnswerBody, core::Core, listener::ConnectionFacts, live::Live};
+use crate::{
+    answer::AnswerBody, core::Core, listener::ConnectionFacts, live::Live, share::share_on, stage::OpenRecord,
+};
 
 /// A request that has come as far as `S` says.
 #[must_use = "an exchange that is dropped answers nobody"]
@@ -50,14 +52,18 @@ pub struct Shared {
     pub(crate) listener: usize,
     /// The connection it came on.
     pub(crate) connection: Rc<ConnectionFacts>,
-    /// Its open record.
-    pub(crate) record: Box<RequestRecord>,
+    /// Its open record; it closes itself when the request's task is dropped.
+    pub(crate) record: OpenRecord,
     /// Its id.
     pub(crate) id: RequestId,
+    /// The same as a header's value, made once.
+    pub(crate) id_value: HeaderValue,
     /// What the answer gets beside its own headers.
     pub(crate) dress: Dress,
     /// Permits that are given back when the answer has ended.
     pub(crate) reservation: Option<Reservation>,
+    /// The caller's share (0–99), once somebody asked for it.
+    pub(crate) share: Cell<Option<u8>>,
 }
 
 /// What stages ask of the answer, whichever it will be.
@@ -82,6 +88,22 @@ impl Shared {
     /// The listener in the pinned snapshot; `None` if the snapshot does not have it any more.
     pub(crate) fn listener(&self) -> Option<&PublishedListener> {
         self.live.snapshot.listeners.get(self.listener)
+    }
+
+    /// The listener's settings in the pinned snapshot. A connection that was accepted under an earlier set is judged
+    /// by the one in force; where that has no such listener any more, by what it was accepted under.
+    pub(crate) fn listener_plan(&self) -> &ListenerPlan {
+        self.listener().map_or(&self.connection.listener, |listener| &listener.plan)
+    }
+
+    /// The caller's share, the same in every stage: later ones no longer have the headers it is taken from.
+    pub(crate) fn share(&self, head: &RequestHead) -> u8 {
+        if let Some(share) = self.share.get() {
+            return share;
+        }
+        let share = share_on(self.dress.route.as_deref(), head.headers(), head.client());
+        self.share.set(Some(share));
+        share
     }
 
     /// Adds a header to the answer.

@@ -162,12 +162,14 @@ impl Gate {
     /// Stops accepting and lets requests finish, at most for `grace`. Returns at once; see [`Gate::is_finished`].
     pub fn drain(&self, grace: Duration) {
         self.end_checks();
+        self.runtime.stops_at(Instant::now() + grace);
         self.cores.drain(grace);
     }
 
     /// Ends everything now.
     pub fn stop(&self) {
         self.end_checks();
+        self.runtime.stop();
         self.cores.stop();
     }
 

@@ -13,6 +13,7 @@ pub mod exchange;
 pub mod gate;
 pub mod listener;
 pub mod live;
+mod patience;
 pub mod pipeline;
 mod random;
 pub mod runtime;

@@ -5,8 +5,10 @@ use std::{collections::HashMap, sync::Arc};
 use bartizan_config::snapshot::{ConsumerPlan, RoutePlan, Snapshot};
 use bartizan_telemetry::{
     Metrics,
-    metrics::{EndpointId, PolicyId, RouteId, UpstreamId},
+    metrics::{EndpointId, ListenerId, PolicyId, RouteId, UpstreamId},
 };
+
+use http::HeaderName;
 
 use crate::upstream::{EndpointState, UpstreamSet};
 
@@ -16,10 +18,15 @@ pub struct Live {
     pub snapshot: Snapshot,
     /// The upstreams, ready to be asked; indices are the snapshot's.
     pub upstreams: Arc<UpstreamSet>,
+    /// Whether any plan writes an access log: if none does, requests are not described for it.
+    pub(crate) logs: bool,
+    /// Headers that carry credentials for the gateway on any route; no upstream gets them.
+    credential_headers: Vec<HeaderName>,
     ids: Ids,
 }
 
 struct Ids {
+    listeners: Vec<ListenerId>,
     routes: Vec<RouteId>,
     route_limits: Vec<Vec<PolicyId>>,
     consumer_limits: HashMap<Arc<str>, Vec<PolicyId>>,
@@ -34,6 +41,9 @@ impl Live {
             limits.iter().map(|policy| metrics.policy(&policy.label)).collect::<Vec<_>>()
         };
         let ids = Ids {
+            listeners: (snapshot.listeners.iter())
+                .map(|listener| metrics.listener(&listener.plan.name))
+                .collect(),
             routes: snapshot.routes.iter().map(|plan| metrics.route(&plan.route)).collect(),
             route_limits: snapshot.routes.iter().map(|plan| policies(&plan.limits)).collect(),
             consumer_limits: snapshot
@@ -52,7 +62,18 @@ impl Live {
                 })
                 .collect(),
         };
-        Arc::new(Live { snapshot, upstreams, ids })
+        let logs = snapshot.record.access_log || snapshot.routes.iter().any(|plan| plan.record.access_log);
+        let credential_headers = credential_headers(&snapshot);
+        Arc::new(Live { snapshot, upstreams, credential_headers, logs, ids })
+    }
+
+    /// Headers that carry credentials for the gateway on any route.
+    pub(crate) fn credential_headers(&self) -> &[HeaderName] {
+        &self.credential_headers
+    }
+
+    pub(crate) fn listener_id(&self, listener: usize) -> ListenerId {
+        self.ids.listeners.get(listener).copied().unwrap_or(ListenerId::NONE)
     }
 
     /// Tells the metrics which endpoints are healthy.
@@ -107,4 +128,20 @@ impl Live {
     pub(crate) fn consumer_limit_ids(&self, consumer: &ConsumerPlan) -> &[PolicyId] {
         self.ids.consumer_limits.get(&consumer.name).map_or(&[], Vec::as_slice)
     }
+}
+
+/// `X-API-Key`, and what any AuthenticationPolicy of the set names: a caller that sends its key to the wrong route must
+/// not hand it to an upstream.
+fn credential_headers(snapshot: &Snapshot) -> Vec<HeaderName> {
+    let mut names = vec![HeaderName::from_static("x-api-key")];
+    for route in &snapshot.routes {
+        for policy in route.authentication.enforced.iter().chain(&route.authentication.shadow) {
+            for name in &policy.api_key_headers {
+                if !names.contains(name) {
+                    names.push(name.clone());
+                }
+            }
+        }
+    }
+    names
 }

@@ -1,6 +1,13 @@
 //! What outlives a snapshot and is shared by all cores: limit cells, keys, health, metrics, the clock.
 
-use std::{hash::RandomState, sync::Arc, time::Instant};
+use std::{
+    hash::RandomState,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
+};
 
 use arc_swap::ArcSwap;
 use bartizan_identity::{KeyTable, Pepper};
@@ -23,6 +30,8 @@ pub struct Runtime {
     cells: Arc<Cells>,
     metrics: Arc<Metrics>,
     began: Instant,
+    stops_at: OnceLock<Instant>,
+    stopped: AtomicBool,
 }
 
 impl Runtime {
@@ -35,6 +44,8 @@ impl Runtime {
             cells: Arc::new(Cells::new(CELLS_MAX, [RandomState::new(), RandomState::new()])),
             metrics,
             began: Instant::now(),
+            stops_at: OnceLock::new(),
+            stopped: AtomicBool::new(false),
         })
     }
 
@@ -61,6 +72,22 @@ impl Runtime {
     /// The metrics.
     pub fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
+    }
+
+    /// Requests still under way at `at` are ended by the gateway, not by their callers.
+    pub(crate) fn stops_at(&self, at: Instant) {
+        // Drained once; a second signal stops at once by `stop`.
+        let _ = self.stops_at.set(at);
+    }
+
+    /// Everything ends now.
+    pub(crate) fn stop(&self) {
+        self.stopped.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a request that ends unfinished now was ended by the gateway.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopped.load(Ordering::Relaxed) || self.stops_at.get().is_some_and(|at| *at <= Instant::now())
     }
 
     pub(crate) fn current(&self) -> Current {

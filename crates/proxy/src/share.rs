@@ -4,21 +4,36 @@
 //! ever adds callers. The number chooses between enforce and shadow and grants nothing, so an unverified key id is
 //! good enough; it must only be the same before and after the caller is identified.
 
+use bartizan_config::snapshot::RoutePlan;
 use bartizan_identity::KeyId;
 use bartizan_message::AddressBlock;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 
-/// A hash that stays the same for a caller: of the id of the API key presented, else of the client's address block.
-pub(crate) fn caller_hash(headers: &HeaderMap, client: std::net::IpAddr) -> u64 {
-    let key = headers.get("x-api-key").and_then(|value| value.to_str().ok()).and_then(KeyId::recognise);
-    match key {
+/// A hash that stays the same for a caller: of the id of the API key presented in one of the headers `names`, else of
+/// the client's address block.
+fn caller_hash<'n>(
+    headers: &HeaderMap,
+    mut names: impl Iterator<Item = &'n HeaderName>,
+    client: std::net::IpAddr,
+) -> u64 {
+    match names.find_map(|name| KeyId::recognise(headers.get(name)?.to_str().ok()?)) {
         Some(id) => hash(id.as_str().as_bytes()),
         None => hash(&block_key(client).to_be_bytes()),
     }
 }
 
+/// The share (0–99) of a caller on a route: its key is looked for where the route's AuthenticationPolicies take keys.
+pub fn share_on(route: Option<&RoutePlan>, headers: &HeaderMap, client: std::net::IpAddr) -> u8 {
+    let plans = route.into_iter().flat_map(|route| {
+        let settled = &route.authentication;
+        settled.enforced.iter().chain(&settled.shadow)
+    });
+    let names = plans.flat_map(|plan| &plan.api_key_headers);
+    bartizan_limit::share(caller_hash(headers, names, client))
+}
+
 /// A client's address block as one number, for the keys of limits: equal for equal blocks, different for others.
-pub(crate) fn block_key(client: std::net::IpAddr) -> u128 {
+pub fn block_key(client: std::net::IpAddr) -> u128 {
     match AddressBlock::of(client) {
         AddressBlock::V4(bits) => u128::from(bits),
         // The 65th bit keeps the two families apart.

@@ -10,4 +10,6 @@ pub(crate) mod run;
 pub(crate) mod schema;
 
 mod data_dir;
+mod print;
 mod set;
+mod words;

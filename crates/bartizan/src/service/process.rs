@@ -75,6 +75,8 @@ pub(crate) struct Service {
     log_plan: AccessLogPlan,
     drain: Duration,
     following: Option<Following>,
+    signals: Signals,
+    files: notify::Result<FileWatch>,
     _lock: GatewayLock,
 }
 
@@ -82,6 +84,10 @@ impl Service {
     /// Starts a gateway. It serves when this returns.
     pub(crate) fn start(options: Options) -> Result<Self, Failure> {
         let Options { config, data_dir, lock, keys, admin, workers, drain, access_log } = options;
+        // Before anybody can be told that the gateway is ready: a signal is for us then, not for the process's default.
+        let signals = Signals::listen().map_err(|error| Failure::Process(format!("no signals: {error}")))?;
+        // And before the files are read, so that no change between is missed.
+        let files = FileWatch::start(&config);
         let (snapshot, digest) = load(&config)?;
         let metrics = Metrics::new(env!("CARGO_PKG_VERSION"), SystemTime::now());
         let management = TcpListener::bind(admin).map_err(|error| {
@@ -128,6 +134,8 @@ impl Service {
             log_plan,
             drain,
             following: Some(following),
+            signals,
+            files,
             _lock: lock,
         })
     }
@@ -150,21 +158,19 @@ impl Service {
     /// Serves until a signal ends it: SIGHUP and changed files reload, SIGTERM and SIGINT drain, a second one ends at
     /// once.
     pub(crate) fn serve(mut self) -> Result<(), Failure> {
-        let signals = Signals::listen().map_err(|error| Failure::Process(format!("no signals: {error}")))?;
-        let files = FileWatch::start(&self.config);
-        if let Err(error) = &files {
+        if let Err(error) = &self.files {
             tracing::warn!(%error, "files cannot be watched; reload with SIGHUP");
         }
         let pause = Duration::from_millis(200);
-        while !signals.stop.load(Ordering::SeqCst) {
-            let changed = match &files {
+        while !self.signals.stop.load(Ordering::SeqCst) {
+            let changed = match &self.files {
                 Ok(files) => files.changed(pause),
                 Err(_) => {
                     thread::sleep(pause);
                     false
                 }
             };
-            let asked = signals.reload.swap(false, Ordering::SeqCst);
+            let asked = self.signals.reload.swap(false, Ordering::SeqCst);
             if asked {
                 self.access_log.reopen();
             }
@@ -172,7 +178,7 @@ impl Service {
                 self.reload(asked);
             }
         }
-        self.stop(&signals);
+        self.stop();
         Ok(())
     }
 
@@ -209,14 +215,14 @@ impl Service {
         }
     }
 
-    fn stop(mut self, signals: &Signals) {
+    fn stop(mut self) {
         self.state.readiness.set_draining();
         tracing::info!(seconds = self.drain.as_secs(), "draining; a second signal ends at once");
         self.gate.drain(self.drain);
         let deadline = Instant::now() + self.drain + Duration::from_secs(1);
         while !self.gate.is_finished()
             && Instant::now() < deadline
-            && !signals.stop_now.load(Ordering::SeqCst)
+            && !self.signals.stop_now.load(Ordering::SeqCst)
         {
             thread::sleep(Duration::from_millis(20));
         }

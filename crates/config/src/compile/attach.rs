@@ -5,7 +5,7 @@
 //! would make the outcome depend on the order of documents is a problem.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     sync::Arc,
 };
 
@@ -113,26 +113,37 @@ impl<'p, 'd, P> ByTarget<'p, 'd, P> {
         plans
     }
 
+    /// Reports policies that are enforced on one target, whatever rules it has.
+    fn check_same(&self, clashes: &mut Clashes) {
+        let mut targets: Vec<_> = self.0.iter().collect();
+        // Which of several targets a clash is reported for must not depend on chance.
+        targets.sort_by_key(|(target, _)| *target);
+        for (target, policies) in targets {
+            let mut enforced = policies.iter().filter(|policy| policy.bite.mode == Mode::Enforce);
+            if let Some(first) = enforced.next() {
+                enforced.for_each(|other| clashes.report_same(first.document, other.document, target));
+            }
+        }
+    }
+
     /// The one that bites and those that watch.
     fn settle(&self, place: Place<'_>, clashes: &mut Clashes) -> Settled<P> {
         let mut winner: Option<&Scoped<'d, P>> = None;
         let mut settled = Settled::default();
         for target in place.targets() {
-            let mut here: Option<&Scoped<'d, P>> = None;
-            for policy in self.at(&target) {
-                if policy.bite.mode == Mode::Shadow {
+            for policy in self.at(&target).iter().filter(|policy| policy.bite.mode == Mode::Shadow) {
+                if !settled.shadow.iter().any(|known| Arc::ptr_eq(known, &policy.plan)) {
                     settled.shadow.push(policy.plan.clone());
-                } else if let Some(first) = here {
-                    clashes.report_same(first.document, policy.document, &target);
-                } else {
-                    here = Some(policy);
                 }
             }
+            let here = self.at(&target).iter().copied().find(|policy| policy.bite.mode == Mode::Enforce);
             match (winner, here) {
-                (Some(wide), Some(narrow))
-                    if !wide.allow_override && !Arc::ptr_eq(&wide.plan, &narrow.plan) =>
-                {
+                (Some(wide), Some(narrow)) if Arc::ptr_eq(&wide.plan, &narrow.plan) => {}
+                (Some(wide), Some(narrow)) if !wide.allow_override => {
                     clashes.report_forbidden(wide.document, narrow.document);
+                }
+                (Some(wide), Some(narrow)) if narrow.bite.percent < 100 => {
+                    clashes.report_partial(wide.document, narrow.document);
                 }
                 (_, Some(narrow)) => winner = Some(narrow),
                 (_, None) => {}
@@ -167,7 +178,10 @@ impl Clashes {
             self.problems.push(
                 Problem::new(Code::PoliciesClash, second.name.at, "spec.targetRefs", message)
                     .also(first.name.at, "the other one is here")
-                    .hint("keep one of them, or set `mode: shadow` on the one you are trying"),
+                    .hint(match second.kind() {
+                        Kind::RecordPolicy => "keep one of them, or set `mode: off`",
+                        _ => "keep one of them, or set `mode: shadow` on the one you are trying",
+                    }),
             );
         }
     }
@@ -189,6 +203,25 @@ impl Clashes {
     }
 }
 
+impl Clashes {
+    /// Callers for whom a policy only watches would be left with neither policy: worse than before the rollout.
+    fn report_partial(&mut self, wide: &Document, narrow: &Document) {
+        if self.is_new(wide, narrow) {
+            let kind = narrow.kind().as_str();
+            let message = format!(
+                "{kind}/{} would replace {kind}/{} for all callers, but be enforced for some",
+                narrow.name.as_str(),
+                wide.name.as_str()
+            );
+            self.problems.push(
+                Problem::new(Code::OverrideForbidden, narrow.name.at, "spec.enforcePercent", message)
+                    .also(wide.name.at, "the wider policy is here")
+                    .hint("write `mode: shadow` to watch it beside the wider one, or `enforcePercent: 100`"),
+            );
+        }
+    }
+}
+
 /// Every policy of the set by target.
 pub(super) struct Attached<'p, 'd> {
     authentication: ByTarget<'p, 'd, AuthenticationPlan>,
@@ -202,17 +235,21 @@ pub(super) struct Attached<'p, 'd> {
 }
 
 impl<'p, 'd> Attached<'p, 'd> {
-    pub(super) fn build(index: &Index<'d>, policies: &'p Policies<'d>, problems: &mut Problems) -> Self {
-        Attached {
+    pub(super) fn build(index: &Index<'d>, policies: &'p Policies<'d>, clashes: &mut Clashes) -> Self {
+        let attached = Attached {
             authentication: ByTarget::build(&policies.authentication),
             cors: ByTarget::build(&policies.cors),
             headers: ByTarget::build(&policies.headers),
             limits: ByTarget::build(&policies.limits),
             records: ByTarget::build(&policies.records),
             default_record: Arc::new(RecordPlan::new("")),
-            access_log: record::access_log(index, problems),
+            access_log: record::access_log(index),
             mentions: mentions(policies),
-        }
+        };
+        attached.authentication.check_same(clashes);
+        attached.cors.check_same(clashes);
+        attached.records.check_same(clashes);
+        attached
     }
 
     /// Whether a policy is attached to the listener, so that its rules need plans of their own.
@@ -254,7 +291,9 @@ impl<'p, 'd> Attached<'p, 'd> {
 
     /// What is written down where no route is known, and where the log goes.
     pub(super) fn gateway_record(&self) -> (Arc<RecordPlan>, AccessLogPlan) {
-        let wide = self.records.at(&Target::Gateway).first().map(|policy| policy.plan.clone());
+        let mut enforced =
+            self.records.at(&Target::Gateway).iter().filter(|policy| policy.bite.mode == Mode::Enforce);
+        let wide = enforced.next().map(|policy| policy.plan.clone());
         (wide.unwrap_or_else(|| self.default_record.clone()), self.access_log.clone())
     }
 }
@@ -300,7 +339,10 @@ pub(super) fn targets(
     if refs.is_empty() {
         return vec![Target::Gateway];
     }
-    refs.iter().filter_map(|target| resolve(index, target, allowed, problems)).collect()
+    // What is written twice means the same once.
+    let targets: BTreeSet<Target> =
+        refs.iter().filter_map(|target| resolve(index, target, allowed, problems)).collect();
+    targets.into_iter().collect()
 }
 
 fn resolve(

@@ -2,10 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use bartizan_model::{
-    document::{Kind, Spec},
-    problem::Problems,
-};
+use bartizan_model::document::{Kind, Spec};
 use http::HeaderValue;
 
 use super::{
@@ -19,7 +16,6 @@ use crate::snapshot::ConsumerPlan;
 pub(super) fn compile_all(
     index: &Index<'_>,
     attached: &Attached<'_, '_>,
-    _problems: &mut Problems,
 ) -> HashMap<Arc<str>, Arc<ConsumerPlan>> {
     let mut consumers = HashMap::new();
     for document in index.of(Kind::Consumer) {

@@ -3,6 +3,11 @@
 //! An exposure is no mistake in a document: it is legal, works, and weakens security. `check` lists them, and fails on
 //! them when asked to.
 
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
+
 use bartizan_model::{
     Mode, OnFault,
     document::{Document, Kind, Spec, listener::ListenerProtocol},
@@ -13,13 +18,24 @@ use super::{
     attach::Scoped,
     index::{Index, spec_of},
     policy::Policies,
-    route::Routes,
 };
+use crate::snapshot::{Bite, RouteAction, RoutePlan};
 
-/// Lists all exposures of a set.
-pub(super) fn list(index: &Index<'_>, routes: &Routes, policies: &Policies<'_>, problems: &mut Problems) {
+/// Lists all exposures of a set. Routes are only looked at where all that could be attached to them was read.
+pub(super) fn list(
+    index: &Index<'_>,
+    routes: Option<&[Arc<RoutePlan>]>,
+    policies: &Policies<'_>,
+    problems: &mut Problems,
+) {
+    let mut by_route: HashMap<&str, Vec<&RoutePlan>> = HashMap::new();
+    for plan in routes.unwrap_or_default() {
+        by_route.entry(&plan.route).or_default().push(plan);
+    }
     for document in index.of(Kind::Route) {
-        of_route(document, routes, problems);
+        if let Some(plans) = by_route.get(document.name.as_str()) {
+            of_route(document, plans, problems);
+        }
     }
     for document in index.of(Kind::Listener) {
         of_listener(document, problems);
@@ -31,42 +47,75 @@ pub(super) fn list(index: &Index<'_>, routes: &Routes, policies: &Policies<'_>, 
     of_policies(&policies.cors, problems);
     of_policies(&policies.headers, problems);
     of_policies(&policies.limits, problems);
+    of_policies(&policies.records, problems);
 }
 
 fn exposure(code: Code, at: Span, path: &str, message: String) -> Problem {
     Problem::new(code, at, path, message).exposure()
 }
 
-fn of_route(document: &Document, routes: &Routes, problems: &mut Problems) {
-    let name = document.name.as_str();
-    let plans = || routes.plans.iter().filter(|plan| *plan.route == *name);
-    if plans().any(|plan| plan.authentication.enforced.is_none()) {
+fn of_route(document: &Document, plans: &[&RoutePlan], problems: &mut Problems) {
+    let is_open =
+        |plan: &RoutePlan| !plan.authentication.enforced.as_ref().is_some_and(|one| bites(one.bite));
+    let is_anonymous = |plan: &RoutePlan| {
+        !is_open(plan) && plan.authentication.enforced.as_ref().is_some_and(|one| one.anonymous)
+    };
+    let is_unlimited = |plan: &RoutePlan| {
+        !plan.limits.iter().any(|limit| limit.mode == Mode::Enforce && limit.enforce_percent > 0)
+    };
+    if let Some(subject) = subject(document, plans, is_open) {
         problems.push(
-            exposure(Code::RouteOpen, document.name.at, "metadata.name", format!("Route/{name} has no AuthenticationPolicy"))
+            exposure(Code::RouteOpen, document.name.at, "metadata.name", format!("{subject} no AuthenticationPolicy"))
                 .hint("anyone who reaches the listener may call it; attach one, or say so with `{ type: Anonymous }`"),
         );
-    } else if plans().any(|plan| plan.authentication.enforced.as_ref().is_some_and(|policy| policy.anonymous))
-    {
-        let message = format!("Route/{name} admits callers without a credential");
+    }
+    if let Some(subject) = subject(document, plans, is_anonymous) {
+        let message = format!("{subject} an AuthenticationPolicy that admits callers without a credential");
         problems.push(exposure(Code::RouteAnonymous, document.name.at, "metadata.name", message));
     }
-    if plans().any(|plan| plan.limits.is_empty()) {
+    if let Some(subject) = subject(document, plans, is_unlimited) {
         problems.push(
             exposure(
                 Code::RouteUnlimited,
                 document.name.at,
                 "metadata.name",
-                format!("Route/{name} has no RateLimitPolicy"),
+                format!("{subject} no RateLimitPolicy"),
             )
             .hint("one caller can use up the upstream; attach a limit to the route or the whole gateway"),
         );
     }
 }
 
+const fn bites(bite: Bite) -> bool {
+    matches!(bite.mode, Mode::Enforce) && bite.percent > 0
+}
+
+/// Who has the flaw: the route, or by name some of its rules. A redirect is answered before a policy could matter.
+fn subject(document: &Document, plans: &[&RoutePlan], flaw: impl Fn(&RoutePlan) -> bool) -> Option<String> {
+    let forwards = || plans.iter().filter(|plan| matches!(plan.action, RouteAction::Forward(_)));
+    // One rule can have several plans, one per listener with policies of its own.
+    let flawed: BTreeSet<&str> = forwards().filter(|plan| flaw(plan)).map(|plan| &*plan.label).collect();
+    let name = document.name.as_str();
+    if flawed.is_empty() {
+        None
+    } else if forwards().all(|plan| flaw(plan)) {
+        Some(format!("Route/{name} has"))
+    } else if forwards().all(|plan| flawed.contains(&*plan.label)) {
+        Some(format!("Route/{name} has, on some of its listeners,"))
+    } else {
+        let rules: Vec<String> = flawed.iter().map(|label| format!("`{label}`")).collect();
+        Some(format!(
+            "in Route/{name} {} {}",
+            rules.join(", "),
+            if rules.len() == 1 { "has" } else { "have" }
+        ))
+    }
+}
+
 fn of_listener(document: &Document, problems: &mut Problems) {
     let Some(spec) = spec_of!(document, Listener) else { return };
     let name = document.name.as_str();
-    let open = spec.addresses.iter().find(|address| !address.get().ip().is_loopback());
+    let open = spec.addresses.iter().find(|address| !address.get().ip().to_canonical().is_loopback());
     if let Some(address) = open
         && spec.protocol == ListenerProtocol::Http
         && spec.redirect_https.is_none()
@@ -80,6 +129,11 @@ fn of_listener(document: &Document, problems: &mut Problems) {
     for network in spec.trusted_proxies.iter().filter(|network| network.prefix == 0) {
         let message = format!("Listener/{name} believes the forwarding headers of everyone");
         problems.push(exposure(Code::TrustsEveryone, network.at, "spec.trustedProxies", message));
+    }
+    let senders = spec.proxy_protocol.iter().flat_map(|proxy| &proxy.from);
+    for network in senders.filter(|network| network.prefix == 0) {
+        let message = format!("Listener/{name} believes the PROXY protocol of everyone");
+        problems.push(exposure(Code::TrustsEveryone, network.at, "spec.proxyProtocol.from", message));
     }
 }
 

@@ -1,32 +1,32 @@
 //! Documents by kind and name, and references from one to another.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use bartizan_model::{
     Reference,
     document::{Document, Kind},
-    problem::{Code, Problem, Problems},
+    node::Node,
+    problem::{Code, Problem, Problems, Severity, Span},
     read::{Spanned, nearest},
     scalar::Name,
 };
 
+use super::Parsed;
 use crate::set::Folders;
 
 /// The documents of a set, found by kind and name.
 pub(super) struct Index<'d> {
     by_kind: BTreeMap<Kind, BTreeMap<&'d str, &'d Document>>,
+    /// Kind and name of documents that could not be read: they exist, so references to them are no mistake.
+    unread: BTreeSet<(&'d str, &'d str)>,
     folders: &'d Folders<'d>,
 }
 
 impl<'d> Index<'d> {
     /// Indexes the set; a name that is used twice is reported with both places.
-    pub(super) fn build(
-        documents: &'d [Document],
-        folders: &'d Folders<'d>,
-        problems: &mut Problems,
-    ) -> Self {
+    pub(super) fn build(set: &'d Parsed<'d>, problems: &mut Problems) -> Self {
         let mut by_kind: BTreeMap<Kind, BTreeMap<&str, &Document>> = BTreeMap::new();
-        for document in documents {
+        for document in set.documents {
             let names = by_kind.entry(document.kind()).or_default();
             if let Some(first) = names.get(document.name.as_str()) {
                 let message = format!(
@@ -43,7 +43,7 @@ impl<'d> Index<'d> {
                 names.insert(document.name.as_str(), document);
             }
         }
-        Index { by_kind, folders }
+        Index { by_kind, unread: unread(set), folders: &set.folders }
     }
 
     /// A document's reference to a secret; relative paths count from the document's folder.
@@ -68,11 +68,17 @@ impl<'d> Index<'d> {
         if let Some(document) = names.and_then(|names| names.get(name.as_str())) {
             return Some(document);
         }
-        let known = || names.into_iter().flat_map(|names| names.keys().copied());
+        if self.unread.contains(&(kind.as_str(), name.as_str())) {
+            return None;
+        }
         let message = format!("there is no {} named `{}`", kind.as_str(), name.as_str());
         let problem = Problem::new(Code::UnknownReference, name.at, path, message);
-        let known: Vec<&str> = known().collect();
-        problems.push(match nearest(name.as_str(), known.iter().copied()) {
+        // Comparing with all names costs; who has this many problems has one cause for most of them.
+        let suggest = problems.count(Severity::Problem) < SUGGESTIONS_MAX;
+        let unread = self.unread.iter().filter(|(of, _)| *of == kind.as_str()).map(|(_, name)| *name);
+        let known = names.into_iter().flat_map(|names| names.keys().copied()).chain(unread);
+        let known = known.filter(|_| suggest);
+        problems.push(match nearest(name.as_str(), known) {
             Some(near) => problem.hint(format!("did you mean `{near}`?")),
             None => problem.hint(format!(
                 "write a document of kind {} with this name, or correct the name",
@@ -81,6 +87,25 @@ impl<'d> Index<'d> {
         });
         None
     }
+}
+
+/// A hundred unknown names are compared with the known ones; the rest get a general hint.
+const SUGGESTIONS_MAX: u64 = 100;
+
+/// Kind and name of the documents that are in the text and could not be read.
+fn unread<'d>(set: &'d Parsed<'d>) -> BTreeSet<(&'d str, &'d str)> {
+    if set.nodes.len() == set.documents.len() {
+        return BTreeSet::new();
+    }
+    let read: HashSet<Span> = set.documents.iter().map(|document| document.at).collect();
+    let unread = set.nodes.iter().filter(|node| !read.contains(&node.at));
+    unread
+        .filter_map(|node| {
+            let name = node.get("metadata").and_then(|metadata| metadata.get("name"));
+            let name = name.and_then(Node::text).or_else(|| set.folders.stem(node.at.file))?;
+            Some((node.get("kind")?.text()?, name))
+        })
+        .collect()
 }
 
 /// Takes the `spec` of a kind out of a document that is known to be of that kind.

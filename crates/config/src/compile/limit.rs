@@ -28,6 +28,7 @@ pub(super) fn compile(
     problems: &mut Problems,
 ) -> Option<Policy> {
     let before = problems.total();
+    check_key(spec, problems);
     if spec.key.is_empty() {
         problems.push(
             Problem::new(Code::EmptyList, document.name.at, "spec.key", "a limit needs a key")
@@ -35,7 +36,7 @@ pub(super) fn compile(
         );
     }
     let limits: Vec<Limit> = spec.limits.iter().filter_map(|limit| compile_limit(limit, problems)).collect();
-    check_action(document, spec, problems);
+    check_action(spec, problems);
     if problems.total() > before {
         return None;
     }
@@ -110,12 +111,56 @@ fn compile_limit(limit: &Spanned<LimitSpec>, problems: &mut Problems) -> Option<
     }
 }
 
-fn check_action(document: &Document, spec: &RateLimitPolicySpec, problems: &mut Problems) {
-    if spec.action.type_ == LimitActionType::Reject && spec.action.max_retry > 0 {
-        let message = "`maxRetry` has no meaning with `type: Reject`";
-        problems.push(
-            Problem::new(Code::FieldsClash, document.name.at, "spec.action.maxRetry", message)
-                .hint("write `type: Throttle`, or delete `maxRetry`"),
+/// A part that is written twice, or beside `gateway`, changes nothing and was meant otherwise.
+fn check_key(spec: &RateLimitPolicySpec, problems: &mut Problems) {
+    const PATH: &str = "spec.key";
+    for (number, part) in spec.key.iter().enumerate() {
+        if let Some(first) = spec.key.iter().take(number).find(|first| **first == *part) {
+            let message = "the same part is written twice";
+            problems.push(
+                Problem::new(Code::FieldsClash, part.at, PATH, message).also(first.at, "first written here"),
+            );
+        }
+        if part.value == KeyPartSpec::Word(KeyWord::Gateway) && spec.key.len() > 1 {
+            let message = "`gateway` has no meaning beside other parts";
+            problems.push(
+                Problem::new(Code::FieldsClash, part.at, PATH, message)
+                    .hint("alone it means one allowance for all callers together; delete it or the others"),
+            );
+        }
+    }
+}
+
+fn check_action(spec: &RateLimitPolicySpec, problems: &mut Problems) {
+    const PATH: &str = "spec.action";
+    let action = &spec.action;
+    let mut clash = |at, message: &str, hint: &str| {
+        problems.push(Problem::new(Code::FieldsClash, at, PATH, message).hint(hint));
+    };
+    let waits = *action.max_retry > 0;
+    if action.type_ == LimitActionType::Reject {
+        let hint = "write `type: Throttle`, or delete it";
+        if waits {
+            clash(action.max_retry.at, "`maxRetry` has no meaning with `type: Reject`", hint);
+        }
+        if action.max_wait.at.is_place() {
+            clash(action.max_wait.at, "`maxWait` has no meaning with `type: Reject`", hint);
+        }
+        return;
+    }
+    if waits && action.max_wait.get().is_zero() {
+        clash(
+            action.max_wait.at,
+            "no call can wait for a slot within no time",
+            "write `maxRetry: 0`, or a longer `maxWait`",
+        );
+    }
+    let only_concurrency = spec.limits.iter().all(|limit| limit.concurrency.is_some());
+    if waits && only_concurrency {
+        clash(
+            action.max_retry.at,
+            "a call over a concurrency cannot wait for a slot: nobody knows when one is free",
+            "add a limit of `requests` per `timeWindow`, or delete `maxRetry`",
         );
     }
 }
@@ -134,7 +179,7 @@ fn action(action: &LimitAction) -> Action {
     match action.type_ {
         LimitActionType::Reject => Action::Reject,
         LimitActionType::Throttle => {
-            Action::Throttle { max_retry: action.max_retry, max_wait: action.max_wait.get() }
+            Action::Throttle { max_retry: *action.max_retry, max_wait: action.max_wait.get() }
         }
     }
 }

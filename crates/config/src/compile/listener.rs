@@ -1,6 +1,6 @@
 //! `Listener` → [`ListenerPlan`].
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use bartizan_message::{AddressSet, Cidr as Network, Trust};
 use bartizan_model::{
@@ -8,12 +8,15 @@ use bartizan_model::{
         Document, Kind, Spec,
         listener::{AddressRate, Admission, Hsts, ListenerProtocol, ListenerSpec, ListenerTls, TlsMinimum},
     },
-    problem::{Code, Problem, Problems},
+    problem::{Code, Problem, Problems, Span},
     read::Spanned,
-    scalar::{Cidr, Count, HostText},
+    scalar::{Cidr, Count, HostText, Time},
 };
 
-use super::index::{Index, spec_of};
+use super::{
+    index::{Index, spec_of},
+    positive,
+};
 use crate::snapshot::{AdmissionPlan, CertificatePlan, HostPattern, ListenerPlan, TlsPlan, TlsVersion};
 
 /// A body must keep its lowest rate only after this time: small bodies and slow starts are no attack.
@@ -22,21 +25,22 @@ const BODY_RATE_GRACE: Duration = Duration::from_secs(5);
 /// Compiles all listeners, in order of name.
 pub(super) fn compile_all(index: &Index<'_>, problems: &mut Problems) -> Vec<Arc<ListenerPlan>> {
     let mut plans = Vec::new();
-    let mut taken: Vec<(std::net::SocketAddr, &Document)> = Vec::new();
+    let mut taken: HashMap<SocketAddr, (Span, &str)> = HashMap::new();
     for document in index.of(Kind::Listener) {
         let Some(spec) = spec_of!(document, Listener) else { continue };
-        for address in &spec.addresses {
-            let socket = address.get();
-            if socket.port() != 0
-                && let Some((_, other)) = taken.iter().find(|(known, _)| *known == socket)
-            {
-                let message = format!("the address {socket} is used by two listeners");
+        // Port 0 is another port each time.
+        for address in spec.addresses.iter().filter(|address| address.get().port() != 0) {
+            let (socket, name) = (address.get(), document.name.as_str());
+            if let Some((other, owner)) = taken.insert(socket, (address.at, name)) {
+                let message = match owner == name {
+                    true => format!("the address {socket} is written twice"),
+                    false => format!("the address {socket} is used by two listeners"),
+                };
                 problems.push(
                     Problem::new(Code::AddressTwice, address.at, "spec.addresses", message)
-                        .also(other.name.at, format!("Listener/{} has it already", other.name.as_str())),
+                        .also(other, format!("Listener/{owner} has it already")),
                 );
             }
-            taken.push((socket, document));
         }
         plans.push(Arc::new(compile(index, document, spec, problems)));
     }
@@ -58,6 +62,7 @@ fn compile(
         ));
     }
     let tls = tls(index, document, spec, problems);
+    check(document, spec, problems);
     if spec.redirect_https.is_some() && spec.protocol == ListenerProtocol::Https {
         let message = "`redirectHttps` belongs on a listener with `protocol: HTTP`";
         problems.push(Problem::new(Code::FieldsClash, document.name.at, "spec.redirectHttps", message));
@@ -68,11 +73,41 @@ fn compile(
         tls,
         http2: spec.http2,
         hostnames: spec.hostnames.iter().map(|host| host_pattern(host)).collect(),
-        redirect_https_port: spec.redirect_https.as_ref().map(|redirect| redirect.port),
+        redirect_https_port: spec.redirect_https.as_ref().map(|redirect| *redirect.port),
         hsts: spec.hsts.as_ref().map(hsts),
         trust: Trust { proxies: address_set(&spec.trusted_proxies) },
         proxy_protocol_from: spec.proxy_protocol.as_ref().map(|proxy| address_set(&proxy.from)),
-        admission: admission(document.name.as_str(), &spec.admission),
+        admission: admission(document.name.as_str(), &spec.admission, problems),
+    }
+}
+
+/// What contradicts itself, or admits nothing at all.
+fn check(document: &Document, spec: &ListenerSpec, problems: &mut Problems) {
+    if spec.hsts.is_some() && spec.protocol == ListenerProtocol::Http {
+        // RFC 6797 §7.2: the field must not be sent over clear text.
+        let message = "`hsts` has no meaning with `protocol: HTTP`";
+        problems.push(
+            Problem::new(Code::FieldsClash, document.name.at, "spec.hsts", message)
+                .hint("write it on the listener with `protocol: HTTPS`"),
+        );
+    }
+    if let Some(redirect) = spec.redirect_https.as_ref().filter(|redirect| *redirect.port == 0) {
+        let message = "a redirect cannot lead to port 0";
+        problems.push(Problem::new(Code::BadValue, redirect.port.at, "spec.redirectHttps.port", message));
+    }
+    if spec.proxy_protocol.as_ref().is_some_and(|proxy| proxy.from.is_empty()) {
+        let message = "`proxyProtocol` needs the peers that send it";
+        let path = "spec.proxyProtocol.from";
+        problems.push(Problem::new(Code::EmptyList, document.name.at, path, message));
+    }
+    for (size, field) in
+        [(&spec.admission.header_bytes, "headerBytes"), (&spec.admission.uri_bytes, "uriBytes")]
+    {
+        if size.get() == 0 {
+            let message = "no request at all would be admitted";
+            let path = format!("spec.admission.{field}");
+            problems.push(Problem::new(Code::BadValue, size.at, path, message));
+        }
     }
 }
 
@@ -145,16 +180,24 @@ fn hsts(hsts: &Hsts) -> Arc<str> {
     value.into()
 }
 
-fn admission(listener: &str, admission: &Admission) -> AdmissionPlan {
+fn admission(listener: &str, admission: &Admission, problems: &mut Problems) -> AdmissionPlan {
+    let mut time =
+        |time: &Spanned<Time>, field: &str| positive(time, &format!("spec.admission.{field}"), problems);
+    let handshake_timeout = time(&admission.handshake_timeout, "handshakeTimeout");
+    let header_timeout = time(&admission.header_timeout, "headerTimeout");
+    let idle_timeout = time(&admission.idle_timeout, "idleTimeout");
+    if let Some(rate) = &admission.rate_per_address {
+        time(&rate.time_window, "ratePerAddress.timeWindow");
+    }
     AdmissionPlan {
         allow: (!admission.allow.is_empty()).then(|| address_set(&admission.allow)),
         deny: address_set(&admission.deny),
         connections_max: size(&admission.connections),
         connections_per_address: count(&admission.connections_per_address),
         connections_per_prefix: count(&admission.connections_per_prefix),
-        handshake_timeout: admission.handshake_timeout.get(),
-        header_timeout: admission.header_timeout.get(),
-        idle_timeout: admission.idle_timeout.get(),
+        handshake_timeout,
+        header_timeout,
+        idle_timeout,
         header_bytes_max: usize::try_from(admission.header_bytes.get()).unwrap_or(usize::MAX),
         header_count_max: size(&admission.header_count),
         uri_bytes_max: usize::try_from(admission.uri_bytes.get()).unwrap_or(usize::MAX),

@@ -1,13 +1,16 @@
 //! Documents → [`Snapshot`], or every problem at once.
 //!
-//! Pure: nothing is opened, bound or fetched here. Each file turns one kind into its plan; [`index`] finds documents by
-//! name, [`attach`] decides which policies meet on which rule. A set with one problem makes no snapshot.
+//! Pure: nothing is opened, bound or fetched here. Each file turns one kind into its plan; `index` finds documents by
+//! name, `attach` decides which policies meet on which rule. A set with one problem makes no snapshot.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bartizan_model::{
     document::{Document, Kind},
+    node::Node,
     problem::{Code, Problem, Problems, Span},
+    read::Spanned,
+    scalar::Time,
 };
 
 use crate::{
@@ -18,16 +21,21 @@ use crate::{
 mod attach;
 mod consumer;
 mod exposure;
+mod filter;
 mod index;
 mod limit;
 mod listener;
+mod path;
 mod pattern;
+mod place;
 mod policy;
 mod record;
 mod route;
+mod tie;
 mod upstream;
+mod way;
 
-use attach::Attached;
+use attach::{Attached, Clashes};
 use index::Index;
 
 /// What came out of compiling a set.
@@ -39,40 +47,44 @@ pub struct Compiled {
     pub problems: Problems,
 }
 
-/// Compiles a set of documents.
-///
-/// `digest` identifies the text of the set; `problems` are those found while reading it, so that one list holds all.
-pub(crate) fn compile(
-    documents: &[Document],
-    folders: &Folders<'_>,
-    digest: &str,
-    mut problems: Problems,
-) -> Compiled {
-    let index = Index::build(documents, folders, &mut problems);
-    let listeners = listener::compile_all(&index, &mut problems);
-    let upstreams = upstream::compile_all(&index, &mut problems);
-    let policies = policy::compile_all(&index, &mut problems);
-    let attached = Attached::build(&index, &policies, &mut problems);
-    let consumers = consumer::compile_all(&index, &attached, &mut problems);
-    let routes = route::compile_all(&index, &listeners, &upstreams, &attached, &mut problems);
-    let set = Span::whole(bartizan_model::problem::FileId::default());
-    if documents.is_empty() {
-        problems.push(Problem::new(Code::SetEmpty, set, "", "the set has no documents").warning());
-    } else if listeners.is_empty() || routes.plans.is_empty() {
-        let what = if listeners.is_empty() { "Listener" } else { "Route" };
-        problems.push(
-            Problem::new(
-                Code::SetIncomplete,
-                set,
-                "",
-                format!("the set has no {what}: it can be checked but not run"),
-            )
-            .warning(),
-        );
+/// A set of documents as it was read.
+pub(crate) struct Parsed<'d> {
+    /// The documents that could be read.
+    pub(crate) documents: &'d [Document],
+    /// All documents as trees, for the places of problems.
+    pub(crate) nodes: &'d [Node],
+    /// Where they lie.
+    pub(crate) folders: Folders<'d>,
+    /// Identifies the text of the set.
+    pub(crate) digest: &'d str,
+}
+
+/// Compiles a set of documents; `problems` are those found while reading it, so that one list holds all.
+pub(crate) fn compile(set: &Parsed<'_>, mut problems: Problems) -> Compiled {
+    let mut found = Problems::new();
+    let snapshot = snapshot(set, problems.is_refusing(), &mut found);
+    place::refine(found, set.nodes, &mut problems);
+    Compiled { snapshot: snapshot.filter(|_| !problems.is_refusing()), problems }
+}
+
+fn snapshot(set: &Parsed<'_>, unread: bool, problems: &mut Problems) -> Option<Snapshot> {
+    let index = Index::build(set, problems);
+    let listeners = listener::compile_all(&index, problems);
+    let upstreams = upstream::compile_all(&index, problems);
+    let policies = policy::compile_all(&index, problems);
+    let mut clashes = Clashes::default();
+    let attached = Attached::build(&index, &policies, &mut clashes);
+    let consumers = consumer::compile_all(&index, &attached);
+    let routes = route::compile_all(&index, &listeners, &upstreams, &attached, &mut clashes, problems);
+    clashes.into_problems(problems);
+    if !unread {
+        warn_incomplete(&index, set.documents.is_empty(), problems);
     }
-    exposure::list(&index, &routes, &policies, &mut problems);
-    if problems.is_refusing() {
-        return Compiled { snapshot: None, problems };
+    // A policy that could not be read would make every route look open.
+    let exposed = (!unread && !problems.is_refusing()).then_some(&*routes.plans);
+    exposure::list(&index, exposed, &policies, problems);
+    if unread || problems.is_refusing() {
+        return None;
     }
     let mut entries: Vec<Vec<_>> = listeners.iter().map(|_| Vec::new()).collect();
     for (listener, entry) in routes.entries {
@@ -86,8 +98,8 @@ pub(crate) fn compile(
         .map(|(plan, entries)| PublishedListener { plan, routes: RouteTable::build(entries) })
         .collect();
     let (record, access_log) = attached.gateway_record();
-    let snapshot = Snapshot {
-        revision: Revision { id: digest.get(..12).unwrap_or(digest).into() },
+    Some(Snapshot {
+        revision: Revision { id: set.digest.get(..12).unwrap_or(set.digest).into() },
         listeners: published,
         routes: routes.plans,
         upstreams,
@@ -95,8 +107,28 @@ pub(crate) fn compile(
         record,
         access_log,
         policies: attached.mentions,
-    };
-    Compiled { snapshot: Some(snapshot), problems }
+    })
+}
+
+/// A set that can be checked but not run: somebody may check a part of a set alone.
+fn warn_incomplete(index: &Index<'_>, is_empty: bool, problems: &mut Problems) {
+    let missing = [Kind::Listener, Kind::Route].into_iter().find(|kind| index.of(*kind).next().is_none());
+    if is_empty {
+        let message = "the set has no documents";
+        problems.push(Problem::new(Code::SetEmpty, Span::SET, "", message).warning());
+    } else if let Some(kind) = missing {
+        let message = format!("the set has no {}: it can be checked but not run", kind.as_str());
+        problems.push(Problem::new(Code::SetIncomplete, Span::SET, "", message).warning());
+    }
+}
+
+/// A time that must be longer than zero.
+fn positive(time: &Spanned<Time>, path: &str, problems: &mut Problems) -> Duration {
+    if time.get().is_zero() {
+        let message = "the time must be longer than zero";
+        problems.push(Problem::new(Code::BadValue, time.at, path, message));
+    }
+    time.get()
 }
 
 /// `Kind/name`, the way policies are named in records, metrics and `explain`.

@@ -1,17 +1,13 @@
 //! Regular expressions of documents, compiled with a cap and anchored at both ends.
 
-use bartizan_model::{
-    problem::{Code, Problem, Problems},
-    read::Spanned,
-};
+use bartizan_model::problem::{Code, Problem, Problems, Span};
 use regex::{Regex, RegexBuilder};
 
 /// 1 MiB of compiled program: enough for any honest pattern, too little to exhaust memory by `a{1000}{1000}`.
 const PROGRAM_BYTES_MAX: usize = 1 << 20;
 
 /// Compiles a pattern that must match a whole value. Matching takes time linear in the value, whatever the pattern.
-pub(super) fn whole(pattern: &Spanned<String>, path: &str, problems: &mut Problems) -> Option<Regex> {
-    let text = &pattern.value;
+pub(super) fn whole(text: &str, at: Span, path: &str, problems: &mut Problems) -> Option<Regex> {
     // A pattern that closes a group it did not open would escape from the anchors, so it is compiled alone first.
     let alone = RegexBuilder::new(text).size_limit(PROGRAM_BYTES_MAX).build();
     let compiled =
@@ -24,7 +20,7 @@ pub(super) fn whole(pattern: &Spanned<String>, path: &str, problems: &mut Proble
                 other => format!("the pattern cannot be compiled: {}", last_line(&other.to_string())),
             };
             problems.push(
-                Problem::new(Code::BadPattern, pattern.at, path, what)
+                Problem::new(Code::BadPattern, at, path, what)
                     .hint("the syntax is RE2's: linear time, no look-around, no back-references"),
             );
             None

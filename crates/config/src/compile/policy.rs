@@ -11,7 +11,7 @@ use bartizan_model::{
         cors::CorsPolicySpec,
         header::{HeaderCheck, HeaderPolicySpec},
     },
-    problem::{Code, Problem, Problems},
+    problem::{Code, Problem, Problems, shown},
     read::Spanned,
     scalar,
 };
@@ -95,6 +95,12 @@ fn authentication_plan(
     for (at, method) in spec.methods.iter().enumerate() {
         match method.type_ {
             AuthenticationType::ApiKey => {
+                check_reserved(
+                    &method.api_key.header,
+                    "spec.methods.apiKey.header",
+                    "cannot carry a credential",
+                    problems,
+                );
                 let header = header_name(&method.api_key.header);
                 if api_key_headers.contains(&header) {
                     let message = format!("the header `{header}` is asked for twice");
@@ -137,22 +143,39 @@ fn header_plan(
     bite: Bite,
     problems: &mut Problems,
 ) -> HeaderPlan {
+    for check in spec.request.check.iter().filter(|check| check.required) {
+        if let Some(forbidden) = spec.request.forbid.iter().find(|name| ***name == check.name) {
+            let message = format!("the header `{}` is required and forbidden", check.name.as_str());
+            problems.push(
+                Problem::new(Code::FieldsClash, forbidden.at, "spec.request.forbid", message)
+                    .also(check.at, "required here"),
+            );
+        }
+    }
     HeaderPlan {
         label: label(Kind::HeaderPolicy, document.name.as_str()),
         bite,
         checks: spec.request.check.iter().filter_map(|check| header_check(check, problems)).collect(),
         forbidden: spec.request.forbid.iter().map(|name| header_name(name)).collect(),
-        request: header_changes(&spec.request.change, document, "spec.request.change", problems),
-        response: header_changes(&spec.response, document, "spec.response", problems),
+        request: header_changes(&spec.request.change, "spec.request.change", problems),
+        response: header_changes(&spec.response, "spec.response", problems),
     }
 }
 
 fn header_check(check: &Spanned<HeaderCheck>, problems: &mut Problems) -> Option<HeaderCheckPlan> {
     let path = "spec.request.check";
     let pattern = match &check.pattern {
-        Some(text) => Some(pattern::whole(&Spanned::new(text.as_str().to_owned(), text.at), path, problems)?),
+        Some(text) => Some(pattern::whole(text.as_str(), text.at, path, problems)?),
         None => None,
     };
+    let asks = check.required || pattern.is_some() || check.min_length > 0 || check.max_length.is_some();
+    if !asks {
+        let message = format!("the check asks nothing of the header `{}`", check.name.as_str());
+        problems.push(
+            Problem::new(Code::MissingField, check.at, path, message)
+                .hint("write `required: true`, a `pattern` or a length; to refuse the header, use `forbid`"),
+        );
+    }
     let length_max = check.max_length.as_ref().map_or(usize::MAX, super::listener::size);
     if check.min_length as usize > length_max {
         let message = "`minLength` is greater than `maxLength`: no value could ever pass";
@@ -170,27 +193,35 @@ fn header_check(check: &Spanned<HeaderCheck>, problems: &mut Problems) -> Option
 /// Header changes as a plan. Headers that carry framing or the verified identity cannot be changed by documents.
 pub(super) fn header_changes(
     changes: &HeaderChanges,
-    document: &Document,
     path: &str,
     problems: &mut Problems,
 ) -> HeaderChangesPlan {
     let names = changes.set.iter().chain(&changes.add).map(|field| &field.name).chain(&changes.remove);
     for name in names {
-        if is_reserved(name.as_str()) {
-            let message =
-                format!("the header `{}` belongs to the gateway and cannot be changed", name.as_str());
-            problems.push(Problem::new(Code::ReservedHeader, document.name.at, path, message).hint(
-                "framing, Host, X-Request-ID, X-Consumer-* and the forwarding headers are set by the gateway",
-            ));
-        }
+        check_reserved(name, path, "cannot be changed", problems);
     }
     let field = |field: &bartizan_model::document::common::HeaderField| {
         (header_name(&field.name), header_value(field.value.as_str()))
     };
     HeaderChangesPlan {
-        remove: changes.remove.iter().map(header_name).collect(),
+        remove: changes.remove.iter().map(|name| header_name(name)).collect(),
         set: changes.set.iter().map(field).collect(),
         add: changes.add.iter().map(field).collect(),
+    }
+}
+
+/// Reports a header that the gateway itself sets or strips.
+pub(super) fn check_reserved(
+    name: &Spanned<scalar::HeaderName>,
+    path: &str,
+    what: &str,
+    problems: &mut Problems,
+) {
+    if is_reserved(name.as_str()) {
+        let message = format!("the header `{}` belongs to the gateway and {what}", name.as_str());
+        problems.push(Problem::new(Code::ReservedHeader, name.at, path, message).hint(
+            "framing, Host, X-Request-ID, X-Consumer-* and the forwarding headers are set by the gateway",
+        ));
     }
 }
 
@@ -246,12 +277,22 @@ fn cors_plan(document: &Document, spec: &CorsPolicySpec, bite: Bite, problems: &
         );
     }
     let methods: Vec<Method> = spec.allow_methods.iter().map(method).collect();
-    let headers: Vec<HeaderName> = spec.allow_headers.iter().map(header_name).collect();
+    for (names, path) in
+        [(&spec.allow_headers, "spec.allowHeaders"), (&spec.expose_headers, "spec.exposeHeaders")]
+    {
+        for name in names.iter().filter(|name| name.as_str() == "*") {
+            problems.push(
+                Problem::new(Code::BadValue, name.at, path, "`*` is no header")
+                    .hint("name the headers one by one"),
+            );
+        }
+    }
+    let headers: Vec<HeaderName> = spec.allow_headers.iter().map(|name| header_name(name)).collect();
     let list = |names: &[HeaderName]| {
         let names: Vec<&str> = names.iter().map(HeaderName::as_str).collect();
         (!names.is_empty()).then(|| header_value(&names.join(", ")))
     };
-    let expose: Vec<HeaderName> = spec.expose_headers.iter().map(header_name).collect();
+    let expose: Vec<HeaderName> = spec.expose_headers.iter().map(|name| header_name(name)).collect();
     CorsPlan {
         label: label(Kind::CorsPolicy, document.name.as_str()),
         bite,
@@ -267,32 +308,44 @@ fn cors_plan(document: &Document, spec: &CorsPolicySpec, bite: Bite, problems: &
 }
 
 fn origin_pattern(origin: &Spanned<String>, problems: &mut Problems) -> Option<OriginPattern> {
-    let text = origin.to_ascii_lowercase();
+    let parsed = parse_origin(origin);
+    if let Err(hint) = parsed {
+        let message = format!("{} is not an origin", shown(origin));
+        problems.push(Problem::new(Code::BadValue, origin.at, "spec.allowOrigins", message).hint(hint));
+    }
+    parsed.ok()
+}
+
+/// RFC 6454 §6.2: scheme, host, and the port unless it is the scheme's own. The error is the hint.
+fn parse_origin(text: &str) -> Result<OriginPattern, &'static str> {
+    const FORM: &str = "write scheme and host without a path, for example `https://app.example.com`";
     if text == "*" {
-        return Some(OriginPattern::Any);
+        return Ok(OriginPattern::Any);
     }
-    let parsed = ["https://", "http://"].into_iter().find_map(|scheme| {
-        let rest = text.strip_prefix(scheme)?;
-        let host_ok = |host: &str| {
-            !host.is_empty()
-                && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-.:[]".contains(&byte))
-        };
-        match rest.strip_prefix("*.") {
-            Some(suffix) if host_ok(suffix) => {
-                Some(OriginPattern::Wildcard { scheme: scheme.into(), suffix: format!(".{suffix}").into() })
-            }
-            None if host_ok(rest) => Some(OriginPattern::Exact(text.as_str().into())),
-            _ => None,
-        }
-    });
-    if parsed.is_none() {
-        let message = format!("`{}` is not an origin", &**origin);
-        problems.push(
-            Problem::new(Code::BadValue, origin.at, "spec.allowOrigins", message)
-                .hint("write scheme and host without a path, for example `https://app.example.com`"),
-        );
+    let text = text.to_ascii_lowercase();
+    let (scheme, rest) = text.split_once("://").ok_or(FORM)?;
+    let usual = match scheme {
+        "https" => 443,
+        "http" => 80,
+        _ => return Err(FORM),
+    };
+    // The colons inside of brackets are those of an IPv6 address.
+    let (host, port) = match rest.rsplit_once(':').filter(|(_, port)| !port.ends_with(']')) {
+        Some((host, port)) => (host, Some(port.parse::<u16>().map_err(|_| FORM)?)),
+        None => (rest, None),
+    };
+    if port == Some(usual) {
+        return Err("leave the port out: browsers do, where it is the scheme's own");
     }
-    parsed
+    let host: scalar::HostText = host.parse().map_err(|_| FORM)?;
+    let port = port.map(|port| format!(":{port}")).unwrap_or_default();
+    Ok(match host.suffix() {
+        Some(suffix) => OriginPattern::Wildcard {
+            scheme: format!("{scheme}://").into(),
+            suffix: format!(".{suffix}{port}").into(),
+        },
+        None => OriginPattern::Exact(format!("{scheme}://{host}{port}").into()),
+    })
 }
 
 fn limits<'d>(index: &Index<'d>, problems: &mut Problems) -> Vec<Scoped<'d, bartizan_limit::Policy>> {

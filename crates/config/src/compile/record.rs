@@ -1,5 +1,7 @@
 //! `RecordPolicy` → [`RecordPlan`], and where the access log goes.
 
+use std::collections::HashSet;
+
 use bartizan_model::{
     document::{
         Document, Kind, Spec,
@@ -7,7 +9,7 @@ use bartizan_model::{
     },
     problem::{Code, Problem, Problems},
 };
-use bartizan_telemetry::{AddressPrivacy, QueryValues, RecordPlan};
+use bartizan_telemetry::{AddressPrivacy, QueryValues, RecordPlan, text::HEADERS_MAX};
 use http::HeaderName;
 
 use super::{
@@ -43,6 +45,13 @@ pub(super) fn compile(
             .hint("write `file` in the RecordPolicy without `targetRefs`"),
         );
     }
+    let names: HashSet<&str> = spec.headers.iter().map(|name| name.as_str()).collect();
+    if names.len() > HEADERS_MAX
+        && let Some(last) = spec.headers.last()
+    {
+        let message = format!("a record holds at most {HEADERS_MAX} headers, not {}", names.len());
+        problems.push(Problem::new(Code::TooLarge, last.at, "spec.headers", message));
+    }
     let mut plan = RecordPlan::new(label(Kind::RecordPolicy, document.name.as_str()))
         .with_headers(spec.headers.iter().map(|name| header_name(name)), secrets);
     plan.access_log = spec.access_log;
@@ -58,26 +67,16 @@ pub(super) fn compile(
     plan
 }
 
-/// Where the access log goes: the `file` of the gateway's RecordPolicy, else standard output.
-pub(super) fn access_log(index: &Index<'_>, problems: &mut Problems) -> AccessLogPlan {
-    let mut files = index.of(Kind::RecordPolicy).filter_map(|document| {
+/// Where the access log goes: the `file` of the gateway's RecordPolicy, else standard output. That there are two such
+/// policies is reported where policies meet.
+pub(super) fn access_log(index: &Index<'_>) -> AccessLogPlan {
+    let file = index.of(Kind::RecordPolicy).find_map(|document| {
         let spec = spec_of!(document, RecordPolicy)?;
         spec.file
             .as_ref()
             .filter(|_| spec.target_refs.is_empty() && spec.mode == bartizan_model::Mode::Enforce)
     });
-    let Some(file) = files.next() else { return AccessLogPlan::Stdout };
-    if let Some(second) = files.next() {
-        problems.push(
-            Problem::new(
-                Code::PoliciesClash,
-                second.at,
-                "spec.file",
-                "there are two files for the access log",
-            )
-            .also(file.at, "the other one is here"),
-        );
-    }
+    let Some(file) = file else { return AccessLogPlan::Stdout };
     AccessLogPlan::File {
         path: file.path.clone().into(),
         max_bytes: file.max_bytes.get(),

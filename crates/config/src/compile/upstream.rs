@@ -1,6 +1,6 @@
 //! `Upstream` → [`UpstreamPlan`].
 
-use std::{net::SocketAddr, num::NonZeroU32, sync::Arc};
+use std::{collections::HashMap, net::SocketAddr, num::NonZeroU32, sync::Arc};
 
 use bartizan_model::{
     Reference,
@@ -8,16 +8,19 @@ use bartizan_model::{
         Document, Kind, Spec,
         upstream::{
             ActiveHealth, CredentialSpec, EndpointSpec, HashOn, LoadBalancing, LoadBalancingAlgorithm,
-            PassiveHealth, UpstreamProtocolName, UpstreamSpec,
+            PassiveHealth, UpstreamProtocolName, UpstreamSpec, UpstreamTls,
         },
     },
-    problem::{Code, Problem, Problems},
+    problem::{Code, Problem, Problems, shown},
     read::Spanned,
 };
 
 use super::{
     index::{Index, spec_of},
     listener::{count, size},
+    path::canonical,
+    policy::check_reserved,
+    positive,
 };
 use crate::snapshot::{
     ActiveCheckPlan, Balancing, CredentialPlan, EndpointAddress, EndpointPlan, HashKey, PassiveCheckPlan,
@@ -45,6 +48,7 @@ fn compile(
         let message = "an upstream needs an endpoint";
         problems.push(Problem::new(Code::EmptyList, document.name.at, "spec.endpoints", message));
     }
+    check_endpoints(spec, problems);
     let tls = tls(index, document, spec, problems);
     UpstreamPlan {
         name: document.name.as_str().into(),
@@ -55,14 +59,14 @@ fn compile(
         },
         tls,
         balancing: balancing(document, &spec.load_balancing, problems),
-        active: spec.health.active.as_ref().map(|active| active_plan(active, problems)),
-        passive: spec.health.passive.as_ref().map(passive_plan),
+        active: spec.health.active.as_ref().map(|active| active_plan(document, active, problems)),
+        passive: spec.health.passive.as_ref().map(|passive| passive_plan(passive, problems)),
         credential: spec
             .credential
             .as_ref()
             .and_then(|credential| credential_plan(index, document, credential, problems)),
-        connect_timeout: spec.connect_timeout.get(),
-        idle_timeout: spec.idle_timeout.get(),
+        connect_timeout: positive(&spec.connect_timeout, "spec.connectTimeout", problems),
+        idle_timeout: positive(&spec.idle_timeout, "spec.idleTimeout", problems),
         connections_max: size(&spec.connections),
         idle_max: size(&spec.connections),
     }
@@ -101,17 +105,53 @@ fn tls(
             None
         }
         (None, false) => None,
-        (tls, true) => Some(UpstreamTlsPlan {
-            server_name: tls
-                .as_ref()
-                .and_then(|tls| tls.server_name.as_ref())
-                .map(|name| name.as_str().into()),
-            authorities: tls
-                .as_ref()
-                .and_then(|tls| tls.authorities_ref.as_ref())
-                .map(|reference| index.locate(document, reference)),
-            danger_accept_any_certificate: tls.as_ref().is_some_and(|tls| tls.danger_accept_any_certificate),
-        }),
+        (tls, true) => {
+            if let Some(tls) = tls {
+                check_tls(tls, problems);
+            }
+            Some(UpstreamTlsPlan {
+                server_name: tls
+                    .as_ref()
+                    .and_then(|tls| tls.server_name.as_ref())
+                    .map(|name| name.as_str().into()),
+                authorities: tls
+                    .as_ref()
+                    .and_then(|tls| tls.authorities_ref.as_ref())
+                    .map(|reference| index.locate(document, reference)),
+                danger_accept_any_certificate: tls
+                    .as_ref()
+                    .is_some_and(|tls| tls.danger_accept_any_certificate),
+            })
+        }
+    }
+}
+
+fn check_tls(tls: &Spanned<UpstreamTls>, problems: &mut Problems) {
+    if tls.danger_accept_any_certificate && tls.authorities_ref.is_some() {
+        let message = "`authoritiesRef` has no meaning when any certificate is accepted";
+        problems.push(
+            Problem::new(Code::FieldsClash, tls.at, "spec.tls", message)
+                .hint("delete `dangerAcceptAnyCertificate`: with the right authorities it is not needed"),
+        );
+    }
+    if let Some(name) = tls.server_name.as_ref().filter(|name| name.suffix().is_some()) {
+        let message = "a server is asked for one name, not for a wildcard";
+        problems.push(Problem::new(Code::BadValue, name.at, "spec.tls.serverName", message));
+    }
+}
+
+/// An endpoint that is written twice is one endpoint with two lives: its share, health and metrics would be halved.
+fn check_endpoints(spec: &UpstreamSpec, problems: &mut Problems) {
+    let mut seen = HashMap::new();
+    for endpoint in &spec.endpoints {
+        if let Some(first) = seen.insert((&endpoint.url.host, endpoint.url.port), endpoint.at) {
+            let message = format!("the endpoint `{}` is written twice", endpoint.url);
+            problems.push(
+                Problem::new(Code::FieldsClash, endpoint.at, "spec.endpoints", message)
+                    .also(first, "first written here")
+                    .hint("a larger share is written as `weight`"),
+            );
+        }
     }
 }
 
@@ -131,6 +171,12 @@ fn endpoint_plan(endpoint: &EndpointSpec) -> EndpointPlan {
 }
 
 fn balancing(document: &Document, spec: &LoadBalancing, problems: &mut Problems) -> Balancing {
+    let hashes_header =
+        spec.algorithm == LoadBalancingAlgorithm::ConsistentHash && spec.hash_on == HashOn::Header;
+    if let Some(header) = spec.header.as_ref().filter(|_| !hashes_header) {
+        let message = "`header` has no meaning without `algorithm: ConsistentHash` and `hashOn: header`";
+        problems.push(Problem::new(Code::FieldsClash, header.at, "spec.loadBalancing.header", message));
+    }
     match spec.algorithm {
         LoadBalancingAlgorithm::RoundRobin => Balancing::RoundRobin,
         LoadBalancingAlgorithm::LeastRequest => Balancing::LeastRequest,
@@ -152,11 +198,17 @@ fn balancing(document: &Document, spec: &LoadBalancing, problems: &mut Problems)
     }
 }
 
-fn active_plan(active: &ActiveHealth, problems: &mut Problems) -> ActiveCheckPlan {
+fn active_plan(document: &Document, active: &ActiveHealth, problems: &mut Problems) -> ActiveCheckPlan {
+    canonical(active.path.as_str(), active.path.at, "spec.health.active.path", problems);
+    if active.statuses.is_empty() {
+        let message = "no answer at all would count as healthy";
+        let path = "spec.health.active.statuses";
+        problems.push(Problem::new(Code::EmptyList, document.name.at, path, message));
+    }
     ActiveCheckPlan {
         path: active.path.as_str().into(),
-        interval: active.interval.get(),
-        timeout: active.timeout.get(),
+        interval: positive(&active.interval, "spec.health.active.interval", problems),
+        timeout: positive(&active.timeout, "spec.health.active.timeout", problems),
         statuses: active.statuses.iter().filter_map(|statuses| status_range(statuses, problems)).collect(),
         healthy_after: count(&active.healthy_threshold),
         unhealthy_after: count(&active.unhealthy_threshold),
@@ -165,11 +217,14 @@ fn active_plan(active: &ActiveHealth, problems: &mut Problems) -> ActiveCheckPla
 
 fn status_range(text: &Spanned<String>, problems: &mut Problems) -> Option<(u16, u16)> {
     let (low, high) = text.split_once('-').unwrap_or((text, text));
-    let status = |text: &str| text.parse().ok().filter(|status| (100..=599).contains(status));
+    let status = |text: &str| {
+        let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+        text.parse().ok().filter(|status| digits && (100..=599).contains(status))
+    };
     match (status(low), status(high)) {
         (Some(low), Some(high)) if low <= high => Some((low, high)),
         _ => {
-            let message = format!("`{}` is not a status or a range of them", &**text);
+            let message = format!("{} is not a status or a range of them", shown(text));
             problems.push(
                 Problem::new(Code::BadValue, text.at, "spec.health.active.statuses", message)
                     .hint("write for example `200` or `200-399`"),
@@ -179,10 +234,10 @@ fn status_range(text: &Spanned<String>, problems: &mut Problems) -> Option<(u16,
     }
 }
 
-fn passive_plan(passive: &PassiveHealth) -> PassiveCheckPlan {
+fn passive_plan(passive: &PassiveHealth, problems: &mut Problems) -> PassiveCheckPlan {
     PassiveCheckPlan {
         failures: count(&passive.consecutive_failures),
-        eject_for: passive.eject_for.get(),
+        eject_for: positive(&passive.eject_for, "spec.health.passive.ejectFor", problems),
         ejected_percent_max: passive.max_ejected_percent.get(),
     }
 }
@@ -193,6 +248,7 @@ fn credential_plan(
     credential: &Spanned<CredentialSpec>,
     problems: &mut Problems,
 ) -> Option<CredentialPlan> {
+    check_reserved(&credential.header, "spec.credential.header", "cannot carry a credential", problems);
     let secret = match (&credential.value_ref, &credential.secret_name) {
         (Some(reference), None) => index.locate(document, reference),
         (None, Some(name)) => secret(index, name, problems)?,
@@ -204,7 +260,11 @@ fn credential_plan(
     };
     Some(CredentialPlan {
         header: credential.header.as_str().into(),
-        prefix: credential.prefix.as_ref().map_or("".into(), |prefix| prefix.as_str().into()),
+        prefix: credential
+            .prefix
+            .as_ref()
+            .filter(|prefix| !prefix.as_str().is_empty())
+            .map_or("".into(), |prefix| format!("{} ", prefix.as_str()).into()),
         secret,
     })
 }

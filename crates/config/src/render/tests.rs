@@ -201,3 +201,21 @@ fn a_secret_is_veiled_on_every_line_that_shows_it() {
     assert_eq!(out.matches("valueRef: ***, y: 1 }").count(), 3, "{out}");
     assert!(out.contains("                              ^\n"), "the marks still stand in place: {out}");
 }
+
+#[test]
+fn a_section_shows_one_severity_and_veils_the_secrets_of_all() {
+    let text = "apiVersion: management.v1\nkind: Secret\nspec: { note: 1, valueRef: [hunter2, x], y: 1 }";
+    let (mut problems, sources) = checked(&[("a.yaml", text)]);
+    let at =
+        problems.iter().find(|problem| problem.code == Code::UnknownField).map(|problem| problem.at).unwrap();
+    problems.push(Problem::new(Code::RouteOpen, at, "", "open").exposure());
+    let exposures = section(&problems, Severity::Exposure, &sources, Style::Plain);
+    assert!(
+        exposures.starts_with("exposure BZ-9001") && exposures.matches("BZ-").count() == 1,
+        "{exposures}"
+    );
+    assert!(exposures.contains("***") && !exposures.contains("hunter2"), "{exposures}");
+    let rest = section(&problems, Severity::Problem, &sources, Style::Plain);
+    assert!(rest.contains("BZ-2116") && !rest.contains("BZ-9001") && !rest.contains("hunter2"), "{rest}");
+    assert_eq!(section(&problems, Severity::Warning, &sources, Style::Plain), "");
+}

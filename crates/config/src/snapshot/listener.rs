@@ -70,6 +70,18 @@ pub enum HostPattern {
 }
 
 impl HostPattern {
+    /// Whether some host is meant by both.
+    pub fn overlaps(&self, other: &HostPattern) -> bool {
+        match (self, other) {
+            (HostPattern::Exact(host), pattern) | (pattern, HostPattern::Exact(host)) => {
+                pattern.matches(host)
+            }
+            (HostPattern::Suffix(one), HostPattern::Suffix(two)) => {
+                one == two || other.matches(one) || self.matches(two)
+            }
+        }
+    }
+
     /// Whether `host` (lower-case, without port) is meant.
     pub fn matches(&self, host: &str) -> bool {
         match self {

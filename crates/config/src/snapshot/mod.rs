@@ -8,12 +8,14 @@ use std::{collections::HashMap, sync::Arc};
 
 use bartizan_model::document::Kind;
 
+pub mod condition;
 pub mod listener;
 pub mod policy;
 pub mod route;
 pub mod table;
 pub mod upstream;
 
+pub use condition::*;
 pub use listener::*;
 pub use policy::*;
 pub use route::*;

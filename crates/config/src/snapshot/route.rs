@@ -165,6 +165,7 @@ mod tests {
         let backends = Backends { shares: vec![(3, 7), (4, 9)], total: 4 };
         let draws = 4_000_u64;
         let first = (0..draws).filter(|i| backends.pick(i * (u64::MAX / draws)) == 7).count();
-        assert_eq!(first, 3_000);
+        // The draws are whole numbers, so the last one may fall on either side.
+        assert!(first.abs_diff(3_000) <= 1, "{first}");
     }
 }

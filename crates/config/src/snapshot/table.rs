@@ -3,85 +3,24 @@
 //! Hosts are looked up exact → longest suffix → any. Within a host, paths live in a trie of segments; candidates are
 //! tried in a fixed order of specificity: exact, template (literal segments before variables), regular expression,
 //! then the longest prefix. Within one path, more conditions come first. What would be a tie is a problem at load
-//! time, so the order of documents never decides.
+//! time, so the order of documents never decides. Paths are compared decoded: `/%40admin` is `/@admin` to the server
+//! behind us, so it must not slip past the rule for one of them into a wider one.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{borrow::Cow, collections::HashMap, sync::Arc};
 
 use bartizan_message::Query;
 use http::{HeaderMap, HeaderName, Method};
 use regex::Regex;
 
-use super::{listener::HostPattern, route::RoutePlan};
+use super::{
+    condition::{MethodSet, ValueTest},
+    listener::HostPattern,
+    route::RoutePlan,
+};
 
-/// The methods the gateway knows, as a set.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct MethodSet(u8);
+mod entries;
 
-const METHODS: [Method; 7] =
-    [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::OPTIONS];
-
-impl MethodSet {
-    /// Every method.
-    pub const ANY: MethodSet = MethodSet(0x7f);
-
-    /// The set of these methods; unknown ones are left out.
-    pub fn of<'a>(methods: impl IntoIterator<Item = &'a Method>) -> Self {
-        MethodSet(methods.into_iter().map(Self::bit).fold(0, |set, bit| set | bit))
-    }
-
-    /// Whether it is in the set.
-    pub fn contains(self, method: &Method) -> bool {
-        self.0 & Self::bit(method) != 0
-    }
-
-    /// Both sets together.
-    #[must_use]
-    pub const fn union(self, other: Self) -> Self {
-        MethodSet(self.0 | other.0)
-    }
-
-    /// Whether both have a method in common.
-    pub const fn overlaps(self, other: Self) -> bool {
-        self.0 & other.0 != 0
-    }
-
-    /// Whether nothing is in it.
-    pub const fn is_empty(self) -> bool {
-        self.0 == 0
-    }
-
-    /// Its methods, in a fixed order.
-    pub fn iter(self) -> impl Iterator<Item = Method> {
-        METHODS.into_iter().filter(move |method| self.contains(method))
-    }
-
-    fn bit(method: &Method) -> u8 {
-        METHODS.iter().position(|known| known == method).map_or(0, |bit| 1 << bit)
-    }
-}
-
-/// A condition on a value.
-#[derive(Clone, Debug)]
-pub enum ValueTest {
-    /// Exactly this.
-    Exact(Arc<str>),
-    /// An expression anchored at both ends.
-    Matches(Regex),
-    /// Any value.
-    Present,
-}
-
-impl ValueTest {
-    fn holds(&self, value: &[u8]) -> bool {
-        match self {
-            ValueTest::Exact(exact) => exact.as_bytes() == value,
-            ValueTest::Matches(regex) => std::str::from_utf8(value).is_ok_and(|text| regex.is_match(text)),
-            ValueTest::Present => true,
-        }
-    }
-}
-
-/// What a rule asks of the path.
+/// What a rule asks of the path; its texts are [`decoded`].
 #[derive(Clone, Debug)]
 pub enum PathTest {
     /// The whole path.
@@ -90,7 +29,7 @@ pub enum PathTest {
     Prefix(Arc<str>),
     /// The whole path with variables, one entry per segment; `None` is a variable.
     Template(Vec<Option<Arc<str>>>),
-    /// An expression anchored at both ends.
+    /// An expression anchored at both ends, compared with the decoded path.
     Matches(Regex),
 }
 
@@ -116,7 +55,7 @@ pub struct RouteEntry {
 pub struct RouteAsk<'a> {
     /// The host, lower-case, without port.
     pub host: &'a str,
-    /// The canonical path.
+    /// The canonical path, as it is sent on (still encoded).
     pub path: &'a str,
     /// The method.
     pub method: &'a Method,
@@ -150,8 +89,7 @@ pub struct RouteMatch<'t> {
 #[derive(Debug, Default)]
 pub struct RouteTable {
     exact: HashMap<Arc<str>, HostTable>,
-    /// Longest suffix first.
-    suffixes: Vec<(Arc<str>, HostTable)>,
+    suffixes: HashMap<Arc<str>, HostTable>,
     any: HostTable,
 }
 
@@ -171,9 +109,6 @@ struct Node {
     prefix: Vec<RouteEntry>,
 }
 
-/// The most segments a path can have before only prefixes above that depth are looked at.
-const SEGMENTS_MAX: usize = 256;
-
 impl RouteTable {
     /// Builds the table. Entries that tie were reported by the caller before.
     pub fn build(entries: impl IntoIterator<Item = RouteEntry>) -> Self {
@@ -182,21 +117,10 @@ impl RouteTable {
             let host = match &entry.host {
                 None => &mut table.any,
                 Some(HostPattern::Exact(name)) => table.exact.entry(name.clone()).or_default(),
-                Some(HostPattern::Suffix(suffix)) => {
-                    let at =
-                        table.suffixes.iter().position(|(known, _)| known == suffix).unwrap_or_else(|| {
-                            table.suffixes.push((suffix.clone(), HostTable::default()));
-                            table.suffixes.len() - 1
-                        });
-                    match table.suffixes.get_mut(at) {
-                        Some((_, host)) => host,
-                        None => continue,
-                    }
-                }
+                Some(HostPattern::Suffix(suffix)) => table.suffixes.entry(suffix.clone()).or_default(),
             };
             host.insert(entry);
         }
-        table.suffixes.sort_by_key(|(suffix, _)| std::cmp::Reverse(suffix.len()));
         for host in table.hosts_mut() {
             host.trie.sort();
             // Whether two expressions can match the same path is not decided here; the longer text goes first, so
@@ -212,13 +136,18 @@ impl RouteTable {
     /// Finds the rule for a request.
     ///
     /// A more specific host that publishes nothing for the path does not hide a wider one: the search goes on there.
+    /// `OPTIONS *` (RFC 9110 §9.3.7) asks about a server as a whole, and no rule publishes that.
     pub fn find<'t>(&'t self, ask: &RouteAsk<'_>) -> Lookup<'t> {
+        if !ask.path.starts_with('/') {
+            return Lookup::Nothing;
+        }
+        let path = decoded(ask.path);
         let mut methods = MethodSet::default();
-        let exact = if self.exact.is_empty() { None } else { self.exact.get(ask.host) };
-        let suffixes =
-            self.suffixes.iter().filter(|(suffix, _)| HostPattern::Suffix(suffix.clone()).matches(ask.host));
-        for host in exact.into_iter().chain(suffixes.map(|(_, host)| host)).chain([&self.any]) {
-            if let Some(found) = host.find(ask, &mut methods) {
+        for host in self.hosts_of(ask.host) {
+            if let Some(mut found) = host.find(&path, ask, &mut methods) {
+                if let Cow::Owned(path) = &path {
+                    found.prefix_bytes = encoded_bytes(ask.path, path, found.prefix_bytes);
+                }
                 return Lookup::Found(found);
             }
         }
@@ -230,8 +159,23 @@ impl RouteTable {
         self.exact.is_empty() && self.suffixes.is_empty() && self.any.is_empty()
     }
 
+    /// The tables for a host: its own, then those of its suffixes, the longest first, then the one for any host.
+    fn hosts_of<'t>(&'t self, host: &str) -> impl Iterator<Item = &'t HostTable> {
+        let exact = if self.exact.is_empty() { None } else { self.exact.get(host) };
+        let mut rest = if self.suffixes.is_empty() { None } else { Some(host) };
+        let suffixes = std::iter::from_fn(move || {
+            // `*` stands for at least one label, so what is before the dot must not be empty.
+            let (label, suffix) = rest?.split_once('.')?;
+            rest = Some(suffix);
+            Some((label, suffix))
+        })
+        .filter(|(label, _)| !label.is_empty())
+        .filter_map(|(_, suffix)| self.suffixes.get(suffix));
+        exact.into_iter().chain(suffixes).chain([&self.any])
+    }
+
     fn hosts_mut(&mut self) -> impl Iterator<Item = &mut HostTable> {
-        self.exact.values_mut().chain(self.suffixes.iter_mut().map(|(_, host)| host)).chain([&mut self.any])
+        self.exact.values_mut().chain(self.suffixes.values_mut()).chain([&mut self.any])
     }
 }
 
@@ -251,16 +195,16 @@ impl HostTable {
         }
     }
 
-    fn find<'t>(&'t self, ask: &RouteAsk<'_>, methods: &mut MethodSet) -> Option<RouteMatch<'t>> {
-        if let Some(found) = self.trie.find_exact(ask.path, ask, methods) {
+    fn find<'t>(&'t self, path: &str, ask: &RouteAsk<'_>, methods: &mut MethodSet) -> Option<RouteMatch<'t>> {
+        if let Some(found) = self.trie.find_exact(path, ask, methods) {
             return Some(found);
         }
         for (regex, entry) in &self.patterns {
-            if regex.is_match(ask.path) && fits(entry, ask, methods) {
+            if regex.is_match(path) && fits(entry, ask, methods) {
                 return Some(RouteMatch { plan: &entry.plan, prefix_bytes: 0 });
             }
         }
-        self.trie.find_prefix(ask, methods)
+        self.trie.find_prefix(path, ask, methods)
     }
 }
 
@@ -313,13 +257,19 @@ impl Node {
         child.find_exact(rest, ask, methods)
     }
 
-    /// Rules whose prefix is one of the request's, the longest first. Prefixes have literal segments only.
-    fn find_prefix<'t>(&'t self, ask: &RouteAsk<'_>, methods: &mut MethodSet) -> Option<RouteMatch<'t>> {
+    /// Rules whose prefix is one of the request's, the longest first. Prefixes have literal segments only, so the loop
+    /// ends at the depth of the longest documented one, however many segments a request has.
+    fn find_prefix<'t>(
+        &'t self,
+        path: &str,
+        ask: &RouteAsk<'_>,
+        methods: &mut MethodSet,
+    ) -> Option<RouteMatch<'t>> {
         let mut best = None;
         let mut node = self;
-        let mut rest = ask.path;
-        for _ in 0..SEGMENTS_MAX {
-            let covered = ask.path.len() - rest.len();
+        let mut rest = path;
+        loop {
+            let covered = path.len() - rest.len();
             if let Some(entry) = node.prefix.iter().find(|entry| fits(entry, ask, methods)) {
                 best = Some(RouteMatch { plan: &entry.plan, prefix_bytes: covered });
             }
@@ -330,6 +280,42 @@ impl Node {
         }
         best
     }
+}
+
+/// A canonical path with its triplets decoded, so that both spellings of a character are one; only `%2F` stays, for a
+/// slash that is data must not become one that separates. Nearly every path has no triplet and is not copied.
+pub(crate) fn decoded(path: &str) -> Cow<'_, str> {
+    if !path.contains('%') {
+        return Cow::Borrowed(path);
+    }
+    let mut bytes = Vec::with_capacity(path.len());
+    let mut rest = path.as_bytes();
+    while let Some((byte, after)) = rest.split_first() {
+        rest = match (byte, after) {
+            (b'%', [b'2', b'F' | b'f', ..]) => {
+                bytes.push(*byte);
+                after
+            }
+            (b'%', [high, low, after @ ..]) if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
+                let digit = |digit: u8| char::from(digit).to_digit(16).unwrap_or(0);
+                bytes.push((digit(*high) << 4 | digit(*low)) as u8);
+                after
+            }
+            _ => {
+                bytes.push(*byte);
+                after
+            }
+        };
+    }
+    // A canonical path decodes to UTF-8; any other is compared as it is.
+    String::from_utf8(bytes).map_or(Cow::Borrowed(path), Cow::Owned)
+}
+
+/// How many bytes of the encoded path are the first `covered` ones, which end with a segment, of the decoded one.
+fn encoded_bytes(encoded: &str, decoded: &str, covered: usize) -> usize {
+    let segments = decoded.bytes().take(covered).filter(|byte| *byte == b'/').count();
+    let next = encoded.bytes().enumerate().filter(|(_, byte)| *byte == b'/').nth(segments);
+    if covered == 0 { 0 } else { next.map_or(encoded.len(), |(at, _)| at) }
 }
 
 /// The first segment of a path that begins with `/`, and what follows it; `None` at the end.
@@ -380,3 +366,6 @@ fn query_holds(name: &str, test: &ValueTest, query: Option<&str>) -> bool {
     }
     seen
 }
+
+#[cfg(test)]
+mod tests;

@@ -102,7 +102,7 @@ pub enum HashKey {
 /// Active health checks.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ActiveCheckPlan {
-    /// Path and query of the `GET`.
+    /// The path of the `GET`.
     pub path: Arc<str>,
     /// Time between two checks of one endpoint, jittered by ±10 %.
     pub interval: Duration,

@@ -50,6 +50,6 @@ crate::document! {
     /// Where an API key is.
     pub struct ApiKeySource: Default {
         /// The header that carries the key. It is removed before the upstream.
-        pub header: HeaderName = HeaderName::known("x-api-key"),
+        pub header: Spanned<HeaderName> = HeaderName::known("x-api-key").into(),
     }
 }

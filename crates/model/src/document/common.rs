@@ -41,7 +41,7 @@ crate::document! {
     /// One header field, name and value.
     pub struct HeaderField {
         /// The field's name.
-        pub name: HeaderName,
+        pub name: Spanned<HeaderName>,
         /// The field's value.
         pub value: HeaderValue,
     }
@@ -55,7 +55,7 @@ crate::document! {
         /// Add a further value.
         pub add: Vec<HeaderField> = Vec::new(),
         /// Remove the field.
-        pub remove: Vec<HeaderName> = Vec::new(),
+        pub remove: Vec<Spanned<HeaderName>> = Vec::new(),
     }
 }
 

@@ -18,9 +18,9 @@ crate::document! {
         /// Methods that pages may use.
         pub allow_methods: Vec<Method> = vec![Method::known("GET"), Method::known("HEAD"), Method::known("POST")],
         /// Request headers that pages may set.
-        pub allow_headers: Vec<HeaderName> = Vec::new(),
+        pub allow_headers: Vec<Spanned<HeaderName>> = Vec::new(),
         /// Response headers that pages may read.
-        pub expose_headers: Vec<HeaderName> = Vec::new(),
+        pub expose_headers: Vec<Spanned<HeaderName>> = Vec::new(),
         /// Whether pages may send cookies and credentials.
         pub allow_credentials: bool = false,
         /// How long a browser may remember the answer to a preflight.

@@ -81,7 +81,7 @@ crate::document! {
     /// A redirect to https.
     pub struct RedirectHttps: Default {
         /// The port of the https address; 443 is left out of the address.
-        pub port: u16 = 443,
+        pub port: Spanned<u16> = 443.into(),
     }
 }
 
@@ -119,17 +119,17 @@ crate::document! {
         /// Most connections from one /24 (IPv6 by /48).
         pub connections_per_prefix: Count = Count::of(2_048),
         /// Time for the TLS handshake and for a PROXY protocol header.
-        pub handshake_timeout: Time = Time::seconds(5),
+        pub handshake_timeout: Spanned<Time> = Time::seconds(5).into(),
         /// Time for a complete head, from its first byte.
-        pub header_timeout: Time = Time::seconds(10),
+        pub header_timeout: Spanned<Time> = Time::seconds(10).into(),
         /// How long a connection may be silent between requests.
-        pub idle_timeout: Time = Time::seconds(75),
+        pub idle_timeout: Spanned<Time> = Time::seconds(75).into(),
         /// Most bytes of header names and values together.
-        pub header_bytes: ByteSize = ByteSize::kib(64),
+        pub header_bytes: Spanned<ByteSize> = ByteSize::kib(64).into(),
         /// Most header fields.
         pub header_count: Count = Count::of(100),
         /// Most bytes of the request target.
-        pub uri_bytes: ByteSize = ByteSize::kib(8),
+        pub uri_bytes: Spanned<ByteSize> = ByteSize::kib(8).into(),
         /// Most bytes of a request body; a route may set its own.
         pub body_bytes: ByteSize = ByteSize::mib(1),
         /// Lowest rate at which a body must arrive, in bytes per second, after five seconds.
@@ -149,7 +149,7 @@ crate::document! {
         /// Requests per `timeWindow`.
         pub requests: Count,
         /// The time that `requests` counts for.
-        pub time_window: Time,
+        pub time_window: Spanned<Time>,
         /// Requests at once; `requests` where absent.
         pub burst: Option<Count>,
     }

@@ -76,7 +76,13 @@ macro_rules! kinds {
 
         impl Read for Kind {
             fn read(node: &Node, at: &mut Path, problems: &mut Problems) -> Option<Self> {
-                word(node, &[$((stringify!($kind), Kind::$kind)),+], at, problems)
+                let mut found = Problems::new();
+                let kind = word(node, &[$((stringify!($kind), Kind::$kind)),+], at, &mut found);
+                problems.extend(found.map(|problem| match problem.code {
+                    Code::BadWord => Problem { code: Code::UnknownKind, ..problem },
+                    _ => problem,
+                }));
+                kind
             }
 
             fn shape() -> Shape {
@@ -145,12 +151,12 @@ pub struct Document {
 }
 
 impl Document {
-    /// Reads a document; every problem in it is reported, and `None` means that there was at least one.
+    /// Reads a document; every problem in it is reported. `None` means that there was at least one; `Some` does not mean
+    /// that there was none: a document with an unknown field is read on, so that what it says is checked too.
     ///
     /// `fallback_name` is the name a document without `metadata.name` gets: the stem of its file. An unknown kind ends
     /// the reading, because nothing can be said about a `spec` of unknown shape.
     pub fn read(node: &Node, fallback_name: Option<&str>, problems: &mut Problems) -> Option<Self> {
-        let before = problems.total();
         let mut at = Path::root();
         let fields =
             Fields::open::<Envelope>(node, &["apiVersion", "kind", "metadata", "spec"], &mut at, problems)?;
@@ -176,9 +182,6 @@ impl Document {
                 None
             }
         };
-        if problems.total() > before {
-            return None;
-        }
         Some(Document { at: node.at, kind_at: kind.at, name: name?, metadata: metadata?, spec: spec? })
     }
 

@@ -106,7 +106,7 @@ crate::document! {
         /// Requests per `timeWindow`.
         pub requests: Option<Count>,
         /// The time that `requests` counts for.
-        pub time_window: Option<Time>,
+        pub time_window: Option<Spanned<Time>>,
         /// Requests at once before the rate counts; `requests` where absent.
         pub burst: Option<Count>,
         /// Requests in progress at the same time.
@@ -130,8 +130,8 @@ crate::document! {
         /// Refuse or wait.
         pub type_: LimitActionType as "type" = LimitActionType::Reject,
         /// With `Throttle`: how many slots ahead a call may take.
-        pub max_retry: u32 = 0,
+        pub max_retry: Spanned<u32> = 0.into(),
         /// With `Throttle`: the longest wait.
-        pub max_wait: Time = Time::seconds(30),
+        pub max_wait: Spanned<Time> = Time::seconds(30).into(),
     }
 }

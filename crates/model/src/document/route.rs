@@ -51,7 +51,7 @@ crate::document! {
 }
 
 crate::choice! {
-    /// How a path is compared. All compare the canonical path.
+    /// How a path is compared: always the canonical path, so that `/%40me` and `/@me` are one.
     pub enum PathMatchType {
         /// The whole path.
         Exact = "Exact",
@@ -59,7 +59,7 @@ crate::choice! {
         PathPrefix = "PathPrefix",
         /// The whole path, where `{name}` stands for one segment: `/orders/{id}`.
         Template = "Template",
-        /// A regular expression (linear time, RE2 syntax) that must match the whole path.
+        /// A regular expression (linear time, RE2 syntax) that must match the whole path, percent-decoded.
         RegularExpression = "RegularExpression",
     }
 }
@@ -166,7 +166,7 @@ crate::document! {
         /// How it is rewritten.
         pub type_: PathRewriteType as "type",
         /// What stands there instead.
-        pub value: PathText,
+        pub value: Spanned<PathText>,
     }
 }
 
@@ -213,8 +213,8 @@ crate::document! {
         /// (SSE, WebSocket, gRPC) ends then too. `0s` means no limit.
         pub request: Time = Time::seconds(0),
         /// From sending the request to the head of the upstream's answer.
-        pub backend_request: Time = Time::seconds(30),
+        pub backend_request: Spanned<Time> = Time::seconds(30).into(),
         /// The longest silence within the upstream's answer.
-        pub idle: Time = Time::seconds(300),
+        pub idle: Spanned<Time> = Time::seconds(300).into(),
     }
 }

@@ -42,9 +42,9 @@ crate::document! {
         /// A credential that is added to each request. Callers never see it.
         pub credential: Option<Spanned<CredentialSpec>>,
         /// Time to connect, TLS included.
-        pub connect_timeout: Time = Time::seconds(5),
+        pub connect_timeout: Spanned<Time> = Time::seconds(5).into(),
         /// How long an idle connection is kept.
-        pub idle_timeout: Time = Time::seconds(60),
+        pub idle_timeout: Spanned<Time> = Time::seconds(60).into(),
         /// Most open connections per endpoint and core.
         pub connections: Count = Count::of(1_024),
     }
@@ -64,7 +64,7 @@ crate::document! {
     /// How a TLS upstream is verified.
     pub struct UpstreamTls {
         /// The name in SNI and certificate; the endpoint's host where absent.
-        pub server_name: Option<HostText>,
+        pub server_name: Option<Spanned<HostText>>,
         /// PEM bundle of the authorities trusted; the system's where absent.
         pub authorities_ref: Option<Reference>,
         /// Accept any certificate. Whoever stands between can then read and change everything.
@@ -108,7 +108,7 @@ crate::document! {
         /// With `ConsistentHash`: what the hash is taken of.
         pub hash_on: HashOn = HashOn::Consumer,
         /// With `hashOn: header`: the header's name.
-        pub header: Option<HeaderName>,
+        pub header: Option<Spanned<HeaderName>>,
     }
 }
 
@@ -126,11 +126,11 @@ crate::document! {
     /// Regular `GET` requests to each endpoint.
     pub struct ActiveHealth {
         /// The path asked for.
-        pub path: PathText,
+        pub path: Spanned<PathText>,
         /// Time between two checks, varied by a tenth.
-        pub interval: Time = Time::seconds(10),
+        pub interval: Spanned<Time> = Time::seconds(10).into(),
         /// Longest time for an answer.
-        pub timeout: Time = Time::seconds(2),
+        pub timeout: Spanned<Time> = Time::seconds(2).into(),
         /// Answers that count as healthy: `200`, or a range `200-299`.
         pub statuses: Vec<Spanned<String>> = vec![Spanned::from("200-299".to_owned())],
         /// Passed checks in a row until an endpoint counts as healthy again.
@@ -146,7 +146,7 @@ crate::document! {
         /// Failures in a row that eject an endpoint: connect errors, resets, timeouts, 502, 503, 504.
         pub consecutive_failures: Count = Count::of(5),
         /// How long the first ejection lasts; each further one lasts longer.
-        pub eject_for: Time = Time::seconds(30),
+        pub eject_for: Spanned<Time> = Time::seconds(30).into(),
         /// Largest share of endpoints ejected at once.
         pub max_ejected_percent: Percent = Percent::of(50),
     }
@@ -156,8 +156,8 @@ crate::document! {
     /// A header with a secret, added to each request to the upstream.
     pub struct CredentialSpec {
         /// The header's name.
-        pub header: HeaderName,
-        /// What stands before the secret, for example `Bearer `.
+        pub header: Spanned<HeaderName>,
+        /// A word before the secret, with a space between them, for example `Bearer`.
         pub prefix: Option<HeaderValue>,
         /// Where the secret lies.
         pub value_ref: Option<Reference>,

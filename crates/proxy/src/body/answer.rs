@@ -13,7 +13,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::Sleep;
 
-use super::{RequestBody, request::clean};
+use super::{BodyWatch, Broken, RequestBody, request::clean};
 use crate::{
     listener::BodyError,
     stage::Closing,
@@ -40,8 +40,12 @@ pub(crate) struct Streaming {
     body: UpstreamBody<RequestBody>,
     origin: Origin,
     deadlines: Deadlines,
+    /// The request's body, which may still be on its way.
+    watch: BodyWatch,
     /// Made when the upstream is waited for the first time, so that an answer that is there costs no timer.
     sleep: Option<Pin<Box<Sleep>>>,
+    /// Whether the timer measures a wait that goes on. A caller that reads slowly is no silence of the upstream.
+    is_waiting: bool,
 }
 
 /// Which endpoint answers, so that its health hears of an answer that breaks off.
@@ -67,8 +71,14 @@ pub(crate) struct Deadlines {
 
 impl Flow {
     /// An upstream's answer.
-    pub(crate) fn upstream(body: UpstreamBody<RequestBody>, origin: Origin, deadlines: Deadlines) -> Self {
-        Flow::Upstream(Box::new(Streaming { body, origin, deadlines, sleep: None }))
+    pub(crate) fn upstream(
+        body: UpstreamBody<RequestBody>,
+        origin: Origin,
+        deadlines: Deadlines,
+        watch: BodyWatch,
+    ) -> Self {
+        let (sleep, is_waiting) = (None, false);
+        Flow::Upstream(Box::new(Streaming { body, origin, deadlines, watch, sleep, is_waiting }))
     }
 }
 
@@ -111,36 +121,45 @@ impl Streaming {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, (Exit, BodyError)>>> {
         match Pin::new(&mut self.body).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
-                // The next wait is measured from here.
-                self.rest();
+                self.is_waiting = false;
                 Poll::Ready(Some(Ok(clean(frame))))
             }
-            Poll::Ready(Some(Err(error))) => {
-                self.origin.failed();
-                Poll::Ready(Some(Err((Exit::UpstreamReset, error.into()))))
-            }
+            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err((self.broken(), error.into())))),
             Poll::Ready(None) => Poll::Ready(None),
             Poll::Pending => self.poll_time(cx),
         }
     }
 
-    fn rest(&mut self) {
-        if let Some(sleep) = &mut self.sleep {
-            sleep.as_mut().reset(self.deadlines.next().into());
+    /// Whose fault it is that the answer broke off. A caller whose own body ends the exchange must not be able to
+    /// make an endpoint look ill.
+    fn broken(&self) -> Exit {
+        match self.watch.broken() {
+            Some(Broken::Gone) => Exit::ClientGone,
+            Some(Broken::Refused(_)) => Exit::Refused,
+            None => {
+                self.origin.failed();
+                Exit::UpstreamReset
+            }
         }
     }
 
     fn poll_time<T>(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<T, (Exit, BodyError)>>> {
-        let deadlines = self.deadlines;
-        let sleep =
-            self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadlines.next().into())));
-        match sleep.as_mut().poll(cx) {
-            Poll::Ready(()) => {
-                self.origin.failed();
-                Poll::Ready(Some(Err((Exit::Timeout, TooSlow.into()))))
+        let next = |deadlines: &Deadlines| deadlines.next().into();
+        let sleep = match &mut self.sleep {
+            Some(sleep) => {
+                if !self.is_waiting {
+                    sleep.as_mut().reset(next(&self.deadlines));
+                }
+                sleep
             }
-            Poll::Pending => Poll::Pending,
+            none => none.insert(Box::pin(tokio::time::sleep_until(next(&self.deadlines)))),
+        };
+        self.is_waiting = true;
+        std::task::ready!(sleep.as_mut().poll(cx));
+        if !self.watch.waits_for_caller() {
+            self.origin.failed();
         }
+        Poll::Ready(Some(Err((Exit::Timeout, TooSlow.into()))))
     }
 }
 

@@ -60,6 +60,8 @@ pub(crate) struct BodyWatch(Option<Rc<Watched>>);
 struct Watched {
     bytes: Cell<u64>,
     broken: Cell<Option<Broken>>,
+    /// The upstream asked for more, and the caller has not sent it yet.
+    awaited: Cell<bool>,
 }
 
 /// How a request's body failed.
@@ -85,6 +87,17 @@ impl BodyWatch {
     /// How it failed, if it did.
     pub(crate) fn broken(&self) -> Option<Broken> {
         self.0.as_ref().and_then(|watched| watched.broken.get())
+    }
+
+    /// Whether the caller, not the upstream, is whom the exchange waits for.
+    pub(crate) fn waits_for_caller(&self) -> bool {
+        self.0.as_ref().is_some_and(|watched| watched.awaited.get())
+    }
+
+    fn set_awaited(&self, awaited: bool) {
+        if let Some(watched) = &self.0 {
+            watched.awaited.set(awaited);
+        }
     }
 
     fn add(&self, bytes: usize) {
@@ -113,7 +126,9 @@ impl Body for RequestBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let RequestBody::Unjudged(this) = self.get_mut() else { return Poll::Ready(None) };
-        match std::task::ready!(Pin::new(&mut this.paced).poll_frame(cx)) {
+        let polled = Pin::new(&mut this.paced).poll_frame(cx);
+        this.watch.set_awaited(polled.is_pending());
+        match std::task::ready!(polled) {
             Some(Ok(frame)) => {
                 if let Some(data) = frame.data_ref() {
                     this.watch.add(data.len());

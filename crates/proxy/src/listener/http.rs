@@ -218,7 +218,9 @@ fn answer<S: Serve>(
         let mut response = answering.await;
         // RFC 9112 §9.3, §9.6: an HTTP/1.0 connection persists only by agreement, and we do not agree; and a
         // connection that was told to close says so with its last answer. HTTP/2 says it with GOAWAY.
-        if old || (!watch.http2.get() && watch.order() != Order::Serve) {
+        // Not with a 101: after it there is no HTTP left on the connection, and the field has to say `upgrade`.
+        let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+        if old || (!watch.http2.get() && !switches && watch.order() != Order::Serve) {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         let bodiless = head || matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);

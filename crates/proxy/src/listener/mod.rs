@@ -27,6 +27,7 @@ mod watch;
 
 use std::{future::Future, rc::Rc};
 
+pub(crate) use self::watch::Watch;
 pub use self::{
     bind::{BindError, Bound},
     body::{BodyError, Pace, Paced, PacedError, Tracked},

@@ -3,6 +3,9 @@
 //! After this stage there is one canonical path, one authority, one trusted client address, and no header that only
 //! the gateway may set. It costs the least, so it stands first: nothing here looks at a credential or a body.
 
+use std::net::IpAddr;
+
+use bartizan_config::snapshot::AdmissionPlan;
 use bartizan_limit::{Ask, Bite, Decision, Key, KeyFacts};
 use bartizan_message::{HeadLimits, PeerFacts, RequestHead};
 use bartizan_model::{Denial, Reason, Stage};
@@ -57,13 +60,16 @@ pub fn admit(x: Exchange<Received>) -> Result<Exchange<Admitted>, Stop> {
 
 /// What the record shows of a head that may turn out to be refused: as received.
 fn note_unread(shared: &mut Shared, parts: &http::request::Parts) {
+    if !shared.live.logs {
+        return;
+    }
     if let Some(agent) = parts.headers.get(header::USER_AGENT) {
         shared.record.set_user_agent(agent.as_bytes());
     }
 }
 
 fn read_head(shared: &Shared, parts: &mut http::request::Parts) -> Result<RequestHead, Denial> {
-    let plan = &shared.connection.listener;
+    let plan = shared.listener_plan();
     let facts = PeerFacts {
         peer: shared.connection.client,
         local: shared.connection.local,
@@ -80,6 +86,9 @@ fn read_head(shared: &Shared, parts: &mut http::request::Parts) -> Result<Reques
 
 fn note_read(shared: &mut Shared, head: &RequestHead) {
     shared.record.client = head.client();
+    if !shared.live.logs {
+        return;
+    }
     shared.record.set_host(head.authority().as_str().as_bytes());
     shared.record.set_path(head.path().as_str().as_bytes());
     if let Some(query) = head.path().raw_query() {
@@ -91,10 +100,9 @@ fn note_read(shared: &mut Shared, head: &RequestHead) {
 /// the first byte; behind a trusted proxy the client is another.
 fn address_denial(shared: &mut Shared, head: &RequestHead) -> Option<Denial> {
     let client = head.client();
-    let admission = &shared.connection.listener.admission;
-    let allowed = admission.allow.as_ref().is_none_or(|allow| allow.contains(client));
-    if !allowed || admission.deny.contains(client) {
-        return Some(Denial::new(Reason::AddressDenied));
+    let admission = &shared.listener_plan().admission;
+    if let Some(denial) = judge_address(admission, client) {
+        return Some(denial);
     }
     let policy = admission.rate_per_address.clone()?;
     let facts = KeyFacts { route: "", consumer: None, client: block_key(client), header: &|_, _| {} };
@@ -116,4 +124,10 @@ fn address_denial(shared: &mut Shared, head: &RequestHead) -> Option<Denial> {
         Decision::Wait { .. } => Some(Denial::new(Reason::AddressLimited).by(policy.label.clone())),
         Decision::Admit(_) => None,
     }
+}
+
+/// The client's address against the listener's lists.
+pub fn judge_address(admission: &AdmissionPlan, client: IpAddr) -> Option<Denial> {
+    let allowed = admission.allow.as_ref().is_none_or(|allow| allow.contains(client));
+    (!allowed || admission.deny.contains(client)).then(|| Denial::new(Reason::AddressDenied))
 }

@@ -3,7 +3,7 @@
 //! Judged by the head alone, before a byte of the body is read. Roles come with their engine; until then a plan that
 //! asks for them cannot be written, and one that did would be refused here.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use bartizan_config::snapshot::{ConsumerPlan, Engineless, RoutePlan};
 use bartizan_identity::Identity;
@@ -55,15 +55,21 @@ pub fn authorize(x: Exchange<Identified>) -> Result<Exchange<Authorized>, Stop> 
 }
 
 fn denial(who: &Identified) -> Option<Denial> {
-    let not_allowed = |detail: &str| Some(Denial::new(Reason::NotAllowed).because(detail));
     if who.plan().authorization != Engineless::NoSuchPolicy {
-        return not_allowed("the route asks for roles that this build cannot judge");
+        let denial = Denial::new(Reason::NotAllowed);
+        return Some(denial.because("the route asks for roles that this build cannot judge"));
     }
-    let consumer = who.consumer()?;
-    let by = |denial: Denial| denial.by(format!("Consumer/{}", consumer.name).into());
-    if !consumer.enabled {
-        return not_allowed("the consumer is disabled").map(by);
-    }
-    let at_home = consumer.addresses.as_ref().is_none_or(|addresses| addresses.contains(who.head().client()));
-    if at_home { None } else { not_allowed("the consumer may not call from this address").map(by) }
+    judge_consumer(who.consumer()?, who.head().client())
+}
+
+/// Whether a consumer may call at all, and from this address.
+pub fn judge_consumer(consumer: &ConsumerPlan, client: IpAddr) -> Option<Denial> {
+    let at_home = consumer.addresses.as_ref().is_none_or(|addresses| addresses.contains(client));
+    let detail = match (consumer.enabled, at_home) {
+        (true, true) => return None,
+        (false, _) => "the consumer is disabled",
+        (true, false) => "the consumer may not call from this address",
+    };
+    let policy = format!("Consumer/{}", consumer.name);
+    Some(Denial::new(Reason::NotAllowed).because(detail).by(policy.into()))
 }

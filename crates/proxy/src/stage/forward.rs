@@ -9,20 +9,20 @@ use bartizan_config::snapshot::{Balancing, HashKey, RouteAction, RoutePlan};
 use bartizan_message::{RfcForwarded, Tolerate, Upgrade};
 use bartizan_model::{Denial, Mode, Reason, Stage};
 use bartizan_telemetry::metrics::Outcome as Counted;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri, header};
+use http::{HeaderName, HeaderValue, Request, Response, Uri, header};
 use hyper::upgrade::OnUpgrade;
 
 use super::{Missed, inspect::Sendable, route::mode_for};
 use crate::{
     body::{BodyWatch, Deadlines, Origin, RequestBody},
     exchange::{Exchange, Shared, Stop},
+    patience::{TimeOver, within},
     share::block_key,
     upstream::{
         self, ForwardError, ForwardErrorKind, Pick, PreparedUpstream, Sent, UpstreamBody, balance::hash_key,
     },
 };
 
-const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 const X_CONSUMER_NAME: HeaderName = HeaderName::from_static("x-consumer-name");
 const X_CONSUMER_ROLES: HeaderName = HeaderName::from_static("x-consumer-roles");
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -43,8 +43,6 @@ pub(crate) struct Rest {
     pub(crate) upgrade: Option<OnUpgrade>,
     /// How much of the request's body came.
     pub(crate) watch: BodyWatch,
-    /// When the upstream was asked.
-    pub(crate) since: Instant,
     /// Which endpoint answers.
     pub(crate) origin: Origin,
     /// How long the answer may take.
@@ -75,23 +73,26 @@ pub async fn forward(x: Exchange<Missed>) -> Result<Exchange<Forwarded>, Stop> {
     let hash = hash(&prepared, &sendable);
     let since = Instant::now();
     let watch = sendable.watch.clone();
+    shared.record.asks_upstream(since, watch.clone());
     let (request, asked, upgrade) = match compose(&shared, sendable) {
         Ok(composed) => composed,
         Err(denial) => return Err(Exchange { shared, proof: () }.deny(Stage::Forward, denial)),
     };
-    let outcome = send(&shared, &prepared, hash, &plan, request).await;
+    // The whole request's limit covers the wait for the head too.
+    let end = plan.timeouts.request.map(|limit| shared.record.started + limit);
+    let backend = since + plan.timeouts.backend_request;
+    let head_by = end.map_or(backend, |end| end.min(backend));
+    let asking = Asking { index, prepared: &prepared, hash, head_by, watch: &watch };
+    let outcome = asking.send(&shared, request).await;
     match outcome {
         Ok(sent) => {
-            note(&mut shared, index, &sent);
-            let end = plan.timeouts.request.map(|limit| shared.record.started + limit);
+            note(&mut shared, &sent);
             let deadlines = Deadlines { idle: plan.timeouts.idle, end };
             let origin = Origin { upstream: prepared, endpoint: sent.index };
-            let rest = Rest { asked, upgrade, watch, since, origin, deadlines };
+            let rest = Rest { asked, upgrade, watch, origin, deadlines };
             Ok(Exchange { shared, proof: Forwarded { response: sent.response, plan, rest } })
         }
         Err(failure) => {
-            shared.record.upstream_time = Some(since.elapsed());
-            shared.record.request_bytes = watch.bytes();
             let denial = failed(&mut shared, index, &watch, failure);
             Err(Exchange { shared, proof: () }.deny(Stage::Forward, denial))
         }
@@ -134,10 +135,17 @@ type Composed = (Request<RequestBody>, Option<Upgrade>, Option<OnUpgrade>);
 /// Makes the request that the upstream sees.
 fn compose(shared: &Shared, sendable: Sendable) -> Result<Composed, Denial> {
     let Sendable { mut head, body, upgrade, plan, prefix_bytes, consumer, .. } = sendable;
+    if plan.headers.iter().any(|policy| policy.bite.percent < 100) {
+        // Before its headers leave the head, because the caller's share is taken from them.
+        shared.share(&head);
+    }
     let mut headers = std::mem::take(head.headers_mut());
-    strip_credentials(&mut headers, &plan);
+    // A credential meant for the gateway never reaches an upstream, whether or not it was asked for here.
+    for name in shared.live.credential_headers() {
+        headers.remove(name);
+    }
     for policy in &plan.headers {
-        if !policy.request.is_empty() && mode_for(policy.bite, &head) == Mode::Enforce {
+        if !policy.request.is_empty() && mode_for(shared, policy.bite, &head) == Mode::Enforce {
             policy.request.apply(&mut headers);
         }
     }
@@ -151,7 +159,10 @@ fn compose(shared: &Shared, sendable: Sendable) -> Result<Composed, Denial> {
             headers.insert(X_CONSUMER_ROLES, roles.clone());
         }
     }
-    headers.insert(X_REQUEST_ID, shared.id.to_header_value());
+    if shared.id.is_minted() {
+        // One that was sent and accepted is in the headers already.
+        headers.insert(X_REQUEST_ID, shared.id_value.clone());
+    }
     head.write_forwarding(&mut headers, RfcForwarded::Omit);
     if let Some(host) = &plan.rewrite.host {
         headers.insert(header::HOST, host.clone());
@@ -161,7 +172,9 @@ fn compose(shared: &Shared, sendable: Sendable) -> Result<Composed, Denial> {
         headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(header::UPGRADE, asked.protocol().clone());
     }
-    if head.accepts_trailers() {
+    if head.accepts_trailers() && asked.is_none() {
+        // RFC 9110 §10.1.4: TE is for this hop, and whoever sends it says so.
+        headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
     }
     let mut request = Request::new(body);
@@ -171,19 +184,9 @@ fn compose(shared: &Shared, sendable: Sendable) -> Result<Composed, Denial> {
     Ok((request, asked, upgrade))
 }
 
-/// A credential meant for the gateway never reaches an upstream, whether or not it was asked for here.
-fn strip_credentials(headers: &mut HeaderMap, plan: &RoutePlan) {
-    headers.remove(X_API_KEY);
-    for policy in plan.authentication.enforced.iter().chain(&plan.authentication.shadow) {
-        for name in &policy.api_key_headers {
-            headers.remove(name);
-        }
-    }
-}
-
 /// The path that the upstream sees: the canonical one, or the rewritten one made canonical again. A rewrite that
 /// would change under a second reading is refused (attack case 39).
-fn target(
+pub fn target(
     head: &bartizan_message::RequestHead,
     plan: &RoutePlan,
     prefix_bytes: usize,
@@ -197,40 +200,97 @@ fn target(
 /// Why nothing came back.
 enum Failure {
     Upstream(ForwardError),
-    /// The head did not come in time; the endpoint that was asked.
+    /// The head did not come in time; the endpoint that was asked, if one was.
     TooSlow(Option<usize>),
 }
 
-async fn send(
-    shared: &Shared,
-    prepared: &PreparedUpstream,
+/// What an upstream is asked with.
+struct Asking<'a> {
+    index: usize,
+    prepared: &'a PreparedUpstream,
     hash: Option<u64>,
-    plan: &RoutePlan,
-    request: Request<RequestBody>,
-) -> Result<Sent<RequestBody>, Failure> {
-    let chosen = Cell::new(None);
-    let pick = Pick { hash, chosen: Some(&chosen) };
-    let sending = upstream::send(&shared.core.pools, prepared, &pick, request);
-    match tokio::time::timeout(plan.timeouts.backend_request, sending).await {
-        Ok(sent) => sent.map_err(Failure::Upstream),
-        Err(_) => {
-            if let Some(endpoint) = chosen.get() {
-                upstream::report(prepared, endpoint, upstream::Outcome::Failed, Instant::now());
+    /// When the head of the answer must have come.
+    head_by: Instant,
+    watch: &'a BodyWatch,
+}
+
+impl Asking<'_> {
+    async fn send(
+        &self,
+        shared: &Shared,
+        request: Request<RequestBody>,
+    ) -> Result<Sent<RequestBody>, Failure> {
+        let tries = Tries::new(shared, self.index);
+        let pick = Pick { hash: self.hash, chosen: Some(&tries.chosen), given_up: Some(&tries.given_up) };
+        let sending = upstream::send(&shared.core.pools, self.prepared, &pick, request);
+        let limit = self.head_by.saturating_duration_since(Instant::now());
+        let sent = within(&shared.connection, limit, sending).await;
+        let failure = match sent {
+            Ok(Ok(sent)) => {
+                let is_error = sent.response.status().is_server_error();
+                tries.over(if is_error { Counted::ServerError } else { Counted::Answered });
+                return Ok(sent);
             }
-            Err(Failure::TooSlow(chosen.get()))
+            Ok(Err(error)) => {
+                tries.over(counted(error.kind));
+                Failure::Upstream(error)
+            }
+            Err(TimeOver) => {
+                let chosen = tries.chosen.get();
+                // A caller that does not send its body must not be able to make an endpoint look ill.
+                if let Some(endpoint) = chosen.filter(|_| !self.watch.waits_for_caller()) {
+                    upstream::report(self.prepared, endpoint, upstream::Outcome::Failed, Instant::now());
+                }
+                tries.over(if self.watch.waits_for_caller() { Counted::Cancelled } else { Counted::Timeout });
+                Failure::TooSlow(chosen)
+            }
+        };
+        Err(failure)
+    }
+}
+
+/// Counts the endpoints that are tried, also when the caller leaves meanwhile.
+struct Tries<'a> {
+    shared: &'a Shared,
+    upstream: usize,
+    chosen: Cell<Option<usize>>,
+    given_up: Cell<Option<(usize, ForwardErrorKind)>>,
+    outcome: Cell<Counted>,
+}
+
+impl<'a> Tries<'a> {
+    fn new(shared: &'a Shared, upstream: usize) -> Self {
+        let (chosen, given_up) = Default::default();
+        Tries { shared, upstream, chosen, given_up, outcome: Cell::new(Counted::Cancelled) }
+    }
+
+    fn over(&self, outcome: Counted) {
+        self.outcome.set(outcome);
+    }
+
+    fn count(&self, endpoint: usize, outcome: Counted) {
+        let plan = self.shared.snapshot().upstreams.get(self.upstream);
+        if let Some(endpoint) = plan.and_then(|plan| plan.endpoints.get(endpoint)) {
+            let id = self.shared.live.endpoint_id(self.upstream, &endpoint.authority);
+            self.shared.core.metrics.upstream_attempt(id, outcome);
         }
     }
 }
 
-fn note(shared: &mut Shared, upstream: usize, sent: &Sent<RequestBody>) {
-    shared.record.upstream_attempts = u16::from(sent.attempts);
-    let endpoint = shared.live.endpoint_id(upstream, &sent.endpoint);
-    let server_error = sent.response.status().is_server_error();
-    let outcome = if server_error { Counted::ServerError } else { Counted::Answered };
-    shared.core.metrics.upstream_attempt(endpoint, outcome);
-    if sent.attempts > 1 {
-        shared.core.metrics.retried(shared.live.upstream_id(upstream));
+impl Drop for Tries<'_> {
+    fn drop(&mut self) {
+        if let Some((endpoint, kind)) = self.given_up.get() {
+            self.count(endpoint, counted(kind));
+            self.shared.core.metrics.retried(self.shared.live.upstream_id(self.upstream));
+        }
+        if let Some(endpoint) = self.chosen.get() {
+            self.count(endpoint, self.outcome.get());
+        }
     }
+}
+
+fn note(shared: &mut Shared, sent: &Sent<RequestBody>) {
+    shared.record.upstream_attempts = u16::from(sent.attempts);
     shared.record.endpoint = Some(sent.endpoint.clone());
 }
 
@@ -241,25 +301,27 @@ fn failed(shared: &mut Shared, upstream: usize, watch: &BodyWatch, failure: Fail
         Failure::TooSlow(endpoint) => {
             let endpoint =
                 endpoint.and_then(|at| shared.snapshot().upstreams.get(upstream)?.endpoints.get(at));
-            shared.record.endpoint = endpoint.map(|endpoint| endpoint.authority.clone());
-            shared.record.upstream_attempts = 1;
-            return Denial::new(Reason::UpstreamTimeout).because("no head within `timeouts.backendRequest`");
+            let endpoint = endpoint.map(|endpoint| endpoint.authority.clone());
+            shared.record.upstream_attempts = u16::from(endpoint.is_some());
+            shared.record.endpoint = endpoint;
+            return if watch.waits_for_caller() {
+                Denial::new(Reason::RequestTimeout)
+                    .because("the body did not come within the route's timeouts")
+            } else {
+                Denial::new(Reason::UpstreamTimeout).because("no answer within the route's timeouts")
+            };
         }
         Failure::Upstream(error) => error,
     };
     shared.record.endpoint = error.endpoint.clone();
     shared.record.upstream_attempts = u16::from(error.attempts);
-    if let Some(endpoint) = &error.endpoint {
-        let id = shared.live.endpoint_id(upstream, endpoint);
-        shared.core.metrics.upstream_attempt(id, counted(error.kind));
-    }
     match (error.kind, watch.broken()) {
         // The caller's body ended the exchange, not the upstream.
-        (ForwardErrorKind::RequestBody, Some(Broken::Refused(reason))) => Denial::new(reason),
-        (ForwardErrorKind::RequestBody, _) => {
+        (_, Some(Broken::Refused(reason))) => Denial::new(reason),
+        (_, Some(Broken::Gone)) | (ForwardErrorKind::RequestBody, None) => {
             Denial::new(Reason::MalformedRequest).because("the body broke off")
         }
-        (kind, _) => Denial::new(reason_of(kind)).because(error.detail),
+        (kind, None) => Denial::new(reason_of(kind)).because(error.detail),
     }
 }
 
@@ -270,10 +332,10 @@ fn counted(kind: ForwardErrorKind) -> Counted {
         }
         ForwardErrorKind::Misbehaved => Counted::Misbehaved,
         ForwardErrorKind::Timeout => Counted::Timeout,
-        ForwardErrorKind::NoEndpoint
-        | ForwardErrorKind::RequestBody
-        | ForwardErrorKind::Reset
-        | ForwardErrorKind::Unsendable => Counted::Reset,
+        ForwardErrorKind::NoEndpoint | ForwardErrorKind::Reset | ForwardErrorKind::Unsendable => {
+            Counted::Reset
+        }
+        ForwardErrorKind::RequestBody => Counted::Cancelled,
     }
 }
 

@@ -69,8 +69,8 @@ pub fn identify(x: Exchange<Routed>) -> Result<Exchange<Identified>, Stop> {
     let Some(policy) = &plan.authentication.enforced else {
         return Ok(x.prove(|routed| Identified { routed, identity: Identity::anonymous(), consumer: None }));
     };
-    let mode = mode_for(policy.bite, x.proof.head());
-    match judge(&x.shared, policy, x.proof.head()) {
+    let mode = mode_for(&x.shared, policy.bite, x.proof.head());
+    match judge(&x.shared, policy, x.proof.head(), true) {
         Judged::Known(identity, consumer) => {
             x.shared.record.consumer = Some(consumer.name.clone());
             match identity.credential() {
@@ -101,12 +101,13 @@ pub fn identify(x: Exchange<Routed>) -> Result<Exchange<Identified>, Stop> {
 }
 
 fn watch(shared: &mut Shared, policy: &AuthenticationPlan, head: &RequestHead) {
-    if let Judged::Refused(denial) = judge(shared, policy, head) {
+    if let Judged::Refused(denial) = judge(shared, policy, head, false) {
         shared.weigh(Mode::Shadow, Stage::Identify, &policy.label, denial);
     }
 }
 
-fn judge(shared: &Shared, policy: &AuthenticationPlan, head: &RequestHead) -> Judged {
+/// Judges by one policy. `notes_use`: whether a valid key counts as used, which a policy that only watches must not do.
+fn judge(shared: &Shared, policy: &AuthenticationPlan, head: &RequestHead, notes_use: bool) -> Judged {
     for name in &policy.api_key_headers {
         let mut values = head.headers().get_all(name).iter();
         let Some(value) = values.next() else { continue };
@@ -115,7 +116,7 @@ fn judge(shared: &Shared, policy: &AuthenticationPlan, head: &RequestHead) -> Ju
                 Denial::new(Reason::CredentialInvalid).because("more than one credential"),
             );
         }
-        return judge_api_key(shared, value);
+        return judge_api_key(shared, value, notes_use);
     }
     if policy.anonymous {
         return Judged::Nobody;
@@ -123,7 +124,7 @@ fn judge(shared: &Shared, policy: &AuthenticationPlan, head: &RequestHead) -> Ju
     Judged::Refused(Denial::new(Reason::CredentialMissing))
 }
 
-fn judge_api_key(shared: &Shared, value: &HeaderValue) -> Judged {
+fn judge_api_key(shared: &Shared, value: &HeaderValue, notes_use: bool) -> Judged {
     let invalid = |detail: String| Judged::Refused(Denial::new(Reason::CredentialInvalid).because(detail));
     let Some(pepper) = shared.core.runtime.pepper() else {
         return invalid("this gateway has no keys".to_owned());
@@ -134,7 +135,9 @@ fn judge_api_key(shared: &Shared, value: &HeaderValue) -> Judged {
     match keys.judge(value.as_bytes(), pepper, now_ms) {
         Claim::Valid(identity) => match shared.snapshot().consumers.get(identity.consumer()) {
             Some(consumer) => {
-                keys.note_use(&identity, now_ms);
+                if notes_use {
+                    keys.note_use(&identity, now_ms);
+                }
                 Judged::Known(Identity::from(identity), consumer.clone())
             }
             None => invalid(format!("key {}: its consumer is not in the documents", identity.key())),

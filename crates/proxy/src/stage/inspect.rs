@@ -80,7 +80,7 @@ pub fn inspect(x: Exchange<Metered>) -> Result<Exchange<Inspected>, Stop> {
 }
 
 fn bytes_max(shared: &Shared, plan: &RoutePlan) -> u64 {
-    plan.body_bytes_max.unwrap_or(shared.connection.listener.admission.body_bytes_max)
+    plan.body_bytes_max.unwrap_or(shared.listener_plan().admission.body_bytes_max)
 }
 
 fn denial(metered: &Metered, bytes_max: u64) -> Option<Denial> {
@@ -88,7 +88,12 @@ fn denial(metered: &Metered, bytes_max: u64) -> Option<Denial> {
         let denial = Denial::new(Reason::InspectionIncomplete);
         return Some(denial.because("the route asks for an inspection that this build cannot do"));
     }
-    let announced = metered.head().framing().length()?;
+    judge_announced(metered.head(), bytes_max)
+}
+
+/// Whether the head announces a body that is too large: it is refused before a byte of it is read.
+pub fn judge_announced(head: &RequestHead, bytes_max: u64) -> Option<Denial> {
+    let announced = head.framing().length()?;
     (announced > bytes_max).then(|| {
         Denial::new(Reason::BodyTooLarge)
             .because(format!("{announced} bytes announced, {bytes_max} admitted"))

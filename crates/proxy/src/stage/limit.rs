@@ -3,9 +3,9 @@
 //! Every limit of the route and of the consumer is asked at once: all reserve or none. A call over its rate may wait
 //! for its own slot where the policy throttles; it waits here, once, before its body is read.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
-use bartizan_config::snapshot::{ConsumerPlan, RoutePlan};
+use bartizan_config::snapshot::{Bite as Extent, ConsumerPlan, RoutePlan};
 use bartizan_identity::Identity;
 use bartizan_limit::{
     Ask, Bite, Decision, Few, Key, KeyFacts, Policy, Refusal, State, Verdict, Would, header as fields,
@@ -19,10 +19,10 @@ use bartizan_telemetry::{
 };
 use http::{HeaderName, HeaderValue, header};
 
-use super::{Authorized, Routed};
+use super::{Authorized, Routed, route::mode_for};
 use crate::{
     exchange::{Exchange, Shared, Stop},
-    share::{block_key, caller_hash},
+    share::block_key,
 };
 
 /// The proof that every limit was asked and admitted the call.
@@ -75,7 +75,7 @@ pub async fn limit(x: Exchange<Authorized>) -> Result<Exchange<Metered>, Stop> {
     {
         return Ok(x.prove(|authorized| Metered { authorized }));
     }
-    let bearings = match bearings(&x.shared, &x.proof) {
+    let bearings = match bearings(&mut x.shared, &x.proof) {
         Ok(bearings) => bearings,
         Err(denial) => return Err(x.deny(Stage::Limit, denial)),
     };
@@ -89,8 +89,18 @@ pub async fn limit(x: Exchange<Authorized>) -> Result<Exchange<Metered>, Stop> {
             return Err(x.deny(Stage::Limit, denial));
         }
         Decision::Wait { until, reservation } => {
-            let begun = std::time::Instant::now();
-            tokio::time::sleep_until(x.shared.core.runtime.instant(until).into()).await;
+            let (begun, until) = (Instant::now(), x.shared.core.runtime.instant(until));
+            // A slot behind the route's time limit is as good as none. It stays taken, as for a caller that leaves.
+            let limit = x.proof.plan().timeouts.request;
+            if limit.is_some_and(|limit| x.shared.record.started + limit < until) {
+                let wait = until.saturating_duration_since(begun);
+                x.shared.dress(header::RETRY_AFTER, fields::retry_after(wait).into());
+                let denial = Denial::new(Reason::RateExceeded);
+                return Err(
+                    x.deny(Stage::Limit, denial.because("its slot comes after the route's time limit"))
+                );
+            }
+            tokio::time::sleep_until(until.into()).await;
             x.shared.record.waited = begun.elapsed();
             x.shared.reservation = Some(reservation.start());
         }
@@ -99,7 +109,7 @@ pub async fn limit(x: Exchange<Authorized>) -> Result<Exchange<Metered>, Stop> {
 }
 
 /// The policies that bear on the call, the route's before the consumer's.
-fn bearings(shared: &Shared, proof: &Authorized) -> Result<Vec<Bearing>, Denial> {
+fn bearings(shared: &mut Shared, proof: &Authorized) -> Result<Vec<Bearing>, Denial> {
     let head = proof.head();
     let consumer = proof.consumer();
     let facts = KeyFacts {
@@ -108,27 +118,52 @@ fn bearings(shared: &Shared, proof: &Authorized) -> Result<Vec<Bearing>, Denial>
         client: block_key(head.client()),
         header: &|name, each| head.headers().get_all(name).iter().for_each(|value| each(value.as_bytes())),
     };
-    let of_route = proof.plan().limits.iter().zip(shared.live.route_limit_ids(proof.plan()));
+    let live = shared.live.clone();
+    let of_route = proof.plan().limits.iter().zip(live.route_limit_ids(proof.plan()));
     let of_consumer = consumer
         .into_iter()
-        .flat_map(|consumer| consumer.limits.iter().zip(shared.live.consumer_limit_ids(consumer)));
+        .flat_map(|consumer| consumer.limits.iter().zip(live.consumer_limit_ids(consumer)))
+        // A policy attached to the route as well as to the consumer is asked once.
+        .filter(|(policy, _)| !proof.plan().limits.iter().any(|wider| Arc::ptr_eq(wider, policy)));
     let mut bearings = Vec::with_capacity(2);
+    let mut denied = None;
     for (policy, id) in of_route.chain(of_consumer) {
         let bite = match (policy.mode, policy.enforce_percent) {
             (Mode::Enforce, 100) => Bite::Enforce,
-            _ => policy.bite(caller_hash(head.headers(), head.client())),
+            _ => bite_for(shared, policy, head),
         };
         match shared.core.runtime.cells().key_of(policy, &facts) {
             Key::Of(key) => bearings.push(Bearing { policy: policy.clone(), id: *id, key, bite }),
             Key::Skip => {}
-            Key::Deny if bite == Bite::Enforce => {
-                let denial = Denial::new(Reason::RateExceeded).by(policy.label.clone());
-                return Err(denial.because("a part of the key is absent, and the policy says to deny"));
+            Key::Deny => {
+                let denial = deny_absent(shared, policy, *id, bite);
+                denied = denied.or(denial);
             }
-            Key::Deny => {}
         }
     }
-    Ok(bearings)
+    denied.map_or(Ok(bearings), Err)
+}
+
+/// A part of the key is absent, and the policy says to deny.
+fn deny_absent(shared: &mut Shared, policy: &Policy, id: PolicyId, bite: Bite) -> Option<Denial> {
+    let mode = match bite {
+        Bite::Enforce => Mode::Enforce,
+        Bite::Shadow => Mode::Shadow,
+        Bite::Off => return None,
+    };
+    shared.core.metrics.rate_limit(id, Counted::Deny, mode);
+    let denial = Denial::new(Reason::RateExceeded).because("a part of the key is absent");
+    shared.weigh(mode, Stage::Limit, &policy.label, denial)
+}
+
+/// How a policy with a share, or one that only watches, bears on this caller.
+fn bite_for(shared: &Shared, policy: &Policy, head: &RequestHead) -> Bite {
+    let extent = Extent { mode: policy.mode, percent: policy.enforce_percent, on_fault: policy.on_fault };
+    match mode_for(shared, extent, head) {
+        Mode::Enforce => Bite::Enforce,
+        Mode::Shadow => Bite::Shadow,
+        Mode::Off => Bite::Off,
+    }
 }
 
 fn reserve(shared: &Shared, bearings: &[Bearing]) -> Verdict {
@@ -136,7 +171,7 @@ fn reserve(shared: &Shared, bearings: &[Bearing]) -> Verdict {
         .iter()
         .map(|bearing| Ask { policy: &bearing.policy, key: bearing.key, bite: bearing.bite, cost: 1 })
         .collect();
-    let now = shared.core.runtime.nanos(std::time::Instant::now());
+    let now = shared.core.runtime.nanos(Instant::now());
     shared.core.runtime.cells().reserve(&mut shared.core.cells.borrow_mut(), now, &asks)
 }
 

@@ -22,6 +22,21 @@ pub use forward::{Forwarded, forward};
 pub use identify::{Identified, identify};
 pub use inspect::{Inspected, inspect};
 pub use limit::{Metered, limit};
-pub(crate) use record::Closing;
+pub(crate) use record::{Closing, OpenRecord};
 pub use route::{Routed, route};
 pub use screen::screen;
+
+/// What stages judge by a head and a plan alone. `explain` asks the same functions, so that it cannot differ.
+pub mod judge {
+    pub use super::{
+        admit::judge_address,
+        authorize::judge_consumer,
+        forward::target,
+        inspect::judge_announced,
+        route::{
+            headers_allowed, https_redirect, is_allowed, judge_headers, judge_host, location,
+            preflight_method,
+        },
+    };
+    pub use crate::share::{block_key, share_on};
+}

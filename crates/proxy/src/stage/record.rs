@@ -1,69 +1,117 @@
 //! **record**: what was done.
 //!
 //! The record of a request is closed here, once, whatever happened: at the end of its answer, at a reset, or when its
-//! task was dropped. Until then it holds what must live as long: the permits of concurrency limits.
+//! task was dropped, however far it had come. Until then its exchange holds what must live as long: the permits of
+//! concurrency limits.
 
-use std::time::Instant;
+use std::{
+    ops::{Deref, DerefMut},
+    rc::Rc,
+    time::Instant,
+};
 
-use bartizan_telemetry::Exit;
+use bartizan_model::Denial;
+use bartizan_telemetry::{Exit, RequestRecord};
 
-use crate::{body::BodyWatch, exchange::Shared};
+use crate::{
+    body::{BodyWatch, Broken},
+    core::Core,
+    exchange::Shared,
+};
 
-/// An open record on its way to its end.
-pub(crate) struct Closing {
-    shared: Option<Box<Shared>>,
+/// An open record. Dropping it closes it: a caller that leaves while its request waits is recorded too.
+pub(crate) struct OpenRecord {
+    core: Rc<Core>,
+    /// `None` only while it is being closed.
+    record: Option<Box<RequestRecord>>,
+    /// How much of the request's body came.
     watch: BodyWatch,
-    upstream_since: Option<Instant>,
+    /// When an upstream was asked.
+    asked: Option<Instant>,
 }
 
-impl Closing {
-    /// The record of `shared`. `watch` tells how much of the request's body came; `upstream_since` is when the
-    /// upstream was asked.
-    pub(crate) fn new(shared: Box<Shared>, watch: BodyWatch, upstream_since: Option<Instant>) -> Self {
-        Closing { shared: Some(shared), watch, upstream_since }
+impl OpenRecord {
+    /// A record that is counted as in flight from now on.
+    pub(crate) fn new(core: Rc<Core>, record: Box<RequestRecord>) -> Self {
+        core.metrics.opened();
+        OpenRecord { core, record: Some(record), watch: BodyWatch::default(), asked: None }
     }
 
-    /// Counts bytes of the answer.
-    pub(crate) fn count(&mut self, bytes: usize) {
-        if let Some(shared) = &mut self.shared {
-            shared.record.response_bytes = shared.record.response_bytes.saturating_add(bytes as u64);
-        }
-    }
-
-    /// Counts bytes that went through a tunnel.
-    pub(crate) fn count_tunnel(&mut self, up: u64, down: u64) {
-        if let Some(shared) = &mut self.shared {
-            shared.record.request_bytes = up;
-            shared.record.response_bytes = down;
-        }
-    }
-
-    /// Closes the record.
-    pub(crate) fn close(mut self, exit: Exit) {
-        self.end(exit);
+    /// An upstream is asked from `at` on, and reads the body that `watch` watches.
+    pub(crate) fn asks_upstream(&mut self, at: Instant, watch: BodyWatch) {
+        self.asked = Some(at);
+        self.watch = watch;
     }
 
     fn end(&mut self, exit: Exit) {
-        let Some(shared) = self.shared.take() else { return };
-        let Shared { core, mut record, .. } = *shared;
-        record.total = record.started.elapsed();
+        let Some(mut record) = self.record.take() else { return };
+        let now = Instant::now();
+        record.total = now.saturating_duration_since(record.started);
         record.request_bytes = record.request_bytes.max(self.watch.bytes());
-        if let Some(since) = self.upstream_since {
-            record.upstream_time = Some(since.elapsed());
+        record.upstream_time = self.asked.map(|asked| now.saturating_duration_since(asked));
+        // A limit of ours that ends a body after the answer has begun is a refusal that nobody can be told any more.
+        if let (Some(Broken::Refused(reason)), None) = (self.watch.broken(), &record.refusal) {
+            record.refuse(reason.stage(), Denial::new(reason));
         }
         // A refusal stays one, unless its answer did not arrive.
-        if record.exit != Exit::Refused || exit != Exit::Complete {
+        if record.refusal.is_none() || exit != Exit::Complete {
             record.exit = exit;
         }
-        core.metrics.close(&record);
-        if let Some(recorder) = &core.recorder {
+        self.core.metrics.close(&record);
+        if let Some(recorder) = &self.core.recorder {
             recorder.submit(record);
         }
     }
 }
 
-impl Drop for Closing {
+impl Deref for OpenRecord {
+    type Target = RequestRecord;
+
+    #[expect(clippy::expect_used, reason = "`end` takes it, and is only called by who drops this")]
+    fn deref(&self) -> &RequestRecord {
+        self.record.as_ref().expect("an open record is there")
+    }
+}
+
+impl DerefMut for OpenRecord {
+    #[expect(clippy::expect_used, reason = "`end` takes it, and is only called by who drops this")]
+    fn deref_mut(&mut self) -> &mut RequestRecord {
+        self.record.as_mut().expect("an open record is there")
+    }
+}
+
+impl Drop for OpenRecord {
     fn drop(&mut self) {
-        self.end(Exit::ClientGone);
+        let exit = if self.core.runtime.is_stopping() { Exit::Shutdown } else { Exit::ClientGone };
+        self.end(exit);
+    }
+}
+
+/// An exchange whose answer is on its way, to be closed at its end.
+pub(crate) struct Closing {
+    shared: Box<Shared>,
+}
+
+impl Closing {
+    /// The exchange of `shared`.
+    pub(crate) fn new(shared: Box<Shared>) -> Self {
+        Closing { shared }
+    }
+
+    /// Counts bytes of the answer.
+    pub(crate) fn count(&mut self, bytes: usize) {
+        let record = &mut self.shared.record;
+        record.response_bytes = record.response_bytes.saturating_add(bytes as u64);
+    }
+
+    /// Counts bytes that went through a tunnel.
+    pub(crate) fn count_tunnel(&mut self, up: u64, down: u64) {
+        self.shared.record.request_bytes = up;
+        self.shared.record.response_bytes = down;
+    }
+
+    /// Closes the record. Dropping does too, for a caller that left.
+    pub(crate) fn close(mut self, exit: Exit) {
+        self.shared.record.end(exit);
     }
 }

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use bartizan_config::snapshot::{
-    Bite, CorsPlan, HeaderPlan, Lookup, RedirectPlan, RouteAction, RouteAsk, RoutePlan,
+    Bite, CorsPlan, HeaderPlan, ListenerPlan, Lookup, RedirectPlan, RouteAction, RouteAsk, RoutePlan,
 };
 use bartizan_message::RequestHead;
 use bartizan_model::{Denial, Mode, Reason, Stage};
@@ -16,7 +16,6 @@ use super::Admitted;
 use crate::{
     answer::AnswerBody,
     exchange::{Exchange, Shared, Stop, Why},
-    share::caller_hash,
 };
 
 /// The proof that a rule publishes what the request asks for, and that its header policies hold.
@@ -52,12 +51,13 @@ impl Routed {
 /// Finds the rule, answers preflights and redirects, and judges the header policies.
 pub fn route(x: Exchange<Admitted>) -> Result<Exchange<Routed>, Stop> {
     let mut x = x;
-    if let Some(port) = x.shared.connection.listener.redirect_https_port {
-        let answer = redirect_https(x.proof.head(), port);
-        return Err(answered(x, answer));
-    }
+    // Before the redirect: a listener that names its hosts sends nobody to another one.
     if let Some(denial) = wrong_host(&x.shared, x.proof.head()) {
         return Err(x.deny(Stage::Route, denial));
+    }
+    if let Some(port) = x.shared.listener_plan().redirect_https_port {
+        let answer = redirect_https(x.proof.head(), port);
+        return Err(answered(x, answer));
     }
     let (plan, prefix_bytes) = match find(&mut x.shared, x.proof.head()) {
         Ok(found) => found,
@@ -81,33 +81,35 @@ fn answered<S>(x: Exchange<S>, answer: Response<AnswerBody>) -> Stop {
     Stop { shared: x.shared, why: Why::Answered(Box::new(answer)) }
 }
 
-/// A host that the listener does not serve, or another than the TLS name: RFC 9110 §15.5.20.
 fn wrong_host(shared: &Shared, head: &RequestHead) -> Option<Denial> {
-    let listener = &shared.connection.listener;
+    let name = shared.connection.tls.as_ref().and_then(|tls| tls.server_name.as_deref());
+    judge_host(shared.listener_plan(), name, head)
+}
+
+/// A host that the listener does not serve, or another than the TLS name: RFC 9110 §15.5.20.
+pub fn judge_host(listener: &ListenerPlan, server_name: Option<&str>, head: &RequestHead) -> Option<Denial> {
     let host = head.authority().host();
     if !listener.hostnames.is_empty() && !listener.hostnames.iter().any(|pattern| pattern.matches(host)) {
         return Some(Denial::new(Reason::WrongHost).because("the listener does not serve this host"));
     }
     // A connection opened for one name must not carry requests for another: the certificate, and later the trust in a
     // client's certificate, were settled for that name (CVE-2025-23419 and its like).
-    let name = shared.connection.tls.as_ref().and_then(|tls| tls.server_name.as_deref())?;
-    (name != host)
+    (server_name? != host)
         .then(|| Denial::new(Reason::WrongHost).because("the connection was opened for another name"))
 }
 
-/// Looks the request up. A preflight is looked up as the request that it asks for.
+/// Looks the request up.
 fn find(shared: &mut Shared, head: &RequestHead) -> Result<(Arc<RoutePlan>, usize), Denial> {
-    let preflight = preflight_method(head);
-    let ask = RouteAsk {
-        host: head.authority().host(),
-        path: head.path().as_str(),
-        method: preflight.as_ref().unwrap_or(head.method()),
-        headers: head.headers(),
-        query: head.path().raw_query(),
-    };
-    // A listener that the snapshot does not know any more publishes nothing.
-    let lookup = shared.listener().map_or(Lookup::Nothing, |listener| listener.routes.find(&ask));
-    let methods = match lookup {
+    // A preflight is looked up as the request that it asks for, but only where a policy answers it: otherwise OPTIONS
+    // would pass to an upstream by a rule that does not publish it.
+    if let Some(method) = preflight_method(head)
+        && let Lookup::Found(found) = look_up(shared, head, &method)
+        && let Some(cors) = &found.plan.cors.enforced
+        && mode_for(shared, cors.bite, head) == Mode::Enforce
+    {
+        return Ok((found.plan.clone(), found.prefix_bytes));
+    }
+    let methods = match look_up(shared, head, head.method()) {
         Lookup::Found(found) => return Ok((found.plan.clone(), found.prefix_bytes)),
         Lookup::Nothing => return Err(Denial::new(Reason::NoRoute)),
         Lookup::OtherMethods(methods) => methods,
@@ -119,8 +121,20 @@ fn find(shared: &mut Shared, head: &RequestHead) -> Result<(Arc<RoutePlan>, usiz
     Err(Denial::new(Reason::MethodNotAllowed))
 }
 
+fn look_up<'s>(shared: &'s Shared, head: &RequestHead, method: &Method) -> Lookup<'s> {
+    let ask = RouteAsk {
+        host: head.authority().host(),
+        path: head.path().as_str(),
+        method,
+        headers: head.headers(),
+        query: head.path().raw_query(),
+    };
+    // A listener that the snapshot does not know any more publishes nothing.
+    shared.listener().map_or(Lookup::Nothing, |listener| listener.routes.find(&ask))
+}
+
 /// The method that a CORS preflight asks for, if the request is one.
-fn preflight_method(head: &RequestHead) -> Option<Method> {
+pub fn preflight_method(head: &RequestHead) -> Option<Method> {
     if *head.method() != Method::OPTIONS || !head.headers().contains_key(header::ORIGIN) {
         return None;
     }
@@ -136,10 +150,10 @@ fn note(shared: &mut Shared, plan: &Arc<RoutePlan>, head: &RequestHead) {
 }
 
 /// The mode that a policy has for this caller. The caller's share is only worked out where a percentage asks for it.
-pub(super) fn mode_for(bite: Bite, head: &RequestHead) -> Mode {
+pub(super) fn mode_for(shared: &Shared, bite: Bite, head: &RequestHead) -> Mode {
     match (bite.mode, bite.percent) {
-        (Mode::Enforce, 100) => Mode::Enforce,
-        _ => bite.for_share(bartizan_limit::share(caller_hash(head.headers(), head.client()))),
+        (Mode::Enforce, 0..=99) => bite.for_share(shared.share(head)),
+        (mode, _) => mode,
     }
 }
 
@@ -152,7 +166,7 @@ fn cors(shared: &mut Shared, plan: &RoutePlan, head: &RequestHead) -> Option<Res
         watch_cors(shared, policy, origin);
     }
     let policy = plan.cors.enforced.as_ref()?;
-    if mode_for(policy.bite, head) != Mode::Enforce {
+    if mode_for(shared, policy.bite, head) != Mode::Enforce {
         watch_cors(shared, policy, origin);
         return None;
     }
@@ -163,7 +177,9 @@ fn cors(shared: &mut Shared, plan: &RoutePlan, head: &RequestHead) -> Option<Res
         // Also without an Origin: a cache must not give a page the answer that was made for somebody else.
         shared.dress(header::VARY, HeaderValue::from_static("Origin"));
     }
-    let allowed = origin.filter(|origin| is_allowed(policy, origin));
+    // Browsers send one; of two, a judge behind us could believe the other.
+    let single = head.headers().get_all(header::ORIGIN).iter().count() == 1;
+    let allowed = origin.filter(|origin| single && is_allowed(policy, origin));
     if let Some(origin) = allowed {
         let value = if any { HeaderValue::from_static("*") } else { origin.clone() };
         shared.dress(header::ACCESS_CONTROL_ALLOW_ORIGIN, value);
@@ -190,11 +206,13 @@ fn cors(shared: &mut Shared, plan: &RoutePlan, head: &RequestHead) -> Option<Res
     Some(answer)
 }
 
-fn is_allowed(policy: &CorsPlan, origin: &HeaderValue) -> bool {
+/// Whether a page of this origin may call.
+pub fn is_allowed(policy: &CorsPlan, origin: &HeaderValue) -> bool {
     origin.to_str().is_ok_and(|origin| policy.origins.iter().any(|pattern| pattern.matches(origin)))
 }
 
-fn headers_allowed(policy: &CorsPlan, headers: &HeaderMap) -> bool {
+/// Whether a preflight asks for allowed headers only.
+pub fn headers_allowed(policy: &CorsPlan, headers: &HeaderMap) -> bool {
     headers.get_all(header::ACCESS_CONTROL_REQUEST_HEADERS).iter().all(|value| {
         let Ok(text) = value.to_str() else { return false };
         text.split(',').map(str::trim).filter(|name| !name.is_empty()).all(|name| {
@@ -216,7 +234,7 @@ fn header_denial(shared: &mut Shared, plan: &RoutePlan, head: &RequestHead) -> O
     let mut first = None;
     for policy in &plan.headers {
         // After the first denial the policies in shadow still watch: their record must not depend on others.
-        let mode = mode_for(policy.bite, head);
+        let mode = mode_for(shared, policy.bite, head);
         if first.is_some() && mode == Mode::Enforce {
             continue;
         }
@@ -228,7 +246,7 @@ fn header_denial(shared: &mut Shared, plan: &RoutePlan, head: &RequestHead) -> O
 }
 
 /// Judges one policy: every value of every header, not the first.
-fn judge_headers(policy: &HeaderPlan, headers: &HeaderMap) -> Option<Denial> {
+pub fn judge_headers(policy: &HeaderPlan, headers: &HeaderMap) -> Option<Denial> {
     let refused = |name: &HeaderName, what: &str| {
         Some(Denial::new(Reason::HeaderRefused).because(format!("header {name}: {what}")))
     };
@@ -260,19 +278,34 @@ fn judge_headers(policy: &HeaderPlan, headers: &HeaderMap) -> Option<Denial> {
 
 // === redirects ===
 
-/// 308 keeps method and body: RFC 9110 §15.4.9.
 fn redirect_https(head: &RequestHead, port: u16) -> Response<AnswerBody> {
-    let plan = RedirectPlan {
+    redirect_to(&https_redirect(port), head, 0)
+}
+
+/// What a listener with `redirectHttps` does to every request. 308 keeps method and body: RFC 9110 §15.4.9.
+pub const fn https_redirect(port: u16) -> RedirectPlan {
+    RedirectPlan {
         status: StatusCode::PERMANENT_REDIRECT,
         scheme: Some("https"),
         host: None,
         port: Some(port),
         path: None,
-    };
-    redirect_to(&plan, head, 0)
+    }
 }
 
 fn redirect_to(plan: &RedirectPlan, head: &RequestHead, prefix_bytes: usize) -> Response<AnswerBody> {
+    let mut answer = Response::new(AnswerBody::empty());
+    *answer.status_mut() = plan.status;
+    // Authority and path are canonical, so this always is a header value; without one the answer stays a redirect
+    // that leads nowhere.
+    if let Ok(location) = HeaderValue::try_from(location(plan, head, prefix_bytes)) {
+        answer.headers_mut().insert(header::LOCATION, location);
+    }
+    answer
+}
+
+/// Where a redirect leads.
+pub fn location(plan: &RedirectPlan, head: &RequestHead, prefix_bytes: usize) -> String {
     let scheme = plan.scheme.unwrap_or(head.scheme().as_str());
     let host = plan.host.as_deref().unwrap_or(head.authority().host());
     // The request's own port only fits its own scheme.
@@ -294,12 +327,5 @@ fn redirect_to(plan: &RedirectPlan, head: &RequestHead, prefix_bytes: usize) -> 
         location.push('?');
         location.push_str(query);
     }
-    let mut answer = Response::new(AnswerBody::empty());
-    *answer.status_mut() = plan.status;
-    // Authority and path are canonical, so this always is a header value; without one the answer stays a redirect
-    // that leads nowhere.
-    if let Ok(location) = HeaderValue::try_from(location) {
-        answer.headers_mut().insert(header::LOCATION, location);
-    }
-    answer
+    location
 }

@@ -152,7 +152,8 @@ impl<B: RequestBody> Body for UpstreamBody<B> {
         match Pin::new(&mut this.incoming).poll_frame(cx) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Some(Ok(frame))) => {
-                if this.incoming.is_end_stream() {
+                // Nothing follows trailers, and whoever passes them on does not ask for more.
+                if frame.is_trailers() || this.incoming.is_end_stream() {
                     this.settle();
                 }
                 Poll::Ready(Some(Ok(frame)))

@@ -36,6 +36,8 @@ pub struct Pick<'a> {
     pub hash: Option<u64>,
     /// Where to note the endpoint being tried, so that a caller whose deadline passes can [`report`] on it.
     pub chosen: Option<&'a Cell<Option<usize>>>,
+    /// Where to note an endpoint that was given up for another one, and why.
+    pub given_up: Option<&'a Cell<Option<(usize, ForwardErrorKind)>>>,
 }
 
 /// An exchange whose response head has come.
@@ -117,7 +119,12 @@ pub async fn send<B: RequestBody>(
             _ => None,
         };
         match (other, back) {
-            (Some(other), Some(back)) => (index, request, attempts, is_fresh) = (other, back, 2, false),
+            (Some(other), Some(back)) => {
+                if let Some(given_up) = pick.given_up {
+                    given_up.set(Some((index, failure.kind)));
+                }
+                (index, request, attempts, is_fresh) = (other, back, 2, false);
+            }
             _ => return Err(failure.into_error(Arc::clone(&endpoint.plan.authority), attempts)),
         }
     }

@@ -1,0 +1,23 @@
+//! `--data-dir`: where keys and state are kept.
+
+use std::path::PathBuf;
+
+use bartizan_store::{DataDir, Error};
+
+use crate::service;
+
+/// `--data-dir DIR`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct DataDirArg {
+    /// Where keys and state are kept [default: $BARTIZAN_DATA_DIR, else /var/lib/bartizan for root, else
+    /// $XDG_STATE_HOME/bartizan, else ~/.local/state/bartizan].
+    #[arg(long, value_name = "DIR", global = true)]
+    data_dir: Option<PathBuf>,
+}
+
+impl DataDirArg {
+    /// Opens the directory; makes it where it does not exist.
+    pub(crate) fn open(&self) -> Result<DataDir, Error> {
+        service::data_dir(self.data_dir.as_deref())
+    }
+}

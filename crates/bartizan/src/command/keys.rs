@@ -1,0 +1,255 @@
+//! `bartizan keys`: create, list, show and revoke API keys.
+//!
+//! The commands open the same store as a running gateway, beside it; what they change is live there within a second.
+//! A key is printed once, alone on standard output, so that `KEY=$(bartizan keys create …)` is all a script needs.
+
+use std::{
+    error::Error,
+    fmt,
+    process::ExitCode,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use bartizan_identity::KeyId;
+use bartizan_model::scalar::{Time, Wrong};
+use bartizan_store::{KeyCursor, KeyFilter, KeyRow, NewKey, Store, key_row::KeyStanding};
+
+use super::{
+    data_dir::DataDirArg,
+    print::{self, BOLD, Format, Outcome, PLAIN, counted},
+};
+
+mod show;
+
+/// What `keys` takes.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    what: What,
+    #[command(flatten)]
+    data_dir: DataDirArg,
+    /// How the data is printed.
+    #[arg(long, value_enum, default_value = "text", global = true)]
+    format: Format,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum What {
+    /// Make a key. It is shown once, alone on standard output.
+    Create {
+        /// Whose key it is: the name of a Consumer in the documents.
+        #[arg(long, value_name = "NAME")]
+        consumer: String,
+        /// How long it is valid, for example `90d` or `12h` [default: until it is revoked].
+        #[arg(long, value_name = "TIME", value_parser = time)]
+        expires: Option<Time>,
+        /// What it is for, in your words.
+        #[arg(long, value_name = "TEXT")]
+        label: Option<String>,
+    },
+    /// List keys, oldest first.
+    List {
+        /// Only this consumer's.
+        #[arg(long, value_name = "NAME")]
+        consumer: Option<String>,
+    },
+    /// Show one key; everything but its secret.
+    Show {
+        /// Its id, as `keys list` shows it, or the key itself.
+        #[arg(value_name = "ID")]
+        id: KeyArg,
+    },
+    /// Withdraw keys for good. Doing it again changes nothing.
+    Revoke {
+        /// The key's id, or the key itself.
+        #[arg(value_name = "ID", required_unless_present = "all")]
+        id: Option<KeyArg>,
+        /// Withdraw all keys of `--consumer`.
+        #[arg(long, requires = "consumer", conflicts_with = "id")]
+        all: bool,
+        /// With `--all`: whose.
+        #[arg(long, value_name = "NAME", requires = "all")]
+        consumer: Option<String>,
+    },
+}
+
+/// What was given as a key's id. It may be a whole key, so it is not shown; a parser of arguments would repeat it.
+#[derive(Clone)]
+struct KeyArg(String);
+
+impl KeyArg {
+    fn id(&self) -> Result<KeyId, &'static str> {
+        KeyId::recognise(&self.0).ok_or("this is neither a key's id (12 letters and digits) nor a whole key")
+    }
+}
+
+impl From<String> for KeyArg {
+    fn from(text: String) -> Self {
+        KeyArg(text)
+    }
+}
+
+impl fmt::Debug for KeyArg {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("KeyArg(…)")
+    }
+}
+
+fn time(text: &str) -> Result<Time, String> {
+    text.parse().map_err(|wrong: Wrong| match wrong.hint {
+        Some(hint) => format!("{}: {hint}", wrong.message),
+        None => wrong.message,
+    })
+}
+
+/// Works on keys.
+pub(crate) fn run(args: &Args) -> ExitCode {
+    match answer(args) {
+        // What was asked for does not exist; the command itself could run.
+        Err(error) if is_unknown(&*error) => {
+            print::fault(&*error);
+            ExitCode::from(print::FOUND)
+        }
+        outcome => print::exit(outcome),
+    }
+}
+
+fn is_unknown(error: &(dyn Error + 'static)) -> bool {
+    matches!(error.downcast_ref(), Some(bartizan_store::Error::KeyUnknown { .. }))
+}
+
+fn answer(args: &Args) -> Outcome {
+    // The database is asked on this thread's own runtime; a command does one thing and ends.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let store = Store::open(&args.data_dir.open()?).await?;
+        let outcome = work(args, &store).await;
+        store.close().await;
+        outcome
+    })
+}
+
+async fn work(args: &Args, store: &Store) -> Outcome {
+    let now = now_ms();
+    match &args.what {
+        What::Create { consumer, expires, label } => {
+            let expires = expires.as_ref().map(|time| after(now, time));
+            create(args.format, store, consumer, expires, label.as_deref(), now).await?;
+        }
+        What::List { consumer } => list(args.format, store, consumer.as_deref(), now).await?,
+        What::Show { id } => {
+            let row = store.keys().show(&id.id()?).await?;
+            match args.format {
+                Format::Text => print::data(&show::one(&row, now))?,
+                Format::Json => print::json(&show::Key::of(&row, now))?,
+            }
+        }
+        What::Revoke { id: Some(id), .. } => {
+            let revocation = store.keys().revoke(&id.id()?, now).await?;
+            let rows = std::slice::from_ref(&revocation.row);
+            match args.format {
+                Format::Text if revocation.was_revoked => {
+                    print::note(&format!(
+                        "key {} was revoked before; nothing has changed",
+                        revocation.row.id
+                    ));
+                }
+                format => revoked(format, rows, now)?,
+            }
+        }
+        What::Revoke { id: None, consumer, .. } => {
+            // The arguments require a name with `--all`.
+            let consumer = consumer.as_deref().unwrap_or_default();
+            let rows = store.keys().revoke_all(consumer, now).await?;
+            if rows.is_empty() {
+                print::note(&format!("{consumer} has no key that is not revoked; nothing has changed"));
+            }
+            revoked(args.format, &rows, now)?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn create(
+    format: Format,
+    store: &Store,
+    consumer: &str,
+    expires_at_ms: Option<u64>,
+    label: Option<&str>,
+    now: u64,
+) -> Result<(), Box<dyn Error>> {
+    let author = author();
+    let new = NewKey { consumer, label, expires_at_ms, created_by: author.as_deref() };
+    let (row, text) = store.keys().create(new, now).await?;
+    match format {
+        Format::Text => {
+            print::data(&format!("{}\n", text.expose()))?;
+            let end = match expires_at_ms {
+                Some(_) => format!("expires {}", show::expiry(&row, now)),
+                None => "never expires".to_owned(),
+            };
+            print::note(&format!("{BOLD}key {} of {consumer}{PLAIN}, {end}", row.id));
+            print::note("It is shown this once: keep it where secrets are kept.");
+            print::note(&format!(
+                "A running gateway takes it within a second, if its documents have a Consumer named {consumer}."
+            ));
+        }
+        Format::Json => print::json(&show::NewKey { key: text.expose(), row: show::Key::of(&row, now) })?,
+    }
+    Ok(())
+}
+
+async fn list(format: Format, store: &Store, consumer: Option<&str>, now: u64) -> Result<(), Box<dyn Error>> {
+    let mut rows: Vec<KeyRow> = Vec::new();
+    let mut after: Option<KeyCursor> = None;
+    loop {
+        let page = store.keys().list(KeyFilter { consumer, after, limit: 0 }).await?;
+        rows.extend(page.rows);
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    match format {
+        Format::Text if rows.is_empty() => print::note("no keys"),
+        Format::Text => {
+            print::data(&show::many(&rows, now))?;
+            let active = rows.iter().filter(|row| row.standing(now) == KeyStanding::Active).count();
+            let all = u64::try_from(rows.len()).unwrap_or(u64::MAX);
+            print::note(&format!("{}, {active} active", counted(all, "key")));
+        }
+        Format::Json => print::json(&rows.iter().map(|row| show::Key::of(row, now)).collect::<Vec<_>>())?,
+    }
+    Ok(())
+}
+
+fn revoked(format: Format, rows: &[KeyRow], now: u64) -> std::io::Result<()> {
+    match format {
+        Format::Text => {
+            for row in rows {
+                print::note(&format!("key {} of {} is revoked", row.id, row.consumer));
+            }
+            Ok(())
+        }
+        Format::Json => print::json(&rows.iter().map(|row| show::Key::of(row, now)).collect::<Vec<_>>()),
+    }
+}
+
+fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn after(now: u64, time: &Time) -> u64 {
+    now.saturating_add(u64::try_from(time.get().as_millis()).unwrap_or(u64::MAX))
+}
+
+/// Who makes the key, for the record: the person behind `sudo`, else the user. It is a note, not a proof.
+fn author() -> Option<String> {
+    let name = ["SUDO_USER", "USER", "LOGNAME"]
+        .iter()
+        .find_map(|name| std::env::var(name).ok().filter(|name| !name.trim().is_empty()))?;
+    // What the store would refuse is not worth failing for.
+    let is_sound = name.chars().count() <= 200 && !name.contains(char::is_control);
+    is_sound.then_some(name)
+}

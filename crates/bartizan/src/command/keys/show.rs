@@ -1,0 +1,186 @@
+//! How keys look in lists and to programs: everything about them but the secret.
+
+use bartizan_model::scalar::Time;
+use bartizan_store::{KeyRow, key_row::KeyStanding};
+use bartizan_telemetry::time::Rfc3339;
+use serde::Serialize;
+
+use crate::command::print;
+
+/// A key for programs. Times are RFC 3339 in UTC.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Key<'a> {
+    id: &'a str,
+    consumer: &'a str,
+    label: Option<&'a str>,
+    state: &'static str,
+    created_at: String,
+    created_by: Option<&'a str>,
+    expires_at: Option<String>,
+    revoked_at: Option<String>,
+    last_used_at: Option<String>,
+}
+
+/// A key that was just made, with its text: the only place where it is printed for programs.
+#[derive(Serialize)]
+pub(super) struct NewKey<'a> {
+    pub(super) key: &'a str,
+    #[serde(flatten)]
+    pub(super) row: Key<'a>,
+}
+
+impl<'a> Key<'a> {
+    pub(super) fn of(row: &'a KeyRow, now: u64) -> Self {
+        Key {
+            id: row.id.as_str(),
+            consumer: &row.consumer,
+            label: row.label.as_deref(),
+            state: row.standing(now).as_str(),
+            created_at: moment(row.created_at_ms),
+            created_by: row.created_by.as_deref(),
+            expires_at: row.expires_at_ms.map(moment),
+            revoked_at: row.revoked_at_ms.map(moment),
+            last_used_at: row.last_used_at_ms.map(moment),
+        }
+    }
+}
+
+/// One key, a line per fact.
+pub(super) fn one(row: &KeyRow, now: u64) -> String {
+    let dated =
+        |at: Option<u64>| at.map_or("never".to_owned(), |at| format!("{} ({})", moment(at), away(at, now)));
+    let none = || print::NONE.to_owned();
+    let facts = [
+        ("id", row.id.to_string()),
+        ("consumer", row.consumer.clone()),
+        ("label", row.label.clone().unwrap_or_else(none)),
+        ("state", row.standing(now).to_string()),
+        ("created", dated(Some(row.created_at_ms))),
+        ("created by", row.created_by.clone().unwrap_or_else(none)),
+        ("expires", dated(row.expires_at_ms)),
+        ("revoked", dated(row.revoked_at_ms)),
+        ("last used", dated(row.last_used_at_ms)),
+    ];
+    facts.iter().map(|(name, value)| format!("{name:<12}{}\n", print::clean(value))).collect()
+}
+
+/// Keys as a table.
+pub(super) fn many(rows: &[KeyRow], now: u64) -> String {
+    let header = ["ID", "CONSUMER", "STATE", "AGE", "EXPIRES", "LAST USED", "LABEL"];
+    let rows = rows.iter().map(|row| {
+        let state = row.standing(now);
+        vec![
+            row.id.to_string(),
+            row.consumer.clone(),
+            state.to_string(),
+            span(now.saturating_sub(row.created_at_ms)),
+            // When a revoked key would have ended concerns nobody any more.
+            if state == KeyStanding::Revoked { print::NONE.to_owned() } else { expiry(row, now) },
+            row.last_used_at_ms.map_or("never".to_owned(), |at| away(at, now)),
+            row.label.clone().unwrap_or_default(),
+        ]
+    });
+    print::table(&header, rows)
+}
+
+/// When a key ends, seen from now.
+pub(super) fn expiry(row: &KeyRow, now: u64) -> String {
+    row.expires_at_ms.map_or("never".to_owned(), |at| away(at, now))
+}
+
+/// A moment seen from now: `5m ago`, `in 89d`.
+fn away(at: u64, now: u64) -> String {
+    if at > now { format!("in {}", span(at - now)) } else { format!("{} ago", span(now - at)) }
+}
+
+/// A time in its largest unit, rounded down, so that nothing seems to last longer than it does.
+fn span(millis: u64) -> String {
+    const UNITS: [u64; 4] = [86_400_000, 3_600_000, 60_000, 1_000];
+    let unit = UNITS.into_iter().find(|unit| millis >= *unit).unwrap_or(1_000);
+    Time::millis(millis / unit * unit).to_string()
+}
+
+fn moment(unix_ms: u64) -> String {
+    let mut out = Vec::with_capacity(30);
+    Rfc3339::default().write(unix_ms.saturating_mul(1_000_000), &mut out);
+    String::from_utf8(out).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use bartizan_identity::KeyId;
+
+    use super::*;
+
+    const NOW: u64 = 1_800_000_000_000;
+    const DAY: u64 = 86_400_000;
+
+    fn row(id: &str) -> KeyRow {
+        KeyRow {
+            id: KeyId::parse(id).unwrap(),
+            consumer: "shop".to_owned(),
+            label: Some("nightly job".to_owned()),
+            created_at_ms: NOW - 10 * DAY,
+            created_by: None,
+            not_before_ms: 0,
+            expires_at_ms: Some(NOW + 80 * DAY),
+            revoked_at_ms: None,
+            last_used_at_ms: Some(NOW - 90_000),
+        }
+    }
+
+    #[test]
+    fn keys_are_listed_with_age_end_and_last_use() {
+        let active = row("AAAAAAAAAAAA");
+        let expired = KeyRow { expires_at_ms: Some(NOW - DAY), label: None, ..row("BBBBBBBBBBBB") };
+        let revoked = KeyRow { revoked_at_ms: Some(NOW - 1), last_used_at_ms: None, ..row("CCCCCCCCCCCC") };
+        let expected = "\
+ID            CONSUMER  STATE    AGE  EXPIRES  LAST USED  LABEL
+AAAAAAAAAAAA  shop      active   10d  in 80d   1m ago     nightly job
+BBBBBBBBBBBB  shop      expired  10d  1d ago   1m ago
+CCCCCCCCCCCC  shop      revoked  10d  –        never      nightly job
+";
+        assert_eq!(many(&[active, expired, revoked], NOW), expected);
+    }
+
+    #[test]
+    fn one_key_shows_every_fact() {
+        let expected = "\
+id          AAAAAAAAAAAA
+consumer    shop
+label       nightly job
+state       active
+created     2027-01-05T08:00:00.000000Z (10d ago)
+created by  –
+expires     2027-04-05T08:00:00.000000Z (in 80d)
+revoked     never
+last used   2027-01-15T07:58:30.000000Z (1m ago)
+";
+        assert_eq!(one(&row("AAAAAAAAAAAA"), NOW), expected);
+    }
+
+    #[test]
+    fn programs_get_every_field_always() {
+        let json = serde_json::to_value(Key::of(&row("AAAAAAAAAAAA"), NOW)).unwrap();
+        assert_eq!(json["state"], "active");
+        assert_eq!(json["revokedAt"], serde_json::Value::Null);
+        assert_eq!(json["expiresAt"], "2027-04-05T08:00:00.000000Z");
+        assert_eq!(json.as_object().unwrap().len(), 9);
+    }
+
+    #[test]
+    fn spans_are_rounded_down_to_their_largest_unit() {
+        for (millis, text) in [
+            (0, "0s"),
+            (999, "0s"),
+            (59_999, "59s"),
+            (60_000, "1m"),
+            (3_599_999, "59m"),
+            (25 * 3_600_000, "1d"),
+            (400 * DAY, "400d"),
+        ] {
+            assert_eq!(span(millis), text);
+        }
+    }
+}

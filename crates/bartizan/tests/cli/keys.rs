@@ -1,0 +1,123 @@
+//! `bartizan keys`: the life of a key.
+
+use std::{fs, os::unix::fs::PermissionsExt};
+
+use bartizan_testkit::TempDir;
+
+use crate::{Ran, bartizan};
+
+fn keys(dir: &TempDir, arguments: &[&str]) -> Ran {
+    bartizan(dir, &[&["keys"], arguments].concat())
+}
+
+/// The columns of the line that begins with this id.
+fn row<'t>(table: &'t str, id: &str) -> Vec<&'t str> {
+    let line = table.lines().find(|line| line.starts_with(id)).unwrap_or_else(|| panic!("{id} in {table}"));
+    line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect()
+}
+
+#[test]
+fn a_key_is_made_listed_shown_and_withdrawn() {
+    let dir = TempDir::new();
+    let made = keys(&dir, &["create", "--consumer", "shop", "--expires", "90d", "--label", "nightly job"]);
+    assert_eq!(made.code, 0, "{}", made.err);
+    let key = made.out.strip_suffix('\n').unwrap();
+    assert!(key.len() == 66 && key.starts_with("bzk_") && !key.contains(char::is_whitespace), "{key}");
+    let id = &key[4..16];
+    assert!(
+        made.err.contains(id) && made.err.contains("expires in 90d") && !made.err.contains(key),
+        "{}",
+        made.err
+    );
+
+    let list = keys(&dir, &["list"]);
+    assert_eq!(list.err, "1 key, 1 active\n");
+    let [listed, consumer, state, age, rest @ ..] = &row(&list.out, id)[..] else { panic!("{}", list.out) };
+    assert_eq!([*listed, *consumer, *state], [id, "shop", "active"]);
+    assert!(age.ends_with('s'), "{age}");
+    assert_eq!(rest, ["in 89d", "never", "nightly job"]);
+    assert!(keys(&dir, &["show", id]).data().contains("label       nightly job\n"));
+    let shown = keys(&dir, &["show", key]).data();
+    assert!(shown.contains(id) && !shown.contains(key), "{shown}");
+
+    let gone = keys(&dir, &["revoke", id]);
+    assert_eq!((gone.code, &*gone.out), (0, ""));
+    assert_eq!(gone.err, format!("key {id} of shop is revoked\n"));
+    let again = keys(&dir, &["revoke", key]);
+    assert_eq!((again.code, again.err), (0, format!("key {id} was revoked before; nothing has changed\n")));
+    assert_eq!(row(&keys(&dir, &["list"]).out, id)[2], "revoked");
+}
+
+#[test]
+fn all_keys_of_a_consumer_are_withdrawn_at_once_and_others_stay() {
+    let dir = TempDir::new();
+    for consumer in ["shop", "shop", "office"] {
+        keys(&dir, &["create", "--consumer", consumer]).data();
+    }
+    let ran = keys(&dir, &["revoke", "--all", "--consumer", "shop"]);
+    assert_eq!((ran.code, ran.err.matches("of shop is revoked").count()), (0, 2), "{}", ran.err);
+    let ran = keys(&dir, &["revoke", "--all", "--consumer", "shop"]);
+    assert!(ran.code == 0 && ran.err.contains("nothing has changed"), "{}", ran.err);
+    assert_eq!(keys(&dir, &["list"]).err, "3 keys, 1 active\n");
+    assert_eq!(keys(&dir, &["list", "--consumer", "office"]).err, "1 key, 1 active\n");
+}
+
+#[test]
+fn programs_get_objects() {
+    let dir = TempDir::new();
+    assert_eq!(keys(&dir, &["list", "--format", "json"]).json(), serde_json::json!([]));
+    let made = keys(&dir, &["create", "--consumer", "shop", "--format", "json"]);
+    assert_eq!((made.code, &*made.err), (0, ""));
+    let made = made.json();
+    let id = made["id"].as_str().unwrap();
+    assert!(made["key"].as_str().unwrap().starts_with(&format!("bzk_{id}_")), "{made}");
+    assert_eq!((&made["state"], &made["expiresAt"]), (&"active".into(), &serde_json::Value::Null));
+    let listed = keys(&dir, &["list", "--format", "json"]).json();
+    assert_eq!(listed[0]["id"], made["id"]);
+    assert_eq!(listed[0].get("key"), None);
+    assert_eq!(keys(&dir, &["show", id, "--format", "json"]).json(), listed[0]);
+    let gone = keys(&dir, &["revoke", id, "--format", "json"]).json();
+    assert_eq!(gone[0]["state"], "revoked");
+    assert_eq!(keys(&dir, &["revoke", id, "--format", "json"]).json(), gone, "again is the same");
+}
+
+#[test]
+fn what_is_wrong_is_told_and_no_key_is_repeated() {
+    let dir = TempDir::new();
+    let key = keys(&dir, &["create", "--consumer", "shop"]).data();
+    let mistyped = key.trim().replace("bzk_", "bzk_x");
+    for (arguments, code, part) in [
+        (&["show", "AAAAAAAAAAAA"][..], 1, "no key has the id AAAAAAAAAAAA"),
+        (&["revoke", "AAAAAAAAAAAA"], 1, "no key has the id AAAAAAAAAAAA"),
+        (&["show", &mistyped], 2, "neither a key's id"),
+        (&["revoke", &mistyped], 2, "neither a key's id"),
+        (&["revoke"], 2, "<ID>"),
+        (&["revoke", "--all"], 2, "--consumer"),
+        (&["revoke", "--consumer", "shop"], 2, "--all"),
+        (&["create"], 2, "--consumer"),
+        (&["create", "--consumer", ""], 2, "the consumer's name is empty"),
+        (&["create", "--consumer", "shop", "--expires", "90"], 2, "`90s`"),
+        (&["create", "--consumer", "shop", "--expires", "0s"], 2, "would have expired already"),
+    ] {
+        let ran = keys(&dir, arguments);
+        assert!(ran.code == code && ran.err.contains(part), "{arguments:?}: {} {}", ran.code, ran.err);
+        assert!(ran.out.is_empty() && !ran.err.contains(&mistyped), "{arguments:?}: {}", ran.err);
+    }
+}
+
+#[test]
+fn the_data_directory_is_private_and_chosen_by_flag_before_variable() {
+    let dir = TempDir::new();
+    keys(&dir, &["create", "--consumer", "shop"]).data();
+    keys(&dir, &["list", "--data-dir", "other"]).data();
+    for (path, mode) in
+        [("data", 0o700), ("other", 0o700), ("data/pepper", 0o600), ("data/bartizan.db", 0o600)]
+    {
+        let found = fs::metadata(dir.join(path)).unwrap().permissions().mode() & 0o777;
+        assert_eq!(found, mode, "{path}");
+    }
+    assert_eq!(keys(&dir, &["list", "--data-dir", "other"]).err, "no keys\n");
+    fs::set_permissions(dir.join("data/pepper"), fs::Permissions::from_mode(0o644)).unwrap();
+    let ran = keys(&dir, &["list"]);
+    assert!(ran.code == 2 && ran.err.contains("chmod 600"), "{}", ran.err);
+}

@@ -1,0 +1,208 @@
+//! A snapshot as text: what decides requests, in a fixed order; fields that say nothing are left out.
+
+use std::fmt::Write as _;
+
+use bartizan_config::snapshot::{
+    Bite, HeaderChangesPlan, ListenerPlan, RouteAction, RoutePlan, Settled, Snapshot, UpstreamPlan,
+};
+use bartizan_model::{Mode, OnFault};
+
+pub(super) fn write(out: &mut String, snapshot: &Snapshot) {
+    for listener in &snapshot.listeners {
+        write_listener(out, &listener.plan);
+    }
+    for upstream in &snapshot.upstreams {
+        write_upstream(out, upstream);
+    }
+    let mut consumers: Vec<_> = snapshot.consumers.values().collect();
+    consumers.sort_by_key(|consumer| &consumer.name);
+    for consumer in consumers {
+        let _ = writeln!(
+            out,
+            "consumer {} enabled {} roles {:?}",
+            consumer.name, consumer.enabled, consumer.roles
+        );
+        if let Some(addresses) = &consumer.addresses {
+            let _ = writeln!(out, "  from {addresses:?}");
+        }
+        consumer.limits.iter().for_each(|limit| write_limit(out, limit));
+    }
+    for plan in &snapshot.routes {
+        write_route(out, snapshot, plan);
+    }
+    for policy in &snapshot.policies {
+        let targets =
+            if policy.targets.is_empty() { "gateway".to_owned() } else { policy.targets.join(", ") };
+        let _ = writeln!(
+            out,
+            "policy {}/{}{} on {targets}",
+            policy.kind.as_str(),
+            policy.name,
+            bite(policy.bite)
+        );
+    }
+    if !snapshot.record.name.is_empty() {
+        let _ = writeln!(out, "record {} {:?}", snapshot.record.name, snapshot.access_log);
+    }
+}
+
+fn write_listener(out: &mut String, plan: &ListenerPlan) {
+    let _ = writeln!(out, "listener {} {:?} http2 {}", plan.name, plan.addresses, plan.http2);
+    if let Some(tls) = &plan.tls {
+        let _ = writeln!(out, "  tls {:?}", tls.minimum);
+        for certificate in &tls.certificates {
+            let _ = writeln!(
+                out,
+                "  certificate {} {} {:?}",
+                certificate.chain, certificate.key, certificate.hostnames
+            );
+        }
+    }
+    if !plan.hostnames.is_empty() {
+        let _ = writeln!(out, "  hosts {:?}", plan.hostnames);
+    }
+    if let Some(port) = plan.redirect_https_port {
+        let _ = writeln!(out, "  redirects to port {port}");
+    }
+    if let Some(hsts) = &plan.hsts {
+        let _ = writeln!(out, "  hsts {hsts}");
+    }
+    let admission = &plan.admission;
+    if let Some(limit) = &admission.rate_per_address {
+        write_limit(out, limit);
+    }
+    let _ = writeln!(
+        out,
+        "  connections {}/{}/{} head {} bytes {} fields uri {} body {}",
+        admission.connections_max,
+        admission.connections_per_address,
+        admission.connections_per_prefix,
+        admission.header_bytes_max,
+        admission.header_count_max,
+        admission.uri_bytes_max,
+        admission.body_bytes_max,
+    );
+    if let Some(from) = &plan.proxy_protocol_from {
+        let _ = writeln!(out, "  proxy protocol from {from:?}");
+    }
+}
+
+fn write_upstream(out: &mut String, plan: &UpstreamPlan) {
+    let _ = writeln!(out, "upstream {} {:?} {:?}", plan.name, plan.protocol, plan.balancing);
+    for endpoint in &plan.endpoints {
+        let _ = writeln!(
+            out,
+            "  endpoint {} weight {} {:?}",
+            endpoint.authority, endpoint.weight, endpoint.address
+        );
+    }
+    if let Some(tls) = &plan.tls {
+        let _ = writeln!(out, "  {tls:?}");
+    }
+    if let Some(active) = &plan.active {
+        let _ = writeln!(out, "  {active:?}");
+    }
+    if let Some(passive) = &plan.passive {
+        let _ = writeln!(out, "  {passive:?}");
+    }
+    if let Some(credential) = &plan.credential {
+        let _ =
+            writeln!(out, "  credential {}: {}{}", credential.header, credential.prefix, credential.secret);
+    }
+}
+
+fn write_limit(out: &mut String, limit: &bartizan_limit::Policy) {
+    let _ = writeln!(
+        out,
+        "  limit {} {:?} absent {:?} {:?} {:?}{}",
+        limit.label,
+        limit.key,
+        limit.on_absent,
+        limit.limits,
+        limit.action,
+        bite(Bite { mode: limit.mode, percent: limit.enforce_percent, on_fault: limit.on_fault }),
+    );
+}
+
+fn write_route(out: &mut String, snapshot: &Snapshot, plan: &RoutePlan) {
+    let action = match &plan.action {
+        RouteAction::Redirect(redirect) => format!("{redirect:?}"),
+        RouteAction::Forward(backends) => {
+            let name = |index: usize| snapshot.upstreams.get(index).map(|upstream| &*upstream.name);
+            let shares =
+                backends.shares.iter().map(|(end, index)| format!("{}≤{end}", name(*index).unwrap()));
+            format!("{} of {}", shares.collect::<Vec<_>>().join(" "), backends.total)
+        }
+    };
+    let _ = writeln!(out, "route {}#{} → {action}", plan.label, plan.index);
+    if plan.rewrite.host.is_some() || plan.rewrite.path.is_some() {
+        let _ = writeln!(out, "  {:?}", plan.rewrite);
+    }
+    write_changes(out, "request", &plan.request_headers);
+    write_changes(out, "response", &plan.response_headers);
+    write_settled(out, "authentication", &plan.authentication, |policy| {
+        let anonymous = if policy.anonymous { " or nobody" } else { "" };
+        format!("{}{} {:?}{anonymous}", policy.label, bite(policy.bite), policy.api_key_headers)
+    });
+    write_settled(out, "cors", &plan.cors, |policy| {
+        let methods = &policy.methods_value;
+        format!(
+            "{}{} {:?} {methods:?} credentials {}",
+            policy.label,
+            bite(policy.bite),
+            policy.origins,
+            policy.credentials
+        )
+    });
+    for policy in &plan.headers {
+        let _ =
+            writeln!(out, "  headers {}{} forbid {:?}", policy.label, bite(policy.bite), policy.forbidden);
+        for check in &policy.checks {
+            let _ = writeln!(out, "    {check:?}");
+        }
+        write_changes(out, "  request", &policy.request);
+        write_changes(out, "  response", &policy.response);
+    }
+    plan.limits.iter().for_each(|limit| write_limit(out, limit));
+    if !plan.record.name.is_empty() {
+        let _ = writeln!(out, "  record {:?}", plan.record);
+    }
+    let timeouts = &plan.timeouts;
+    let _ = writeln!(
+        out,
+        "  timeouts {:?} {:?} {:?}{}",
+        timeouts.request,
+        timeouts.backend_request,
+        timeouts.idle,
+        plan.body_bytes_max.map(|bytes| format!(" body {bytes}")).unwrap_or_default()
+    );
+}
+
+fn write_changes(out: &mut String, what: &str, changes: &HeaderChangesPlan) {
+    if !changes.is_empty() {
+        let _ =
+            writeln!(out, "  {what} remove {:?} set {:?} add {:?}", changes.remove, changes.set, changes.add);
+    }
+}
+
+fn write_settled<T>(out: &mut String, what: &str, settled: &Settled<T>, say: impl Fn(&T) -> String) {
+    if let Some(policy) = &settled.enforced {
+        let _ = writeln!(out, "  {what} {}", say(policy));
+    }
+    for policy in &settled.shadow {
+        let _ = writeln!(out, "  {what} in shadow {}", say(policy));
+    }
+}
+
+/// Nothing for what is enforced for everyone and closed on faults.
+fn bite(bite: Bite) -> String {
+    let mut text = match bite.mode {
+        Mode::Enforce if bite.percent == 100 => String::new(),
+        Mode::Enforce => format!(" for {} %", bite.percent),
+        mode => format!(" {}", mode.as_str()),
+    };
+    if bite.on_fault == OnFault::Allow {
+        text.push_str(" open on faults");
+    }
+    text
+}
