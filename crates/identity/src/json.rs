@@ -248,40 +248,26 @@ impl Visitor<'_> for NameSeed {
     }
 
     fn visit_str<E: de::Error>(self, name: &str) -> Result<Name, E> {
-        Ok(match USUAL.iter().find(|usual| **usual == name) {
-            Some(usual) => Cow::Borrowed(usual),
-            None => Cow::Owned(name.to_owned()),
-        })
+        Ok(usual(name).map_or_else(|| Cow::Owned(name.to_owned()), Cow::Borrowed))
     }
 }
 
+macro_rules! one_of {
+    ($text:expr, $($name:literal)+) => {
+        match $text {
+            $($name => Some($name),)+
+            _ => None,
+        }
+    };
+}
+
 /// The names of RFC 7515, RFC 7519, RFC 9068 and OpenID Connect that most tokens have.
-const USUAL: [&str; 24] = [
-    "alg",
-    "kid",
-    "typ",
-    "iss",
-    "sub",
-    "aud",
-    "exp",
-    "nbf",
-    "iat",
-    "jti",
-    "azp",
-    "scope",
-    "client_id",
-    "sid",
-    "auth_time",
-    "acr",
-    "amr",
-    "nonce",
-    "name",
-    "email",
-    "email_verified",
-    "preferred_username",
-    "roles",
-    "groups",
-];
+fn usual(name: &str) -> Option<&'static str> {
+    one_of!(name,
+        "alg" "kid" "typ" "iss" "sub" "aud" "exp" "nbf" "iat" "jti" "azp" "scope" "client_id" "sid" "auth_time" "acr"
+        "amr" "nonce" "name" "email" "email_verified" "preferred_username" "roles" "groups"
+    )
+}
 
 /// So many members need no second allocation.
 const MEMBERS_USUAL: usize = 8;

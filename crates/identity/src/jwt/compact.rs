@@ -112,7 +112,7 @@ fn cut(text: &[u8], dot: Option<usize>) -> Result<(&[u8], &[u8]), TokenFlaw> {
 
 /// RFC 7516 §3.1: two more dots are an encrypted token.
 fn misshapen(payload: &[u8]) -> TokenFlaw {
-    if payload.iter().copied().filter(|byte| is_dot(byte)).count() == 2 {
+    if payload.iter().copied().filter(is_dot).count() == 2 {
         TokenFlaw::Encrypted
     } else {
         TokenFlaw::Malformed

@@ -110,7 +110,7 @@ pub enum IssuerFlaw {
     NoAlgorithm,
     /// No audience, or an empty one.
     NoAudience,
-    /// No usable key or secret was given.
+    /// No secret was given, or no key for any of the algorithms.
     NoKey,
     /// The issuer has no name.
     NoName,
@@ -131,7 +131,7 @@ impl fmt::Display for IssuerFlaw {
         match self {
             IssuerFlaw::NoAlgorithm => f.write_str("no algorithm is allowed"),
             IssuerFlaw::NoAudience => f.write_str("no audience is named"),
-            IssuerFlaw::NoKey => f.write_str("there is no usable key"),
+            IssuerFlaw::NoKey => f.write_str("there is no key for these algorithms"),
             IssuerFlaw::NoName => f.write_str("the issuer has no name"),
             IssuerFlaw::NoType => f.write_str("no type is allowed, and none neither"),
             IssuerFlaw::Leeway => f.write_str("the leeway exceeds five minutes"),
@@ -226,7 +226,8 @@ fn trusted(trust: Trust) -> Result<(IssuerKeys, Box<[Algorithm]>), IssuerFlaw> {
             if keys.is_secret() {
                 return Err(IssuerFlaw::SecretGiven);
             }
-            if keys.keys().is_empty() {
+            let is_used = |algorithm| algorithms.iter().any(|one| Algorithm::Signature(*one) == algorithm);
+            if !algorithms.is_empty() && !keys.keys().iter().any(|key| key.algorithms().any(is_used)) {
                 return Err(IssuerFlaw::NoKey);
             }
             (IssuerKeys::Held(keys), algorithms)
@@ -280,6 +281,8 @@ mod tests {
     fn an_issuer_that_would_leave_a_check_out_does_not_compile() {
         let oct = br#"{"kty":"oct","k":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}"#;
         let oct = Arc::new(KeySet::parse(oct, crate::jwk::Origin::Given).unwrap());
+        let ed = br#"{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
+        let ed = Arc::new(KeySet::parse(ed, crate::jwk::Origin::Given).unwrap());
         let none = Arc::new(KeySet::parse(br#"{"keys":[]}"#, crate::jwk::Origin::Given).unwrap());
         let rs256 = || vec![SignatureAlgorithm::Rs256];
         assert_eq!(spec(|_| {}), None);
@@ -303,6 +306,7 @@ mod tests {
                 IssuerFlaw::SecretGiven,
                 spec(|spec| spec.trust = Trust::Given { keys: oct, algorithms: rs256() }),
             ),
+            (IssuerFlaw::NoKey, spec(|spec| spec.trust = Trust::Given { keys: ed, algorithms: rs256() })),
             (IssuerFlaw::NoKey, spec(|spec| spec.trust = Trust::Given { keys: none, algorithms: rs256() })),
             (IssuerFlaw::Secret(KeyFlaw::SecretTooShort), spec(|spec| spec.trust = shared(31))),
             (
