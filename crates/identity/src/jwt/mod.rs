@@ -5,7 +5,7 @@
 //! key. RFC 8725 is the list of those, and each is a refusal here. Everything fails closed: a check that finds
 //! nothing to check refuses.
 //!
-//! Reading order: [`compact`] (the form), [`issuer`] (what is trusted), [`claims`] (what is said), [`judge`] (the
+//! Reading order: [`compact`] (the form), [`issuer`] (what is trusted), `claims` (what is said), [`judge`] (the
 //! decision), [`identity`] (what comes out), [`cache`] (tokens judged before), [`source`] (what the judge is told),
 //! [`key_ring`] (the life of fetched keys), [`bearer`] (the header).
 
