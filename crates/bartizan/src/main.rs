@@ -40,6 +40,9 @@ enum Command {
     Init(command::init::Args),
     /// Create, list, show and revoke API keys.
     Keys(command::keys::Args),
+    /// Tell of signed tokens on standard input whether their signatures are right.
+    #[command(hide = true)]
+    Verify(command::verify::Args),
 }
 
 fn main() -> ExitCode {
@@ -52,5 +55,6 @@ fn main() -> ExitCode {
         Command::Schema(args) => command::schema::run(&args),
         Command::Init(args) => command::init::run(&args),
         Command::Keys(args) => command::keys::run(&args),
+        Command::Verify(args) => command::verify::run(&args),
     }
 }

@@ -7,18 +7,19 @@ use std::{fmt, sync::Arc};
 
 use bartizan_model::Reason;
 
-use crate::{api_key::KeyId, usage::Slot};
+use crate::{api_key::KeyId, jwt::TokenIdentity, usage::Slot};
 
-/// What became of the credential a caller presented, or did not.
+/// What became of the credential a caller presented, or did not: for API keys as it stands, for tokens as
+/// [`TokenClaim`](crate::jwt::TokenClaim).
 #[derive(Debug)]
 #[must_use]
-pub enum Claim {
+pub enum Claim<V = ApiKeyIdentity, I = Invalid> {
     /// No credential was presented at all.
     Absent,
     /// The credential is genuine and in force.
-    Valid(ApiKeyIdentity),
+    Valid(V),
     /// A credential was presented and does not hold. Never to be treated like [`Claim::Absent`].
-    Invalid(Invalid),
+    Invalid(I),
 }
 
 /// A credential that does not hold.
@@ -110,20 +111,21 @@ impl ApiKeyIdentity {
 }
 
 /// Who calls, as all later stages and the record see it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Identity {
     consumer: Option<Arc<str>>,
     method: Method,
     credential: Option<CredentialId>,
+    token: Option<TokenIdentity>,
 }
 
 impl Identity {
     /// A caller who presented nothing, on a route whose policy allows that.
     pub const fn anonymous() -> Self {
-        Identity { consumer: None, method: Method::Anonymous, credential: None }
+        Identity { consumer: None, method: Method::Anonymous, credential: None, token: None }
     }
 
-    /// The consumer's name; `None` for an anonymous caller.
+    /// The consumer's name; `None` for an anonymous caller, and for a token of an issuer whose tokens name none.
     pub const fn consumer(&self) -> Option<&Arc<str>> {
         self.consumer.as_ref()
     }
@@ -133,16 +135,28 @@ impl Identity {
         self.method
     }
 
-    /// Which credential it was, for logs; never the secret.
+    /// Which credential it was, for logs; never the secret. A token is named by [`TokenIdentity::id`].
     pub const fn credential(&self) -> Option<CredentialId> {
         self.credential
+    }
+
+    /// What the caller's token says, if it was one.
+    pub const fn token(&self) -> Option<&TokenIdentity> {
+        self.token.as_ref()
     }
 }
 
 impl From<ApiKeyIdentity> for Identity {
     fn from(key: ApiKeyIdentity) -> Self {
         let credential = Some(CredentialId::ApiKey(key.key));
-        Identity { consumer: Some(key.consumer), method: Method::ApiKey, credential }
+        Identity { consumer: Some(key.consumer), method: Method::ApiKey, credential, token: None }
+    }
+}
+
+impl From<TokenIdentity> for Identity {
+    fn from(token: TokenIdentity) -> Self {
+        let consumer = token.consumer().cloned();
+        Identity { consumer, method: Method::Jwt, credential: None, token: Some(token) }
     }
 }
 
@@ -153,6 +167,8 @@ pub enum Method {
     Anonymous,
     /// By an API key.
     ApiKey,
+    /// By a signed token.
+    Jwt,
 }
 
 impl Method {
@@ -161,6 +177,7 @@ impl Method {
         match self {
             Method::Anonymous => "anonymous",
             Method::ApiKey => "api_key",
+            Method::Jwt => "jwt",
         }
     }
 }

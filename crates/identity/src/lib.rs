@@ -1,21 +1,28 @@
 //! Who is it: judges that turn what a caller presents into an [`Identity`] or a named refusal.
 //!
 //! Pure: no sockets, no clock, no random source; time and randomness are arguments. Nothing here prints a secret.
-//! An API key can always be decided from memory. Judges that may have to ask somebody else (introspection, key
-//! sets) get their own file beside [`api_key`] when they come, and so do the counters of failed attempts behind
-//! [`Reason::TooManyFailures`](bartizan_model::Reason::TooManyFailures).
+//! An API key can always be decided from memory. A token may first need its issuer's keys: its judge then answers
+//! with the look-up it needs and is asked again. Introspection gets its own file when it comes, and so do the
+//! counters of failed attempts behind [`Reason::TooManyFailures`](bartizan_model::Reason::TooManyFailures).
 //!
 //! Reading order: [`api_key`] (the format), [`pepper`] (the keyed hash), [`claim`] (what may come out),
-//! [`key_table`] (the judge), [`usage`] (when a key was last used).
+//! [`key_table`] (the judge), [`usage`] (when a key was last used); [`algorithm`], [`jwk`] (keys of issuers),
+//! [`jwt`] (tokens and their judge), [`json`] (how strictly both are read).
 
+pub mod algorithm;
 pub mod api_key;
 mod base62;
+mod base64url;
 pub mod claim;
+pub mod json;
+pub mod jwk;
+pub mod jwt;
 pub mod key_table;
 pub mod pepper;
 mod shard;
 pub mod usage;
 
+pub use algorithm::{Algorithm, MacAlgorithm, SignatureAlgorithm};
 pub use api_key::{KeyId, KeyText, MintedKey};
 pub use claim::{ApiKeyIdentity, Claim, CredentialId, Identity, Invalid, InvalidKind, Method};
 pub use key_table::{KeyChange, KeyRecord, KeyState, KeyTable, KeyTableBuilder};

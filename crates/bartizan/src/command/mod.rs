@@ -8,6 +8,7 @@ pub(crate) mod keys;
 pub(crate) mod routes;
 pub(crate) mod run;
 pub(crate) mod schema;
+pub(crate) mod verify;
 
 mod data_dir;
 mod print;

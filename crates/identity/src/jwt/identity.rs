@@ -1,0 +1,166 @@
+//! What a valid token says about its caller.
+//!
+//! Mapped once, when the token is judged; a token from the cache brings the same facts without reading anything.
+
+use std::{fmt, sync::Arc};
+
+use crate::{
+    json::{Json, Number, Object},
+    jwt::{
+        flaw::TokenFlaw,
+        issuer::{ConsumerRule, Issuer},
+        path::ClaimPath,
+    },
+};
+
+/// Proof that a token was presented that its issuer signed for us and that is in force; only the judge makes one.
+///
+/// It says whose name the token bears, not that such a consumer exists: documents define consumers.
+#[derive(Clone, PartialEq)]
+#[must_use]
+pub struct TokenIdentity(Arc<Facts>);
+
+#[derive(PartialEq)]
+struct Facts {
+    issuer: Arc<str>,
+    consumer: Option<Arc<str>>,
+    roles: Box<[Arc<str>]>,
+    tags: Box<[(Arc<str>, Box<str>)]>,
+    claims: Object,
+    id: TokenId,
+    until_ms: u64,
+}
+
+impl TokenIdentity {
+    /// Maps the claims of a genuine token.
+    pub(super) fn map(
+        claims: Object,
+        issuer: &Issuer,
+        id: TokenId,
+        until_ms: u64,
+    ) -> Result<Self, TokenFlaw> {
+        let consumer = match &issuer.consumer {
+            None => None,
+            Some(ConsumerRule::Fixed(name)) => Some(Arc::clone(name)),
+            Some(ConsumerRule::Claim(path)) => Some(consumer(&claims, path)?),
+        };
+        let roles = issuer.roles.as_ref().map(|path| roles(&claims, path)).transpose()?.unwrap_or_default();
+        let tags = issuer.tags.iter().filter_map(|(name, path)| {
+            let value = path.find(&claims)?;
+            Some(scalar(value).map(|text| (Arc::clone(name), text)))
+        });
+        let tags = tags.collect::<Result<_, _>>()?;
+        let issuer = Arc::clone(&issuer.name);
+        Ok(TokenIdentity(Arc::new(Facts { issuer, consumer, roles, tags, claims, id, until_ms })))
+    }
+
+    /// The issuer's configured name.
+    pub fn issuer(&self) -> &Arc<str> {
+        &self.0.issuer
+    }
+
+    /// The consumer it belongs to, where its issuer's tokens belong to one.
+    pub fn consumer(&self) -> Option<&Arc<str>> {
+        self.0.consumer.as_ref()
+    }
+
+    /// `sub`.
+    pub fn subject(&self) -> Option<&str> {
+        self.0.claims.get("sub").and_then(Json::as_text)
+    }
+
+    /// The roles it brings.
+    pub fn roles(&self) -> &[Arc<str>] {
+        &self.0.roles
+    }
+
+    /// The tags it brings, by name.
+    pub fn tags(&self) -> &[(Arc<str>, Box<str>)] {
+        &self.0.tags
+    }
+
+    /// All claims.
+    pub fn claims(&self) -> &Object {
+        &self.0.claims
+    }
+
+    /// Names the token in logs.
+    pub fn id(&self) -> TokenId {
+        self.0.id
+    }
+
+    /// Until when it may be used, leeway included, in Unix milliseconds. A stream that outlives it must end.
+    pub fn until_unix_ms(&self) -> u64 {
+        self.0.until_ms
+    }
+}
+
+/// Shows what records may hold. Claims are about people.
+impl fmt::Debug for TokenIdentity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokenIdentity")
+            .field("issuer", &self.0.issuer)
+            .field("consumer", &self.0.consumer)
+            .field("id", &self.0.id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Names a token in a log line: the first eight bytes of its SHA-256, from which it cannot be made again.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct TokenId([u8; 8]);
+
+impl TokenId {
+    pub(super) fn of(digest: &[u8; 32]) -> Self {
+        TokenId(*digest.first_chunk().unwrap_or(&[0; 8]))
+    }
+}
+
+impl fmt::Display for TokenId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", u64::from_be_bytes(self.0))
+    }
+}
+
+impl fmt::Debug for TokenId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TokenId({self})")
+    }
+}
+
+fn consumer(claims: &Object, path: &ClaimPath) -> Result<Arc<str>, TokenFlaw> {
+    match path.find(claims) {
+        None => Err(TokenFlaw::ClaimMissing),
+        Some(Json::Text(name)) if !name.is_empty() && name.len() <= NAME_BYTES_MAX => Ok((&**name).into()),
+        Some(_) => Err(TokenFlaw::ClaimKind),
+    }
+}
+
+/// A list of strings, or one string whose words are the roles (as `scope` is written, RFC 8693 §4.2). Anything else
+/// is a misunderstanding between us and the issuer, and refuses the token rather than dropping a role.
+fn roles(claims: &Object, path: &ClaimPath) -> Result<Box<[Arc<str>]>, TokenFlaw> {
+    match path.find(claims) {
+        None => Ok(Box::default()),
+        Some(Json::Text(words)) => {
+            Ok(words.split(' ').filter(|word| !word.is_empty()).map(Arc::from).collect())
+        }
+        Some(Json::List(names)) => {
+            names.iter().map(|name| name.as_text().map(Arc::from).ok_or(TokenFlaw::ClaimKind)).collect()
+        }
+        Some(_) => Err(TokenFlaw::ClaimKind),
+    }
+}
+
+fn scalar(value: &Json) -> Result<Box<str>, TokenFlaw> {
+    match value {
+        Json::Text(text) => Ok(text.clone()),
+        Json::Bool(value) => Ok(value.to_string().into()),
+        Json::Number(Number::Unsigned(value)) => Ok(value.to_string().into()),
+        Json::Number(Number::Signed(value)) => Ok(value.to_string().into()),
+        Json::Number(Number::Fraction(value)) => Ok(value.to_string().into()),
+        Json::Null | Json::List(_) | Json::Object(_) => Err(TokenFlaw::ClaimKind),
+    }
+}
+
+/// Longer is no name of a document.
+const NAME_BYTES_MAX: usize = 256;
