@@ -8,6 +8,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use bartizan_model::document::Kind;
 
+pub mod authorization;
 pub mod condition;
 pub mod listener;
 pub mod policy;
@@ -15,6 +16,7 @@ pub mod route;
 pub mod table;
 pub mod upstream;
 
+pub use authorization::*;
 pub use condition::*;
 pub use listener::*;
 pub use policy::*;
@@ -33,6 +35,8 @@ pub struct Snapshot {
     pub routes: Vec<Arc<RoutePlan>>,
     /// The upstreams by index.
     pub upstreams: Vec<Arc<UpstreamPlan>>,
+    /// What roles permit.
+    pub roles: Arc<bartizan_access::Roles>,
     /// The consumers by name.
     pub consumers: HashMap<Arc<str>, Arc<ConsumerPlan>>,
     /// The record plan of requests that no route matched.

@@ -27,10 +27,48 @@ pub enum PathTest {
     Exact(Arc<str>),
     /// Whole segments from the start; stored without trailing slash, `/` as the empty text.
     Prefix(Arc<str>),
-    /// The whole path with variables, one entry per segment; `None` is a variable.
-    Template(Vec<Option<Arc<str>>>),
+    /// The whole path with variables, one entry per segment.
+    Template(Arc<[Segment]>),
     /// An expression anchored at both ends, compared with the decoded path.
     Matches(Regex),
+}
+
+/// A segment of a template.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Segment {
+    /// This text, decoded.
+    Literal(Arc<str>),
+    /// Any text but none, under this name.
+    Variable(Arc<str>),
+}
+
+impl Segment {
+    /// The text; `None` for a variable.
+    pub fn literal(&self) -> Option<&str> {
+        match self {
+            Segment::Literal(text) => Some(text),
+            Segment::Variable(_) => None,
+        }
+    }
+}
+
+/// What stands in a path for the variables of a template. Nothing is cut out before it is asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Captures<'a> {
+    /// The template that matched, if the rule has one.
+    pub template: Option<&'a [Segment]>,
+    /// The canonical path, still encoded.
+    pub path: &'a str,
+}
+
+impl bartizan_access::Variables for Captures<'_> {
+    fn get(&self, name: &str) -> Option<Cow<'_, str>> {
+        let at = self
+            .template?
+            .iter()
+            .position(|one| matches!(one, Segment::Variable(known) if **known == *name))?;
+        segments(self.path).nth(at).map(decoded)
+    }
 }
 
 /// One way to reach a rule.
@@ -83,6 +121,18 @@ pub struct RouteMatch<'t> {
     pub plan: &'t Arc<RoutePlan>,
     /// How many bytes of the path a prefix match covered; 0 for other matches.
     pub prefix_bytes: usize,
+    /// The template that matched, for [`Captures`].
+    pub template: Option<&'t Arc<[Segment]>>,
+}
+
+impl<'t> RouteMatch<'t> {
+    fn new(entry: &'t RouteEntry, prefix_bytes: usize) -> Self {
+        let template = match &entry.path {
+            PathTest::Template(segments) => Some(segments),
+            _ => None,
+        };
+        RouteMatch { plan: &entry.plan, prefix_bytes, template }
+    }
 }
 
 /// All routes of a listener.
@@ -190,7 +240,7 @@ impl HostTable {
             PathTest::Exact(path) => self.trie.descend(segments(&path).map(Some)).exact.push(entry),
             PathTest::Prefix(path) => self.trie.descend(segments(&path).map(Some)).prefix.push(entry),
             PathTest::Template(parts) => {
-                self.trie.descend(parts.iter().map(Option::as_deref)).exact.push(entry);
+                self.trie.descend(parts.iter().map(Segment::literal)).exact.push(entry);
             }
         }
     }
@@ -201,7 +251,7 @@ impl HostTable {
         }
         for (regex, entry) in &self.patterns {
             if regex.is_match(path) && fits(entry, ask, methods) {
-                return Some(RouteMatch { plan: &entry.plan, prefix_bytes: 0 });
+                return Some(RouteMatch::new(entry, 0));
             }
         }
         self.trie.find_prefix(path, ask, methods)
@@ -245,7 +295,7 @@ impl Node {
     ) -> Option<RouteMatch<'t>> {
         let Some((segment, rest)) = next_segment(rest) else {
             let entry = self.exact.iter().find(|entry| fits(entry, ask, methods))?;
-            return Some(RouteMatch { plan: &entry.plan, prefix_bytes: 0 });
+            return Some(RouteMatch::new(entry, 0));
         };
         if let Some(child) = self.literal.get(segment)
             && let Some(found) = child.find_exact(rest, ask, methods)
@@ -271,7 +321,7 @@ impl Node {
         loop {
             let covered = path.len() - rest.len();
             if let Some(entry) = node.prefix.iter().find(|entry| fits(entry, ask, methods)) {
-                best = Some(RouteMatch { plan: &entry.plan, prefix_bytes: covered });
+                best = Some(RouteMatch::new(entry, covered));
             }
             let Some((segment, after)) = next_segment(rest) else { break };
             let Some(child) = node.literal.get(segment) else { break };
