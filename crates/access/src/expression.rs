@@ -34,6 +34,7 @@ mod function;
 mod lex;
 mod parse;
 mod time;
+mod types;
 
 #[cfg(test)]
 mod tests;

@@ -3,7 +3,7 @@
 //! Stricter than CEL, where every name is a question of run time: an unknown name, a comparison of two types or a
 //! list where a string is meant is a problem with a place and a hint.
 
-use std::{fmt, sync::Arc};
+use std::sync::Arc;
 
 use bartizan_model::{problem::shown, read::nearest};
 
@@ -12,54 +12,8 @@ use super::{
     code::{Code, Constant, Each, Fact, Table},
     function,
     parse::{Kind, Node, Operator},
+    types::Type,
 };
-
-/// The type of a value.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Type {
-    Bool,
-    Int,
-    Text,
-    Time,
-    Span,
-    Address,
-    /// `None`: the empty list, which is a list of anything.
-    List(Option<Box<Type>>),
-}
-
-impl Type {
-    pub(super) fn texts() -> Type {
-        Type::List(Some(Box::new(Type::Text)))
-    }
-
-    /// Whether values of both can be compared for equality.
-    fn meets(&self, other: &Type) -> bool {
-        match (self, other) {
-            (Type::List(None), Type::List(_)) | (Type::List(_), Type::List(None)) => true,
-            (Type::List(Some(one)), Type::List(Some(other))) => one.meets(other),
-            _ => self == other,
-        }
-    }
-}
-
-impl fmt::Display for Type {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Type::Bool => f.write_str("a bool"),
-            Type::Int => f.write_str("an int"),
-            Type::Text => f.write_str("a string"),
-            Type::Time => f.write_str("a timestamp"),
-            Type::Span => f.write_str("a duration"),
-            Type::Address => f.write_str("an address"),
-            Type::List(None) => f.write_str("an empty list"),
-            Type::List(Some(of)) => match **of {
-                Type::Text => f.write_str("a list of strings"),
-                Type::Int => f.write_str("a list of ints"),
-                _ => f.write_str("a list"),
-            },
-        }
-    }
-}
 
 /// A condition that is in order.
 pub(super) struct Checked {

@@ -8,10 +8,11 @@ use regex::RegexBuilder;
 
 use super::{
     Wrong,
-    check::{Checker, Type},
+    check::Checker,
     code::{Code, Constant, Function},
     parse::{Kind, Node},
     time::{self, Part},
+    types::Type,
 };
 
 /// 256 KiB: an expression that compiles into more is no condition on one value.

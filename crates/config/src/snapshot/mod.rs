@@ -14,6 +14,7 @@ pub mod listener;
 pub mod policy;
 pub mod route;
 pub mod table;
+pub mod template;
 pub mod upstream;
 
 pub use authorization::*;
@@ -22,6 +23,7 @@ pub use listener::*;
 pub use policy::*;
 pub use route::*;
 pub use table::*;
+pub use template::*;
 pub use upstream::*;
 
 /// A complete, consistent set of documents in the form in which requests are judged.

@@ -16,6 +16,7 @@ use super::{
     condition::{MethodSet, ValueTest},
     listener::HostPattern,
     route::RoutePlan,
+    template::Segment,
 };
 
 mod entries;
@@ -31,44 +32,6 @@ pub enum PathTest {
     Template(Arc<[Segment]>),
     /// An expression anchored at both ends, compared with the decoded path.
     Matches(Regex),
-}
-
-/// A segment of a template.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Segment {
-    /// This text, decoded.
-    Literal(Arc<str>),
-    /// Any text but none, under this name.
-    Variable(Arc<str>),
-}
-
-impl Segment {
-    /// The text; `None` for a variable.
-    pub fn literal(&self) -> Option<&str> {
-        match self {
-            Segment::Literal(text) => Some(text),
-            Segment::Variable(_) => None,
-        }
-    }
-}
-
-/// What stands in a path for the variables of a template. Nothing is cut out before it is asked for.
-#[derive(Clone, Copy, Debug)]
-pub struct Captures<'a> {
-    /// The template that matched, if the rule has one.
-    pub template: Option<&'a [Segment]>,
-    /// The canonical path, still encoded.
-    pub path: &'a str,
-}
-
-impl bartizan_access::Variables for Captures<'_> {
-    fn get(&self, name: &str) -> Option<Cow<'_, str>> {
-        let at = self
-            .template?
-            .iter()
-            .position(|one| matches!(one, Segment::Variable(known) if **known == *name))?;
-        segments(self.path).nth(at).map(decoded)
-    }
 }
 
 /// One way to reach a rule.
@@ -377,7 +340,7 @@ fn next_segment(path: &str) -> Option<(&str, &str)> {
     })
 }
 
-fn segments(path: &str) -> impl Iterator<Item = &str> {
+pub(super) fn segments(path: &str) -> impl Iterator<Item = &str> {
     let mut rest = path;
     std::iter::from_fn(move || {
         let (segment, after) = next_segment(rest)?;

@@ -535,6 +535,8 @@ proptest! {
 fn captures_are_the_decoded_segments_of_the_template() {
     use bartizan_access::Variables;
 
+    use crate::snapshot::Captures;
+
     let PathTest::Template(parts) = template("/customers/{customer}/orders/{order}") else { unreachable!() };
     let cases = [
         ("/customers/ada/orders/7", Some("ada"), Some("7")),
