@@ -32,6 +32,8 @@ enum Command {
     Check(command::check::Args),
     /// Tell which stage and policy would decide about a request.
     Explain(command::explain::Args),
+    /// Tell who may send a request, and what a consumer may do.
+    Access(command::access::Args),
     /// Show the exposed surface: every route with its policies, in one table.
     Routes(command::routes::Args),
     /// Print the JSON Schema of the documents.
@@ -51,6 +53,7 @@ fn main() -> ExitCode {
         Command::Run(args) => command::run::run(args),
         Command::Check(args) => command::check::run(&args),
         Command::Explain(args) => command::explain::run(&args),
+        Command::Access(args) => command::access::run(&args),
         Command::Routes(args) => command::routes::run(&args),
         Command::Schema(args) => command::schema::run(&args),
         Command::Init(args) => command::init::run(&args),

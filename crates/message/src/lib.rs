@@ -6,7 +6,7 @@
 //! visible option ([`Tolerate`]).
 //!
 //! Reading order: [`head`] (the way of a request's head), then what it is made of: [`facts`], [`field`] (the tables of
-//! header names), [`framing`], [`connection`], [`authority`], [`path`], [`query`], [`forwarded`], [`address`],
+//! header names), [`framing`], [`connection`], [`authority`], [`method`], [`path`], [`query`], [`forwarded`], [`address`],
 //! [`request_id`]; then the way back: [`response`], [`trailers`].
 
 pub mod address;
@@ -18,6 +18,7 @@ pub mod forwarded;
 pub mod framing;
 pub mod head;
 mod inline;
+pub mod method;
 pub mod path;
 pub mod query;
 mod refuse;
@@ -32,6 +33,7 @@ pub use facts::{HeadLimits, PeerFacts, Scheme, Trust};
 pub use forwarded::{Forwarding, RfcForwarded};
 pub use framing::Framing;
 pub use head::RequestHead;
+pub use method::MethodSet;
 pub use path::{CanonicalPath, Tolerate};
 pub use query::{Pair, Query};
 pub use request_id::RequestId;

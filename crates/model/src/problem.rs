@@ -133,6 +133,7 @@ codes! {
     BadUrl = "BZ-2114": "The text is not the URL of an endpoint.",
     BadPattern = "BZ-2115": "The text is not a regular expression that can be compiled.",
     SecretInDocument = "BZ-2116": "A secret must be a reference, never a value.",
+    BadCondition = "BZ-2117": "The text is not a CEL condition that can be compiled.",
 
     UnknownReference = "BZ-3001": "The document refers to another one that does not exist.",
     DuplicateName = "BZ-3002": "Two documents of one kind have the same name.",
@@ -151,6 +152,8 @@ codes! {
     AddressTwice = "BZ-4007": "Two listeners use the same address.",
     SetIncomplete = "BZ-4008": "The set can be checked but not run: it has no Listener or no Route.",
     RouteUnreachable = "BZ-4009": "None of a route's listeners serves its hosts.",
+    RoleUnused = "BZ-4010": "Nobody has a role and nothing asks for it.",
+    VariableAbsent = "BZ-4011": "A condition needs a variable of the path that a route does not have.",
 
     FileUnreadable = "BZ-5001": "A file that a document names cannot be read.",
     BindFailed = "BZ-5002": "A listener's address cannot be bound.",
@@ -164,6 +167,8 @@ codes! {
     FailsOpen = "BZ-9007": "A policy lets requests pass when it cannot decide.",
     InShadow = "BZ-9008": "A policy only watches, for some or all callers.",
     SwitchedOff = "BZ-9009": "A policy is off.",
+    RoleWildcard = "BZ-9010": "A role permits something on every route, also on those that come later.",
+    RuleOpen = "BZ-9011": "A rule of an AuthorizationPolicy allows every caller.",
 }
 
 impl Code {

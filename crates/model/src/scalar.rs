@@ -13,12 +13,14 @@ use crate::{
     shape::Shape,
 };
 
+mod access;
 mod http;
 mod name;
 mod net;
 mod quantity;
 mod word;
 
+pub use access::{Condition, RouteScope};
 pub use http::{HeaderName, HeaderValue, Method, PathText};
 pub use name::{Name, Pattern};
 pub use net::{Cidr, EndpointUrl, HostText, ListenAddress};

@@ -35,6 +35,11 @@ impl<S> Exchange<S> {
     pub(crate) fn deny(self, stage: Stage, denial: Denial) -> Stop {
         Stop { shared: self.shared, why: Why::Denied(stage, denial) }
     }
+
+    /// Ends because the judge of `policy` could not decide.
+    pub(crate) fn fault(self, policy: Option<Arc<str>>, fault: Fault) -> Stop {
+        Stop { shared: self.shared, why: Why::Faulted(policy, fault) }
+    }
 }
 
 /// A request as it came from the connection.
@@ -153,7 +158,6 @@ pub(crate) enum Why {
     /// A judge decided against it.
     Denied(Stage, Denial),
     /// A judge could not decide, and its policy does not let such requests pass.
-    #[expect(dead_code, reason = "judges that ask somebody else can fault; local ones always decide")]
     Faulted(Option<Arc<str>>, Fault),
     /// The stage had the answer itself: a redirect, a preflight.
     Answered(Box<Response<AnswerBody>>),

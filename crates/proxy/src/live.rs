@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc, time::Instant};
 
-use bartizan_config::snapshot::{ConsumerPlan, RoutePlan, Snapshot};
+use bartizan_config::snapshot::{AuthorizationPlan, ConsumerPlan, RoutePlan, Snapshot};
 use bartizan_telemetry::{
     Metrics,
     metrics::{EndpointId, ListenerId, PolicyId, RouteId, UpstreamId},
@@ -29,6 +29,7 @@ struct Ids {
     listeners: Vec<ListenerId>,
     routes: Vec<RouteId>,
     route_limits: Vec<Vec<PolicyId>>,
+    authorization: HashMap<Arc<str>, PolicyId>,
     consumer_limits: HashMap<Arc<str>, Vec<PolicyId>>,
     upstreams: Vec<UpstreamId>,
     endpoints: Vec<Vec<(Arc<str>, EndpointId)>>,
@@ -46,6 +47,9 @@ impl Live {
                 .collect(),
             routes: snapshot.routes.iter().map(|plan| metrics.route(&plan.route)).collect(),
             route_limits: snapshot.routes.iter().map(|plan| policies(&plan.limits)).collect(),
+            authorization: authorization_plans(&snapshot)
+                .map(|plan| (plan.label.clone(), metrics.policy(&plan.label)))
+                .collect(),
             consumer_limits: snapshot
                 .consumers
                 .values()
@@ -122,6 +126,11 @@ impl Live {
         endpoints.iter().find(|(known, _)| **known == *authority).map_or(EndpointId::NONE, |(_, id)| *id)
     }
 
+    /// The number of an authorization policy. Asked for only when one could not decide.
+    pub(crate) fn authorization_id(&self, label: &str) -> PolicyId {
+        self.ids.authorization.get(label).copied().unwrap_or(PolicyId::NONE)
+    }
+
     pub(crate) fn route_limit_ids(&self, plan: &RoutePlan) -> &[PolicyId] {
         self.ids.route_limits.get(plan.index).map_or(&[], Vec::as_slice)
     }
@@ -145,4 +154,10 @@ fn credential_headers(snapshot: &Snapshot) -> Vec<HeaderName> {
         }
     }
     names
+}
+
+fn authorization_plans(snapshot: &Snapshot) -> impl Iterator<Item = &AuthorizationPlan> {
+    let of_routes = snapshot.routes.iter().flat_map(|route| &route.authorization);
+    let of_consumers = snapshot.consumers.values().flat_map(|consumer| &consumer.authorization);
+    of_routes.chain(of_consumers).map(|plan| &**plan)
 }

@@ -11,7 +11,7 @@ use super::{
     set::{ConfigArg, Sound},
 };
 
-mod ask;
+pub(super) mod ask;
 mod report;
 mod walk;
 

@@ -1,5 +1,6 @@
 //! The commands, one file each, and what several of them share.
 
+pub(crate) mod access;
 pub(crate) mod check;
 pub(crate) mod demo;
 pub(crate) mod explain;

@@ -85,6 +85,7 @@ struct Row<'s> {
     /// Whether the listener serves the host at all.
     reachable: bool,
     identify: Vec<String>,
+    authorize: Vec<String>,
     limits: Vec<String>,
     headers: Vec<String>,
     cors: Vec<String>,
@@ -166,6 +167,10 @@ impl<'s> Row<'s> {
         let plan = &entry.plan;
         let of_headers =
             plan.headers.iter().map(|policy| biting(&policy.label, policy.bite.mode, policy.bite.percent));
+        let of_authorization = plan
+            .authorization
+            .iter()
+            .map(|policy| biting(&policy.label, policy.bite.mode, policy.bite.percent));
         let of_cors =
             all(&plan.cors).map(|policy| biting(&policy.label, policy.bite.mode, policy.bite.percent));
         let (upstreams, redirect) = match &plan.action {
@@ -183,6 +188,7 @@ impl<'s> Row<'s> {
             rule: &plan.label,
             reachable: is_reachable(listener, entry),
             identify: all(&plan.authentication).map(identify).collect(),
+            authorize: of_authorization.collect(),
             limits: plan
                 .limits
                 .iter()
@@ -210,6 +216,7 @@ impl<'s> Row<'s> {
         };
         [
             always("identify", &self.identify),
+            some("authorize", &self.authorize),
             always("limit", &self.limits),
             some("headers", &self.headers),
             some("cors", &self.cors),

@@ -50,7 +50,7 @@ fn with_engines(plan: &RoutePlan, change: impl FnOnce(&mut RoutePlan)) -> Arc<Ro
         cors: plan.cors.clone(),
         headers: plan.headers.clone(),
         authentication: plan.authentication.clone(),
-        authorization: plan.authorization,
+        authorization: plan.authorization.clone(),
         limits: plan.limits.clone(),
         inspection: plan.inspection,
         caching: plan.caching,
@@ -65,9 +65,8 @@ fn with_engines(plan: &RoutePlan, change: impl FnOnce(&mut RoutePlan)) -> Arc<Ro
 fn a_plan_that_this_build_cannot_judge_is_refused_by_its_stage() {
     let origin = Origin::answering("ok");
     type Change = fn(&mut RoutePlan);
-    let table: [(&str, Change, u16, usize); 5] = [
+    let table: [(&str, Change, u16, usize); 4] = [
         ("", |_| (), 200, 1),
-        ("NotAllowed", |plan| plan.authorization = Engineless::Unjudgeable, 403, 0),
         ("InspectionIncomplete", |plan| plan.inspection = Engineless::Unjudgeable, 403, 0),
         ("JudgeUnavailable", |plan| plan.caching = Engineless::Unjudgeable, 503, 0),
         // What is screened is the answer, so the origin was asked; the caller does not get it.

@@ -14,6 +14,7 @@
 
 mod harness;
 
+mod authorization;
 mod balance;
 mod cors;
 mod faults;

@@ -22,7 +22,7 @@ use bartizan_telemetry::RecordPlan;
 
 use super::{index::Index, label, policy::Policies, record};
 use crate::snapshot::{
-    AccessLogPlan, AuthenticationPlan, Bite, CorsPlan, HeaderPlan, PolicyMention, Settled,
+    AccessLogPlan, AuthenticationPlan, AuthorizationPlan, Bite, CorsPlan, HeaderPlan, PolicyMention, Settled,
 };
 
 /// A policy with what it is attached to.
@@ -45,6 +45,10 @@ pub(super) enum Target {
 }
 
 impl Target {
+    pub(super) const fn is_consumer(&self) -> bool {
+        matches!(self, Target::Consumer(_))
+    }
+
     fn mention(&self) -> Arc<str> {
         match self {
             Target::Gateway => "Gateway".into(),
@@ -224,6 +228,7 @@ impl Clashes {
 
 /// Every policy of the set by target.
 pub(super) struct Attached<'p, 'd> {
+    authorization: ByTarget<'p, 'd, AuthorizationPlan>,
     authentication: ByTarget<'p, 'd, AuthenticationPlan>,
     cors: ByTarget<'p, 'd, CorsPlan>,
     headers: ByTarget<'p, 'd, HeaderPlan>,
@@ -237,6 +242,7 @@ pub(super) struct Attached<'p, 'd> {
 impl<'p, 'd> Attached<'p, 'd> {
     pub(super) fn build(index: &Index<'d>, policies: &'p Policies<'d>, clashes: &mut Clashes) -> Self {
         let attached = Attached {
+            authorization: ByTarget::build(&policies.authorization),
             authentication: ByTarget::build(&policies.authentication),
             cors: ByTarget::build(&policies.cors),
             headers: ByTarget::build(&policies.headers),
@@ -255,6 +261,7 @@ impl<'p, 'd> Attached<'p, 'd> {
     /// Whether a policy is attached to the listener, so that its rules need plans of their own.
     pub(super) fn concerns_listener(&self, name: &str) -> bool {
         self.authentication.has_listener(name)
+            || self.authorization.has_listener(name)
             || self.cors.has_listener(name)
             || self.headers.has_listener(name)
             || self.limits.has_listener(name)
@@ -271,6 +278,15 @@ impl<'p, 'd> Attached<'p, 'd> {
 
     pub(super) fn cors(&self, place: Place<'_>, clashes: &mut Clashes) -> Settled<CorsPlan> {
         self.cors.settle(place, clashes)
+    }
+
+    pub(super) fn authorization(&self, place: Place<'_>) -> Vec<Arc<AuthorizationPlan>> {
+        self.authorization.adding(place)
+    }
+
+    pub(super) fn consumer_authorization(&self, consumer: &str) -> Vec<Arc<AuthorizationPlan>> {
+        let policies = self.authorization.at(&Target::Consumer(consumer.into()));
+        policies.iter().map(|policy| policy.plan.clone()).collect()
     }
 
     pub(super) fn headers(&self, place: Place<'_>) -> Vec<Arc<HeaderPlan>> {
@@ -322,6 +338,7 @@ fn mentions(policies: &Policies<'_>) -> Vec<PolicyMention> {
         })
     }
     of(&policies.authentication)
+        .chain(of(&policies.authorization))
         .chain(of(&policies.cors))
         .chain(of(&policies.headers))
         .chain(of(&policies.limits))

@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use bartizan_access::Roles;
 use bartizan_model::document::{Kind, Spec};
 use http::HeaderValue;
 
@@ -15,6 +16,7 @@ use crate::snapshot::ConsumerPlan;
 /// Compiles all consumers with the limits attached to them.
 pub(super) fn compile_all(
     index: &Index<'_>,
+    all_roles: &Roles,
     attached: &Attached<'_, '_>,
 ) -> HashMap<Arc<str>, Arc<ConsumerPlan>> {
     let mut consumers = HashMap::new();
@@ -25,9 +27,11 @@ pub(super) fn compile_all(
         let plan = ConsumerPlan {
             name_value: header_value(&name),
             roles_value: (!roles.is_empty()).then(|| header_value(&roles.join(","))),
+            role_set: all_roles.set_of(roles.iter().map(|role| &**role)),
             roles,
             enabled: spec.enabled,
             addresses: (!spec.allowed_addresses.is_empty()).then(|| address_set(&spec.allowed_addresses)),
+            authorization: attached.consumer_authorization(&name),
             limits: attached.consumer_limits(&name),
             name: name.clone(),
         };

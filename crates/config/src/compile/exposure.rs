@@ -10,8 +10,9 @@ use std::{
 
 use bartizan_model::{
     Mode, OnFault,
-    document::{Document, Kind, Spec, listener::ListenerProtocol},
+    document::{Document, Kind, Spec, authorization::RuleEffect, listener::ListenerProtocol},
     problem::{Code, Problem, Problems, Span},
+    scalar::RouteScope,
 };
 
 use super::{
@@ -43,7 +44,14 @@ pub(super) fn list(
     for document in index.of(Kind::Upstream) {
         of_upstream(document, problems);
     }
+    for document in index.of(Kind::Role) {
+        of_role(document, problems);
+    }
+    for document in index.of(Kind::AuthorizationPolicy) {
+        of_authorization(document, problems);
+    }
     of_policies(&policies.authentication, problems);
+    of_policies(&policies.authorization, problems);
     of_policies(&policies.cors, problems);
     of_policies(&policies.headers, problems);
     of_policies(&policies.limits, problems);
@@ -148,6 +156,31 @@ fn of_upstream(document: &Document, problems: &mut Problems) {
             "spec.tls.dangerAcceptAnyCertificate",
             message,
         ));
+    }
+}
+
+fn of_role(document: &Document, problems: &mut Problems) {
+    let Some(spec) = spec_of!(document, Role) else { return };
+    let routes = spec.grants.iter().flat_map(|grant| grant.routes.iter());
+    if let Some(route) = routes.into_iter().find(|route| ***route == RouteScope::Every) {
+        let message = format!("Role/{} permits something on every route", document.name.as_str());
+        problems.push(exposure(Code::RoleWildcard, route.at, "spec.grants.routes", message));
+    }
+}
+
+fn of_authorization(document: &Document, problems: &mut Problems) {
+    let Some(spec) = spec_of!(document, AuthorizationPolicy) else { return };
+    // Beside a rule that denies, one that allows everybody else is how a list of the denied is written.
+    if spec.rules.iter().any(|rule| rule.effect == RuleEffect::Deny) {
+        return;
+    }
+    for rule in spec.rules.iter() {
+        let by_role = !rule.roles.is_empty() || !rule.all_roles.is_empty() || rule.granted;
+        if !by_role && rule.methods.is_empty() && rule.when.is_none() {
+            let name = document.name.as_str();
+            let message = format!("a rule of AuthorizationPolicy/{name} allows every caller");
+            problems.push(exposure(Code::RuleOpen, rule.at, "spec.rules", message));
+        }
     }
 }
 

@@ -19,6 +19,7 @@ use crate::{
 };
 
 mod attach;
+mod authorization;
 mod consumer;
 mod exposure;
 mod filter;
@@ -71,13 +72,17 @@ fn snapshot(set: &Parsed<'_>, unread: bool, problems: &mut Problems) -> Option<S
     let index = Index::build(set, problems);
     let listeners = listener::compile_all(&index, problems);
     let upstreams = upstream::compile_all(&index, problems);
-    let policies = policy::compile_all(&index, problems);
+    let roles = authorization::roles(&index, problems);
+    let policies = policy::compile_all(&index, &roles, problems);
     let mut clashes = Clashes::default();
     let attached = Attached::build(&index, &policies, &mut clashes);
-    let consumers = consumer::compile_all(&index, &attached);
+    let consumers = consumer::compile_all(&index, &roles, &attached);
     let routes = route::compile_all(&index, &listeners, &upstreams, &attached, &mut clashes, problems);
     clashes.into_problems(problems);
+    authorization::check_consumers(&index, problems);
+    authorization::check_variables(&index, &roles, &policies.authorization, &routes.entries, problems);
     if !unread {
+        authorization::check_unused(&index, problems);
         warn_incomplete(&index, set.documents.is_empty(), problems);
     }
     // A policy that could not be read would make every route look open.
@@ -103,6 +108,7 @@ fn snapshot(set: &Parsed<'_>, unread: bool, problems: &mut Problems) -> Option<S
         listeners: published,
         routes: routes.plans,
         upstreams,
+        roles,
         consumers,
         record,
         access_log,

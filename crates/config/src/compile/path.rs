@@ -10,7 +10,7 @@ use bartizan_model::{
 };
 
 use super::pattern;
-use crate::snapshot::{PathTest, decoded};
+use crate::snapshot::{PathTest, Segment, decoded};
 
 const PATH_VALUE: &str = "spec.rules.matches.path.value";
 
@@ -67,16 +67,22 @@ pub(super) fn canonical(text: &str, at: Span, path: &str, problems: &mut Problem
     None
 }
 
-fn template(text: &str, at: Span, problems: &mut Problems) -> Option<Vec<Option<Arc<str>>>> {
+fn template(text: &str, at: Span, problems: &mut Problems) -> Option<Arc<[Segment]>> {
     // With each variable replaced by a plain segment the rest must be a canonical path.
     let mut plain = String::with_capacity(text.len());
-    let mut parts = Vec::new();
+    let mut parts: Vec<Segment> = Vec::new();
     for segment in text.strip_prefix('/').unwrap_or(text).split('/') {
         plain.push('/');
         match segment.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
             Some(name) if is_variable(name) => {
                 plain.push('x');
-                parts.push(None);
+                let variable = Segment::Variable(name.into());
+                if parts.contains(&variable) {
+                    let message = format!("two segments of the template are named `{name}`");
+                    problems.push(Problem::new(Code::BadPath, at, PATH_VALUE, message));
+                    return None;
+                }
+                parts.push(variable);
             }
             _ if segment.contains(['{', '}']) => {
                 let message = format!("the segment `{segment}` is neither text nor a variable");
@@ -88,13 +94,13 @@ fn template(text: &str, at: Span, problems: &mut Problems) -> Option<Vec<Option<
             }
             _ => {
                 plain.push_str(segment);
-                parts.push(Some(decoded(segment).into()));
+                parts.push(Segment::Literal(decoded(segment).into()));
             }
         }
     }
     let plain = if text.starts_with('/') { plain.as_str() } else { text };
     canonical(plain, at, PATH_VALUE, problems)?;
-    Some(parts)
+    Some(parts.into())
 }
 
 fn is_variable(name: &str) -> bool {

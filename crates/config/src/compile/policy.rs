@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bartizan_access::Roles;
 use bartizan_model::{
     Mode, OnFault,
     document::{
@@ -20,15 +21,18 @@ use http::{HeaderName, HeaderValue, Method};
 
 use super::{
     attach::{Scoped, targets},
+    authorization,
     index::{Index, spec_of},
     label, limit, pattern, record,
 };
 use crate::snapshot::{
-    AuthenticationPlan, Bite, CorsPlan, HeaderChangesPlan, HeaderCheckPlan, HeaderPlan, OriginPattern,
+    AuthenticationPlan, AuthorizationPlan, Bite, CorsPlan, HeaderChangesPlan, HeaderCheckPlan, HeaderPlan,
+    OriginPattern,
 };
 
 /// The policies of a set by kind, each list in order of name.
 pub(super) struct Policies<'d> {
+    pub(super) authorization: Vec<Scoped<'d, AuthorizationPlan>>,
     pub(super) authentication: Vec<Scoped<'d, AuthenticationPlan>>,
     pub(super) cors: Vec<Scoped<'d, CorsPlan>>,
     pub(super) headers: Vec<Scoped<'d, HeaderPlan>>,
@@ -37,11 +41,16 @@ pub(super) struct Policies<'d> {
 }
 
 /// Compiles all policies.
-pub(super) fn compile_all<'d>(index: &Index<'d>, problems: &mut Problems) -> Policies<'d> {
+pub(super) fn compile_all<'d>(
+    index: &Index<'d>,
+    roles: &Arc<Roles>,
+    problems: &mut Problems,
+) -> Policies<'d> {
     let authentication = authentication(index, problems);
     let secrets: Vec<HeaderName> =
         authentication.iter().flat_map(|policy| policy.plan.api_key_headers.iter().cloned()).collect();
     Policies {
+        authorization: authorization::policies(index, roles, problems),
         cors: cors(index, problems),
         headers: headers(index, problems),
         limits: limits(index, problems),
@@ -54,9 +63,10 @@ pub(super) fn compile_all<'d>(index: &Index<'d>, problems: &mut Problems) -> Pol
 const BEFORE_IDENTIFY: &[TargetKind] = &[TargetKind::Listener, TargetKind::Route];
 
 /// What a policy that decides after the consumer is known can be attached to.
-const AFTER_IDENTIFY: &[TargetKind] = &[TargetKind::Listener, TargetKind::Route, TargetKind::Consumer];
+pub(super) const AFTER_IDENTIFY: &[TargetKind] =
+    &[TargetKind::Listener, TargetKind::Route, TargetKind::Consumer];
 
-fn bite(mode: Mode, percent: scalar::Percent, on_fault: OnFault) -> Bite {
+pub(super) fn bite(mode: Mode, percent: scalar::Percent, on_fault: OnFault) -> Bite {
     Bite { mode, percent: percent.get(), on_fault }
 }
 

@@ -272,7 +272,7 @@ impl Compiler<'_, '_> {
             cors: self.attached.cors(place, self.clashes),
             headers: self.attached.headers(place),
             authentication: self.attached.authentication(place, self.clashes),
-            authorization: Engineless::NoSuchPolicy,
+            authorization: self.attached.authorization(place),
             limits: self.attached.limits(place),
             inspection: Engineless::NoSuchPolicy,
             caching: Engineless::NoSuchPolicy,

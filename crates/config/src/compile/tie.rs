@@ -91,9 +91,9 @@ fn path_key(path: &PathTest) -> String {
             // A template without variables is an exact path, and competes with one. No canonical path has an empty
             // segment but the last, and a variable never stands for that, so `//` cannot be mistaken.
             let mut key = "=".to_owned();
-            for part in parts {
+            for part in &**parts {
                 key.push('/');
-                key.push_str(part.as_deref().unwrap_or("//"));
+                key.push_str(part.literal().unwrap_or("//"));
             }
             key
         }

@@ -8,18 +8,22 @@ use std::{collections::HashMap, sync::Arc};
 
 use bartizan_model::document::Kind;
 
+pub mod authorization;
 pub mod condition;
 pub mod listener;
 pub mod policy;
 pub mod route;
 pub mod table;
+pub mod template;
 pub mod upstream;
 
+pub use authorization::*;
 pub use condition::*;
 pub use listener::*;
 pub use policy::*;
 pub use route::*;
 pub use table::*;
+pub use template::*;
 pub use upstream::*;
 
 /// A complete, consistent set of documents in the form in which requests are judged.
@@ -33,6 +37,8 @@ pub struct Snapshot {
     pub routes: Vec<Arc<RoutePlan>>,
     /// The upstreams by index.
     pub upstreams: Vec<Arc<UpstreamPlan>>,
+    /// What roles permit.
+    pub roles: Arc<bartizan_access::Roles>,
     /// The consumers by name.
     pub consumers: HashMap<Arc<str>, Arc<ConsumerPlan>>,
     /// The record plan of requests that no route matched.

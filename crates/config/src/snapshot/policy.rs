@@ -2,10 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
+use bartizan_access::RoleSet;
 use bartizan_message::AddressSet;
 use bartizan_model::{Mode, OnFault};
 use http::{HeaderName, HeaderValue};
 use regex::Regex;
+
+use super::authorization::AuthorizationPlan;
 
 /// How far a policy bites: its mode, and the share of callers for whom `enforce` means enforce.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -216,6 +219,10 @@ pub struct ConsumerPlan {
     pub enabled: bool,
     /// Client addresses it may call from.
     pub addresses: Option<AddressSet>,
+    /// Those of its roles that documents define.
+    pub role_set: RoleSet,
+    /// Who may, attached to the consumer, in order of name.
+    pub authorization: Vec<Arc<AuthorizationPlan>>,
     /// Limits attached to the consumer, in order of name.
     pub limits: Vec<Arc<bartizan_limit::Policy>>,
 }

@@ -4,8 +4,11 @@ use std::sync::Arc;
 
 use http::{HeaderValue, StatusCode};
 
-use super::policy::{
-    AuthenticationPlan, CorsPlan, Engineless, HeaderChangesPlan, HeaderPlan, Settled, TimeoutsPlan,
+use super::{
+    authorization::AuthorizationPlan,
+    policy::{
+        AuthenticationPlan, CorsPlan, Engineless, HeaderChangesPlan, HeaderPlan, Settled, TimeoutsPlan,
+    },
 };
 
 /// One rule of a route with every policy that applies to it, resolved at load time.
@@ -35,8 +38,8 @@ pub struct RoutePlan {
     pub headers: Vec<Arc<HeaderPlan>>,
     /// How callers prove who they are; none: anyone passes as nobody, and the route is listed as an exposure.
     pub authentication: Settled<AuthenticationPlan>,
-    /// Whether roles are asked for.
-    pub authorization: Engineless,
+    /// Who may, wide → narrow, then by name; none: whoever was identified. A consumer's own come from its plan.
+    pub authorization: Vec<Arc<AuthorizationPlan>>,
     /// Limits, wide → narrow, then by name. A consumer's own come from its plan.
     pub limits: Vec<Arc<bartizan_limit::Policy>>,
     /// Whether requests are inspected.

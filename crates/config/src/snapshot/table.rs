@@ -16,6 +16,7 @@ use super::{
     condition::{MethodSet, ValueTest},
     listener::HostPattern,
     route::RoutePlan,
+    template::Segment,
 };
 
 mod entries;
@@ -27,8 +28,8 @@ pub enum PathTest {
     Exact(Arc<str>),
     /// Whole segments from the start; stored without trailing slash, `/` as the empty text.
     Prefix(Arc<str>),
-    /// The whole path with variables, one entry per segment; `None` is a variable.
-    Template(Vec<Option<Arc<str>>>),
+    /// The whole path with variables, one entry per segment.
+    Template(Arc<[Segment]>),
     /// An expression anchored at both ends, compared with the decoded path.
     Matches(Regex),
 }
@@ -83,6 +84,18 @@ pub struct RouteMatch<'t> {
     pub plan: &'t Arc<RoutePlan>,
     /// How many bytes of the path a prefix match covered; 0 for other matches.
     pub prefix_bytes: usize,
+    /// The template that matched, for [`Captures`].
+    pub template: Option<&'t Arc<[Segment]>>,
+}
+
+impl<'t> RouteMatch<'t> {
+    fn new(entry: &'t RouteEntry, prefix_bytes: usize) -> Self {
+        let template = match &entry.path {
+            PathTest::Template(segments) => Some(segments),
+            _ => None,
+        };
+        RouteMatch { plan: &entry.plan, prefix_bytes, template }
+    }
 }
 
 /// All routes of a listener.
@@ -190,7 +203,7 @@ impl HostTable {
             PathTest::Exact(path) => self.trie.descend(segments(&path).map(Some)).exact.push(entry),
             PathTest::Prefix(path) => self.trie.descend(segments(&path).map(Some)).prefix.push(entry),
             PathTest::Template(parts) => {
-                self.trie.descend(parts.iter().map(Option::as_deref)).exact.push(entry);
+                self.trie.descend(parts.iter().map(Segment::literal)).exact.push(entry);
             }
         }
     }
@@ -201,7 +214,7 @@ impl HostTable {
         }
         for (regex, entry) in &self.patterns {
             if regex.is_match(path) && fits(entry, ask, methods) {
-                return Some(RouteMatch { plan: &entry.plan, prefix_bytes: 0 });
+                return Some(RouteMatch::new(entry, 0));
             }
         }
         self.trie.find_prefix(path, ask, methods)
@@ -245,7 +258,7 @@ impl Node {
     ) -> Option<RouteMatch<'t>> {
         let Some((segment, rest)) = next_segment(rest) else {
             let entry = self.exact.iter().find(|entry| fits(entry, ask, methods))?;
-            return Some(RouteMatch { plan: &entry.plan, prefix_bytes: 0 });
+            return Some(RouteMatch::new(entry, 0));
         };
         if let Some(child) = self.literal.get(segment)
             && let Some(found) = child.find_exact(rest, ask, methods)
@@ -271,7 +284,7 @@ impl Node {
         loop {
             let covered = path.len() - rest.len();
             if let Some(entry) = node.prefix.iter().find(|entry| fits(entry, ask, methods)) {
-                best = Some(RouteMatch { plan: &entry.plan, prefix_bytes: covered });
+                best = Some(RouteMatch::new(entry, covered));
             }
             let Some((segment, after)) = next_segment(rest) else { break };
             let Some(child) = node.literal.get(segment) else { break };
@@ -327,7 +340,7 @@ fn next_segment(path: &str) -> Option<(&str, &str)> {
     })
 }
 
-fn segments(path: &str) -> impl Iterator<Item = &str> {
+pub(super) fn segments(path: &str) -> impl Iterator<Item = &str> {
     let mut rest = path;
     std::iter::from_fn(move || {
         let (segment, after) = next_segment(rest)?;

@@ -13,9 +13,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use bartizan_access::{Asked, Subject, Verdict};
 use bartizan_config::{
     Set,
-    snapshot::{Lookup, RouteAsk, Snapshot},
+    snapshot::{Captures, Lookup, RouteAsk, Snapshot},
     source::Sources,
 };
 use bartizan_model::problem::{Code, Problem, Span};
@@ -84,6 +85,9 @@ fn answer(set: &Set, question: &str) -> String {
             for line in question.lines().filter_map(|line| line.strip_prefix("# ask ")) {
                 let _ = writeln!(out, "{line} → {}", ask(snapshot, line));
             }
+            for line in question.lines().filter_map(|line| line.strip_prefix("# may ")) {
+                let _ = writeln!(out, "may {line} → {}", may(snapshot, line));
+            }
         }
         None => out.push_str("no snapshot\n"),
     }
@@ -131,6 +135,53 @@ fn ask(snapshot: &Snapshot, line: &str) -> String {
         format!("{}: {said}", listener.plan.name)
     });
     answers.collect::<Vec<_>>().join("; ")
+}
+
+/// What the policies of the route say to a caller: `CONSUMER METHOD HOST PATH`, where `-` is nobody.
+fn may(snapshot: &Snapshot, line: &str) -> String {
+    let mut parts = line.split(' ');
+    let mut next = || parts.next().unwrap_or_default();
+    let (name, method, host, target) = (next(), next(), next(), next());
+    let method = Method::from_bytes(method.as_bytes()).unwrap();
+    let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
+    let headers = HeaderMap::new();
+    let ask = RouteAsk { host, path, method: &method, headers: &headers, query };
+    let listener = snapshot.listeners.first().unwrap();
+    let Lookup::Found(found) = listener.routes.find(&ask) else { return "no route".to_owned() };
+    let consumer = (name != "-").then(|| snapshot.consumers.get(name).unwrap());
+    let who = match consumer {
+        None => Subject::NOBODY,
+        Some(consumer) => Subject {
+            consumer: Some(&consumer.name),
+            sub: Some(&consumer.name),
+            roles: &consumer.role_set,
+            role_names: &consumer.roles,
+            tags: &[],
+            method: "api_key",
+        },
+    };
+    let captures = Captures { template: found.template.map(|template| &**template), path };
+    let asked = Asked {
+        route: &found.plan.route,
+        method: &method,
+        path,
+        host,
+        headers: &headers,
+        query,
+        variables: &captures,
+        client: "192.0.2.1".parse().unwrap(),
+    };
+    let of_consumer = consumer.into_iter().flat_map(|consumer| &consumer.authorization);
+    let said = found.plan.authorization.iter().chain(of_consumer).map(|plan| {
+        let said = match plan.policy.allows(&who, &asked, 0) {
+            Ok(Verdict::Allowed(ground)) => format!("yes by {}", ground.describe()),
+            Ok(Verdict::Denied(refused)) => format!("no: {}", refused.describe()),
+            Err(fault) => fault.to_string(),
+        };
+        format!("{} {said}", plan.label)
+    });
+    let said: Vec<String> = said.collect();
+    if said.is_empty() { "nobody asks".to_owned() } else { said.join("; ") }
 }
 
 #[test]

@@ -2,8 +2,10 @@
 
 use std::fmt::Write as _;
 
+use bartizan_access::{Condition, RoleSet};
 use bartizan_config::snapshot::{
-    Bite, HeaderChangesPlan, ListenerPlan, RouteAction, RoutePlan, Settled, Snapshot, UpstreamPlan,
+    AuthorizationPlan, Bite, HeaderChangesPlan, ListenerPlan, MethodSet, RouteAction, RoutePlan, Settled,
+    Snapshot, UpstreamPlan,
 };
 use bartizan_model::{Mode, OnFault};
 
@@ -13,6 +15,12 @@ pub(super) fn write(out: &mut String, snapshot: &Snapshot) {
     }
     for upstream in &snapshot.upstreams {
         write_upstream(out, upstream);
+    }
+    for role in snapshot.roles.definitions() {
+        let _ = writeln!(out, "role {}", role.name);
+        for grant in &role.grants {
+            let _ = writeln!(out, "  {:?} {}{}", grant.routes, methods(grant.methods), when(&grant.when));
+        }
     }
     let mut consumers: Vec<_> = snapshot.consumers.values().collect();
     consumers.sort_by_key(|consumer| &consumer.name);
@@ -25,6 +33,7 @@ pub(super) fn write(out: &mut String, snapshot: &Snapshot) {
         if let Some(addresses) = &consumer.addresses {
             let _ = writeln!(out, "  from {addresses:?}");
         }
+        consumer.authorization.iter().for_each(|policy| write_authorization(out, policy));
         consumer.limits.iter().for_each(|limit| write_limit(out, limit));
     }
     for plan in &snapshot.routes {
@@ -163,6 +172,7 @@ fn write_route(out: &mut String, snapshot: &Snapshot, plan: &RoutePlan) {
         write_changes(out, "  request", &policy.request);
         write_changes(out, "  response", &policy.response);
     }
+    plan.authorization.iter().for_each(|policy| write_authorization(out, policy));
     plan.limits.iter().for_each(|limit| write_limit(out, limit));
     if !plan.record.name.is_empty() {
         let _ = writeln!(out, "  record {:?}", plan.record);
@@ -176,6 +186,38 @@ fn write_route(out: &mut String, snapshot: &Snapshot, plan: &RoutePlan) {
         timeouts.idle,
         plan.body_bytes_max.map(|bytes| format!(" body {bytes}")).unwrap_or_default()
     );
+}
+
+fn write_authorization(out: &mut String, plan: &AuthorizationPlan) {
+    let _ = writeln!(out, "  authorization {}{}", plan.label, bite(plan.bite));
+    let roles = plan.policy.roles();
+    let names = |set: &RoleSet| {
+        set.iter().filter_map(|role| roles.name(role)).map(|name| &**name).collect::<Vec<_>>().join(", ")
+    };
+    for rule in plan.policy.rules() {
+        let any = rule.any.as_ref().map(|any| format!(" any of [{}]", names(any))).unwrap_or_default();
+        let all = if rule.all.is_empty() { String::new() } else { format!(" all of [{}]", names(&rule.all)) };
+        let granted = if rule.granted { " granted" } else { "" };
+        let _ = writeln!(
+            out,
+            "    {} {:?}{any}{all}{granted} {}{}",
+            rule.name,
+            rule.effect,
+            methods(rule.methods),
+            when(&rule.when)
+        );
+    }
+}
+
+fn methods(methods: MethodSet) -> String {
+    if methods == MethodSet::ANY {
+        return "any method".to_owned();
+    }
+    methods.iter().map(|method| method.to_string()).collect::<Vec<_>>().join(" ")
+}
+
+fn when(condition: &Option<Condition>) -> String {
+    condition.as_ref().map(|when| format!(" when {}", when.text())).unwrap_or_default()
 }
 
 fn write_changes(out: &mut String, what: &str, changes: &HeaderChangesPlan) {

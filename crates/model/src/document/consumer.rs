@@ -9,7 +9,7 @@ crate::document! {
     /// A caller known by name. Its API keys live in the store, never in a document.
     pub struct ConsumerSpec {
         /// Roles that policies and upstreams can ask for.
-        pub roles: Vec<Name> = Vec::new(),
+        pub roles: Vec<Spanned<Name>> = Vec::new(),
         /// Whom to tell about its keys.
         pub contacts: Vec<Contact> = Vec::new(),
         /// Client addresses it may call from; none means any.

@@ -14,6 +14,7 @@ use crate::{
 };
 
 pub mod authentication;
+pub mod authorization;
 pub mod common;
 pub mod consumer;
 pub mod cors;
@@ -21,6 +22,7 @@ pub mod header;
 pub mod listener;
 pub mod rate_limit;
 pub mod record;
+pub mod role;
 pub mod route;
 pub mod secret;
 pub mod upstream;
@@ -124,12 +126,14 @@ macro_rules! kinds {
 
 kinds! {
     AuthenticationPolicy => authentication::AuthenticationPolicySpec, "authentication-policies";
+    AuthorizationPolicy => authorization::AuthorizationPolicySpec, "authorization-policies";
     Consumer => consumer::ConsumerSpec, "consumers";
     CorsPolicy => cors::CorsPolicySpec, "cors-policies";
     HeaderPolicy => header::HeaderPolicySpec, "header-policies";
     Listener => listener::ListenerSpec, "listeners";
     RateLimitPolicy => rate_limit::RateLimitPolicySpec, "rate-limit-policies";
     RecordPolicy => record::RecordPolicySpec, "record-policies";
+    Role => role::RoleSpec, "roles";
     Route => route::RouteSpec, "routes";
     Secret => secret::SecretSpec, "secrets";
     Upstream => upstream::UpstreamSpec, "upstreams";

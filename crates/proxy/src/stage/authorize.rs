@@ -1,22 +1,29 @@
 //! **authorize**: may they?
 //!
-//! Judged by the head alone, before a byte of the body is read. Roles come with their engine; until then a plan that
-//! asks for them cannot be written, and one that did would be refused here.
+//! Judged by the head alone, before a byte of the body is read. Every policy that applies must allow: the route's from
+//! wide to narrow, then the consumer's. Policies in shadow are judged in any case, also behind one that denied.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{
+    net::IpAddr,
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
-use bartizan_config::snapshot::{ConsumerPlan, Engineless, RoutePlan};
-use bartizan_identity::Identity;
+use bartizan_access::{Asked, Ground, Subject, Verdict};
+use bartizan_config::snapshot::{AuthorizationPlan, Captures, ConsumerPlan, RoutePlan};
+use bartizan_identity::{Identity, Method};
 use bartizan_message::RequestHead;
-use bartizan_model::{Denial, Reason, Stage};
+use bartizan_model::{Denial, Fault, Mode, OnFault, Reason, Stage};
+use bartizan_telemetry::{WouldDeny, record::Would};
 
-use super::{Identified, Routed};
-use crate::exchange::{Exchange, Stop};
+use super::{Identified, Routed, route::mode_for};
+use crate::exchange::{Exchange, Shared, Stop};
 
 /// The proof that the caller may do what the head asks for.
 #[must_use]
 pub struct Authorized {
     who: Identified,
+    ground: Option<Ground>,
 }
 
 impl Authorized {
@@ -40,26 +47,41 @@ impl Authorized {
         self.who.consumer()
     }
 
+    /// The rule and role by which the narrowest policy allows it; `None` where no policy is enforced.
+    pub fn ground(&self) -> Option<&Ground> {
+        self.ground.as_ref()
+    }
+
     /// The proof of the route, for whoever sends the request on.
     pub(super) fn into_routed(self) -> Routed {
         self.who.into_routed()
     }
 }
 
-/// Judges by the head whether the caller may.
-pub fn authorize(x: Exchange<Identified>) -> Result<Exchange<Authorized>, Stop> {
-    match denial(&x.proof) {
-        Some(denial) => Err(x.deny(Stage::Authorize, denial)),
-        None => Ok(x.prove(|who| Authorized { who })),
-    }
+/// Why a request may not go on.
+enum Refusal {
+    Denied(Denial),
+    Faulted(Arc<str>, Fault),
 }
 
-fn denial(who: &Identified) -> Option<Denial> {
-    if who.plan().authorization != Engineless::NoSuchPolicy {
-        let denial = Denial::new(Reason::NotAllowed);
-        return Some(denial.because("the route asks for roles that this build cannot judge"));
+/// Judges by the head whether the caller may.
+pub fn authorize(x: Exchange<Identified>) -> Result<Exchange<Authorized>, Stop> {
+    let client = x.proof.head().client();
+    if let Some(denial) = x.proof.consumer().and_then(|consumer| judge_consumer(consumer, client)) {
+        return Err(x.deny(Stage::Authorize, denial));
     }
-    judge_consumer(who.consumer()?, who.head().client())
+    // Most routes have no policy; one without costs this branch.
+    if x.proof.plan().authorization.is_empty()
+        && x.proof.consumer().is_none_or(|consumer| consumer.authorization.is_empty())
+    {
+        return Ok(x.prove(|who| Authorized { who, ground: None }));
+    }
+    let mut x = x;
+    match judge(&mut x.shared, &x.proof) {
+        Ok(ground) => Ok(x.prove(|who| Authorized { who, ground })),
+        Err(Refusal::Denied(denial)) => Err(x.deny(Stage::Authorize, denial)),
+        Err(Refusal::Faulted(policy, fault)) => Err(x.fault(Some(policy), fault)),
+    }
 }
 
 /// Whether a consumer may call at all, and from this address.
@@ -72,4 +94,131 @@ pub fn judge_consumer(consumer: &ConsumerPlan, client: IpAddr) -> Option<Denial>
     };
     let policy = format!("Consumer/{}", consumer.name);
     Some(Denial::new(Reason::NotAllowed).because(detail).by(policy.into()))
+}
+
+/// Who asks, for what and when: all that an authorization policy looks at.
+#[derive(Clone, Copy)]
+pub struct Inquiry<'a> {
+    /// The caller.
+    pub subject: Subject<'a>,
+    /// The head.
+    pub head: &'a RequestHead,
+    /// The rule.
+    pub plan: &'a RoutePlan,
+    /// What stands in the path for the variables of the rule's template.
+    pub captures: &'a Captures<'a>,
+    /// The time.
+    pub now_ms: u64,
+}
+
+/// What a policy says, whether or not it bites.
+///
+/// # Errors
+///
+/// A fault when it cannot be decided.
+pub fn judge_policy(policy: &AuthorizationPlan, inquiry: &Inquiry<'_>) -> Result<Verdict, Fault> {
+    let Inquiry { subject, head, plan, captures, now_ms } = inquiry;
+    let asked = Asked {
+        route: &plan.route,
+        method: head.method(),
+        path: head.path().as_str(),
+        host: head.authority().host(),
+        headers: head.headers(),
+        query: head.raw_query(),
+        variables: *captures,
+        client: head.client(),
+    };
+    policy.policy.allows(subject, &asked, *now_ms)
+}
+
+/// The policies that apply: the rule's, wide → narrow, then the consumer's; each once.
+pub fn policies<'p>(
+    plan: &'p RoutePlan,
+    consumer: Option<&'p ConsumerPlan>,
+) -> impl Iterator<Item = &'p Arc<AuthorizationPlan>> {
+    let of_consumer = consumer.into_iter().flat_map(|consumer| &consumer.authorization);
+    let is_new =
+        |policy: &&Arc<AuthorizationPlan>| !plan.authorization.iter().any(|known| Arc::ptr_eq(known, policy));
+    plan.authorization.iter().chain(of_consumer.filter(is_new))
+}
+
+/// A caller as policies see it. A key has no subject of its own, so its consumer's name is one.
+pub fn subject(consumer: Option<&ConsumerPlan>, method: Method) -> Subject<'_> {
+    let Some(consumer) = consumer else { return Subject { method: method.as_str(), ..Subject::NOBODY } };
+    Subject {
+        consumer: Some(&consumer.name),
+        sub: Some(&consumer.name),
+        roles: &consumer.role_set,
+        role_names: &consumer.roles,
+        tags: &[],
+        method: method.as_str(),
+    }
+}
+
+/// Asks every policy; the first enforced one that does not allow decides.
+fn judge(shared: &mut Shared, who: &Identified) -> Result<Option<Ground>, Refusal> {
+    let (head, plan) = (who.head(), who.plan());
+    let consumer = who.consumer().map(|consumer| &**consumer);
+    let captures = who.captures();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let now_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+    let subject = subject(consumer, who.identity().method());
+    let inquiry = Inquiry { subject, head, plan, captures: &captures, now_ms };
+    let mut decision = Ok(None);
+    for policy in policies(plan, consumer) {
+        let mode = mode_for(shared, policy.bite, head);
+        // Behind a refusal only the policies in shadow have something to say.
+        if mode == Mode::Off || (mode == Mode::Enforce && decision.is_err()) {
+            continue;
+        }
+        match weigh(shared, policy, mode, judge_policy(policy, &inquiry)) {
+            Ok(Some(ground)) if decision.is_ok() => decision = Ok(Some(ground)),
+            Ok(_) => {}
+            Err(refusal) => decision = Err(refusal),
+        }
+    }
+    decision
+}
+
+/// Carries a verdict out, or only notes it, as the mode says.
+fn weigh(
+    shared: &mut Shared,
+    policy: &AuthorizationPlan,
+    mode: Mode,
+    verdict: Result<Verdict, Fault>,
+) -> Result<Option<Ground>, Refusal> {
+    match verdict {
+        Ok(Verdict::Allowed(ground)) => Ok((mode == Mode::Enforce).then_some(ground)),
+        Ok(Verdict::Denied(refused)) => {
+            let denial = Denial::new(Reason::NotAllowed).because(refused.describe());
+            shared
+                .weigh(mode, Stage::Authorize, &policy.label, denial)
+                .map_or(Ok(None), |denial| Err(Refusal::Denied(denial)))
+        }
+        Err(fault) if mode == Mode::Enforce => {
+            let id = shared.live.authorization_id(&policy.label);
+            shared.core.metrics.policy_fault(id, policy.bite.on_fault);
+            match policy.bite.on_fault {
+                OnFault::Deny => Err(Refusal::Faulted(policy.label.clone(), fault)),
+                OnFault::Allow => {
+                    shared.record.passed_fault(Some(policy.label.clone()), fault);
+                    Ok(None)
+                }
+            }
+        }
+        Err(fault) => {
+            shared.record.would_deny(would(policy, fault));
+            Ok(None)
+        }
+    }
+}
+
+/// What a policy in shadow would have made of a fault.
+fn would(policy: &AuthorizationPlan, fault: Fault) -> WouldDeny {
+    let outcome = match policy.bite.on_fault {
+        OnFault::Deny => Would::Deny,
+        OnFault::Allow => Would::Incomplete,
+    };
+    let (policy, reason) = (policy.label.clone(), Reason::JudgeUnavailable);
+    WouldDeny { stage: Stage::Authorize, policy, outcome, reason, detail: Some(fault.what) }
 }

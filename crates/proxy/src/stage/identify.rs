@@ -8,7 +8,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use bartizan_config::snapshot::{AuthenticationPlan, ConsumerPlan, RoutePlan};
+use bartizan_config::snapshot::{AuthenticationPlan, Captures, ConsumerPlan, RoutePlan};
 use bartizan_identity::{Claim, CredentialId, Identity};
 use bartizan_message::RequestHead;
 use bartizan_model::{Denial, Mode, Reason, Stage};
@@ -44,6 +44,11 @@ impl Identified {
     /// The consumer's plan; `None` for anonymous callers.
     pub(crate) fn consumer(&self) -> Option<&Arc<ConsumerPlan>> {
         self.consumer.as_ref()
+    }
+
+    /// What stands in the path for the variables of the rule's template.
+    pub(crate) fn captures(&self) -> Captures<'_> {
+        self.routed.captures()
     }
 
     /// The proof before this one, for whoever sends the request on.

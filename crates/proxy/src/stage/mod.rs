@@ -30,7 +30,7 @@ pub use screen::{Screened, screen};
 pub mod judge {
     pub use super::{
         admit::judge_address,
-        authorize::judge_consumer,
+        authorize::{Inquiry, judge_consumer, judge_policy, policies, subject},
         forward::target,
         inspect::judge_announced,
         route::{

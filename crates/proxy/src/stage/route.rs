@@ -6,7 +6,8 @@
 use std::sync::Arc;
 
 use bartizan_config::snapshot::{
-    Bite, CorsPlan, HeaderPlan, ListenerPlan, Lookup, RedirectPlan, RouteAction, RouteAsk, RoutePlan,
+    Bite, Captures, CorsPlan, HeaderPlan, ListenerPlan, Lookup, RedirectPlan, RouteAction, RouteAsk,
+    RouteMatch, RoutePlan, Segment,
 };
 use bartizan_message::RequestHead;
 use bartizan_model::{Denial, Mode, Reason, Stage};
@@ -24,6 +25,7 @@ pub struct Routed {
     admitted: Admitted,
     plan: Arc<RoutePlan>,
     prefix_bytes: usize,
+    template: Option<Arc<[Segment]>>,
 }
 
 impl Routed {
@@ -40,6 +42,11 @@ impl Routed {
     /// How many bytes of the path a prefix match covered.
     pub(crate) fn prefix_bytes(&self) -> usize {
         self.prefix_bytes
+    }
+
+    /// What stands in the path for the variables of the rule's template.
+    pub(crate) fn captures(&self) -> Captures<'_> {
+        Captures { template: self.template.as_deref(), path: self.head().path().as_str() }
     }
 
     /// The proof before this one, for whoever sends the request on.
@@ -59,7 +66,7 @@ pub fn route(x: Exchange<Admitted>) -> Result<Exchange<Routed>, Stop> {
         let answer = redirect_https(x.proof.head(), port);
         return Err(answered(x, answer));
     }
-    let (plan, prefix_bytes) = match find(&mut x.shared, x.proof.head()) {
+    let Found { plan, prefix_bytes, template } = match find(&mut x.shared, x.proof.head()) {
         Ok(found) => found,
         Err(denial) => return Err(x.deny(Stage::Route, denial)),
     };
@@ -74,7 +81,7 @@ pub fn route(x: Exchange<Admitted>) -> Result<Exchange<Routed>, Stop> {
         let answer = redirect_to(redirect, x.proof.head(), prefix_bytes);
         return Err(answered(x, answer));
     }
-    Ok(x.prove(|admitted| Routed { admitted, plan, prefix_bytes }))
+    Ok(x.prove(|admitted| Routed { admitted, plan, prefix_bytes, template }))
 }
 
 fn answered<S>(x: Exchange<S>, answer: Response<AnswerBody>) -> Stop {
@@ -98,8 +105,25 @@ pub fn judge_host(listener: &ListenerPlan, server_name: Option<&str>, head: &Req
         .then(|| Denial::new(Reason::WrongHost).because("the connection was opened for another name"))
 }
 
+/// A rule that matches, and how.
+struct Found {
+    plan: Arc<RoutePlan>,
+    prefix_bytes: usize,
+    template: Option<Arc<[Segment]>>,
+}
+
+impl Found {
+    fn of(found: &RouteMatch<'_>) -> Self {
+        Found {
+            plan: found.plan.clone(),
+            prefix_bytes: found.prefix_bytes,
+            template: found.template.cloned(),
+        }
+    }
+}
+
 /// Looks the request up.
-fn find(shared: &mut Shared, head: &RequestHead) -> Result<(Arc<RoutePlan>, usize), Denial> {
+fn find(shared: &mut Shared, head: &RequestHead) -> Result<Found, Denial> {
     // A preflight is looked up as the request that it asks for, but only where a policy answers it: otherwise OPTIONS
     // would pass to an upstream by a rule that does not publish it.
     if let Some(method) = preflight_method(head)
@@ -107,10 +131,10 @@ fn find(shared: &mut Shared, head: &RequestHead) -> Result<(Arc<RoutePlan>, usiz
         && let Some(cors) = &found.plan.cors.enforced
         && mode_for(shared, cors.bite, head) == Mode::Enforce
     {
-        return Ok((found.plan.clone(), found.prefix_bytes));
+        return Ok(Found::of(&found));
     }
     let methods = match look_up(shared, head, head.method()) {
-        Lookup::Found(found) => return Ok((found.plan.clone(), found.prefix_bytes)),
+        Lookup::Found(found) => return Ok(Found::of(&found)),
         Lookup::Nothing => return Err(Denial::new(Reason::NoRoute)),
         Lookup::OtherMethods(methods) => methods,
     };

@@ -12,32 +12,32 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header};
 
 /// A request in words.
 #[derive(Debug)]
-pub(super) struct Ask {
-    pub(super) method: String,
+pub(in crate::command) struct Ask {
+    pub(in crate::command) method: String,
     /// As in the URL; `None` where a path alone was given.
-    pub(super) scheme: Option<Scheme>,
-    pub(super) authority: Option<String>,
-    pub(super) target: String,
-    pub(super) headers: HeaderMap,
+    pub(in crate::command) scheme: Option<Scheme>,
+    pub(in crate::command) authority: Option<String>,
+    pub(in crate::command) target: String,
+    pub(in crate::command) headers: HeaderMap,
     /// The consumer whose key is taken to be valid.
-    pub(super) consumer: Option<String>,
-    pub(super) from: IpAddr,
+    pub(in crate::command) consumer: Option<String>,
+    pub(in crate::command) from: IpAddr,
 }
 
 /// The listener that a request comes to, and what had to be assumed for it.
-pub(super) struct Entered<'s> {
-    pub(super) listener: &'s PublishedListener,
+pub(in crate::command) struct Entered<'s> {
+    pub(in crate::command) listener: &'s PublishedListener,
     /// The host asked for where the URL has none.
-    pub(super) authority: String,
+    pub(in crate::command) authority: String,
     /// The name that the connection was opened for.
-    pub(super) server_name: Option<String>,
+    pub(in crate::command) server_name: Option<String>,
     /// What does not fit between the URL and the listener.
-    pub(super) note: Option<String>,
+    pub(in crate::command) note: Option<String>,
 }
 
 impl Ask {
     /// Reads what was given on the command line. What a gateway would refuse is no error here.
-    pub(super) fn read(
+    pub(in crate::command) fn read(
         method: &str,
         url: &str,
         headers: &[String],
@@ -70,7 +70,7 @@ impl Ask {
 
     /// The listener by name, else the first of those that fit best: by scheme, then port, then host, then one that
     /// does not only redirect.
-    pub(super) fn enter<'s>(
+    pub(in crate::command) fn enter<'s>(
         &self,
         snapshot: &'s Snapshot,
         name: Option<&str>,
@@ -131,7 +131,7 @@ impl Ask {
     }
 
     /// The head as the gateway would admit it, or why not.
-    pub(super) fn admit(&self, entered: &Entered<'_>) -> Result<RequestHead, Denial> {
+    pub(in crate::command) fn admit(&self, entered: &Entered<'_>) -> Result<RequestHead, Denial> {
         let malformed = |detail: &str| Denial::new(Reason::MalformedRequest).because(detail);
         let method =
             Method::from_bytes(self.method.as_bytes()).map_err(|_| malformed("the method is not a word"))?;
@@ -165,7 +165,7 @@ impl Ask {
     }
 
     /// The URL that was asked for, as it can be shown.
-    pub(super) fn url(&self, entered: &Entered<'_>) -> String {
+    pub(in crate::command) fn url(&self, entered: &Entered<'_>) -> String {
         let scheme = self.scheme.map_or(super::super::words::scheme(&entered.listener.plan), Scheme::as_str);
         format!("{scheme}://{}{}", entered.authority, self.target)
     }

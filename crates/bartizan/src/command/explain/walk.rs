@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use bartizan_config::snapshot::{Bite, ConsumerPlan, Engineless, RoutePlan};
+use bartizan_config::snapshot::{Bite, Engineless, RoutePlan, Segment};
 use bartizan_identity::KeyId;
 use bartizan_message::RequestHead;
 use bartizan_model::{Denial, Mode, Reason, Stage, document::Kind, scalar::ByteSize};
@@ -17,6 +17,7 @@ use super::{
 };
 use crate::command::set::Sound;
 
+mod authorize;
 mod documents;
 mod forward;
 mod identify;
@@ -28,7 +29,7 @@ type Way<T> = Result<T, Box<Verdict>>;
 
 /// Walks the way of a request.
 pub(super) fn walk(sound: &Sound, ask: &Ask, entered: &Entered<'_>) -> Report {
-    let mut walk = Walk { sound, ask, entered, steps: Vec::new(), plan: None };
+    let mut walk = Walk { sound, ask, entered, steps: Vec::new(), plan: None, template: None };
     let verdict = walk.way().unwrap_or_else(|verdict| *verdict);
     let record = walk.record();
     let reached = walk.steps.len();
@@ -59,6 +60,8 @@ struct Walk<'w> {
     steps: Vec<Step>,
     /// The rule, once it is known.
     plan: Option<Arc<RoutePlan>>,
+    /// The template of the rule that matched, if it has one.
+    template: Option<Arc<[Segment]>>,
 }
 
 /// Whether a policy bites this caller.
@@ -120,31 +123,6 @@ impl Walk<'_> {
         }
         self.step(Stage::Admit, findings);
         Ok(head)
-    }
-
-    fn authorize(
-        &mut self,
-        head: &RequestHead,
-        plan: &RoutePlan,
-        consumer: Option<&ConsumerPlan>,
-    ) -> Way<()> {
-        let Some(consumer) = consumer.filter(|_| plan.authorization == Engineless::NoSuchPolicy) else {
-            return self.engineless(Stage::Authorize, plan.authorization, Reason::NotAllowed);
-        };
-        let mut finding = Finding {
-            by: Some(format!("Consumer/{}", consumer.name)),
-            at: self.sound.place_of(Kind::Consumer, &consumer.name),
-            ..Finding::default()
-        };
-        if let Some(denial) = judge::judge_consumer(consumer, head.client()) {
-            return self.refuse(Stage::Authorize, Vec::new(), finding, denial);
-        }
-        finding.says = match &consumer.addresses {
-            Some(_) => format!("enabled, may call from {}", head.client()),
-            None => "enabled, may call from anywhere".to_owned(),
-        };
-        self.step(Stage::Authorize, vec![finding]);
-        Ok(())
     }
 
     fn inspect(&mut self, head: &RequestHead, plan: &RoutePlan) -> Way<()> {

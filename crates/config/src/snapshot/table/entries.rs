@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{HostTable, Node, PathTest, RouteEntry, RouteTable, conditions};
+use super::{HostTable, Node, PathTest, RouteEntry, RouteTable, Segment, conditions};
 
 impl RouteTable {
     /// Every way to a rule, in an order that does not depend on that of the documents: exact hosts by name, then
@@ -59,15 +59,16 @@ impl PathTest {
 }
 
 impl fmt::Display for PathTest {
-    /// What it is compared with, as documents write it; a variable, whose name is not kept, is `{}`.
+    /// What it is compared with, as documents write it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             PathTest::Exact(path) => f.write_str(path),
             PathTest::Prefix(path) if path.is_empty() => f.write_str("/"),
             PathTest::Prefix(path) => f.write_str(path),
-            PathTest::Template(parts) => {
-                parts.iter().try_for_each(|part| write!(f, "/{}", part.as_deref().unwrap_or("{}")))
-            }
+            PathTest::Template(parts) => parts.iter().try_for_each(|part| match part {
+                Segment::Literal(text) => write!(f, "/{text}"),
+                Segment::Variable(name) => write!(f, "/{{{name}}}"),
+            }),
             // The compiler anchored what the document says.
             PathTest::Matches(regex) => {
                 let text = regex.as_str();
@@ -138,7 +139,7 @@ spec:
             "Suffix(\"example\")",
         ] {
             for path in
-                ["Exact /orders 7", "PathPrefix /orders 1", "PathPrefix /orders 7", "Template /orders/{} 7"]
+                ["Exact /orders 7", "PathPrefix /orders 1", "PathPrefix /orders 7", "Template /orders/{id} 7"]
             {
                 expected.push(format!("{host} {path}"));
             }

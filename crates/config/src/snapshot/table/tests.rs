@@ -28,7 +28,7 @@ fn plan(label: &str) -> Arc<RoutePlan> {
         cors: Settled::default(),
         headers: Vec::new(),
         authentication: Settled::default(),
-        authorization: Engineless::NoSuchPolicy,
+        authorization: Vec::new(),
         limits: Vec::new(),
         inspection: Engineless::NoSuchPolicy,
         caching: Engineless::NoSuchPolicy,
@@ -46,7 +46,10 @@ fn prefix(path: &str) -> PathTest {
 }
 
 fn template(path: &str) -> PathTest {
-    let part = |part: &str| (!part.starts_with('{')).then(|| decoded(part).into());
+    let part = |part: &str| match part.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
+        Some(name) => Segment::Variable(name.into()),
+        None => Segment::Literal(decoded(part).into()),
+    };
     PathTest::Template(path.trim_start_matches('/').split('/').map(part).collect())
 }
 
@@ -420,12 +423,12 @@ fn rank(entry: &RouteEntry, ask: &RouteAsk<'_>) -> Option<Rank> {
     let (kind, variables, fits) = match &entry.path {
         PathTest::Exact(text) => (0, vec![false; parts.len()], **text == *path),
         PathTest::Template(segments) => {
-            let fits = |(segment, part): (&Option<Arc<str>>, &&str)| match segment {
-                Some(text) => **text == **part,
+            let fits = |(segment, part): (&Segment, &&str)| match segment.literal() {
+                Some(text) => text == *part,
                 None => !part.is_empty(),
             };
             let fits = segments.len() == parts.len() && segments.iter().zip(&parts).all(fits);
-            (0, segments.iter().map(Option::is_none).collect(), fits)
+            (0, segments.iter().map(|segment| segment.literal().is_none()).collect(), fits)
         }
         PathTest::Matches(regex) => (1, Vec::new(), regex.is_match(&path)),
         PathTest::Prefix(text) => {
@@ -460,11 +463,13 @@ fn any_test() -> impl Strategy<Value = PathTest> {
         any_path().prop_map(|path| exact(&path)),
         any_path().prop_map(|path| prefix(&path)),
         (any_path(), variables).prop_map(|(path, variables)| {
-            let PathTest::Template(mut parts) = template(&path) else { unreachable!() };
-            for (part, variable) in parts.iter_mut().zip(variables) {
-                *part = part.take().filter(|text| !variable || text.is_empty());
-            }
-            PathTest::Template(parts)
+            let PathTest::Template(parts) = template(&path) else { unreachable!() };
+            let parts = parts.iter().zip(variables.into_iter().chain(std::iter::repeat(false)));
+            let part = |(part, variable): (&Segment, bool)| match part.literal() {
+                Some(text) if variable && !text.is_empty() => Segment::Variable("v".into()),
+                _ => part.clone(),
+            };
+            PathTest::Template(parts.map(part).collect())
         }),
         prop_oneof![Just("/a.*"), Just("/[^/]+/b"), Just("/@c/?")].prop_map(matches),
     ]
@@ -523,5 +528,43 @@ proptest! {
             (Lookup::Nothing, Err(expected)) => prop_assert!(expected.is_empty()),
             (found, expected) => prop_assert!(false, "{:?} but {:?}", found, expected),
         }
+    }
+}
+
+#[test]
+fn captures_are_the_decoded_segments_of_the_template() {
+    use bartizan_access::Variables;
+
+    use crate::snapshot::Captures;
+
+    let PathTest::Template(parts) = template("/customers/{customer}/orders/{order}") else { unreachable!() };
+    let cases = [
+        ("/customers/ada/orders/7", Some("ada"), Some("7")),
+        ("/customers/ada%40example.com/orders/%C3%A4", Some("ada@example.com"), Some("ä")),
+        // A slash that is data stays encoded: it must not become two segments, nor be read as one.
+        ("/customers/a%2Fb/orders/7", Some("a%2Fb"), Some("7")),
+    ];
+    for (path, customer, order) in cases {
+        let captures = Captures { template: Some(&parts), path };
+        assert_eq!(captures.get("customer").as_deref(), customer, "{path}");
+        assert_eq!(captures.get("order").as_deref(), order, "{path}");
+        assert_eq!(captures.get("customers"), None, "{path}");
+    }
+    assert_eq!(Captures { template: None, path: "/customers/ada" }.get("customer"), None);
+}
+
+#[test]
+fn only_a_template_that_matched_has_captures() {
+    let table = RouteTable::build([
+        entry("template", None, template("/a/{x}")),
+        entry("exact", None, exact("/a/b")),
+        entry("prefix", None, prefix("/a")),
+    ]);
+    for (path, expected) in [("/a/c", true), ("/a/b", false), ("/a/c/d", false)] {
+        let headers = HeaderMap::new();
+        let ask =
+            RouteAsk { host: "example.com", path, method: &Method::GET, headers: &headers, query: None };
+        let Lookup::Found(found) = table.find(&ask) else { panic!("{path}") };
+        assert_eq!(found.template.is_some(), expected, "{path}");
     }
 }

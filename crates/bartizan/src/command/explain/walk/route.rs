@@ -64,7 +64,10 @@ impl Walk<'_> {
         }
         let ask = ask(head.method());
         let denial = match listener.listener.routes.find(&ask) {
-            Lookup::Found(found) => return Ok((found.plan.clone(), found.prefix_bytes)),
+            Lookup::Found(found) => {
+                self.template = found.template.cloned();
+                return Ok((found.plan.clone(), found.prefix_bytes));
+            }
             Lookup::OtherMethods(methods) => {
                 let methods: Vec<String> = methods.iter().map(|method| method.to_string()).collect();
                 let detail = format!("the path is published for {} only", methods.join(", "));
