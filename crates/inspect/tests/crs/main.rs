@@ -1,0 +1,8 @@
+//! The OWASP Core Rule Set and its regression tests, where they are at hand: `BARTIZAN_CRS` names the folder (by
+//! default `../shared/data/crs` beside the repository). Without it each test says in one line that it was skipped.
+
+mod corpus;
+mod folder;
+mod ftw;
+mod regression;
+mod yaml;
