@@ -92,7 +92,15 @@ impl Reader<'_> {
     }
 
     fn close(&mut self) {
-        self.frames.pop();
+        // Values are named by their place in an array, so the array's own name would be seen by no rule; nor would
+        // that of an object without members.
+        if let Some(frame) = self.frames.pop()
+            && (frame.names.is_none() || frame.index == 0)
+            && let Some(name) = self.path.get(..frame.path)
+            && self.reading.names.len() < self.limits.values_max
+        {
+            self.reading.names.push(name.to_vec());
+        }
         let length = self.frames.last().map_or(4, |frame| frame.path);
         self.path.truncate(length);
     }
@@ -294,6 +302,12 @@ mod tests {
         );
         assert_eq!(pairs("\"x\"").0, [("json".to_owned(), "x".to_owned())]);
         assert_eq!(pairs("[[1],[2]]").0[1].0, "json.1.0");
+    }
+
+    #[test]
+    fn the_names_of_arrays_and_of_empty_objects_are_seen() {
+        let reading = read(br#"{"a":[1],"<b>":{},"c":{"d":[]}}"#, &LIMITS_FOR_TEST);
+        assert_eq!(reading.names, [&b"json.a"[..], b"json.<b>", b"json.c.d"]);
     }
 
     #[test]

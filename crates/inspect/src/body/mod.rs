@@ -124,6 +124,8 @@ pub struct FilePart {
 pub struct Reading {
     /// Named values.
     pub arguments: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Names that have no value of their own, such as those of arrays and of empty objects.
+    pub names: Vec<Vec<u8>>,
     /// Files.
     pub files: Vec<FilePart>,
     /// Whole header lines of parts, by the part's name.

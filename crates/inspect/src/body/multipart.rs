@@ -24,28 +24,36 @@ pub(super) fn read(content_type: &[u8], body: &[u8], limits: &BodyLimits) -> Rea
 
 /// The boundary parameter; exactly one, of the characters of RFC 2046 §5.1.1.
 fn boundary(content_type: &[u8], flags: &mut MultipartFlags) -> Option<Vec<u8>> {
-    let lower = content_type.to_ascii_lowercase();
-    let mut places = memchr::memmem::find_iter(&lower, b"boundary");
-    let at = places.next()?;
-    if places.next().is_some() {
-        return None;
+    let mut found: Option<Vec<u8>> = None;
+    let mut rest = content_type.get(memchr::memchr(b';', content_type)?..)?;
+    while let Some(behind) = rest.strip_prefix(b";") {
+        let (name, value) = behind.split_at(memchr::memchr(b'=', behind)?);
+        let value = value.get(1..)?;
+        let spaced =
+            name.trim_ascii_end().len() != name.len() || value.trim_ascii_start().len() != value.len();
+        let is_boundary = name.trim_ascii().eq_ignore_ascii_case(b"boundary");
+        flags.boundary_whitespace |= is_boundary && spaced;
+        let value = value.trim_ascii_start();
+        let (text, behind) = match value.strip_prefix(b"\"") {
+            Some(quoted) => {
+                flags.boundary_quoted |= is_boundary;
+                let end = memchr::memchr(b'"', quoted)?;
+                (quoted.get(..end)?, quoted.get(end + 1..)?.trim_ascii_start())
+            }
+            None => {
+                let end = value.iter().position(|byte| matches!(byte, b';' | b',')).unwrap_or(value.len());
+                (value.get(..end)?.trim_ascii_end(), value.get(end..)?)
+            }
+        };
+        if is_boundary && found.replace(text.to_vec()).is_some() {
+            return None;
+        }
+        rest = behind;
     }
-    let behind = content_type.get(at + 8..)?;
-    let value = behind.trim_ascii_start().strip_prefix(b"=")?;
-    if behind.len() != behind.trim_ascii_start().len() || value.len() != value.trim_ascii_start().len() {
-        flags.boundary_whitespace = true;
-    }
-    let value = value.trim_ascii();
-    let value = if let Some(quoted) = value.strip_prefix(b"\"") {
-        flags.boundary_quoted = true;
-        quoted.get(..memchr::memchr(b'"', quoted)?)?
-    } else {
-        let end = value.iter().position(|byte| matches!(byte, b';' | b',')).unwrap_or(value.len());
-        value.get(..end)?.trim_ascii_end()
-    };
-    let usable = (1..=70).contains(&value.len())
-        && value.iter().all(|byte| byte.is_ascii_alphanumeric() || b"'()+_,-./:=? ".contains(byte));
-    usable.then(|| value.to_vec())
+    found.filter(|text| {
+        (1..=70).contains(&text.len())
+            && text.iter().all(|byte| byte.is_ascii_alphanumeric() || b"'()+_,-./:=? ".contains(byte))
+    })
 }
 
 struct Reader<'r> {
@@ -326,7 +334,7 @@ mod tests {
         };
         for body in [
             GOOD.replace("--b--\n", ""),
-            GOOD.replace("--b--", "--b--x"),
+            GOOD.replace("--b--\n", "--b--x\n"),
             format!("junk\n{GOOD}"),
             format!("{GOOD}junk"),
             GOOD.replace("hello", "--c"),

@@ -5,6 +5,7 @@ use crate::{
     body::{self, MultipartFlags, Processor, Reading},
     rule::{Phase, Variable},
     ruleset::OnLimit,
+    transform::Transform,
 };
 
 impl Session {
@@ -68,6 +69,8 @@ impl Session {
         self.scalar(Variable::RequestProtocol, head.protocol);
         self.scalar(Variable::RequestUriRaw, target);
         self.scalar(Variable::RequestUri, local);
+        // The path as a server would look it up: percent signs decoded once. REQUEST_URI stays as it was sent.
+        let path = &percent_decoded(path);
         self.scalar(Variable::RequestFilename, path);
         let name = path.iter().rposition(|byte| matches!(byte, b'/' | b'\\')).map_or(0, |at| at + 1);
         self.scalar(Variable::RequestBasename, path.get(name..).unwrap_or_default());
@@ -163,6 +166,10 @@ impl Session {
 
     fn reading(&mut self, reading: &Reading) {
         self.arguments(&reading.arguments, (Variable::ArgsPost, Variable::ArgsPostNames));
+        for name in &reading.names {
+            self.value(Variable::ArgsNames, name, name);
+            self.value(Variable::ArgsPostNames, name, name);
+        }
         for file in &reading.files {
             self.value(Variable::Files, &file.field, &file.file_name);
             self.value(Variable::FilesNames, &file.field, &file.field);
@@ -321,4 +328,14 @@ fn without_authority(target: &[u8]) -> &[u8] {
         None | Some(b"") => b"/",
         Some(rest) => rest,
     }
+}
+
+/// Percent signs decoded; a plus sign in a path is a plus sign.
+fn percent_decoded(path: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    let decoded: Vec<Vec<u8>> = path
+        .split(|byte| *byte == b'+')
+        .map(|part| if Transform::UrlDecode.apply(part, &mut out) { out.clone() } else { part.to_vec() })
+        .collect();
+    decoded.join(&b'+')
 }

@@ -40,11 +40,16 @@ pub(crate) fn crs() -> Option<PathBuf> {
 
 /// The set with its setup file, in a mode.
 pub(crate) fn load(folder: &Path, mode: EngineMode) -> Arc<RuleSet> {
+    Arc::new(load_owned(folder, mode))
+}
+
+/// As [`load`], not shared yet.
+pub(crate) fn load_owned(folder: &Path, mode: EngineMode) -> RuleSet {
     let mut loader = Loader::new(&Folder);
     loader
         .file(folder.join("crs-setup.conf.example").to_str().unwrap())
         .unwrap_or_else(|error| panic!("{error}"));
     loader.file(folder.join("rules/*.conf").to_str().unwrap()).unwrap_or_else(|error| panic!("{error}"));
     let set = loader.finish().unwrap_or_else(|error| panic!("{error}"));
-    Arc::new(set.with_settings(|settings| settings.mode = mode))
+    set.with_settings(|settings| settings.mode = mode)
 }

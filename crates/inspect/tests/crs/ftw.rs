@@ -144,6 +144,7 @@ impl Request {
                 .collect(),
             body,
         }
+        .framed()
     }
 
     fn from_wire(bytes: &[u8]) -> Self {
@@ -168,11 +169,22 @@ impl Request {
                 .headers
                 .push((line[..at].to_vec(), line.get(at + 1..).unwrap_or_default().trim_ascii().to_vec()));
         }
-        let chunked = request.headers.iter().any(|(name, value)| {
-            name.eq_ignore_ascii_case(b"transfer-encoding") && value.ends_with(b"chunked")
-        });
-        request.body = if chunked { unchunked(rest) } else { rest.to_vec() };
-        request
+        request.body = rest.to_vec();
+        request.framed()
+    }
+
+    /// RFC 9112 §6.3: without a length there is no body, and a chunked one has no other length.
+    fn framed(mut self) -> Self {
+        let has = |headers: &[(Vec<u8>, Vec<u8>)], name: &str| {
+            headers.iter().any(|(known, _)| known.eq_ignore_ascii_case(name.as_bytes()))
+        };
+        if has(&self.headers, "transfer-encoding") {
+            self.headers.retain(|(name, _)| !name.eq_ignore_ascii_case(b"content-length"));
+            self.body = unchunked(&self.body);
+        } else if !has(&self.headers, "content-length") {
+            self.body.clear();
+        }
+        self
     }
 
     /// Whether a careful server hands the request on: the head's grammar, RFC 9112 §3 and §5.
@@ -181,17 +193,23 @@ impl Request {
             !text.is_empty()
                 && text.iter().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte))
         };
+        let host_fits = self
+            .headers
+            .iter()
+            .filter(|(name, _)| name.eq_ignore_ascii_case(b"host"))
+            .all(|(_, value)| !value.is_empty() && !value.contains(&b'%'));
         let target_fits = match self.method.as_slice() {
             b"CONNECT" => self.target.contains(&b':') && !self.target.contains(&b'/'),
             b"OPTIONS" if self.target == b"*" => true,
             _ => self.target.starts_with(b"/") || self.target.to_ascii_lowercase().starts_with(b"http"),
         };
-        let protocol_fits = matches!(self.protocol.as_slice(), b"HTTP/1.1" | b"HTTP/1.0" | b"HTTP/0.9");
+        let protocol_fits = matches!(self.protocol.as_slice(), b"HTTP/1.1" | b"HTTP/1.0");
         is_token(&self.method)
             && target_fits
+            && host_fits
             && protocol_fits
-            && !self.target.iter().any(|byte| byte.is_ascii_control() || *byte == b' ')
-            && self.headers.iter().all(|(name, _)| is_token(name))
+            && !self.target.iter().any(|byte| byte.is_ascii_control() || matches!(byte, b' ' | b'#'))
+            && self.headers.iter().all(|(name, value)| is_token(name) && !value.contains(&b'\r'))
     }
 
     /// Whether a server would answer 400 or close.

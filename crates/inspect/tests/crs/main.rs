@@ -4,5 +4,7 @@
 mod corpus;
 mod folder;
 mod ftw;
+mod gate;
 mod regression;
+mod speed;
 mod yaml;

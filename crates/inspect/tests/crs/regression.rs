@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Passed at the last count, of v4.28.0.
-const PASSED: usize = 4919;
+const PASSED: usize = 4965;
 
 /// The limits that the rule set's own continuous integration sets.
 fn test_setup() -> Overlay {
