@@ -30,13 +30,9 @@ const TEXT_BYTES_MAX: usize = 64 << 10;
 /// A regular expression over bytes.
 pub struct Pattern {
     text: Arc<str>,
-    kind: Kind,
+    special: Option<special::Special>,
+    requirement: Requirement,
     built: OnceLock<Option<meta::Regex>>,
-}
-
-enum Kind {
-    Regular(Box<Hir>),
-    Special(special::Special),
 }
 
 /// Where the groups of a match lie; group zero is the whole match.
@@ -59,22 +55,12 @@ impl Pattern {
         if text.len() > TEXT_BYTES_MAX {
             return Err(format!("longer than {TEXT_BYTES_MAX} bytes"));
         }
-        let kind = match special::Special::for_pattern(text) {
-            Some(special) => Kind::Special(special),
-            None => {
-                let translated = translate::translate(text)?;
-                let hir = regex_syntax::ParserBuilder::new()
-                    .unicode(false)
-                    .utf8(false)
-                    .dot_matches_new_line(true)
-                    .nest_limit(200)
-                    .build()
-                    .parse(&translated)
-                    .map_err(|error| first_line(&error))?;
-                Kind::Regular(Box::new(hir))
-            }
+        let special = special::Special::for_pattern(text);
+        let requirement = match special {
+            Some(_) => Requirement::default(),
+            None => Requirement::of(&tree(text)?),
         };
-        Ok(Self { text: Arc::from(text), kind, built: OnceLock::new() })
+        Ok(Self { text: Arc::from(text), special, requirement, built: OnceLock::new() })
     }
 
     /// The pattern as written.
@@ -88,10 +74,7 @@ impl Pattern {
     /// # Errors
     /// When it would be larger than the limit.
     pub fn warm(&self) -> Result<(), Unusable> {
-        match &self.kind {
-            Kind::Special(_) => Ok(()),
-            Kind::Regular(_) => self.automaton().map(|_| ()).ok_or(Unusable),
-        }
+        if self.special.is_some() { Ok(()) } else { self.automaton().map(|_| ()).ok_or(Unusable) }
     }
 
     /// Whether the text contains a match. An unusable automaton counts as a match: for a selector this widens what
@@ -106,9 +89,9 @@ impl Pattern {
     /// # Errors
     /// When the automaton could not be built.
     pub fn find(&self, text: &[u8]) -> Result<bool, Unusable> {
-        match &self.kind {
-            Kind::Special(special) => Ok(special.find(text).is_some()),
-            Kind::Regular(_) => Ok(self.automaton().ok_or(Unusable)?.is_match(text)),
+        match self.special {
+            Some(special) => Ok(special.find(text).is_some()),
+            None => Ok(self.automaton().ok_or(Unusable)?.is_match(text)),
         }
     }
 
@@ -117,42 +100,46 @@ impl Pattern {
     /// # Errors
     /// When the automaton could not be built.
     pub fn captures(&self, text: &[u8]) -> Result<Option<Captures>, Unusable> {
-        match &self.kind {
-            Kind::Special(special) => Ok(special.find(text)),
-            Kind::Regular(_) => {
-                let regex = self.automaton().ok_or(Unusable)?;
-                let mut groups = regex.create_captures();
-                regex.search_captures(&Input::new(text), &mut groups);
-                Ok(groups.is_match().then(|| spans(&groups)))
-            }
+        if let Some(special) = self.special {
+            return Ok(special.find(text));
         }
+        let regex = self.automaton().ok_or(Unusable)?;
+        let mut groups = regex.create_captures();
+        regex.search_captures(&Input::new(text), &mut groups);
+        Ok(groups.is_match().then(|| spans(&groups)))
     }
 
     /// What any matching text must contain.
     pub(crate) fn requirement(&self) -> Requirement {
-        match &self.kind {
-            Kind::Special(_) => Requirement::default(),
-            Kind::Regular(hir) => Requirement::of(hir),
-        }
+        self.requirement.clone()
     }
 
     fn automaton(&self) -> Option<&meta::Regex> {
         self.built
-            .get_or_init(|| match &self.kind {
-                Kind::Special(_) => None,
-                Kind::Regular(hir) => meta::Builder::new()
-                    .configure(
-                        meta::Config::new()
-                            .utf8_empty(false)
-                            .nfa_size_limit(Some(NFA_BYTES_MAX))
-                            .onepass_size_limit(Some(64 << 10))
-                            .hybrid_cache_capacity(CACHE_BYTES_MAX),
-                    )
-                    .build_from_hir(hir)
-                    .ok(),
+            .get_or_init(|| {
+                // The tree is several times larger than the automaton, so it is read again instead of kept.
+                let tree = tree(&self.text).ok()?;
+                let config = meta::Config::new()
+                    .utf8_empty(false)
+                    .nfa_size_limit(Some(NFA_BYTES_MAX))
+                    .onepass_size_limit(Some(64 << 10))
+                    .hybrid_cache_capacity(CACHE_BYTES_MAX);
+                meta::Builder::new().configure(config).build_from_hir(&tree).ok()
             })
             .as_ref()
     }
+}
+
+fn tree(text: &str) -> Result<Hir, String> {
+    let translated = translate::translate(text)?;
+    regex_syntax::ParserBuilder::new()
+        .unicode(false)
+        .utf8(false)
+        .dot_matches_new_line(true)
+        .nest_limit(200)
+        .build()
+        .parse(&translated)
+        .map_err(|error| first_line(&error))
 }
 
 impl fmt::Debug for Pattern {
