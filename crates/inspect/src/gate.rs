@@ -19,8 +19,10 @@ pub(crate) struct Gate {
     askers: Vec<Vec<u32>>,
     /// Tests without literals.
     unliteral: Row,
-    /// Tests that need a byte of a set.
-    sets: Vec<(ByteSet, Row)>,
+    /// For each byte value, the tests that a text with this byte could pass as far as their sets go; tests without a
+    /// set are in `unset`.
+    by_byte: Vec<Row>,
+    unset: Row,
     /// For each length, the tests a text so long can pass.
     by_length: Vec<Row>,
 }
@@ -31,20 +33,19 @@ impl Gate {
         let empty = || vec![0_u64; words].into_boxed_slice();
         let mut texts: Vec<(Vec<u8>, u32)> = Vec::new();
         let mut unliteral = empty();
-        let mut sets: Vec<(ByteSet, Row)> = Vec::new();
+        let mut by_byte: Vec<Row> = (0..256).map(|_| empty()).collect();
+        let mut unset = empty();
         let mut by_length: Vec<Row> = (0..LENGTHS).map(|_| empty()).collect();
         for (test, requirement) in (0_u32..).zip(requirements) {
             if requirement.literals.is_empty() {
                 set(&mut unliteral, test);
             }
             texts.extend(requirement.literals.iter().map(|literal| (literal.clone(), test)));
-            if let Some(bytes) = requirement.bytes {
-                match sets.iter_mut().find(|(known, _)| *known == bytes) {
-                    Some((_, row)) => set(row, test),
-                    None => {
-                        let mut row = empty();
-                        set(&mut row, test);
-                        sets.push((bytes, row));
+            match requirement.bytes {
+                None => set(&mut unset, test),
+                Some(bytes) => {
+                    for byte in bytes.iter() {
+                        by_byte.get_mut(usize::from(byte)).into_iter().for_each(|row| set(row, test));
                     }
                 }
             }
@@ -80,7 +81,7 @@ impl Gate {
             // Without the automaton nothing may be shut out by literals.
             unliteral.iter_mut().for_each(|word| *word = u64::MAX);
         }
-        Self { words, literals, askers, unliteral, sets, by_length }
+        Self { words, literals, askers, unliteral, by_byte, unset, by_length }
     }
 
     /// How many words a row has.
@@ -89,7 +90,7 @@ impl Gate {
     }
 
     /// Appends the row of tests that `text` could pass.
-    pub(crate) fn candidates(&self, text: &[u8], rows: &mut Vec<u64>) {
+    pub(crate) fn candidates(&self, text: &[u8], bytes: &ByteSet, rows: &mut Vec<u64>) {
         let start = rows.len();
         rows.extend_from_slice(&self.unliteral);
         let Some(row) = rows.get_mut(start..) else { return };
@@ -100,11 +101,13 @@ impl Gate {
                 }
             }
         }
-        let bytes = ByteSet::of(text);
-        for (needed, tests) in &self.sets {
-            if !needed.meets(&bytes) {
-                row.iter_mut().zip(tests).for_each(|(word, tests)| *word &= !tests);
-            }
+        // The tests whose set the text meets, word by word; usually a text has few different bytes.
+        for (at, word) in row.iter_mut().enumerate() {
+            let met = bytes
+                .iter()
+                .filter_map(|byte| self.by_byte.get(usize::from(byte))?.get(at))
+                .fold(self.unset.get(at).copied().unwrap_or(0), |met, tests| met | tests);
+            *word &= met;
         }
         if let Some(long_enough) = self.by_length.get(text.len().min(LENGTHS - 1)) {
             row.iter_mut().zip(long_enough).for_each(|(word, tests)| *word &= tests);
@@ -148,7 +151,7 @@ mod tests {
             ["1 union  select 2", "<ScRiPt x>", "1' or", "", "abcdefx", "foobaz", "a;ls", "nothing here", "a"]
         {
             let mut row = Vec::new();
-            gate.candidates(text.as_bytes(), &mut row);
+            gate.candidates(text.as_bytes(), &ByteSet::of(text.as_bytes()), &mut row);
             for (test, pattern) in (0_u32..).zip(&patterns) {
                 if pattern.find(text.as_bytes()).unwrap() {
                     assert!(is_set(&row, test), "{text:?} {pattern:?}");
@@ -156,7 +159,7 @@ mod tests {
             }
         }
         let mut row = Vec::new();
-        gate.candidates(b"plain", &mut row);
+        gate.candidates(b"plain", &ByteSet::of(b"plain"), &mut row);
         assert_eq!(row[0], 1 << 3, "only the one that asks for nothing");
     }
 }

@@ -8,7 +8,7 @@ use crate::{
     error::{LoadError, Place, Problem},
     gate::{Gate, Row, set},
     operator::Operator,
-    pattern::Requirement,
+    pattern::{ByteSet, Requirement},
     rule::{Control, Effect, Exclusion, Form, Phase, Removal, Rule, Variable},
     seclang::indices,
     transform::Transform,
@@ -163,9 +163,10 @@ pub(crate) struct LinkPlan {
 }
 
 /// Chains of transformations, sharing their beginnings. Node 0 is the value as it is.
-#[derive(Debug)]
 pub(crate) struct Trie {
     pub(crate) nodes: Vec<(u32, Option<Transform>)>,
+    /// For each chain, the bytes without which it changes nothing.
+    pub(crate) triggers: Vec<ByteSet>,
 }
 
 impl Trie {
@@ -177,6 +178,8 @@ impl Trie {
             at = match known {
                 Some(node) => node as u32,
                 None => {
+                    let inherited = self.triggers.get(at as usize).copied().unwrap_or(ByteSet::ALL);
+                    self.triggers.push(inherited.union(&transform.triggers()));
                     self.nodes.push((at, Some(*transform)));
                     (self.nodes.len() - 1) as u32
                 }
@@ -212,7 +215,7 @@ impl RuleSet {
                 }
             }
         }
-        let mut trie = Trie { nodes: vec![(0, None)] };
+        let mut trie = Trie { nodes: vec![(0, None)], triggers: vec![ByteSet::default()] };
         let mut requirements: Vec<Requirement> = Vec::new();
         let mut groups: HashMap<(Variable, u32), u32> = HashMap::new();
         let mut used = vec![false; Variable::COUNT];

@@ -33,7 +33,19 @@ impl ByteSet {
         (a0 & b0) | (a1 & b1) | (a2 & b2) | (a3 & b3) != 0
     }
 
-    fn union(&self, other: &Self) -> Self {
+    /// Its members, ascending.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = u8> + use<> {
+        (0_u8..).zip(self.0).flat_map(|(word, bits)| {
+            let mut rest = bits;
+            std::iter::from_fn(move || {
+                let bit = u8::try_from(rest.trailing_zeros()).ok().filter(|bit| *bit < 64)?;
+                rest &= rest - 1;
+                Some(word * 64 + bit)
+            })
+        })
+    }
+
+    pub(crate) fn union(&self, other: &Self) -> Self {
         let [a0, a1, a2, a3] = self.0;
         let [b0, b1, b2, b3] = other.0;
         Self([a0 | b0, a1 | b1, a2 | b2, a3 | b3])
@@ -53,6 +65,8 @@ impl ByteSet {
         let shared = Self([a0 & b0, a1 & b1, a2 & b2, a3 & b3]);
         self.len() + 8 * shared.len()
     }
+
+    pub(crate) const ALL: Self = Self([u64::MAX; 4]);
 
     pub(crate) fn of(text: &[u8]) -> Self {
         let mut set = Self::default();

@@ -3,6 +3,7 @@
 
 use crate::{
     gate::{Gate, is_set},
+    pattern::ByteSet,
     rule::Variable,
     ruleset::Trie,
     transform::Transform,
@@ -14,6 +15,8 @@ const NONE: u32 = u32::MAX;
 struct Content {
     start: u32,
     len: u32,
+    /// The bytes in it.
+    bytes: ByteSet,
     /// Where its gate row begins.
     row: u32,
     /// Where its results per chain begin.
@@ -76,7 +79,8 @@ impl Facts {
     /// Keeps a text. The buffer is bounded far below 4 GiB by the limits on what is fed.
     pub(super) fn keep(&mut self, text: &[u8]) -> u32 {
         let (start, len) = self.store(text);
-        self.contents.push(Content { start, len, row: NONE, chains: NONE, steps: NONE });
+        let bytes = ByteSet::of(text);
+        self.contents.push(Content { start, len, bytes, row: NONE, chains: NONE, steps: NONE });
         (self.contents.len() - 1) as u32
     }
 
@@ -150,10 +154,14 @@ impl Facts {
 
     /// What a chain of transformations makes of a text.
     pub(super) fn chain(&mut self, trie: &Trie, content: u32, node: u32) -> u32 {
-        if node == 0 {
+        let Some(found) = self.contents.get(content as usize) else { return content };
+        // Most texts hold nothing that the chain would change. The empty text is left to the chain itself.
+        if node == 0
+            || (found.len > 0 && trie.triggers.get(node as usize).is_some_and(|set| !set.meets(&found.bytes)))
+        {
             return content;
         }
-        let known = self.contents.get(content as usize).map_or(NONE, |content| content.chains);
+        let known = found.chains;
         let base = if known == NONE {
             let base = self.chains.len() as u32;
             self.chains.resize(self.chains.len() + self.nodes, NONE);
@@ -217,7 +225,8 @@ impl Facts {
         let mut rows = std::mem::take(&mut self.rows);
         let text = self.text(content);
         let len = text.len() as u64;
-        gate.candidates(text, &mut rows);
+        let bytes = self.contents.get(content as usize).map_or(ByteSet::ALL, |content| content.bytes);
+        gate.candidates(text, &bytes, &mut rows);
         self.rows = rows;
         self.work += len;
         if let Some(content) = self.contents.get_mut(content as usize) {

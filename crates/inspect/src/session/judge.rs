@@ -17,6 +17,9 @@ use crate::{
     transform::Transform,
 };
 
+/// 4096 values one rule matched; more would tell nothing.
+const MATCHED_MAX: usize = 4096;
+
 /// The link that runs.
 #[derive(Clone, Copy)]
 struct Running<'r> {
@@ -264,6 +267,9 @@ impl Session {
         name: &[u8],
         text: &[u8],
     ) -> Result<bool, Unusable> {
+        if running.link.transforms.is_empty() {
+            return self.test_form(running, variable, name, text);
+        }
         let mut forms: Vec<Cow<'_, [u8]>> = vec![Cow::Borrowed(text)];
         for transform in &running.link.transforms {
             self.facts.work += text.len() as u64;
@@ -275,19 +281,32 @@ impl Session {
         }
         let mut holds = false;
         for form in forms {
-            let view = View { session: self, rule: running.rule };
-            let outcome = running.operator.test(&form, running.link.capture, &view)?;
-            self.facts.work += form.len() as u64;
-            if outcome.holds != running.link.negated {
-                self.hit(running, full_name(variable, name), Arc::from(&*form), outcome);
-                holds = true;
-            }
+            holds |= self.test_form(running, variable, name, &form)?;
+        }
+        Ok(holds)
+    }
+
+    fn test_form(
+        &mut self,
+        running: Running<'_>,
+        variable: Variable,
+        name: &[u8],
+        form: &[u8],
+    ) -> Result<bool, Unusable> {
+        let view = View { session: self, rule: running.rule };
+        let outcome = running.operator.test(form, running.link.capture, &view)?;
+        self.facts.work += form.len() as u64;
+        let holds = outcome.holds != running.link.negated;
+        if holds {
+            self.hit(running, full_name(variable, name), Arc::from(form), outcome);
         }
         Ok(holds)
     }
 
     fn hit(&mut self, running: Running<'_>, name: Vec<u8>, value: Arc<[u8]>, outcome: Outcome) {
-        self.matched.all.push((name.clone(), Arc::clone(&value)));
+        if self.matched.all.len() < MATCHED_MAX {
+            self.matched.all.push((name.clone(), Arc::clone(&value)));
+        }
         self.matched.name = name;
         self.matched.value = value;
         if running.link.capture && !outcome.captured.is_empty() {

@@ -14,6 +14,8 @@ mod url;
 
 pub(crate) use url::has_broken_escape;
 
+use crate::pattern::ByteSet;
+
 /// Writes the changed text and returns true, or returns false when the text stays as it is (whatever was written is
 /// then ignored).
 type Step = fn(&[u8], &mut Vec<u8>) -> bool;
@@ -89,6 +91,53 @@ impl Transform {
             _ => name.to_owned(),
         };
         Self::ALL.iter().copied().find(|transform| transform.name().eq_ignore_ascii_case(&name))
+    }
+
+    /// The bytes without which it changes nothing; a test proves it of every transformation.
+    pub(crate) fn triggers(self) -> ByteSet {
+        let spaces = b" \t\n\x0b\x0c\r\xa0";
+        let of = |signs: &[u8], capitals: bool, wide: bool| {
+            let mut set = ByteSet::of(signs);
+            let more = |range: std::ops::RangeInclusive<u8>, set: &mut ByteSet| {
+                range.for_each(|byte| set.insert(byte))
+            };
+            if capitals {
+                more(b'A'..=b'Z', &mut set);
+            }
+            if wide {
+                more(0x80..=0xff, &mut set);
+            }
+            set
+        };
+        match self {
+            Self::CmdLine => of(b"\"'\\^ ,;\t\r\n", true, false),
+            Self::CompressWhitespace
+            | Self::RemoveWhitespace
+            | Self::Trim
+            | Self::TrimLeft
+            | Self::TrimRight => of(spaces, false, false),
+            Self::CssDecode | Self::EscapeSeqDecode | Self::JsDecode => of(b"\\", false, false),
+            Self::HtmlEntityDecode => of(b"&", false, false),
+            Self::Lowercase => of(b"", true, false),
+            Self::NormalizePath => of(b"/.", false, false),
+            Self::NormalizePathWin => of(b"/.\\", false, false),
+            Self::RemoveComments | Self::RemoveCommentsChar => of(b"/-#*<", false, false),
+            Self::RemoveNulls | Self::ReplaceNulls => of(b"\0", false, false),
+            Self::ReplaceComments => of(b"/", false, false),
+            Self::SqlHexDecode => of(b"xX", false, false),
+            Self::UrlDecode | Self::UrlDecodeUni => of(b"%+", false, false),
+            Self::Utf8ToUnicode => of(b"", false, true),
+            Self::Base64Decode
+            | Self::Base64DecodeExt
+            | Self::Base64Encode
+            | Self::HexDecode
+            | Self::HexEncode
+            | Self::Length
+            | Self::Md5
+            | Self::Sha1
+            | Self::Uppercase
+            | Self::UrlEncode => ByteSet::ALL,
+        }
     }
 
     /// Applies it: true when `output` holds the changed text, false when `input` stays as it is.
@@ -180,6 +229,8 @@ mod tests {
             for transform in Transform::ALL {
                 let mut output = Vec::new();
                 if transform.apply(&input, &mut output) {
+                    let triggered = input.is_empty() || transform.triggers().meets(&ByteSet::of(&input));
+                    proptest::prop_assert!(triggered, "{}", transform.name());
                     proptest::prop_assert!(output.len() <= input.len() * 8 + 64);
                 }
             }
