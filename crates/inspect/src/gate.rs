@@ -92,26 +92,29 @@ impl Gate {
     /// Appends the row of tests that `text` could pass.
     pub(crate) fn candidates(&self, text: &[u8], bytes: &ByteSet, rows: &mut Vec<u64>) {
         let start = rows.len();
-        rows.extend_from_slice(&self.unliteral);
+        rows.extend_from_slice(&self.unset);
         let Some(row) = rows.get_mut(start..) else { return };
-        if let Some(literals) = &self.literals {
-            for found in literals.find_overlapping_iter(text) {
-                for test in self.askers.get(found.pattern().as_usize()).into_iter().flatten() {
-                    set(row, *test);
-                }
+        // The tests whose set the text meets; usually a text has few different bytes.
+        for byte in bytes.iter() {
+            if let Some(tests) = self.by_byte.get(usize::from(byte)) {
+                row.iter_mut().zip(tests).for_each(|(word, tests)| *word |= tests);
             }
-        }
-        // The tests whose set the text meets, word by word; usually a text has few different bytes.
-        for (at, word) in row.iter_mut().enumerate() {
-            let met = bytes
-                .iter()
-                .filter_map(|byte| self.by_byte.get(usize::from(byte))?.get(at))
-                .fold(self.unset.get(at).copied().unwrap_or(0), |met, tests| met | tests);
-            *word &= met;
         }
         if let Some(long_enough) = self.by_length.get(text.len().min(LENGTHS - 1)) {
             row.iter_mut().zip(long_enough).for_each(|(word, tests)| *word &= tests);
         }
+        // Literals are looked for only while a test that asks for one is left.
+        let Some(literals) = &self.literals else { return };
+        if row.iter().zip(&self.unliteral).all(|(word, unliteral)| word & !unliteral == 0) {
+            return;
+        }
+        let mut found: Row = self.unliteral.clone();
+        for literal in literals.find_overlapping_iter(text) {
+            for test in self.askers.get(literal.pattern().as_usize()).into_iter().flatten() {
+                set(&mut found, *test);
+            }
+        }
+        row.iter_mut().zip(&found).for_each(|(word, found)| *word &= found);
     }
 }
 

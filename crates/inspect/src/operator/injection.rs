@@ -1,20 +1,20 @@
 //! SQL and script injection as libinjection sees it: the text is read as the language it might end up in, and the
 //! shape of its tokens is compared with known attacks. One signal of several; never the only one.
 
+use libinjectionrs::{SqliFlags, SqliState};
+
 use super::Outcome;
 
 pub(super) fn sqli(value: &[u8], capture: bool) -> Outcome {
     if is_plain_word(value) {
         return Outcome::default();
     }
-    let result = libinjectionrs::detect_sqli(value);
-    if !result.is_injection() {
+    let mut state = SqliState::new(value, SqliFlags::FLAG_NONE);
+    if !state.detect() {
         return Outcome::default();
     }
-    let captured = match result.fingerprint.as_ref().filter(|_| capture) {
-        Some(fingerprint) => vec![Some(fingerprint.as_str().as_bytes().to_vec())],
-        None => Vec::new(),
-    };
+    let captured =
+        if capture { vec![Some(state.get_fingerprint().as_str().as_bytes().to_vec())] } else { Vec::new() };
     Outcome { holds: true, captured }
 }
 

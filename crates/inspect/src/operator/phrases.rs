@@ -4,7 +4,7 @@ use std::fmt;
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 
-use crate::pattern::Requirement;
+use crate::pattern::{ByteSet, Requirement};
 
 /// A set of phrases.
 pub struct Phrases {
@@ -39,7 +39,7 @@ impl Phrases {
     pub(crate) fn requirement(&self) -> Requirement {
         Requirement {
             literals: self.words.iter().map(|word| word.to_ascii_lowercase()).collect(),
-            bytes: None,
+            bytes: ByteSet::of_some(&self.words),
             length_min: self.words.iter().map(Vec::len).min().unwrap_or(0),
         }
     }

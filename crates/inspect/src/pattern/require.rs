@@ -66,6 +66,16 @@ impl ByteSet {
         self.len() + 8 * shared.len()
     }
 
+    /// A set of which every one of the words, in any case, has a byte: the rarest of each.
+    pub(crate) fn of_some(words: &[Vec<u8>]) -> Option<Self> {
+        words.iter().try_fold(Self::default(), |mut set, word| {
+            let rarest = word.iter().min_by_key(|byte| Self::of(&[**byte]).weight())?;
+            set.insert(rarest.to_ascii_lowercase());
+            set.insert(rarest.to_ascii_uppercase());
+            Some(set)
+        })
+    }
+
     pub(crate) const ALL: Self = Self([u64::MAX; 4]);
 
     pub(crate) fn of(text: &[u8]) -> Self {

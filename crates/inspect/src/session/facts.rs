@@ -57,14 +57,14 @@ pub(super) struct Facts {
 impl Facts {
     pub(super) fn new(nodes: usize, groups: usize) -> Self {
         Self {
-            buffer: Vec::with_capacity(4096),
-            contents: Vec::with_capacity(64),
+            buffer: Vec::with_capacity(16 << 10),
+            contents: Vec::with_capacity(256),
             made: Vec::with_capacity(64),
-            chains: Vec::new(),
-            rows: Vec::new(),
+            chains: Vec::with_capacity(32 * nodes),
+            rows: Vec::with_capacity(2048),
             values: (0..Variable::COUNT).map(|_| Vec::new()).collect(),
             summaries: vec![NONE; groups],
-            summary_rows: Vec::new(),
+            summary_rows: Vec::with_capacity(8 * groups),
             scratch: Vec::new(),
             work: 0,
             nodes,
@@ -94,6 +94,9 @@ impl Facts {
     pub(super) fn add(&mut self, variable: Variable, name: &[u8], content: u32) {
         let name = self.store(name);
         if let Some(values) = self.values.get_mut(variable.index()) {
+            if values.capacity() == 0 {
+                values.reserve(8);
+            }
             values.push(Value { name, content });
         }
     }
