@@ -1,6 +1,7 @@
 //! The OWASP Core Rule Set and its regression tests, where they are at hand: `BARTIZAN_CRS` names the folder (by
 //! default `../shared/data/crs` beside the repository). Without it each test says in one line that it was skipped.
 
+mod blocking;
 mod corpus;
 mod folder;
 mod ftw;
