@@ -37,12 +37,12 @@ impl Translator<'_> {
                 b'{' => {
                     let length = self.counts().unwrap_or(1);
                     self.copy(length);
-                    self.refuse_possessive()?;
+                    self.suffix();
                 }
                 b'}' => self.literal(),
                 b'*' | b'+' | b'?' => {
                     self.copy(1);
-                    self.refuse_possessive()?;
+                    self.suffix();
                 }
                 b']' => self.literal(),
                 0x80.. => self.byte(byte),
@@ -52,15 +52,13 @@ impl Translator<'_> {
         Ok(())
     }
 
-    /// After a quantifier, `+` makes it possessive; `?` makes it lazy, which we have.
-    fn refuse_possessive(&mut self) -> Result<(), String> {
+    /// After a quantifier, `+` makes it possessive and `?` lazy. Possessive is read as greedy: that matches what the
+    /// possessive form does and a little more, and costs nothing here, where nothing is tried again.
+    fn suffix(&mut self) {
         match self.peek(0) {
-            Some(b'+') => Err("possessive quantifiers are not supported".to_owned()),
-            Some(b'?') => {
-                self.copy(1);
-                Ok(())
-            }
-            _ => Ok(()),
+            Some(b'+') => self.at += 1,
+            Some(b'?') => self.copy(1),
+            _ => {}
         }
     }
 
@@ -317,6 +315,7 @@ mod tests {
             (r"[\w-.]", r"[\w\x2d.]"),
             (r"[-a]", r"[\x2da]"),
             (r"\x5c\/", r"\x5c\x2f"),
+            (r"a++b*+c?+", "a+b*c?"),
         ] {
             assert_eq!(translate(pattern).unwrap(), expected, "{pattern}");
         }
@@ -324,7 +323,7 @@ mod tests {
 
     #[test]
     fn what_needs_backtracking_is_refused_by_name() {
-        for pattern in ["a(?=b)", "(?<!a)b", r"(a)\1", "a++", "(?>a)", "(*SKIP)"] {
+        for pattern in ["a(?=b)", "(?<!a)b", r"(a)\1", "(?>a)", "(*SKIP)"] {
             assert!(translate(pattern).is_err(), "{pattern}");
         }
     }

@@ -55,6 +55,7 @@ variables! {
     "FILES_NAMES" FilesNames Folded,
     "FILES_SIZES" FilesSizes Folded,
     "FULL_REQUEST_LENGTH" FullRequestLength Scalar,
+    "GEO" Geo Folded,
     "GLOBAL" Global Folded,
     "HIGHEST_SEVERITY" HighestSeverity Scalar,
     "INBOUND_DATA_ERROR" InboundDataError Scalar,

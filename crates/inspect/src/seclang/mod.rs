@@ -32,6 +32,7 @@ pub struct Loader<'f> {
     ids: HashMap<u32, Place>,
     defaults: [Actions; 5],
     chain: Option<Open>,
+    tolerate_lookups: bool,
 }
 
 /// A chain that is not finished.
@@ -52,7 +53,15 @@ impl<'f> Loader<'f> {
             ids: HashMap::new(),
             defaults: Default::default(),
             chain: None,
+            tolerate_lookups: false,
         }
+    }
+
+    /// Lets rules load that ask a GeoIP database or a block list in DNS, though nobody is asked here: such a test never
+    /// holds, and each is in [`RuleSet::notices`]. Without this they are errors. CRS 3.3 has two, both off by default.
+    pub fn tolerate_lookups(&mut self) -> &mut Self {
+        self.tolerate_lookups = true;
+        self
     }
 
     /// Adds a file.
@@ -159,7 +168,14 @@ impl<'f> Loader<'f> {
             let path = beside(&file, path);
             self.files.read(&path).map_err(|reason| unreadable(&path, reason))
         };
-        let (operator, negated) = operator::operator(test, &data)?;
+        let (operator, negated) = match operator::operator(test, &data) {
+            Err(Problem::Unsupported { word, .. }) if self.tolerate_lookups && operator::is_lookup(&word) => {
+                let text = format!("{word} never holds here: nobody outside is asked");
+                self.notices.push(Notice { place: directive.place.clone(), text });
+                (Operator::Never, false)
+            }
+            read => read?,
+        };
         self.link(directive, targets, Some(operator), negated, actions)
     }
 

@@ -93,6 +93,11 @@ fn named(name: &str, argument: &str, data: ReadData<'_>) -> Result<Operator, Pro
     })
 }
 
+/// Whether an operator asks somebody outside.
+pub(super) fn is_lookup(word: &str) -> bool {
+    ["@geoLookup", "@rbl"].iter().any(|lookup| lookup.eq_ignore_ascii_case(word))
+}
+
 fn is_number(text: &[u8]) -> bool {
     let digits = text.strip_prefix(b"-").unwrap_or(text);
     !digits.is_empty() && digits.iter().all(u8::is_ascii_digit)
