@@ -6,12 +6,14 @@ mod check;
 mod injection;
 mod number;
 mod phrases;
+mod written;
 
 use std::{borrow::Cow, sync::Arc};
 
 pub use address::AddressSet;
 pub(crate) use number::read as whole_number;
 pub use phrases::Phrases;
+pub use written::WrittenPattern;
 
 use crate::{
     pattern::{ByteSet, Pattern, Unusable},
@@ -60,6 +62,8 @@ pub enum Operator {
     Phrases(Arc<Phrases>),
     /// `@rx`
     Pattern(Arc<Pattern>),
+    /// `@rx` with macros: the pattern is known only when the rule runs.
+    Written(Arc<WrittenPattern>),
     /// `@streq`
     Same(Template),
     /// `@unconditionalMatch`
@@ -132,6 +136,13 @@ impl Operator {
                 return Ok(Outcome { holds: found.is_some(), captured });
             }
             Self::Same(text) => *value == *texts.expand(text),
+            Self::Written(written) => {
+                return pattern_outcome(
+                    &*written.pattern(&texts.expand(written.template()))?,
+                    value,
+                    capture,
+                );
+            }
             Self::Within(text) => value.is_empty() || check::contains(&texts.expand(text), value),
         }))
     }

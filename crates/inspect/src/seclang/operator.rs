@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     error::Problem,
-    operator::{AddressSet, Operator, Order, Phrases},
+    operator::{AddressSet, Operator, Order, Phrases, WrittenPattern},
     pattern::Pattern,
     rule::Template,
 };
@@ -64,16 +64,12 @@ fn named(name: &str, argument: &str, data: ReadData<'_>) -> Result<Operator, Pro
             }
             phrases(name, words)?
         }
-        "rx" => {
-            if Template::parse(argument).is_ok_and(|template| template.constant().is_none()) {
-                return Err(Problem::Unsupported {
-                    kind: "operator",
-                    word: "@rx".to_owned(),
-                    reason: "a pattern with macros would be built for every request; compare with @within or @streq",
-                });
+        "rx" => match Template::parse(argument) {
+            Ok(template) if template.constant().is_none() => {
+                Operator::Written(Arc::new(WrittenPattern::new(template)))
             }
-            Operator::Pattern(Arc::new(Pattern::parse(argument).map_err(Problem::Pattern)?))
-        }
+            _ => Operator::Pattern(Arc::new(Pattern::parse(argument).map_err(Problem::Pattern)?)),
+        },
         "streq" => Operator::Same(template(argument)?),
         "unconditionalmatch" => Operator::Always,
         "validatebyterange" => Operator::BytesOutside(Arc::new(byte_ranges(name, argument)?)),
@@ -219,7 +215,6 @@ mod tests {
             "@validateByteRange 1-300",
             "@pm",
             "@rx (",
-            "@rx a%{tx.x}",
             "@exec /bin/x",
             "@rbl x",
             "@geoLookup",

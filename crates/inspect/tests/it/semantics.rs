@@ -285,3 +285,15 @@ fn response_rules_see_bodies_of_the_types_that_are_read() {
     assert_eq!(ids_of("text/html; charset=utf-8"), [2, 3, 1]);
     assert_eq!(ids_of("image/png"), [2, 3]);
 }
+
+#[test]
+fn a_pattern_with_macros_is_what_its_variables_say_now() {
+    let rules = r#"
+        SecAction "id:9,phase:1,pass,nolog,setvar:'tx.good=utf-8|latin1',setvar:'tx.bad=('"
+        SecRule ARGS:c "!@rx ^(?:%{tx.good})$" "id:1,phase:1,pass"
+        SecRule ARGS:d "@rx %{tx.bad}" "id:2,phase:1,pass""#;
+    assert_eq!(ids(rules, get("/?c=utf-8")), [0; 0]);
+    assert_eq!(ids(rules, get("/?c=utf-7")), [1]);
+    let broken = session(&set(rules), None, get("/?d=x"));
+    assert_eq!(broken.decision(), Decision::Incomplete(bartizan_inspect::Incomplete::Pattern(2)));
+}
