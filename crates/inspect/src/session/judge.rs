@@ -3,15 +3,14 @@
 
 use std::{borrow::Cow, sync::Arc};
 
-use super::{Incomplete, MatchRecord, Session, facts::Value, mask, texts::key};
+use super::{Incomplete, MatchRecord, Session, facts::Value, mask, texts::key, view::View};
 use crate::{
     gate::is_set,
     operator::{Expand, Operator, Outcome, whole_number},
     pattern::Unusable,
     rule::{
-        Change, Control, Disruption, Effect, Exclusion, Form, Link, Macro, Part, Phase, Rule, Selector,
-        SetVar, Shape, Target, Template, Variable,
-        template::{RuleFact, TimeFact},
+        Change, Control, Disruption, Effect, Exclusion, Form, Link, Phase, Rule, Selector, SetVar, Shape,
+        Target, Variable,
     },
     ruleset::{EngineMode, LinkPlan, RuleSet, excludes_all},
     transform::Transform,
@@ -199,6 +198,15 @@ impl Session {
             if self.is_excluded(running, Variable::Tx, name.as_bytes()) {
                 return Ok(false);
             }
+            if running.link.transforms.is_empty() && !running.link.capture {
+                let view = View { session: self, rule: running.rule };
+                let outcome = running.operator.test(&text, false, &view)?;
+                let holds = outcome.holds != running.link.negated;
+                if holds {
+                    self.hit(running, full_name(Variable::Tx, name.as_bytes()), text, outcome);
+                }
+                return Ok(holds);
+            }
             return self.test_text(running, Variable::Tx, name.as_bytes(), &text);
         }
         let mut holds = false;
@@ -212,14 +220,17 @@ impl Session {
         Ok(holds)
     }
 
-    fn changing_values(&self, variable: Variable) -> Vec<(Vec<u8>, Arc<[u8]>)> {
+    pub(super) fn changing_values(&self, variable: Variable) -> Vec<(Vec<u8>, Arc<[u8]>)> {
         match variable {
-            Variable::MatchedVar if !self.matched.name.is_empty() => {
-                vec![(Vec::new(), Arc::clone(&self.matched.value))]
+            Variable::MatchedVar => {
+                self.matched.last().map(|(_, value)| (Vec::new(), Arc::clone(value))).into_iter().collect()
             }
-            Variable::MatchedVarName if !self.matched.name.is_empty() => {
-                vec![(Vec::new(), Arc::from(self.matched.name.as_slice()))]
-            }
+            Variable::MatchedVarName => self
+                .matched
+                .last()
+                .map(|(name, _)| (Vec::new(), Arc::from(name.as_slice())))
+                .into_iter()
+                .collect(),
             Variable::MatchedVars => self.matched.all.clone(),
             Variable::MatchedVarsNames => {
                 self.matched.all.iter().map(|(name, _)| (name.clone(), Arc::from(name.as_slice()))).collect()
@@ -228,7 +239,7 @@ impl Session {
                 let severity = self.highest.map_or(255, |severity| severity as u8);
                 vec![(Vec::new(), Arc::from(severity.to_string().into_bytes()))]
             }
-            Variable::MatchedVar | Variable::MatchedVarName | Variable::Duration => Vec::new(),
+            Variable::Duration => Vec::new(),
             _ => self
                 .texts
                 .all(variable)
@@ -304,11 +315,10 @@ impl Session {
     }
 
     fn hit(&mut self, running: Running<'_>, name: Vec<u8>, value: Arc<[u8]>, outcome: Outcome) {
-        if self.matched.all.len() < MATCHED_MAX {
-            self.matched.all.push((name.clone(), Arc::clone(&value)));
+        if self.matched.all.len() >= MATCHED_MAX {
+            self.matched.all.pop();
         }
-        self.matched.name = name;
-        self.matched.value = value;
+        self.matched.all.push((name, value));
         if running.link.capture && !outcome.captured.is_empty() {
             self.texts.capture(outcome.captured);
         }
@@ -411,82 +421,11 @@ fn number_text(number: i64) -> Arc<[u8]> {
 
 /// `ARGS:name`, `REQUEST_URI`.
 fn full_name(variable: Variable, name: &[u8]) -> Vec<u8> {
-    let mut full = variable.name().as_bytes().to_vec();
+    let mut full = Vec::with_capacity(variable.name().len() + 1 + name.len());
+    full.extend_from_slice(variable.name().as_bytes());
     if variable.shape() != Shape::Scalar && !name.is_empty() {
         full.push(b':');
         full.extend_from_slice(name);
     }
     full
-}
-
-/// A session as the text of macros sees it.
-struct View<'s> {
-    session: &'s Session,
-    rule: &'s Rule,
-}
-
-impl View<'_> {
-    fn lookup(&self, reference: &Macro) -> Option<Cow<'_, [u8]>> {
-        let session = self.session;
-        match reference {
-            Macro::Rule(RuleFact::Id) => Some(Cow::Owned(self.rule.id.to_string().into_bytes())),
-            Macro::Rule(RuleFact::Message) => {
-                self.rule.message.as_ref().and_then(Template::constant).map(|text| Cow::Borrowed(&**text))
-            }
-            Macro::Rule(RuleFact::Severity) => {
-                self.rule.severity.map(|severity| Cow::Borrowed(severity.word().as_bytes()))
-            }
-            Macro::Time(TimeFact::Epoch) => {
-                Some(Cow::Owned(session.exchange.now_seconds.to_string().into_bytes()))
-            }
-            Macro::Variable(variable, name) if variable.changes() => match (variable, name) {
-                (Variable::MatchedVar, _) => Some(Cow::Borrowed(&*session.matched.value)),
-                (Variable::MatchedVarName, _) => Some(Cow::Borrowed(&session.matched.name)),
-                (variable, Some(name)) => {
-                    session.texts.get(*variable, name).map(|text| Cow::Borrowed(&**text))
-                }
-                (variable, None) => session
-                    .changing_values(*variable)
-                    .into_iter()
-                    .next()
-                    .map(|(_, text)| Cow::Owned(text.to_vec())),
-            },
-            Macro::Variable(variable, name) => {
-                session.facts.first(*variable, name.as_deref()).map(Cow::Borrowed)
-            }
-        }
-    }
-
-    /// The text of a template in which values show only their shape.
-    fn masked(&self, template: &Template) -> String {
-        let mut out = String::new();
-        for part in template.parts() {
-            match part {
-                Part::Text(text) => out.push_str(&String::from_utf8_lossy(text)),
-                Part::Macro(reference @ (Macro::Variable(Variable::MatchedVarName, _) | Macro::Rule(_))) => {
-                    out.push_str(&mask::name(&self.lookup(reference).unwrap_or_default()));
-                }
-                Part::Macro(reference) => {
-                    out.push_str(&mask::number_or_shape(&self.lookup(reference).unwrap_or_default()));
-                }
-            }
-        }
-        out
-    }
-}
-
-impl Expand for View<'_> {
-    fn expand<'t>(&self, template: &'t Template) -> Cow<'t, [u8]> {
-        if let Some(constant) = template.constant() {
-            return Cow::Borrowed(constant);
-        }
-        let mut out = Vec::new();
-        for part in template.parts() {
-            match part {
-                Part::Text(text) => out.extend_from_slice(text),
-                Part::Macro(reference) => out.extend_from_slice(&self.lookup(reference).unwrap_or_default()),
-            }
-        }
-        Cow::Owned(out)
-    }
 }

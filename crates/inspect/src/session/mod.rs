@@ -7,6 +7,7 @@ mod judge;
 mod mask;
 mod texts;
 mod verdict;
+mod view;
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -98,12 +99,16 @@ pub struct Session {
     verdict: Verdict,
 }
 
-/// What matched in the rule that runs.
+/// What matched in the rule that runs: full names and values, in order.
 #[derive(Default)]
 struct Matched {
-    name: Vec<u8>,
-    value: Arc<[u8]>,
     all: Vec<(Vec<u8>, Arc<[u8]>)>,
+}
+
+impl Matched {
+    fn last(&self) -> Option<&(Vec<u8>, Arc<[u8]>)> {
+        self.all.last()
+    }
 }
 
 impl Session {

@@ -227,8 +227,10 @@ impl Request {
     }
 }
 
+type Headers = Vec<(Vec<u8>, Vec<u8>)>;
+
 /// What the stand-in backend answers.
-fn answer(request: &Request) -> (u16, Vec<(Vec<u8>, Vec<u8>)>, Vec<u8>) {
+fn answer(request: &Request) -> (u16, Headers, Vec<u8>) {
     let plain = || (200, vec![(b"Content-Type".to_vec(), b"text/plain".to_vec())], Vec::new());
     if !request.target.starts_with(b"/reflect") {
         return plain();
