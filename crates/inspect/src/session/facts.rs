@@ -46,7 +46,10 @@ pub(super) struct Facts {
     chains: Vec<u32>,
     rows: Vec<u64>,
     values: Vec<Vec<Value>>,
-    summaries: Vec<u32>,
+    /// For each group, where its row and its texts begin.
+    summaries: Vec<(u32, u32)>,
+    /// The texts of groups: what its chain makes of each value of the variable, in order.
+    summary_contents: Vec<u32>,
     summary_rows: Vec<u64>,
     scratch: Vec<u8>,
     /// Bytes looked at so far.
@@ -63,7 +66,8 @@ impl Facts {
             chains: Vec::with_capacity(32 * nodes),
             rows: Vec::with_capacity(2048),
             values: (0..Variable::COUNT).map(|_| Vec::new()).collect(),
-            summaries: vec![NONE; groups],
+            summaries: vec![(NONE, NONE); groups],
+            summary_contents: Vec::with_capacity(8 * groups),
             summary_rows: Vec::with_capacity(8 * groups),
             scratch: Vec::new(),
             work: 0,
@@ -118,7 +122,8 @@ impl Facts {
 
     /// Values were added: summaries may be stale.
     pub(super) fn forget_summaries(&mut self) {
-        self.summaries.fill(NONE);
+        self.summaries.fill((NONE, NONE));
+        self.summary_contents.clear();
         self.summary_rows.clear();
     }
 
@@ -238,6 +243,24 @@ impl Facts {
         row
     }
 
+    /// The next value of a group, from `at` on, that could pass a gated test, and its text; asked after
+    /// [`Self::any_could_pass`] said yes.
+    pub(super) fn next_candidate(
+        &self,
+        words: usize,
+        variable: Variable,
+        (group, test): (u32, u32),
+        at: usize,
+    ) -> Option<(usize, Value, u32)> {
+        let (_, first) = self.summaries.get(group as usize).copied()?;
+        let values = self.values(variable);
+        let contents = self.summary_contents.get(first as usize..first as usize + values.len())?;
+        values.iter().zip(contents).enumerate().skip(at).find_map(|(at, (value, content))| {
+            let row = self.contents.get(*content as usize)?.row as usize;
+            is_set(self.rows.get(row..row + words)?, test).then_some((at, *value, *content))
+        })
+    }
+
     /// Whether any value of a variable, changed by a chain, could pass a gated test.
     pub(super) fn any_could_pass(
         &mut self,
@@ -247,13 +270,15 @@ impl Facts {
         test: u32,
     ) -> bool {
         let words = gate.words();
-        let known = self.summaries.get(group as usize).copied().unwrap_or(NONE);
+        let known = self.summaries.get(group as usize).map_or(NONE, |(row, _)| *row);
         let start = if known == NONE {
             let start = self.summary_rows.len();
+            let contents = self.summary_contents.len() as u32;
             self.summary_rows.resize(start + words, 0);
             for at in 0..self.values(variable).len() {
                 let Some(value) = self.values(variable).get(at).copied() else { continue };
                 let content = self.chain(trie, value.content, node);
+                self.summary_contents.push(content);
                 let row = self.row(gate, content) as usize;
                 let (Some(sum), Some(row)) =
                     (self.summary_rows.get_mut(start..start + words), self.rows.get(row..row + words))
@@ -263,7 +288,7 @@ impl Facts {
                 sum.iter_mut().zip(row).for_each(|(sum, word)| *sum |= word);
             }
             if let Some(place) = self.summaries.get_mut(group as usize) {
-                *place = start as u32;
+                *place = (start as u32, contents);
             }
             start
         } else {

@@ -113,11 +113,11 @@ impl Session {
     fn fixed(&mut self, running: Running<'_>, target: &Target, group: Option<u32>) -> Result<bool, Unusable> {
         let set = running.set;
         let node = running.plan.node;
-        if let (Some(group), Some(test)) = (group, running.plan.gate)
-            && matches!(target.selector, Selector::All)
-            && !self.facts.any_could_pass((&set.trie, &set.gate), (target.variable, node), group, test)
-        {
-            return Ok(false);
+        if let (Some(group), Some(test)) = (group, running.plan.gate) {
+            if !self.facts.any_could_pass((&set.trie, &set.gate), (target.variable, node), group, test) {
+                return Ok(false);
+            }
+            return self.candidates(running, target, (group, test));
         }
         let mut holds = false;
         for at in 0..self.facts.values(target.variable).len() {
@@ -139,6 +139,30 @@ impl Session {
                 continue;
             }
             holds |= self.test_content(running, target.variable, value, content)?;
+        }
+        Ok(holds)
+    }
+
+    /// The values of a group that the gate lets through.
+    fn candidates(
+        &mut self,
+        running: Running<'_>,
+        target: &Target,
+        (group, test): (u32, u32),
+    ) -> Result<bool, Unusable> {
+        let words = running.set.gate.words();
+        let mut holds = false;
+        let mut from = 0;
+        while let Some((at, value, content)) =
+            self.facts.next_candidate(words, target.variable, (group, test), from)
+        {
+            from = at + 1;
+            let name = self.facts.name(value);
+            if target.selector.admits(target.variable, name)
+                && !self.is_excluded(running, target.variable, name)
+            {
+                holds |= self.test_content(running, target.variable, value, content)?;
+            }
         }
         Ok(holds)
     }

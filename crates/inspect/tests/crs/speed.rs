@@ -65,13 +65,14 @@ fn measure(name: &str, set: &Arc<RuleSet>, request: &Request) {
     let verdict = ftw::run(set, None, request);
     let cold = first.elapsed();
     assert_eq!(verdict.refusal, None, "{:?}", verdict.matches);
-    let mut times: Vec<u128> = (0..5000)
-        .map(|_| {
-            let start = Instant::now();
-            let _ = ftw::run(set, None, request);
-            start.elapsed().as_nanos()
-        })
-        .collect();
+    let mut times: Vec<u128> =
+        (0..std::env::var("ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(5000))
+            .map(|_| {
+                let start = Instant::now();
+                let _ = ftw::run(set, None, request);
+                start.elapsed().as_nanos()
+            })
+            .collect();
     let mean = times.iter().sum::<u128>() / times.len() as u128;
     times.sort_unstable();
     println!(
