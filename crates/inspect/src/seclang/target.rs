@@ -92,7 +92,14 @@ fn variable(text: &str) -> Result<(Variable, Selector), Problem> {
         let pattern = Pattern::parse(&format!("(?i){pattern}")).map_err(Problem::Pattern)?;
         return Ok((variable, Selector::Matching(Arc::new(pattern))));
     }
-    let key = if variable.changes() { key.to_ascii_lowercase() } else { key.to_owned() };
+    let key = if variable.changes() {
+        key.to_ascii_lowercase()
+    } else if key.starts_with("json.") {
+        // ModSecurity writes `json.a.array_0.b` where we and others write `json.a.0.b`.
+        key.replace(".array_", ".")
+    } else {
+        key.to_owned()
+    };
     Ok((variable, Selector::Name(Arc::from(key))))
 }
 

@@ -60,6 +60,25 @@ fn post() -> Request {
     }
 }
 
+/// A body of about 1 MiB: one long value, or many.
+fn large(values: usize, piece: &str) -> Request {
+    let each = (1_000_000 / values / piece.len()).max(1);
+    let values: Vec<String> = (0..values).map(|_| format!("\"{}\"", piece.repeat(each))).collect();
+    Request { body: format!("[{}]", values.join(",")).into_bytes(), ..post() }
+}
+
+fn once(name: &str, set: &Arc<RuleSet>, request: &Request) {
+    let start = Instant::now();
+    let verdict = ftw::run(set, None, request);
+    println!(
+        "{name} ({} bytes): {} ms, {:?} {:?}",
+        request.body.len(),
+        start.elapsed().as_millis(),
+        verdict.refusal.map(|refusal| refusal.rule),
+        verdict.incomplete
+    );
+}
+
 fn measure(name: &str, set: &Arc<RuleSet>, request: &Request) {
     let first = Instant::now();
     let verdict = ftw::run(set, None, request);
@@ -105,5 +124,10 @@ fn speed_at_paranoia_level_one() {
     println!("warm {} ms, {} MiB", start.elapsed().as_millis(), (resident_kib() - before) / 1024);
     measure("GET with query", &set, &get());
     measure("POST of JSON", &set, &post());
+    once("one long plain value", &set, &large(1, "abcdefghi "));
+    once("many values", &set, &large(900, "plain text, 5 words; "));
+    for piece in ["'", "(", "a'b", "/*", "<a ", "\\u0000", "%25", "&#x", "; ", "1 or ", "../"] {
+        once(piece, &set, &large(1, piece));
+    }
     println!("after {} MiB", (resident_kib() - before) / 1024);
 }

@@ -297,3 +297,13 @@ fn a_pattern_with_macros_is_what_its_variables_say_now() {
     let broken = session(&set(rules), None, get("/?d=x"));
     assert_eq!(broken.decision(), Decision::Incomplete(bartizan_inspect::Incomplete::Pattern(2)));
 }
+
+#[test]
+fn elements_of_json_arrays_are_found_by_both_spellings_in_use() {
+    let rules = r#"
+        SecRule ARGS:json.a.0.b "@streq x" "id:1,phase:2,pass"
+        SecRule ARGS:json.a.array_0.b "@streq x" "id:2,phase:2,pass"
+        SecRule ARGS|!ARGS:json.a.array_0.b "@streq x" "id:3,phase:2,pass""#;
+    assert_eq!(ids(rules, json(r#"{"a":[{"b":"x"}]}"#)), [1, 2]);
+    assert_eq!(ids(rules, json(r#"{"a":[{"b":"y"},{"b":"x"}]}"#)), [3]);
+}
