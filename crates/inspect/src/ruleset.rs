@@ -1,0 +1,381 @@
+//! A compiled rule set: immutable, shared by every session, with everything resolved that can be known before a
+//! request: where `skipAfter` leads, which rules a `ctl` takes out, which chains of transformations exist.
+
+use std::{collections::HashMap, sync::Arc};
+
+use crate::{
+    body::BodyLimits,
+    error::{LoadError, Place, Problem},
+    gate::{Gate, Row, set},
+    operator::Operator,
+    pattern::{ByteSet, Requirement},
+    rule::{Control, Effect, Exclusion, Form, Phase, Removal, Rule, Variable},
+    seclang::indices,
+    transform::Transform,
+};
+
+/// How matches are treated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum EngineMode {
+    /// Matches are recorded; nothing is refused.
+    Detect,
+    /// A refusal is a refusal.
+    Enforce,
+    /// Nothing is judged.
+    Off,
+}
+
+impl EngineMode {
+    /// Reads `On`, `DetectionOnly`, `Off`.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        match word.to_ascii_lowercase().as_str() {
+            "on" => Some(Self::Enforce),
+            "detectiononly" => Some(Self::Detect),
+            "off" => Some(Self::Off),
+            _ => None,
+        }
+    }
+}
+
+/// What happens to a body above its limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnLimit {
+    /// The inspection is incomplete.
+    Reject,
+    /// Its start is judged; the record says so.
+    ReadStart,
+}
+
+/// The settings of a set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// How matches are treated.
+    pub mode: EngineMode,
+    /// Whether request bodies are read.
+    pub request_body_access: bool,
+    /// The longest request body.
+    pub request_body_bytes_max: usize,
+    /// The longest request body without files.
+    pub request_body_no_files_bytes_max: usize,
+    /// What happens above it.
+    pub on_request_limit: OnLimit,
+    /// The deepest nesting of JSON and XML.
+    pub json_depth_max: usize,
+    /// The most arguments.
+    pub arguments_max: usize,
+    /// The most uploaded files.
+    pub files_max: usize,
+    /// Whether response bodies are read.
+    pub response_body_access: bool,
+    /// The most bytes of a response body that are read.
+    pub response_body_bytes_max: usize,
+    /// What happens above it.
+    pub on_response_limit: OnLimit,
+    /// The media types of response bodies that are read.
+    pub response_types: Vec<String>,
+    /// The most work one exchange may cause, in bytes looked at by tests; beyond it the inspection is incomplete.
+    pub work_max: u64,
+    /// The most matches recorded; beyond it the inspection is incomplete.
+    pub matches_max: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            mode: EngineMode::Enforce,
+            request_body_access: true,
+            // The recommended configuration of the reference engines.
+            request_body_bytes_max: 13_107_200,
+            request_body_no_files_bytes_max: 1 << 20,
+            on_request_limit: OnLimit::Reject,
+            json_depth_max: 64,
+            arguments_max: 1000,
+            files_max: 100,
+            response_body_access: true,
+            response_body_bytes_max: 512 << 10,
+            on_response_limit: OnLimit::ReadStart,
+            response_types: ["text/plain", "text/html", "text/xml"].map(str::to_owned).to_vec(),
+            // Each byte of a 1 MiB body by a thousand tests.
+            work_max: 1 << 30,
+            matches_max: 1000,
+        }
+    }
+}
+
+impl Settings {
+    pub(crate) fn body_limits(&self) -> BodyLimits {
+        BodyLimits {
+            values_max: self.arguments_max,
+            depth_max: self.json_depth_max,
+            files_max: self.files_max,
+        }
+    }
+}
+
+/// Something the operator should know about a set that did load.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// Where it is written.
+    pub place: Place,
+    /// What to know.
+    pub text: String,
+}
+
+/// A rule or a marker, in the order written.
+pub(crate) enum Item {
+    Marker(Arc<str>),
+    Rule(usize),
+}
+
+/// A compiled rule set.
+pub struct RuleSet {
+    pub(crate) settings: Settings,
+    pub(crate) rules: Vec<Rule>,
+    pub(crate) plans: Vec<RulePlan>,
+    /// Rules of each phase, in order.
+    pub(crate) phases: [Vec<u32>; 5],
+    pub(crate) trie: Trie,
+    pub(crate) gate: Gate,
+    /// Pairs of variable and chain that gated tests look at.
+    pub(crate) groups: usize,
+    /// Which variables any rule names.
+    pub(crate) used: Vec<bool>,
+    notices: Vec<Notice>,
+}
+
+/// What is known of a rule beforehand.
+pub(crate) struct RulePlan {
+    pub(crate) links: Vec<LinkPlan>,
+    /// Where in the phase's order to go on after a match.
+    pub(crate) go_on_at: Option<usize>,
+}
+
+pub(crate) struct LinkPlan {
+    /// The chain of transformations.
+    pub(crate) node: u32,
+    /// The bit of the test in the gate.
+    pub(crate) gate: Option<u32>,
+    /// For each target, the group whose summary tells whether any of its values could pass.
+    pub(crate) groups: Vec<Option<u32>>,
+    /// For each effect that takes out rules, which.
+    pub(crate) removed: Vec<Option<Row>>,
+}
+
+/// Chains of transformations, sharing their beginnings. Node 0 is the value as it is.
+pub(crate) struct Trie {
+    pub(crate) nodes: Vec<(u32, Option<Transform>)>,
+    /// For each chain, the bytes without which it changes nothing.
+    pub(crate) triggers: Vec<ByteSet>,
+}
+
+impl Trie {
+    fn node(&mut self, chain: &[Transform]) -> u32 {
+        let mut at = 0;
+        for transform in chain {
+            let known =
+                self.nodes.iter().position(|(parent, step)| *parent == at && *step == Some(*transform));
+            at = match known {
+                Some(node) => node as u32,
+                None => {
+                    let inherited = self.triggers.get(at as usize).copied().unwrap_or(ByteSet::ALL);
+                    self.triggers.push(inherited.union(&transform.triggers()));
+                    self.nodes.push((at, Some(*transform)));
+                    (self.nodes.len() - 1) as u32
+                }
+            };
+        }
+        at
+    }
+}
+
+impl RuleSet {
+    pub(crate) fn compile(
+        settings: Settings,
+        rules: Vec<Rule>,
+        items: &[Item],
+        mut notices: Vec<Notice>,
+    ) -> Result<Self, LoadError> {
+        let mut phases: [Vec<u32>; 5] = Default::default();
+        // For each rule its place in its phase; for each marker how many rules of each phase stand before it.
+        let mut places: HashMap<usize, usize> = HashMap::new();
+        let mut markers: HashMap<&str, Vec<[usize; 5]>> = HashMap::new();
+        for item in items {
+            match item {
+                Item::Marker(name) => {
+                    let counts = std::array::from_fn(|phase| phases.get(phase).map_or(0, Vec::len));
+                    markers.entry(name).or_default().push(counts);
+                }
+                Item::Rule(index) => {
+                    let Some(rule) = rules.get(*index) else { continue };
+                    if let Some(phase) = phases.get_mut(rule.phase.index()) {
+                        places.insert(*index, phase.len());
+                        phase.push(*index as u32);
+                    }
+                }
+            }
+        }
+        let mut trie = Trie { nodes: vec![(0, None)], triggers: vec![ByteSet::default()] };
+        let mut requirements: Vec<Requirement> = Vec::new();
+        let mut groups: HashMap<(Variable, u32), u32> = HashMap::new();
+        let mut used = vec![false; Variable::COUNT];
+        let mut plans = Vec::with_capacity(rules.len());
+        for (index, rule) in rules.iter().enumerate() {
+            let place = places.get(&index).copied();
+            let mut links = Vec::with_capacity(rule.links.len());
+            for (number, link) in rule.links.iter().enumerate() {
+                let node = trie.node(&link.transforms);
+                let gated = place.is_some() && number == 0 && !link.negated && !link.multi_match;
+                let requirement =
+                    if gated { link.operator.as_ref().and_then(Operator::requirement) } else { None };
+                let gate = requirement.map(|requirement| {
+                    requirements.push(requirement);
+                    (requirements.len() - 1) as u32
+                });
+                let mut of_targets = Vec::new();
+                for target in &link.targets.include {
+                    if let Some(place) = used.get_mut(target.variable.index()) {
+                        *place = true;
+                    }
+                    let grouped = gate.is_some() && target.form == Form::Values && !target.variable.changes();
+                    let next = groups.len() as u32;
+                    of_targets.push(grouped.then(|| *groups.entry((target.variable, node)).or_insert(next)));
+                }
+                let removed = link.effects.iter().map(|effect| removed(&rules, effect)).collect();
+                if link.effects.iter().any(|effect| matches!(effect, Effect::Open { .. })) {
+                    notices.push(Notice {
+                        place: link.place.clone(),
+                        text: "the collection it opens ends with the exchange".to_owned(),
+                    });
+                }
+                links.push(LinkPlan { node, gate, groups: of_targets, removed });
+            }
+            let go_on_at = match (&rule.skip_after, place) {
+                (Some(marker), Some(place)) => Some(behind_marker(&markers, marker, rule, place)?),
+                (None, Some(place)) if rule.skip > 0 => Some(place + 1 + rule.skip as usize),
+                _ => None,
+            };
+            plans.push(RulePlan { links, go_on_at });
+        }
+        let gate = Gate::new(&requirements);
+        Ok(Self { settings, rules, plans, phases, trie, gate, groups: groups.len(), used, notices })
+    }
+
+    /// The settings it was loaded with.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Changes settings, for a caller whose own documents say otherwise.
+    #[must_use]
+    pub fn with_settings(mut self, change: impl FnOnce(&mut Settings)) -> Self {
+        change(&mut self.settings);
+        self
+    }
+
+    /// The rules that run.
+    pub fn rules(&self) -> impl Iterator<Item = &Rule> {
+        self.phases.iter().flatten().filter_map(|index| self.rules.get(*index as usize))
+    }
+
+    /// What the operator should know.
+    #[must_use]
+    pub fn notices(&self) -> &[Notice] {
+        &self.notices
+    }
+
+    /// Whether any rule runs in a phase.
+    #[must_use]
+    pub fn has_phase(&self, phase: Phase) -> bool {
+        self.phases.get(phase.index()).is_some_and(|rules| !rules.is_empty())
+    }
+
+    /// Builds every pattern now, so that none is built while a request waits.
+    ///
+    /// # Errors
+    /// The rule whose pattern is too large.
+    pub fn warm(&self) -> Result<(), LoadError> {
+        for rule in self.rules() {
+            for link in &rule.links {
+                if let Some(Operator::Pattern(pattern)) = &link.operator
+                    && pattern.warm().is_err()
+                {
+                    return Err(LoadError {
+                        place: link.place.clone(),
+                        problem: Problem::Pattern("its automaton is larger than the limit".to_owned()),
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The same set without its gate: every test runs on every value. For proofs that the gate shuts nothing out.
+    #[must_use]
+    pub fn without_gate(mut self) -> Self {
+        for link in self.plans.iter_mut().flat_map(|plan| &mut plan.links) {
+            link.gate = None;
+            link.groups.fill(None);
+        }
+        self
+    }
+
+    /// The bits of the rules a removal means.
+    pub(crate) fn row(&self, removal: &Removal) -> Row {
+        row(&self.rules, removal)
+    }
+
+    pub(crate) fn uses(&self, variable: Variable) -> bool {
+        self.used.get(variable.index()).copied().unwrap_or(false)
+    }
+}
+
+impl std::fmt::Debug for RuleSet {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "RuleSet of {} rules", self.rules().count())
+    }
+}
+
+fn removed(rules: &[Rule], effect: &Effect) -> Option<Row> {
+    match effect {
+        Effect::Control(Control::RemoveRules(removal) | Control::RemoveTargets(removal, _)) => {
+            Some(row(rules, removal))
+        }
+        _ => None,
+    }
+}
+
+fn row(rules: &[Rule], removal: &Removal) -> Row {
+    let mut row = vec![0_u64; rules.len().div_ceil(64)].into_boxed_slice();
+    for index in indices(rules, removal) {
+        set(&mut row, index as u32);
+    }
+    row
+}
+
+fn behind_marker(
+    markers: &HashMap<&str, Vec<[usize; 5]>>,
+    name: &str,
+    rule: &Rule,
+    place: usize,
+) -> Result<usize, LoadError> {
+    let phase = rule.phase.index();
+    markers
+        .get(name)
+        .into_iter()
+        .flatten()
+        .filter_map(|counts| counts.get(phase).copied())
+        .find(|behind| *behind > place)
+        .ok_or_else(|| LoadError {
+            place: rule.place.clone(),
+            problem: Problem::MarkerMissing(name.to_owned()),
+        })
+}
+
+/// Says whether an exclusion leaves out everything of a variable.
+pub(crate) fn excludes_all(exclusions: &[Exclusion], variable: Variable) -> bool {
+    exclusions.iter().any(|exclusion| {
+        matches!(exclusion.selector, crate::rule::Selector::All) && exclusion.covers(variable, b"")
+    })
+}
