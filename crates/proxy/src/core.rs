@@ -1,6 +1,6 @@
 //! One core of the data plane: its connections upstream, its counters, its end of the log ring.
 //!
-//! Everything here belongs to one thread. What cores share lives in [`Runtime`](crate::runtime::Runtime).
+//! Everything here belongs to one thread. What cores share lives in [`Runtime`].
 
 use std::{
     cell::{Cell, RefCell},
