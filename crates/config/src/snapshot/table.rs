@@ -84,7 +84,7 @@ pub struct RouteMatch<'t> {
     pub plan: &'t Arc<RoutePlan>,
     /// How many bytes of the path a prefix match covered; 0 for other matches.
     pub prefix_bytes: usize,
-    /// The template that matched, for [`Captures`].
+    /// The template that matched, for `Captures`.
     pub template: Option<&'t Arc<[Segment]>>,
 }
 

@@ -7,7 +7,7 @@
 //!
 //! Reading order: [`compact`] (the form), [`issuer`] (what is trusted), `claims` (what is said), [`judge`] (the
 //! decision), [`identity`] (what comes out), [`cache`] (tokens judged before), [`source`] (what the judge is told),
-//! [`key_ring`] (the life of fetched keys), [`bearer`] (the header).
+//! [`key_ring`] (the life of fetched keys), `bearer` (the header).
 
 pub mod bearer;
 pub mod cache;
