@@ -451,31 +451,29 @@ fn small_frames() -> Rows {
                 other => Err(format!("{other:?}")),
             }
         })
-        .script("an honest upload in 100,000 small pieces is no flood", "served whole", |house| {
-            // h2 ends a connection whose small frames pile up faster than they are read; on a busy machine that can
-            // happen to one honest upload, but not to each of three.
-            (0..3).fold(Err(String::new()), |outcome, _| outcome.or_else(|_: String| small_pieces(house)))
-        })
+        .script("an honest upload in 20,000 small pieces is no flood", "served whole", small_pieces)
         .script("empty DATA", SAYS, |house| within_body(house, || frame(kind::DATA, 0, 1, b"")))
         .script("DATA of padding alone", SAYS, |house| {
             within_body(house, || frame(kind::DATA, 8, 1, &[4, 0, 0, 0, 0]))
         })
 }
 
-/// Uploads half a megabyte, five bytes a frame.
+/// Uploads a hundred kilobytes, five bytes a frame, at a pace that is read as it comes: h2 ends a connection whose small
+/// frames pile up faster than they are read, which is another row's subject.
 fn small_pieces(house: &House) -> Result<(), String> {
     let mut frames = Frames::connect(house.plain(), &[]);
     frames.request(1, &run::request("POST", "/quiet/upload"), false);
     let batch = frame(kind::DATA, 0, 1, b"hello").repeat(100);
-    for _ in 0..1_000 {
+    for _ in 0..200 {
         frames.try_write(&batch).map_err(|error| error.to_string())?;
         frames.drain();
+        std::thread::sleep(Duration::from_millis(5));
     }
     frames.send(kind::DATA, flag::END_STREAM, 1, b"");
     let outcome = frames.outcome(1, Duration::from_secs(10));
     let length = house.quiet.take().last().map(|received| received.body.len());
     match (&outcome, length) {
-        (Outcome::Answered(200, _), Some(500_000)) => Ok(()),
+        (Outcome::Answered(200, _), Some(100_000)) => Ok(()),
         _ => Err(format!("{outcome:?} with {length:?} bytes")),
     }
 }
