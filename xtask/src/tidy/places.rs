@@ -18,10 +18,8 @@ const COMMON: [&str; 9] = ["/", "/home", "/mnt", "/opt", "/root", "/srv", "/tmp"
 const FETCHED: &str = concat!("/.car", "go/registry");
 
 /// The sources that a lock file may name.
-const SOURCES: [(&str, &str, &str); 2] = [
-    ("Cargo.lock", "source = ", "registry+https://github.com/rust-lang/crates.io-index"),
-    ("package-lock.json", "\"resolved\": ", "https://registry.npmjs.org/"),
-];
+const SOURCES: [(&str, &str, &str); 1] =
+    [("Cargo.lock", "source = ", "registry+https://github.com/rust-lang/crates.io-index")];
 
 pub(super) fn check() -> Result<Report> {
     let mut report = Report::default();
@@ -102,8 +100,6 @@ mod tests {
         let cases = [
             ("Cargo.lock", "source = \"registry+https://github.com/rust-lang/crates.io-index\"", false),
             ("Cargo.lock", "source = \"registry+https://mirror.example/index\"", true),
-            ("console/package-lock.json", "  \"resolved\": \"https://registry.npmjs.org/a\",", false),
-            ("console/package-lock.json", "  \"resolved\": \"https://mirror.example/a\",", true),
             (".cargo/config.toml", "replace-with = \"mirror\"", true),
             ("docs/a.md", "source = \"elsewhere\"", false),
         ];
