@@ -4,7 +4,6 @@ use std::{
     net::{SocketAddr, TcpListener},
     path::PathBuf,
     sync::Arc,
-    thread,
     time::{Duration, Instant, SystemTime},
 };
 
@@ -226,19 +225,8 @@ impl Service {
     }
 }
 
-/// Reads and compiles the set, on a thread of its own: texts and trees are many times as large as what they become, and
-/// a thread's end gives its memory back.
+/// Reads and compiles the set. A set without a listener or a route can be checked, but an empty gate is never served.
 fn load(config: &[PathBuf]) -> Result<(Snapshot, String), Failure> {
-    thread::scope(|scope| {
-        let reading = thread::Builder::new().name("documents".into()).spawn_scoped(scope, || read(config));
-        let broken =
-            || Failure::Process("the documents could not be read: an error of the gateway".to_owned());
-        reading.map_err(|error| Failure::of(&error))?.join().unwrap_or_else(|_| Err(broken()))
-    })
-}
-
-/// A set without a listener or a route can be checked, but an empty gate is never served.
-fn read(config: &[PathBuf]) -> Result<(Snapshot, String), Failure> {
     let set = Set::open(config).map_err(|error| Failure::Process(chain(&error)))?;
     let digest = set.sources.digest_hex();
     let text = || render::text(&set.compiled.problems, &set.sources, Style::Plain);
