@@ -9,6 +9,7 @@ pub mod compile;
 pub mod pages;
 pub mod parse;
 pub mod render;
+mod rules;
 pub mod schema;
 pub mod set;
 pub mod snapshot;

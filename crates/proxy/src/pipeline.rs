@@ -21,10 +21,10 @@ async fn run(x: Exchange<Received>) -> Result<Exchange<Screened>, Stop> {
     let x = stage::identify(x)?;
     let x = stage::authorize(x)?;
     let x = stage::limit(x).await?;
-    let x = stage::inspect(x)?;
+    let x = stage::inspect(x).await?;
     let Looked::Miss(x) = stage::cache(x)?;
     let x = stage::forward(x).await?;
-    stage::screen(x)
+    stage::screen(x).await
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use bartizan_model::document::Kind;
 
 pub mod authorization;
 pub mod condition;
+pub mod inspection;
 pub mod listener;
 pub mod policy;
 pub mod route;
@@ -19,6 +20,7 @@ pub mod upstream;
 
 pub use authorization::*;
 pub use condition::*;
+pub use inspection::*;
 pub use listener::*;
 pub use policy::*;
 pub use route::*;

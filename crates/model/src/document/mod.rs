@@ -19,6 +19,7 @@ pub mod common;
 pub mod consumer;
 pub mod cors;
 pub mod header;
+pub mod inspection;
 pub mod listener;
 pub mod rate_limit;
 pub mod record;
@@ -130,6 +131,7 @@ kinds! {
     Consumer => consumer::ConsumerSpec, "consumers";
     CorsPolicy => cors::CorsPolicySpec, "cors-policies";
     HeaderPolicy => header::HeaderPolicySpec, "header-policies";
+    InspectionPolicy => inspection::InspectionPolicySpec, "inspection-policies";
     Listener => listener::ListenerSpec, "listeners";
     RateLimitPolicy => rate_limit::RateLimitPolicySpec, "rate-limit-policies";
     RecordPolicy => record::RecordPolicySpec, "record-policies";
