@@ -6,7 +6,7 @@
 use std::{collections::HashMap, path::Path, sync::Arc};
 
 use bartizan_inspect::{
-    EngineMode, Loader, OnLimit, Overlay, OverlayError, RuleSet, Settings,
+    EngineMode, Loader, OnLimit, Overlay, OverlayError, RuleSet, Settings, load_baseline,
     overlay::Rules,
     rule::{Disruption, Phase, Rule},
 };
@@ -240,10 +240,7 @@ fn read(index: &Index<'_>, parts: &[(Part, Span)], problems: &mut Problems) -> O
     let wrong = |at: Span, message: String| Problem::new(Code::BadRules, at, RULE_SETS, message);
     for (part, at) in parts {
         let loaded = match part {
-            Part::Baseline => {
-                problems.push(wrong(*at, "this build has no baseline rules".to_owned()));
-                return None;
-            }
+            Part::Baseline => load_baseline(&mut loader),
             Part::File(path, _) => loader.file(path).map(|_| ()),
         };
         if let Err(error) = loaded {
