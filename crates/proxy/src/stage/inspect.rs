@@ -21,6 +21,7 @@ use http_body::Body as _;
 use hyper::{body::Incoming, upgrade::OnUpgrade};
 
 use self::examine::Examined;
+pub use self::report::described;
 pub(crate) use self::{
     examine::{Bench, Refused, count, deny, weigh},
     judge::{AnswerCopy, Judge, nothing},

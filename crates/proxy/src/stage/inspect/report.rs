@@ -100,7 +100,7 @@ pub(crate) fn troubled(plan: &InspectionPlan, trouble: Trouble, half: Half) -> O
 const BROKEN: &str = "the judge broke";
 
 /// Why a message could not be judged completely.
-pub(crate) fn described(cause: &Incomplete) -> String {
+pub fn described(cause: &Incomplete) -> String {
     match cause {
         Incomplete::BodyUnreadable(why) => format!("the body cannot be read in one way: {why}"),
         Incomplete::BodyTooLong => "the body is longer than is judged".to_owned(),
@@ -119,8 +119,10 @@ pub(crate) fn why(verdict: &Verdict, rule: u32) -> String {
         None => format!("rule {rule}"),
     };
     // A rule that only adds scores up is explained by what it added up.
-    let causes = verdict.matches.iter().filter(|found| found.rule != rule && !found.shadow && is_cause(found));
-    for found in causes.take(CAUSES_MAX) {
+    let is_other = |found: &&MatchRecord| found.rule != rule && !found.shadow && is_cause(found);
+    let mut causes: Vec<&MatchRecord> = verdict.matches.iter().filter(is_other).collect();
+    causes.sort_by_key(|found| found.severity.map_or(u8::MAX, |severity| severity as u8));
+    for found in causes.into_iter().take(CAUSES_MAX) {
         text.push_str("; ");
         text.push_str(&line(found));
     }
