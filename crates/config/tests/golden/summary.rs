@@ -151,7 +151,7 @@ fn write_route(out: &mut String, snapshot: &Snapshot, plan: &RoutePlan) {
     write_changes(out, "response", &plan.response_headers);
     write_settled(out, "authentication", &plan.authentication, |policy| {
         let anonymous = if policy.anonymous { " or nobody" } else { "" };
-        format!("{}{} {:?}{anonymous}", policy.label, bite(policy.bite), policy.api_key_headers)
+        format!("{}{} {:?}{anonymous}", policy.label, bite(policy.bite), policy.methods)
     });
     write_settled(out, "cors", &plan.cors, |policy| {
         let methods = &policy.methods_value;
