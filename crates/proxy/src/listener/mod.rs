@@ -18,6 +18,7 @@ pub mod facts;
 mod flow;
 mod http;
 pub mod proxy_protocol;
+mod rehearsed;
 mod slots;
 mod socket;
 mod sweep;
@@ -27,7 +28,7 @@ mod watch;
 
 use std::{future::Future, rc::Rc};
 
-pub(crate) use self::watch::Watch;
+pub(crate) use self::{rehearsed::connection as rehearsed_connection, watch::Watch};
 pub use self::{
     bind::{BindError, Bound},
     body::{BodyError, Pace, Paced, PacedError, Tracked},

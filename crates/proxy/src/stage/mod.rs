@@ -17,7 +17,7 @@ mod screen;
 pub use admit::{Admitted, admit};
 pub use authorize::{Authorized, authorize};
 pub use cache::{Looked, Missed, cache};
-pub(crate) use forward::Rest;
+pub(crate) use forward::{Rest, rehearse};
 pub use forward::{Forwarded, forward};
 pub use identify::{Identified, identify};
 pub use inspect::{Inspected, inspect};
