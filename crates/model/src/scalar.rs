@@ -15,6 +15,7 @@ use crate::{
 
 mod access;
 mod http;
+mod moment;
 mod name;
 mod net;
 mod quantity;
@@ -23,6 +24,7 @@ mod word;
 
 pub use access::{Condition, RouteScope};
 pub use http::{HeaderName, HeaderValue, Method, PathText};
+pub use moment::Moment;
 pub use name::{Name, Pattern};
 pub use net::{Cidr, EndpointUrl, HostText, ListenAddress};
 pub use quantity::{ByteSize, Count, Percent, Time};

@@ -15,7 +15,7 @@ use crate::upstream::{EndpointState, UpstreamSet};
 /// What one pointer swap puts into force.
 pub struct Live {
     /// The compiled documents.
-    pub snapshot: Snapshot,
+    pub snapshot: Arc<Snapshot>,
     /// The upstreams, ready to be asked; indices are the snapshot's.
     pub upstreams: Arc<UpstreamSet>,
     /// Whether any plan writes an access log: if none does, requests are not described for it.
@@ -37,7 +37,12 @@ struct Ids {
 
 impl Live {
     /// Puts a snapshot and its prepared upstreams together and registers what is counted.
-    pub fn new(snapshot: Snapshot, upstreams: Arc<UpstreamSet>, metrics: &Metrics) -> Arc<Self> {
+    pub fn new(
+        snapshot: impl Into<Arc<Snapshot>>,
+        upstreams: Arc<UpstreamSet>,
+        metrics: &Metrics,
+    ) -> Arc<Self> {
+        let snapshot = snapshot.into();
         let policies = |limits: &[Arc<bartizan_limit::Policy>]| {
             limits.iter().map(|policy| metrics.policy(&policy.label)).collect::<Vec<_>>()
         };

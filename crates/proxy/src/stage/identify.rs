@@ -3,10 +3,7 @@
 //! The methods of the route's AuthenticationPolicy are tried in order, each in its own file. The first credential that
 //! is there decides: one that is present and invalid is refused whatever comes after it, since invalid is never absent.
 
-use std::{
-    sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::sync::Arc;
 
 use bartizan_config::snapshot::{AuthenticationPlan, Captures, ConsumerPlan, MethodPlan, RoutePlan};
 use bartizan_identity::{CredentialId, Identity};
@@ -19,6 +16,7 @@ use super::{Routed, route::mode_for};
 use crate::exchange::{Exchange, Shared, Stop};
 
 mod api_key;
+mod rehearsed;
 
 /// The proof that the caller is known, or that the route admits callers who are not.
 #[must_use]
@@ -184,9 +182,10 @@ fn would(policy: &AuthenticationPlan, fault: Fault) -> WouldDeny {
 
 /// Judges by one policy.
 fn judge(shared: &Shared, policy: &AuthenticationPlan, head: &RequestHead, notes_use: bool) -> Judged {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let now_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
-    let call = Call { shared, head, now_ms, notes_use };
+    if let Some(judged) = rehearsed::judge(shared, policy) {
+        return judged;
+    }
+    let call = Call { shared, head, now_ms: shared.unix_ms(Stage::Identify), notes_use };
     for method in &policy.methods {
         let attempt = match method {
             MethodPlan::ApiKey(plan) => api_key::judge(&call, plan),
