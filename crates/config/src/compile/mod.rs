@@ -20,6 +20,7 @@ use crate::{
 };
 
 mod attach;
+mod authentication;
 mod authorization;
 mod consumer;
 mod exposure;

@@ -8,6 +8,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use bartizan_model::document::Kind;
 
+pub mod authentication;
 pub mod authorization;
 pub mod condition;
 pub mod inspection;
@@ -18,6 +19,7 @@ pub mod table;
 pub mod template;
 pub mod upstream;
 
+pub use authentication::*;
 pub use authorization::*;
 pub use condition::*;
 pub use inspection::*;

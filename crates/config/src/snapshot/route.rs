@@ -5,11 +5,10 @@ use std::sync::Arc;
 use http::{HeaderValue, StatusCode};
 
 use super::{
+    authentication::AuthenticationPlan,
     authorization::AuthorizationPlan,
     inspection::InspectionPlan,
-    policy::{
-        AuthenticationPlan, CorsPlan, Engineless, HeaderChangesPlan, HeaderPlan, Settled, TimeoutsPlan,
-    },
+    policy::{CorsPlan, Engineless, HeaderChangesPlan, HeaderPlan, Settled, TimeoutsPlan},
 };
 
 /// One rule of a route with every policy that applies to it, resolved at load time.

@@ -21,6 +21,7 @@ pub mod cors;
 pub mod header;
 pub mod inspection;
 pub mod listener;
+pub mod policy_test;
 pub mod rate_limit;
 pub mod record;
 pub mod role;
@@ -133,6 +134,7 @@ kinds! {
     HeaderPolicy => header::HeaderPolicySpec, "header-policies";
     InspectionPolicy => inspection::InspectionPolicySpec, "inspection-policies";
     Listener => listener::ListenerSpec, "listeners";
+    PolicyTest => policy_test::PolicyTestSpec, "policy-tests";
     RateLimitPolicy => rate_limit::RateLimitPolicySpec, "rate-limit-policies";
     RecordPolicy => record::RecordPolicySpec, "record-policies";
     Role => role::RoleSpec, "roles";

@@ -13,9 +13,8 @@ use bartizan_message::clean_trailers;
 use bartizan_model::Reason;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 
-use super::BodyCopy;
+use super::{BodyCopy, Inbound};
 use crate::listener::{BodyError, ConnectionFacts, Paced, PacedError, body::Pace};
 
 /// A body that may be sent to an upstream.
@@ -33,7 +32,7 @@ pub(crate) enum RequestBody {
 
 /// A body that passes as it comes.
 pub(crate) struct Unjudged {
-    paced: Paced<Incoming>,
+    paced: Paced<Inbound>,
     watch: BodyWatch,
     copy: Option<BodyCopy>,
 }
@@ -41,7 +40,7 @@ pub(crate) struct Unjudged {
 impl RequestBody {
     /// A body that passes as it comes, at most `bytes_max` of it.
     pub(crate) fn unjudged(
-        incoming: Incoming,
+        incoming: Inbound,
         connection: &ConnectionFacts,
         bytes_max: u64,
         watch: BodyWatch,
@@ -53,7 +52,7 @@ impl RequestBody {
 impl Unjudged {
     /// A body that is read as it comes, at most `bytes_max` of it.
     pub(crate) fn new(
-        incoming: Incoming,
+        incoming: Inbound,
         connection: &ConnectionFacts,
         bytes_max: u64,
         watch: BodyWatch,

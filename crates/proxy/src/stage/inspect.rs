@@ -18,7 +18,7 @@ use bartizan_inspect::{Decision, EngineMode, Step};
 use bartizan_message::RequestHead;
 use bartizan_model::{Denial, Reason, Stage};
 use http_body::Body as _;
-use hyper::{body::Incoming, upgrade::OnUpgrade};
+use hyper::upgrade::OnUpgrade;
 
 use self::examine::Examined;
 pub use self::report::described;
@@ -30,7 +30,7 @@ pub(crate) use self::{
 };
 use super::Metered;
 use crate::{
-    body::{BodyWatch, RequestBody},
+    body::{BodyWatch, Inbound, RequestBody},
     exchange::{Exchange, Shared, Stop},
 };
 
@@ -128,7 +128,7 @@ struct Parts {
 
 impl Parts {
     /// The parts, and the body if there is one.
-    fn of(proof: Metered) -> (Self, Option<Incoming>) {
+    fn of(proof: Metered) -> (Self, Option<Inbound>) {
         let plan = proof.plan().clone();
         let identity = proof.identity().clone();
         let consumer = proof.consumer().cloned();
