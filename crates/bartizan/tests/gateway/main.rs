@@ -19,6 +19,7 @@ mod balance;
 mod cors;
 mod faults;
 mod headers;
+mod inspection;
 mod keys;
 mod limits;
 mod order;

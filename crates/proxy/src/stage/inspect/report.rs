@@ -102,7 +102,7 @@ const BROKEN: &str = "the judge broke";
 /// Why a message could not be judged completely.
 pub fn described(cause: &Incomplete) -> String {
     match cause {
-        Incomplete::BodyUnreadable(why) => format!("the body cannot be read in one way: {why}"),
+        Incomplete::BodyUnreadable(why) => format!("the body cannot be judged: {why}"),
         Incomplete::BodyTooLong => "the body is longer than is judged".to_owned(),
         Incomplete::Matches => "more rules matched than are recorded".to_owned(),
         Incomplete::Memory => "judging takes more memory than one exchange may use".to_owned(),
