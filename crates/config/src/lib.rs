@@ -10,6 +10,7 @@ pub mod pages;
 pub mod parse;
 pub mod rehearsal;
 pub mod render;
+mod rules;
 pub mod schema;
 pub mod set;
 pub mod snapshot;

@@ -134,6 +134,7 @@ codes! {
     BadPattern = "BZ-2115": "The text is not a regular expression that can be compiled.",
     SecretInDocument = "BZ-2116": "A secret must be a reference, never a value.",
     BadCondition = "BZ-2117": "The text is not a CEL condition that can be compiled.",
+    BadRules = "BZ-2140": "The rules of an inspection cannot be loaded, or do not have what is named.",
 
     UnknownReference = "BZ-3001": "The document refers to another one that does not exist.",
     DuplicateName = "BZ-3002": "Two documents of one kind have the same name.",
@@ -170,6 +171,8 @@ codes! {
     RoleWildcard = "BZ-9010": "A role permits something on every route, also on those that come later.",
     RuleOpen = "BZ-9011": "A rule of an AuthorizationPolicy allows every caller.",
     RevocationOpen = "BZ-9015": "A listener accepts certificates whose revocation is not known.",
+    BodyUnjudged = "BZ-9030": "An InspectionPolicy lets bodies or parts of them pass unjudged.",
+    RulesSwitchedOff = "BZ-9031": "Rules of an InspectionPolicy are off, or only watch.",
 }
 
 impl Code {

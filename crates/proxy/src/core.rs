@@ -19,7 +19,7 @@ use hyper::body::Incoming;
 
 use crate::{
     answer::AnswerBody,
-    body::{Inbound, RequestBody},
+    body::{HELD_BYTES_MAX, HeldBytes, Inbound, RequestBody},
     exchange::{Dress, Exchange, Received, Shared},
     listener::{ConnectionFacts, Serve},
     live::Live,
@@ -44,6 +44,10 @@ pub struct Core {
     pub(crate) cells: RefCell<CellCache>,
     /// The host asked for last.
     pub(crate) authority: RefCell<AuthorityMemo>,
+    /// Room for bodies that are held until they are judged.
+    pub(crate) held: HeldBytes,
+    /// Shared by every exchange that an inspection watches, so that they are counted.
+    pub(crate) watched: Rc<()>,
     random: Random,
     keys: RefCell<Cache<crate::runtime::CurrentKeys, Arc<bartizan_identity::KeyTable>>>,
     served: Cell<u64>,
@@ -61,6 +65,8 @@ impl Core {
             recorder,
             cells: RefCell::new(CellCache::new(CELL_CACHE)),
             authority: RefCell::default(),
+            held: HeldBytes::of(HELD_BYTES_MAX),
+            watched: Rc::new(()),
             random,
             served: Cell::new(0),
             runtime,
@@ -85,6 +91,14 @@ impl Core {
     /// A number that nobody has to be unable to guess: ids, shares of traffic.
     pub(crate) fn draw(&self) -> u64 {
         self.random.next()
+    }
+
+    /// Counts a record that is complete and hands it to the log.
+    pub(crate) fn close(&self, record: Box<RequestRecord>) {
+        self.metrics.close(&record);
+        if let Some(recorder) = &self.recorder {
+            recorder.submit(record);
+        }
     }
 
     /// Requests served so far.

@@ -5,6 +5,7 @@
 //! can fail any more. Requests on their way keep the snapshot they began with.
 
 use std::{
+    collections::HashSet,
     net::SocketAddr,
     path::PathBuf,
     rc::Rc,
@@ -268,6 +269,7 @@ impl Preparing<'_> {
                 None
             }
         };
+        problems.extend(warm(&snapshot));
         match upstreams {
             Some(upstreams) if problems.is_empty() => {
                 // Without a problem each listener of the snapshot is here, in its order.
@@ -278,6 +280,20 @@ impl Preparing<'_> {
             _ => Err(problems),
         }
     }
+}
+
+/// Builds the automata of all rules, so that none is built while a request waits. Rule sets are shared; each is built
+/// once.
+fn warm(snapshot: &Snapshot) -> Vec<PrepareProblem> {
+    let mut seen = HashSet::new();
+    let plans = snapshot.routes.iter().flat_map(|route| &route.inspection);
+    plans
+        .filter(|plan| seen.insert(Arc::as_ptr(&plan.rules)))
+        .filter_map(|plan| {
+            let error = plan.rules.warm().err()?;
+            Some(PrepareProblem { document: plan.label.to_string(), message: error.to_string() })
+        })
+        .collect()
 }
 
 fn process_problem(message: String) -> PrepareProblem {

@@ -14,7 +14,7 @@ use bartizan_identity::{KeyTable, Pepper};
 use bartizan_limit::{CELLS_MAX, Cells, Nanos};
 use bartizan_telemetry::Metrics;
 
-use crate::live::Live;
+use crate::{live::Live, stage::JudgePool};
 
 /// The pointer that a reload swaps.
 pub(crate) type Current = Arc<ArcSwap<Live>>;
@@ -29,6 +29,7 @@ pub struct Runtime {
     pepper: Option<Arc<Pepper>>,
     cells: Arc<Cells>,
     metrics: Arc<Metrics>,
+    judges: JudgePool,
     began: Instant,
     stops_at: OnceLock<Instant>,
     stopped: AtomicBool,
@@ -43,6 +44,7 @@ impl Runtime {
             pepper,
             cells: Arc::new(Cells::new(CELLS_MAX, [RandomState::new(), RandomState::new()])),
             metrics,
+            judges: JudgePool::default(),
             began: Instant::now(),
             stops_at: OnceLock::new(),
             stopped: AtomicBool::new(false),
@@ -67,6 +69,11 @@ impl Runtime {
     /// The limit cells.
     pub fn cells(&self) -> &Arc<Cells> {
         &self.cells
+    }
+
+    /// The threads that judge large bodies.
+    pub(crate) fn judges(&self) -> &JudgePool {
+        &self.judges
     }
 
     /// The metrics.

@@ -228,7 +228,7 @@ impl Service {
 /// Reads and compiles the set. A set without a listener or a route can be checked, but an empty gate is never served.
 fn load(config: &[PathBuf]) -> Result<(Snapshot, String), Failure> {
     let set = Set::open(config).map_err(|error| Failure::Process(chain(&error)))?;
-    let digest = set.sources.digest_hex();
+    let digest = set.digest.clone();
     let text = || render::text(&set.compiled.problems, &set.sources, Style::Plain);
     let Some(snapshot) = set.compiled.snapshot else {
         return Err(Failure::Documents(text()));

@@ -19,6 +19,7 @@ pub mod common;
 pub mod consumer;
 pub mod cors;
 pub mod header;
+pub mod inspection;
 pub mod listener;
 pub mod policy_test;
 pub mod rate_limit;
@@ -131,6 +132,7 @@ kinds! {
     Consumer => consumer::ConsumerSpec, "consumers";
     CorsPolicy => cors::CorsPolicySpec, "cors-policies";
     HeaderPolicy => header::HeaderPolicySpec, "header-policies";
+    InspectionPolicy => inspection::InspectionPolicySpec, "inspection-policies";
     Listener => listener::ListenerSpec, "listeners";
     PolicyTest => policy_test::PolicyTestSpec, "policy-tests";
     RateLimitPolicy => rate_limit::RateLimitPolicySpec, "rate-limit-policies";
