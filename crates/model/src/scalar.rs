@@ -18,6 +18,7 @@ mod http;
 mod name;
 mod net;
 mod quantity;
+mod url;
 mod word;
 
 pub use access::{Condition, RouteScope};
@@ -25,6 +26,7 @@ pub use http::{HeaderName, HeaderValue, Method, PathText};
 pub use name::{Name, Pattern};
 pub use net::{Cidr, EndpointUrl, HostText, ListenAddress};
 pub use quantity::{ByteSize, Count, Percent, Time};
+pub use url::FetchUrl;
 
 /// Why a text is not a value, and what to write instead.
 #[derive(Clone, Debug, PartialEq, Eq)]

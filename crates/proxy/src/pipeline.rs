@@ -18,7 +18,7 @@ pub async fn serve(x: Exchange<Received>) -> http::Response<AnswerBody> {
 async fn run(x: Exchange<Received>) -> Result<Exchange<Screened>, Stop> {
     let x = stage::admit(x)?;
     let x = stage::route(x)?;
-    let x = stage::identify(x)?;
+    let x = stage::identify(x).await?;
     let x = stage::authorize(x)?;
     let x = stage::limit(x).await?;
     let x = stage::inspect(x)?;

@@ -196,7 +196,7 @@ fn weigh(
                 .map_or(Ok(None), |denial| Err(Refusal::Denied(denial)))
         }
         Err(fault) if mode == Mode::Enforce => {
-            let id = shared.live.authorization_id(&policy.label);
+            let id = shared.live.policy_id(&policy.label);
             shared.core.metrics.policy_fault(id, policy.bite.on_fault);
             match policy.bite.on_fault {
                 OnFault::Deny => Err(Refusal::Faulted(policy.label.clone(), fault)),
