@@ -82,7 +82,9 @@ impl Files for RuleFiles {
         for entry in entries {
             let path = entry.map_err(|error| error.to_string())?.path();
             // Joined as the pattern is written, so that both compare.
-            let Some(path) = path.to_str().map(|path| path.strip_prefix("./").unwrap_or(path)) else { continue };
+            let Some(path) = path.to_str().map(|path| path.strip_prefix("./").unwrap_or(path)) else {
+                continue;
+            };
             if matches_wildcard(pattern.strip_prefix("./").unwrap_or(pattern), path) {
                 paths.push(path.to_owned());
             }

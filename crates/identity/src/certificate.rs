@@ -4,10 +4,18 @@
 //! concerned: a certificate that states something which is no name of its type is unreadable as a whole, because its
 //! next reader may cut the name at another place (a NUL, a blank, a second label).
 
+mod judge;
+#[cfg(test)]
+mod tests;
+
 use std::{fmt, sync::Arc};
 
 use aws_lc_rs::digest;
 use x509_parser::{extensions::GeneralName, prelude::X509Certificate};
+
+pub use self::judge::{
+    CertificateFlaw, CertificateIdentity, CertificateRule, CertificateTable, NameTemplate, Owner,
+};
 
 /// What a verified client certificate states.
 #[derive(Clone, PartialEq, Eq)]
@@ -60,6 +68,17 @@ impl CertificateName {
             CertificateName::Uri(_) => NameType::Uri,
             CertificateName::SubjectCommonName(_) => NameType::SubjectCommonName,
             CertificateName::Fingerprint(_) => NameType::Fingerprint,
+        }
+    }
+
+    /// The name as text; nothing for a fingerprint.
+    pub fn text(&self) -> Option<&str> {
+        match self {
+            CertificateName::Dns(name)
+            | CertificateName::Email(name)
+            | CertificateName::Uri(name)
+            | CertificateName::SubjectCommonName(name) => Some(name),
+            CertificateName::Fingerprint(_) => None,
         }
     }
 

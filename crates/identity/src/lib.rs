@@ -25,7 +25,10 @@ pub mod usage;
 
 pub use algorithm::{Algorithm, MacAlgorithm, SignatureAlgorithm};
 pub use api_key::{KeyId, KeyText, MintedKey};
-pub use certificate::{CertificateName, ClientCertificate, Fingerprint, NameType};
+pub use certificate::{
+    CertificateFlaw, CertificateIdentity, CertificateName, CertificateRule, CertificateTable,
+    ClientCertificate, Fingerprint, NameTemplate, NameType, Owner,
+};
 pub use claim::{ApiKeyIdentity, Claim, CredentialId, Identity, Invalid, InvalidKind, Method};
 pub use key_table::{KeyChange, KeyRecord, KeyState, KeyTable, KeyTableBuilder};
 pub use pepper::{KeyHash, Pepper};

@@ -272,7 +272,10 @@ impl Preparing<'_> {
         problems.extend(warm(&snapshot));
         match upstreams {
             Some(upstreams) if problems.is_empty() => {
-                Ok(Prepared { live: Live::new(snapshot, upstreams, self.metrics), listeners })
+                // Without a problem each listener of the snapshot is here, in its order.
+                let trusts =
+                    listeners.iter().map(|ready| ready.tls.as_ref().map(|tls| tls.trust())).collect();
+                Ok(Prepared { live: Live::new(snapshot, upstreams, trusts, self.metrics), listeners })
             }
             _ => Err(problems),
         }

@@ -10,7 +10,10 @@ use bartizan_telemetry::{
 
 use http::HeaderName;
 
-use crate::upstream::{EndpointState, UpstreamSet};
+use crate::{
+    listener::TlsTrust,
+    upstream::{EndpointState, UpstreamSet},
+};
 
 /// What one pointer swap puts into force.
 pub struct Live {
@@ -22,6 +25,8 @@ pub struct Live {
     pub(crate) logs: bool,
     /// Headers that carry credentials for the gateway on any route; no upstream gets them.
     credential_headers: Vec<HeaderName>,
+    /// What each listener's handshakes prove, in the snapshot's order.
+    trusts: Vec<Option<TlsTrust>>,
     ids: Ids,
 }
 
@@ -79,6 +84,7 @@ impl Live {
     pub fn new(
         snapshot: impl Into<Arc<Snapshot>>,
         upstreams: Arc<UpstreamSet>,
+        trusts: Vec<Option<TlsTrust>>,
         metrics: &Metrics,
     ) -> Arc<Self> {
         let snapshot = snapshot.into();
@@ -111,7 +117,12 @@ impl Live {
         };
         let logs = snapshot.record.access_log || snapshot.routes.iter().any(|plan| plan.record.access_log);
         let credential_headers = credential_headers(&snapshot);
-        Arc::new(Live { snapshot, upstreams, credential_headers, logs, ids })
+        Arc::new(Live { snapshot, upstreams, credential_headers, trusts, logs, ids })
+    }
+
+    /// What handshakes on a listener of the snapshot prove; nothing for clear text.
+    pub(crate) fn trust_of(&self, listener: usize) -> Option<TlsTrust> {
+        self.trusts.get(listener).copied().flatten()
     }
 
     /// Headers that carry credentials for the gateway on any route.

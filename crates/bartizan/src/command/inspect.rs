@@ -11,11 +11,7 @@ use std::{
     sync::Arc,
 };
 
-use bartizan_config::{
-    Set,
-    snapshot::InspectionPlan,
-    source::Sources,
-};
+use bartizan_config::{Set, snapshot::InspectionPlan, source::Sources};
 use bartizan_inspect::{Exchange, RequestHead, Session};
 use bartizan_model::problem::Severity;
 use serde_json::json;
@@ -103,7 +99,8 @@ fn plan(args: &TestArgs) -> Result<Arc<InspectionPlan>, Box<dyn std::error::Erro
         })
         .collect();
     let document = |kind: &str, spec: serde_json::Value| {
-        json!({ "apiVersion": "management.v1", "kind": kind, "metadata": { "name": "test" }, "spec": spec }).to_string()
+        json!({ "apiVersion": "management.v1", "kind": kind, "metadata": { "name": "test" }, "spec": spec })
+            .to_string()
     };
     let documents = [
         document("Upstream", json!({ "endpoints": [{ "url": "http://127.0.0.1:9" }] })),
@@ -116,9 +113,11 @@ fn plan(args: &TestArgs) -> Result<Arc<InspectionPlan>, Box<dyn std::error::Erro
     let names = ["upstream.json", "route.json", "policy.json"];
     let set = Set::from_sources(Sources::from_texts(names.into_iter().zip(documents)));
     let found = &set.compiled.problems;
-    let plan = set.compiled.snapshot.as_ref().and_then(|snapshot| {
-        snapshot.routes.iter().flat_map(|route| &route.inspection).next().cloned()
-    });
+    let plan = set
+        .compiled
+        .snapshot
+        .as_ref()
+        .and_then(|snapshot| snapshot.routes.iter().flat_map(|route| &route.inspection).next().cloned());
     plan.ok_or_else(|| {
         let wrong = found.iter().filter(|problem| problem.severity == Severity::Problem);
         let lines: Vec<&str> = wrong.map(|problem| problem.message.as_str()).collect();

@@ -16,6 +16,7 @@ mod harness;
 
 mod authorization;
 mod balance;
+mod certificates;
 mod cors;
 mod faults;
 mod headers;

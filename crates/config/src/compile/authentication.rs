@@ -1,5 +1,7 @@
 //! `AuthenticationPolicy` → [`AuthenticationPlan`]: one function per method, and what holds between them.
 
+pub(super) mod certificate;
+
 use std::sync::Arc;
 
 use bartizan_model::{
@@ -56,9 +58,16 @@ fn plan(
     let mut methods = Vec::new();
     let mut anonymous = false;
     for (at, method) in spec.methods.iter().enumerate() {
+        if method.client_certificate.is_some() && method.type_ != AuthenticationType::ClientCertificate {
+            let message = "`clientCertificate` has no meaning without `type: ClientCertificate`";
+            problems.push(Problem::new(Code::FieldsClash, method.at, "spec.methods", message));
+        }
         match method.type_ {
             AuthenticationType::ApiKey => {
                 methods.push(MethodPlan::ApiKey(api_key(method, &method.api_key, &methods, problems)));
+            }
+            AuthenticationType::ClientCertificate => {
+                methods.push(MethodPlan::ClientCertificate(certificate::compile(method, &methods, problems)));
             }
             AuthenticationType::Anonymous => {
                 anonymous = true;
@@ -84,6 +93,7 @@ fn api_key(
     let header = header_name(&source.header);
     let is_same = |known: &MethodPlan| match known {
         MethodPlan::ApiKey(known) => known.header == header,
+        _ => false,
     };
     if before.iter().any(is_same) {
         let message = format!("the header `{header}` is asked for twice");

@@ -210,14 +210,21 @@ fn of_inspection(policies: &[Scoped<'_, InspectionTerms>], problems: &mut Proble
     for policy in policies.iter().filter(|policy| policy.bite.mode == Mode::Enforce) {
         let Some(spec) = spec_of!(policy.document, InspectionPolicy) else { continue };
         let name = policy.document.name.as_str();
-        for (half, body) in [(InspectionPhase::Request, &spec.request), (InspectionPhase::Response, &spec.response)] {
+        for (half, body) in
+            [(InspectionPhase::Request, &spec.request), (InspectionPhase::Response, &spec.response)]
+        {
             if spec.phases.contains(&half) {
                 of_body(name, half, body, problems);
             }
         }
         if policy.plan.loosens() {
             let message = format!("rules of InspectionPolicy/{name} are off or only watch");
-            problems.push(exposure(Code::RulesSwitchedOff, policy.document.name.at, "spec.ruleModes", message));
+            problems.push(exposure(
+                Code::RulesSwitchedOff,
+                policy.document.name.at,
+                "spec.ruleModes",
+                message,
+            ));
         }
     }
 }

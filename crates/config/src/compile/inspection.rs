@@ -16,8 +16,8 @@ use bartizan_model::{
         Document, Kind, Spec,
         common::TargetKind,
         inspection::{
-            BodySpec, CoreRuleSet, InspectionPhase, InspectionPolicySpec, OnEncoded, OnOversize, RuleModeWord,
-            RuleSetSpec,
+            BodySpec, CoreRuleSet, InspectionPhase, InspectionPolicySpec, OnEncoded, OnOversize,
+            RuleModeWord, RuleSetSpec,
         },
     },
     problem::{Code, Problem, Problems, Span},
@@ -169,7 +169,12 @@ impl Library {
             // What is wrong with it was told where it was named first; it is wrong here all the same.
             if known.is_none() {
                 let at = parts.first().map_or(document.name.at, |(_, at)| *at);
-                problems.push(Problem::new(Code::BadRules, at, RULE_SETS, "the same rules could not be loaded"));
+                problems.push(Problem::new(
+                    Code::BadRules,
+                    at,
+                    RULE_SETS,
+                    "the same rules could not be loaded",
+                ));
             }
             return known.clone();
         }
@@ -214,7 +219,8 @@ fn core_rule_set(
         );
     }
     let own = [format!("{folder}/crs-setup.conf")];
-    let packaged = folder.starts_with("/usr/share/").then(|| "/etc/modsecurity/crs/crs-setup.conf".to_owned());
+    let packaged =
+        folder.starts_with("/usr/share/").then(|| "/etc/modsecurity/crs/crs-setup.conf".to_owned());
     let example = [format!("{folder}/crs-setup.conf.example")];
     let setup = match &crs.setup {
         Some(setup) => Some(index.path(document, setup)),
@@ -340,7 +346,9 @@ fn checked(
         Ok(_) => Some(change),
         Err(error) => {
             let message = match error {
-                OverlayError::NoRule(rules) => format!("no rule of the policy's rule sets is meant by {rules}"),
+                OverlayError::NoRule(rules) => {
+                    format!("no rule of the policy's rule sets is meant by {rules}")
+                }
                 OverlayError::Target(problem) => problem.to_string(),
             };
             problems.push(Problem::new(Code::BadRules, at, path, message));
@@ -377,7 +385,8 @@ impl Binder {
     ) -> Arc<InspectionPlan> {
         let differs = terms.changes.iter().any(|change| !change.routes.is_empty());
         let name = if differs { route.clone() } else { Arc::from("") };
-        let bits = methods.iter().filter_map(|method| MethodSet::index(&method)).fold(0, |bits, at| bits | 1 << at);
+        let bits =
+            methods.iter().filter_map(|method| MethodSet::index(&method)).fold(0, |bits, at| bits | 1 << at);
         let key = (Arc::as_ptr(terms).addr(), bits, name);
         self.bound.entry(key).or_insert_with(|| Arc::new(terms.bind(route, methods))).clone()
     }

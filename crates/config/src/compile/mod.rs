@@ -82,6 +82,7 @@ fn snapshot(set: &Parsed<'_>, unread: bool, problems: &mut Problems) -> Option<S
     let mut clashes = Clashes::default();
     let attached = Attached::build(&index, &policies, &mut clashes);
     let consumers = consumer::compile_all(&index, &roles, &attached);
+    let certificates = authentication::certificate::table(&index, problems);
     let routes = route::compile_all(&index, &listeners, &upstreams, &attached, &mut clashes, problems);
     clashes.into_problems(problems);
     authorization::check_consumers(&index, problems);
@@ -116,6 +117,7 @@ fn snapshot(set: &Parsed<'_>, unread: bool, problems: &mut Problems) -> Option<S
         upstreams,
         roles,
         consumers,
+        certificates,
         record,
         access_log,
         policies: attached.mentions,

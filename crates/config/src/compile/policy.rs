@@ -192,7 +192,10 @@ fn is_reserved(name: &str) -> bool {
         "x-client-ipaddress",
         "x-request-id",
     ];
-    RESERVED.contains(&name) || name.starts_with("x-consumer-") || name.starts_with("x-forwarded-")
+    RESERVED.contains(&name)
+        || name.starts_with("client-cert")
+        || name.starts_with("x-consumer-")
+        || name.starts_with("x-forwarded-")
 }
 
 fn cors<'d>(index: &Index<'d>, problems: &mut Problems) -> Vec<Scoped<'d, CorsPlan>> {

@@ -25,8 +25,8 @@ use super::{
     way::Way,
 };
 use crate::snapshot::{
-    Backends, Engineless, HostPattern, ListenerPlan, MethodSet, RouteAction, RouteEntry, RoutePlan, TimeoutsPlan,
-    UpstreamPlan,
+    Backends, Engineless, HostPattern, ListenerPlan, MethodSet, RouteAction, RouteEntry, RoutePlan,
+    TimeoutsPlan, UpstreamPlan,
 };
 
 /// All rules of all routes.

@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use bartizan_identity::CertificateRule;
 use http::HeaderName;
 
 use super::Bite;
@@ -28,6 +29,17 @@ pub struct AuthenticationPlan {
 pub enum MethodPlan {
     /// An API key in a header.
     ApiKey(ApiKeyPlan),
+    /// A client's certificate, verified by the listener.
+    ClientCertificate(ClientCertificatePlan),
+}
+
+/// How a certificate becomes a consumer.
+#[derive(Clone, Debug)]
+pub struct ClientCertificatePlan {
+    /// Which of its names count, and how.
+    pub rule: CertificateRule,
+    /// Whether the upstream gets it (RFC 9440).
+    pub pass_on: bool,
 }
 
 /// Where an API key is.
@@ -40,8 +52,9 @@ pub struct ApiKeyPlan {
 impl AuthenticationPlan {
     /// Headers that may carry an API key, in order.
     pub fn api_key_headers(&self) -> impl Iterator<Item = &HeaderName> {
-        self.methods.iter().map(|method| match method {
-            MethodPlan::ApiKey(plan) => &plan.header,
+        self.methods.iter().filter_map(|method| match method {
+            MethodPlan::ApiKey(plan) => Some(&plan.header),
+            MethodPlan::ClientCertificate(_) => None,
         })
     }
 

@@ -45,6 +45,8 @@ pub struct Snapshot {
     pub roles: Arc<bartizan_access::Roles>,
     /// The consumers by name.
     pub consumers: HashMap<Arc<str>, Arc<ConsumerPlan>>,
+    /// Which consumer lists which certificate.
+    pub certificates: bartizan_identity::CertificateTable,
     /// The record plan of requests that no route matched.
     pub record: Arc<bartizan_telemetry::RecordPlan>,
     /// Where the access log goes.

@@ -1,5 +1,8 @@
 //! `AuthenticationPolicy`: how callers prove who they are.
 
+mod certificate;
+
+pub use self::certificate::{CertificateNameType, ClientCertificateSource};
 use super::common::TargetRef;
 use crate::{
     read::Spanned,
@@ -12,6 +15,8 @@ crate::choice! {
     pub enum AuthenticationType {
         /// An API key in a header.
         ApiKey = "ApiKey",
+        /// A client's certificate, verified by the listener.
+        ClientCertificate = "ClientCertificate",
         /// No proof: callers without a credential pass as nobody. Stands last.
         Anonymous = "Anonymous",
     }
@@ -43,6 +48,8 @@ crate::document! {
         pub type_: AuthenticationType as "type",
         /// With `type: ApiKey`: where the key is.
         pub api_key: ApiKeySource = ApiKeySource::default(),
+        /// With `type: ClientCertificate`: how it becomes a consumer.
+        pub client_certificate: Option<Spanned<ClientCertificateSource>>,
     }
 }
 

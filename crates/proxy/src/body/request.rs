@@ -72,10 +72,7 @@ impl Unjudged {
         self.watch.broken().unwrap_or(Broken::Gone)
     }
 
-    pub(super) fn poll(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let polled = Pin::new(&mut self.paced).poll_frame(cx);
         self.watch.set_awaited(polled.is_pending());
         match std::task::ready!(polled) {

@@ -7,7 +7,8 @@ mod rehearsed;
 
 use std::{cell::Cell, sync::Arc, time::Instant};
 
-use bartizan_config::snapshot::{Balancing, HashKey, RouteAction, RoutePlan};
+use bartizan_config::snapshot::{Balancing, HashKey, MethodPlan, RouteAction, RoutePlan};
+use bartizan_identity::{Identity, Method};
 use bartizan_message::{RfcForwarded, Tolerate, Upgrade};
 use bartizan_model::{Denial, Mode, Reason, Stage};
 use bartizan_telemetry::metrics::Outcome as Counted;
@@ -31,6 +32,7 @@ use crate::{
 
 const X_CONSUMER_NAME: HeaderName = HeaderName::from_static("x-consumer-name");
 const X_CONSUMER_ROLES: HeaderName = HeaderName::from_static("x-consumer-roles");
+const CLIENT_CERT: HeaderName = HeaderName::from_static("client-cert");
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 pub(crate) use rehearsed::rehearse;
@@ -139,7 +141,7 @@ type Composed = (Request<RequestBody>, Option<Upgrade>, Option<OnUpgrade>);
 
 /// Makes the request that the upstream sees.
 fn compose(shared: &Shared, sendable: Sendable, is_judged: bool) -> Result<Composed, Denial> {
-    let Sendable { mut head, body, upgrade, plan, prefix_bytes, consumer, .. } = sendable;
+    let Sendable { mut head, body, upgrade, plan, prefix_bytes, consumer, identity, .. } = sendable;
     if plan.headers.iter().any(|policy| policy.bite.percent < 100) {
         // Before its headers leave the head, because the caller's share is taken from them.
         shared.share(&head);
@@ -163,6 +165,11 @@ fn compose(shared: &Shared, sendable: Sendable, is_judged: bool) -> Result<Compo
         if let Some(roles) = &consumer.roles_value {
             headers.insert(X_CONSUMER_ROLES, roles.clone());
         }
+    }
+    if passes_certificate(&plan, &identity)
+        && let Some(value) = super::identify::client_cert(shared)
+    {
+        headers.insert(CLIENT_CERT, value);
     }
     if shared.id.is_minted() {
         // One that was sent and accepted is in the headers already.
@@ -193,6 +200,13 @@ fn compose(shared: &Shared, sendable: Sendable, is_judged: bool) -> Result<Compo
     *request.uri_mut() = target(&head, &plan, prefix_bytes)?;
     *request.headers_mut() = headers;
     Ok((request, asked, upgrade))
+}
+
+/// Whether the route's policy passes on the certificate by which the caller was identified.
+fn passes_certificate(plan: &RoutePlan, identity: &Identity) -> bool {
+    let passes = |method: &MethodPlan| matches!(method, MethodPlan::ClientCertificate(plan) if plan.pass_on);
+    identity.method() == Method::ClientCertificate
+        && plan.authentication.enforced.as_ref().is_some_and(|policy| policy.methods.iter().any(passes))
 }
 
 /// The path that the upstream sees: the canonical one, or the rewritten one made canonical again. A rewrite that

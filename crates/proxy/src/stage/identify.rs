@@ -16,7 +16,10 @@ use super::{Routed, route::mode_for};
 use crate::exchange::{Exchange, Shared, Stop};
 
 mod api_key;
+mod certificate;
 mod rehearsed;
+
+pub(super) use self::certificate::client_cert;
 
 /// The proof that the caller is known, or that the route admits callers who are not.
 #[must_use]
@@ -156,6 +159,7 @@ fn note(shared: &mut Shared, caller: &Caller) {
     shared.record.consumer = caller.consumer.as_ref().map(|consumer| consumer.name.clone());
     match caller.identity.credential() {
         Some(CredentialId::ApiKey(key)) => shared.record.set_credential_id(key.as_str()),
+        Some(id @ CredentialId::Certificate(_)) => shared.record.set_credential_id(&id.to_string()),
         None => {}
     }
 }
@@ -189,6 +193,7 @@ fn judge(shared: &Shared, policy: &AuthenticationPlan, head: &RequestHead, notes
     for method in &policy.methods {
         let attempt = match method {
             MethodPlan::ApiKey(plan) => api_key::judge(&call, plan),
+            MethodPlan::ClientCertificate(plan) => certificate::judge(&call, plan),
         };
         match attempt {
             Attempt::Absent => {}
@@ -208,6 +213,7 @@ fn challenge(shared: &mut Shared, policy: &AuthenticationPlan) {
     for method in &policy.methods {
         let value = match method {
             MethodPlan::ApiKey(plan) => api_key::challenge(plan),
+            MethodPlan::ClientCertificate(_) => Some(certificate::challenge()),
         };
         if let Some(value) = value {
             shared.dress(header::WWW_AUTHENTICATE, value);

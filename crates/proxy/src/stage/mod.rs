@@ -25,8 +25,8 @@ pub use inspect::{Inspected, inspect};
 pub use limit::{Metered, limit};
 pub(crate) use record::{Closing, OpenRecord};
 pub use route::{Routed, route};
-pub use screen::{Screened, screen};
 pub(crate) use screen::ScreenedBody;
+pub use screen::{Screened, screen};
 
 /// What stages judge by a head and a plan alone. `explain` asks the same functions, so that it cannot differ.
 pub mod judge {

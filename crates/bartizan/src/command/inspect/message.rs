@@ -39,7 +39,8 @@ impl Message {
         }
         // Editors end a file with a line end that is no part of the body.
         let announced = message.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case(b"content-length"));
-        let announced = announced.and_then(|(_, value)| std::str::from_utf8(value).ok()?.parse::<usize>().ok());
+        let announced =
+            announced.and_then(|(_, value)| std::str::from_utf8(value).ok()?.parse::<usize>().ok());
         let length = announced.unwrap_or(rest.len()).min(rest.len());
         message.body = rest.get(..length).unwrap_or(rest).to_vec();
         if message.body.is_empty() {

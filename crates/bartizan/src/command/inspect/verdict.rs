@@ -55,7 +55,9 @@ impl Told {
 
     pub(super) fn text(&self) -> String {
         let mut out = match (self.verdict, self.rule) {
-            ("refused", Some(rule)) => format!("{BOLD_RED}refused{PLAIN} by rule {rule}: 403 AttackDetected\n"),
+            ("refused", Some(rule)) => {
+                format!("{BOLD_RED}refused{PLAIN} by rule {rule}: 403 AttackDetected\n")
+            }
             ("passes", _) => format!("{BOLD_GREEN}passes{PLAIN}\n"),
             _ => format!("{BOLD_RED}incomplete{PLAIN}: 403 InspectionIncomplete\n"),
         };
@@ -93,7 +95,8 @@ impl Match {
     }
 
     fn text(&self) -> String {
-        let transforms = if self.transforms.is_empty() { "none".to_owned() } else { self.transforms.join(", ") };
+        let transforms =
+            if self.transforms.is_empty() { "none".to_owned() } else { self.transforms.join(", ") };
         let mut out = format!("\n{BOLD}{}{PLAIN} {}\n", self.rule, clean(&self.message));
         out.push_str(&format!("  rule        {}\n", clean(&self.at)));
         out.push_str(&format!("  matched     {} after {transforms}\n", clean(&self.variable)));

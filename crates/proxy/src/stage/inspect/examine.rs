@@ -178,7 +178,8 @@ impl Bench {
         let Some(most) = most else {
             // Nobody who bites reads it: it passes as it comes.
             let core = shared.core.clone();
-            let copy = shared.record.watching().and_then(|watching| watching.copy_request(&core, head.headers()));
+            let copy =
+                shared.record.watching().and_then(|watching| watching.copy_request(&core, head.headers()));
             self.without_body(shared).await?;
             return Ok(RequestBody::Unjudged(match copy {
                 Some(copy) => body.copied(copy),
@@ -270,7 +271,8 @@ fn reads(judge: &Judge) -> Option<BodyPlan> {
 }
 
 fn too_large(plan: BodyPlan) -> Denial {
-    Denial::new(Reason::BodyTooLarge).because(format!("more than the {} bytes that are judged", plan.bytes_max))
+    Denial::new(Reason::BodyTooLarge)
+        .because(format!("more than the {} bytes that are judged", plan.bytes_max))
 }
 
 /// Refuses without a rule.

@@ -99,7 +99,10 @@ impl AnswerCopy {
 }
 
 fn pairs(headers: &HeaderMap) -> Vec<(Vec<u8>, Vec<u8>)> {
-    headers.iter().map(|(name, value)| (name.as_str().as_bytes().to_vec(), value.as_bytes().to_vec())).collect()
+    headers
+        .iter()
+        .map(|(name, value)| (name.as_str().as_bytes().to_vec(), value.as_bytes().to_vec()))
+        .collect()
 }
 
 fn slices(headers: &[(Vec<u8>, Vec<u8>)]) -> Vec<(&[u8], &[u8])> {

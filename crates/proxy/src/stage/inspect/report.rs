@@ -174,7 +174,11 @@ pub(crate) fn matches<'v>(
         at: found.place.to_string().into(),
         message: found.message.as_str().into(),
         variable: found.variable.as_str().into(),
-        transforms: if found.transforms.is_empty() { "none".into() } else { found.transforms.join(",").into() },
+        transforms: if found.transforms.is_empty() {
+            "none".into()
+        } else {
+            found.transforms.join(",").into()
+        },
         excerpt: found.excerpt.as_str().into(),
         exclusion: exclusion(found),
     })

@@ -118,7 +118,8 @@ impl Watching {
 
     /// Judges what was copied and closes the record.
     pub(crate) fn settle(self: Box<Self>, core: Rc<Core>, record: Box<RequestRecord>) {
-        let settling = Settling { core, live: self.live.clone(), open: self.plans.clone(), record: Some(record) };
+        let settling =
+            Settling { core, live: self.live.clone(), open: self.plans.clone(), record: Some(record) };
         // Whoever stops the process waits for nobody that only watches.
         if settling.core.runtime.is_stopping() {
             return;
@@ -148,7 +149,13 @@ impl Drop for Settling {
     fn drop(&mut self) {
         let Some(mut record) = self.record.take() else { return };
         for plan in &self.open {
-            incomplete(&self.core, &self.live, &mut record, plan, "the exchange was over before it was judged");
+            incomplete(
+                &self.core,
+                &self.live,
+                &mut record,
+                plan,
+                "the exchange was over before it was judged",
+            );
         }
         self.core.close(record);
     }
@@ -269,7 +276,8 @@ impl Judging<'_> {
     ) -> Result<(), Trouble> {
         let plan = if half == Half::Request { self.plan.request } else { self.plan.response };
         let Some(plan) = plan else { return Ok(()) };
-        let reads = if half == Half::Request { session.reads_request_body() } else { session.wants_response_body() };
+        let reads =
+            if half == Half::Request { session.reads_request_body() } else { session.wants_response_body() };
         let piece = match body {
             Some((bytes, is_cut)) if reads => {
                 let is_cut = *is_cut || bytes.len() > plan.bytes_max;
@@ -304,7 +312,9 @@ fn tell(
     verdict: &Verdict,
     unjudged: Option<&'static str>,
 ) {
-    let half_of = |phase| if phase > bartizan_inspect::rule::Phase::RequestBody { Half::Response } else { Half::Request };
+    let half_of = |phase| {
+        if phase > bartizan_inspect::rule::Phase::RequestBody { Half::Response } else { Half::Request }
+    };
     for (at, found) in verdict.matches.iter().enumerate() {
         let half = half_of(found.phase);
         let judged = plan.request.is_some() || half == Half::Response;
@@ -313,9 +323,10 @@ fn tell(
         }
     }
     let policy = live.inspection_ids(&plan.label).policy;
-    let refusal = verdict.refusal.as_ref().filter(|refusal| {
-        plan.request.is_some() || half_of(refusal.phase) == Half::Response
-    });
+    let refusal = verdict
+        .refusal
+        .as_ref()
+        .filter(|refusal| plan.request.is_some() || half_of(refusal.phase) == Half::Response);
     if let Some(refusal) = refusal {
         let (stage, reason) = match half_of(refusal.phase) {
             Half::Request => (Stage::Inspect, Reason::AttackDetected),

@@ -77,7 +77,11 @@ fn most(shared: &mut Shared, judges: &[Judge], parts: &Parts) -> Result<Option<u
         let Some(plan) = reads(judge) else { continue };
         if encoded && !plan.encoded_passes {
             let denial = Denial::new(Reason::ResponseRefused);
-            return Err(deny(shared, judge, denial.because("its body is in a content coding, which is not read")));
+            return Err(deny(
+                shared,
+                judge,
+                denial.because("its body is in a content coding, which is not read"),
+            ));
         }
         if encoded {
             continue;
@@ -95,11 +99,7 @@ fn most(shared: &mut Shared, judges: &[Judge], parts: &Parts) -> Result<Option<u
 }
 
 /// Judges the body, or that none is judged.
-async fn end(
-    shared: &mut Shared,
-    judges: &mut [Judge],
-    body: Option<(&Bytes, bool)>,
-) -> Result<(), Refused> {
+async fn end(shared: &mut Shared, judges: &mut [Judge], body: Option<(&Bytes, bool)>) -> Result<(), Refused> {
     for judge in judges {
         let piece = match (reads(judge), body) {
             (Some(plan), Some((bytes, goes_on))) => {
