@@ -156,7 +156,7 @@ impl From<ApiKeyIdentity> for Identity {
 impl From<TokenIdentity> for Identity {
     fn from(token: TokenIdentity) -> Self {
         let consumer = token.consumer().cloned();
-        Identity { consumer, method: Method::Jwt, credential: None, token: Some(token) }
+        Identity { consumer, method: token.method(), credential: None, token: Some(token) }
     }
 }
 
@@ -169,6 +169,8 @@ pub enum Method {
     ApiKey,
     /// By a signed token.
     Jwt,
+    /// By a token that its issuer was asked about.
+    Introspection,
 }
 
 impl Method {
@@ -178,6 +180,7 @@ impl Method {
             Method::Anonymous => "anonymous",
             Method::ApiKey => "api_key",
             Method::Jwt => "jwt",
+            Method::Introspection => "introspection",
         }
     }
 }

@@ -169,6 +169,8 @@ codes! {
     SwitchedOff = "BZ-9009": "A policy is off.",
     RoleWildcard = "BZ-9010": "A role permits something on every route, also on those that come later.",
     RuleOpen = "BZ-9011": "A rule of an AuthorizationPolicy allows every caller.",
+    FetchClearText = "BZ-9013": "Keys or answers about tokens are fetched without TLS.",
+    AnyAudience = "BZ-9014": "Tokens that were made for other services are taken.",
 }
 
 impl Code {

@@ -1,6 +1,13 @@
 //! A snapshot that serves: compiled documents, prepared upstreams, and the numbers under which all of it is counted.
 
-use std::{collections::HashMap, sync::Arc, time::Instant};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Instant,
+};
 
 use bartizan_config::snapshot::{ConsumerPlan, RoutePlan, Snapshot};
 use bartizan_telemetry::{
@@ -10,7 +17,10 @@ use bartizan_telemetry::{
 
 use http::HeaderName;
 
-use crate::upstream::{EndpointState, UpstreamSet};
+use crate::{
+    tokens::TokenSet,
+    upstream::{EndpointState, UpstreamSet},
+};
 
 /// What one pointer swap puts into force.
 pub struct Live {
@@ -18,6 +28,10 @@ pub struct Live {
     pub snapshot: Snapshot,
     /// The upstreams, ready to be asked; indices are the snapshot's.
     pub upstreams: Arc<UpstreamSet>,
+    /// The token methods, ready to judge.
+    pub(crate) tokens: TokenSet,
+    /// Tells it from every other one of the process.
+    pub(crate) id: u64,
     /// Whether any plan writes an access log: if none does, requests are not described for it.
     pub(crate) logs: bool,
     /// Headers that carry credentials for the gateway on any route; no upstream gets them.
@@ -37,7 +51,14 @@ struct Ids {
 
 impl Live {
     /// Puts a snapshot and its prepared upstreams together and registers what is counted.
-    pub fn new(snapshot: Snapshot, upstreams: Arc<UpstreamSet>, metrics: &Metrics) -> Arc<Self> {
+    pub(crate) fn new(
+        snapshot: Snapshot,
+        upstreams: Arc<UpstreamSet>,
+        tokens: TokenSet,
+        metrics: &Metrics,
+    ) -> Arc<Self> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let id = NEXT.fetch_add(1, Ordering::Relaxed);
         let policies = |limits: &[Arc<bartizan_limit::Policy>]| {
             limits.iter().map(|policy| metrics.policy(&policy.label)).collect::<Vec<_>>()
         };
@@ -66,7 +87,7 @@ impl Live {
         };
         let logs = snapshot.record.access_log || snapshot.routes.iter().any(|plan| plan.record.access_log);
         let credential_headers = credential_headers(&snapshot);
-        Arc::new(Live { snapshot, upstreams, credential_headers, logs, ids })
+        Arc::new(Live { snapshot, upstreams, tokens, id, credential_headers, logs, ids })
     }
 
     /// Headers that carry credentials for the gateway on any route.

@@ -1,4 +1,4 @@
-//! What outlives a snapshot and is shared by all cores: limit cells, keys, health, metrics, the clock.
+//! What outlives a snapshot and is shared by all cores: limit cells, keys, key sets, health, metrics, the clock.
 
 use std::{
     hash::RandomState,
@@ -14,7 +14,10 @@ use bartizan_identity::{KeyTable, Pepper};
 use bartizan_limit::{CELLS_MAX, Cells, Nanos};
 use bartizan_telemetry::Metrics;
 
-use crate::live::Live;
+use crate::{
+    fetch::{Fetcher, KeySets},
+    live::Live,
+};
 
 /// The pointer that a reload swaps.
 pub(crate) type Current = Arc<ArcSwap<Live>>;
@@ -27,6 +30,8 @@ pub struct Runtime {
     current: Current,
     keys: CurrentKeys,
     pepper: Option<Arc<Pepper>>,
+    fetcher: Arc<Fetcher>,
+    key_sets: Arc<KeySets>,
     cells: Arc<Cells>,
     metrics: Arc<Metrics>,
     began: Instant,
@@ -36,11 +41,19 @@ pub struct Runtime {
 
 impl Runtime {
     /// A runtime that serves `live`. Without a pepper no API key can be judged, so every key is refused.
-    pub fn new(live: Arc<Live>, metrics: Arc<Metrics>, pepper: Option<Arc<Pepper>>) -> Arc<Self> {
+    pub fn new(
+        live: Arc<Live>,
+        metrics: Arc<Metrics>,
+        pepper: Option<Arc<Pepper>>,
+        fetcher: Arc<Fetcher>,
+        key_sets: Arc<KeySets>,
+    ) -> Arc<Self> {
         Arc::new(Runtime {
             current: Arc::new(ArcSwap::new(live)),
             keys: Arc::new(ArcSwap::from_pointee(KeyTable::empty())),
             pepper,
+            fetcher,
+            key_sets,
             cells: Arc::new(Cells::new(CELLS_MAX, [RandomState::new(), RandomState::new()])),
             metrics,
             began: Instant::now(),
@@ -62,6 +75,16 @@ impl Runtime {
     /// The snapshot in force.
     pub fn live(&self) -> Arc<Live> {
         self.current.load_full()
+    }
+
+    /// What the gateway itself asks others with.
+    pub fn fetcher(&self) -> &Arc<Fetcher> {
+        &self.fetcher
+    }
+
+    /// The key sets of issuers.
+    pub fn key_sets(&self) -> &Arc<KeySets> {
+        &self.key_sets
     }
 
     /// The limit cells.

@@ -6,12 +6,19 @@ use crate::{
     scalar::{HeaderName, Percent},
     verdict::{Mode, OnFault},
 };
+pub use token::*;
+
+mod token;
 
 crate::choice! {
     /// A way to prove who one is.
     pub enum AuthenticationType {
         /// An API key in a header.
         ApiKey = "ApiKey",
+        /// A token that its issuer signed.
+        Jwt = "Jwt",
+        /// A token that its issuer is asked about.
+        Introspection = "Introspection",
         /// No proof: callers without a credential pass as nobody. Stands last.
         Anonymous = "Anonymous",
     }
@@ -43,6 +50,19 @@ crate::document! {
         pub type_: AuthenticationType as "type",
         /// With `type: ApiKey`: where the key is.
         pub api_key: ApiKeySource = ApiKeySource::default(),
+        /// With `type: Jwt`: whose tokens, and what they mean.
+        pub jwt: Option<Spanned<JwtMethod>>,
+        /// With `type: Introspection`: whom to ask, and what the answer means.
+        pub introspection: Option<Spanned<IntrospectionMethod>>,
+    }
+}
+
+impl AuthenticationMethod {
+    /// Whether callers may bring roles of their own.
+    pub fn maps_roles(&self) -> bool {
+        let of_jwt = self.jwt.iter().map(|jwt| &jwt.claims);
+        let of_introspection = self.introspection.iter().map(|introspection| &introspection.claims);
+        of_jwt.chain(of_introspection).any(|claims| claims.roles.is_some())
     }
 }
 

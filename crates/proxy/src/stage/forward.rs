@@ -5,14 +5,14 @@
 
 use std::{cell::Cell, sync::Arc, time::Instant};
 
-use bartizan_config::snapshot::{Balancing, HashKey, RouteAction, RoutePlan};
+use bartizan_config::snapshot::{Balancing, HashKey, RouteAction, RoutePlan, TokenPlacePlan};
 use bartizan_message::{RfcForwarded, Tolerate, Upgrade};
 use bartizan_model::{Denial, Mode, Reason, Stage};
 use bartizan_telemetry::metrics::Outcome as Counted;
-use http::{HeaderName, HeaderValue, Request, Response, Uri, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri, header};
 use hyper::upgrade::OnUpgrade;
 
-use super::{Missed, inspect::Sendable, route::mode_for};
+use super::{Missed, identify::remove_cookie, inspect::Sendable, route::mode_for};
 use crate::{
     body::{BodyWatch, Deadlines, Origin, RequestBody},
     exchange::{Exchange, Shared, Stop},
@@ -134,7 +134,7 @@ type Composed = (Request<RequestBody>, Option<Upgrade>, Option<OnUpgrade>);
 
 /// Makes the request that the upstream sees.
 fn compose(shared: &Shared, sendable: Sendable) -> Result<Composed, Denial> {
-    let Sendable { mut head, body, upgrade, plan, prefix_bytes, consumer, .. } = sendable;
+    let Sendable { mut head, body, upgrade, plan, prefix_bytes, consumer, granted, .. } = sendable;
     if plan.headers.iter().any(|policy| policy.bite.percent < 100) {
         // Before its headers leave the head, because the caller's share is taken from them.
         shared.share(&head);
@@ -143,6 +143,16 @@ fn compose(shared: &Shared, sendable: Sendable) -> Result<Composed, Denial> {
     // A credential meant for the gateway never reaches an upstream, whether or not it was asked for here.
     for name in shared.live.credential_headers() {
         headers.remove(name);
+    }
+    // Tokens were made for the gateway too, unless the policy says that they go on.
+    for place in plan.authentication.enforced.iter().flat_map(|policy| policy.kept_places()) {
+        match place {
+            // Another scheme's credentials were not for this method.
+            TokenPlacePlan::Bearer if !is_bearer(&headers) => {}
+            TokenPlacePlan::Bearer => drop(headers.remove(header::AUTHORIZATION)),
+            TokenPlacePlan::Header(name) => drop(headers.remove(name)),
+            TokenPlacePlan::Cookie(name) => remove_cookie(&mut headers, name),
+        }
     }
     for policy in &plan.headers {
         if !policy.request.is_empty() && mode_for(shared, policy.bite, &head) == Mode::Enforce {
@@ -155,9 +165,13 @@ fn compose(shared: &Shared, sendable: Sendable) -> Result<Composed, Denial> {
     // After the changes: none of them can touch what the gateway vouches for.
     if let Some(consumer) = &consumer {
         headers.insert(X_CONSUMER_NAME, consumer.name_value.clone());
-        if let Some(roles) = &consumer.roles_value {
-            headers.insert(X_CONSUMER_ROLES, roles.clone());
-        }
+    }
+    let roles = match (&granted, &consumer) {
+        (Some(granted), _) => granted.roles_value.as_ref(),
+        (None, consumer) => consumer.as_ref().and_then(|consumer| consumer.roles_value.as_ref()),
+    };
+    if let Some(roles) = roles {
+        headers.insert(X_CONSUMER_ROLES, roles.clone());
     }
     if shared.id.is_minted() {
         // One that was sent and accepted is in the headers already.
@@ -182,6 +196,11 @@ fn compose(shared: &Shared, sendable: Sendable) -> Result<Composed, Denial> {
     *request.uri_mut() = target(&head, &plan, prefix_bytes)?;
     *request.headers_mut() = headers;
     Ok((request, asked, upgrade))
+}
+
+fn is_bearer(headers: &HeaderMap) -> bool {
+    let value = headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
+    value.and_then(|value| value.get(..6)).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"bearer"))
 }
 
 /// The path that the upstream sees: the canonical one, or the rewritten one made canonical again. A rewrite that

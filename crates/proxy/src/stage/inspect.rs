@@ -12,7 +12,7 @@ use bartizan_model::{Denial, Reason, Stage};
 use http_body::Body as _;
 use hyper::upgrade::OnUpgrade;
 
-use super::Metered;
+use super::{Granted, Metered};
 use crate::{
     body::{BodyWatch, RequestBody},
     exchange::{Exchange, Shared, Stop},
@@ -29,6 +29,7 @@ pub struct Inspected {
     prefix_bytes: usize,
     identity: Identity,
     consumer: Option<Arc<ConsumerPlan>>,
+    granted: Option<Arc<Granted>>,
 }
 
 /// What is sent on.
@@ -41,6 +42,7 @@ pub(super) struct Sendable {
     pub(super) prefix_bytes: usize,
     pub(super) identity: Identity,
     pub(super) consumer: Option<Arc<ConsumerPlan>>,
+    pub(super) granted: Option<Arc<Granted>>,
 }
 
 impl Inspected {
@@ -51,8 +53,8 @@ impl Inspected {
 
     /// Everything that is sent on, for `forward`.
     pub(super) fn into_sendable(self) -> Sendable {
-        let Inspected { head, body, watch, upgrade, plan, prefix_bytes, identity, consumer } = self;
-        Sendable { head, body, watch, upgrade, plan, prefix_bytes, identity, consumer }
+        let Inspected { head, body, watch, upgrade, plan, prefix_bytes, identity, consumer, granted } = self;
+        Sendable { head, body, watch, upgrade, plan, prefix_bytes, identity, consumer, granted }
     }
 }
 
@@ -66,6 +68,7 @@ pub fn inspect(x: Exchange<Metered>) -> Result<Exchange<Inspected>, Stop> {
     let plan = proof.plan().clone();
     let identity = proof.identity().clone();
     let consumer = proof.consumer().cloned();
+    let granted = proof.granted().cloned();
     let routed = proof.into_routed();
     let prefix_bytes = routed.prefix_bytes();
     let (head, incoming, upgrade) = routed.into_admitted().into_parts();
@@ -75,7 +78,7 @@ pub fn inspect(x: Exchange<Metered>) -> Result<Exchange<Inspected>, Stop> {
     } else {
         (RequestBody::Empty, BodyWatch::default())
     };
-    let proof = Inspected { head, body, watch, upgrade, plan, prefix_bytes, identity, consumer };
+    let proof = Inspected { head, body, watch, upgrade, plan, prefix_bytes, identity, consumer, granted };
     Ok(Exchange { shared, proof })
 }
 
