@@ -170,6 +170,8 @@ codes! {
     SwitchedOff = "BZ-9009": "A policy is off.",
     RoleWildcard = "BZ-9010": "A role permits something on every route, also on those that come later.",
     RuleOpen = "BZ-9011": "A rule of an AuthorizationPolicy allows every caller.",
+    FetchClearText = "BZ-9013": "Keys or answers about tokens are fetched without TLS.",
+    AnyAudience = "BZ-9014": "Tokens that were made for other services are taken.",
     RevocationOpen = "BZ-9015": "A listener accepts certificates whose revocation is not known.",
     BodyUnjudged = "BZ-9030": "An InspectionPolicy lets bodies or parts of them pass unjudged.",
     RulesSwitchedOff = "BZ-9031": "Rules of an InspectionPolicy are off, or only watch.",

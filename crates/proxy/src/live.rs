@@ -1,6 +1,13 @@
 //! A snapshot that serves: compiled documents, prepared upstreams, and the numbers under which all of it is counted.
 
-use std::{collections::HashMap, sync::Arc, time::Instant};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Instant,
+};
 
 use bartizan_config::snapshot::{ConsumerPlan, InspectionPlan, RoutePlan, Snapshot};
 use bartizan_telemetry::{
@@ -12,6 +19,7 @@ use http::HeaderName;
 
 use crate::{
     listener::TlsTrust,
+    tokens::TokenSet,
     upstream::{EndpointState, UpstreamSet},
 };
 
@@ -21,6 +29,10 @@ pub struct Live {
     pub snapshot: Arc<Snapshot>,
     /// The upstreams, ready to be asked; indices are the snapshot's.
     pub upstreams: Arc<UpstreamSet>,
+    /// The token methods, ready to judge.
+    pub(crate) tokens: TokenSet,
+    /// Tells it from every other one of the process.
+    pub(crate) id: u64,
     /// Whether any plan writes an access log: if none does, requests are not described for it.
     pub(crate) logs: bool,
     /// Headers that carry credentials for the gateway on any route; no upstream gets them.
@@ -81,12 +93,15 @@ static UNREGISTERED: std::sync::LazyLock<InspectionIds> = std::sync::LazyLock::n
 
 impl Live {
     /// Puts a snapshot and its prepared upstreams together and registers what is counted.
-    pub fn new(
+    pub(crate) fn new(
         snapshot: impl Into<Arc<Snapshot>>,
         upstreams: Arc<UpstreamSet>,
         trusts: Vec<Option<TlsTrust>>,
+        tokens: TokenSet,
         metrics: &Metrics,
     ) -> Arc<Self> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let id = NEXT.fetch_add(1, Ordering::Relaxed);
         let snapshot = snapshot.into();
         let policies = |limits: &[Arc<bartizan_limit::Policy>]| {
             limits.iter().map(|policy| metrics.policy(&policy.label)).collect::<Vec<_>>()
@@ -117,7 +132,7 @@ impl Live {
         };
         let logs = snapshot.record.access_log || snapshot.routes.iter().any(|plan| plan.record.access_log);
         let credential_headers = credential_headers(&snapshot);
-        Arc::new(Live { snapshot, upstreams, credential_headers, trusts, logs, ids })
+        Arc::new(Live { snapshot, upstreams, tokens, id, credential_headers, trusts, logs, ids })
     }
 
     /// What handshakes on a listener of the snapshot prove; nothing for clear text.

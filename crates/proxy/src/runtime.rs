@@ -1,4 +1,4 @@
-//! What outlives a snapshot and is shared by all cores: limit cells, keys, health, metrics, the clock.
+//! What outlives a snapshot and is shared by all cores: limit cells, keys, key sets, health, metrics, the clock.
 
 use std::{
     hash::RandomState,
@@ -14,7 +14,11 @@ use bartizan_identity::{KeyTable, Pepper};
 use bartizan_limit::{CELLS_MAX, Cells, Nanos};
 use bartizan_telemetry::Metrics;
 
-use crate::{live::Live, stage::JudgePool};
+use crate::{
+    fetch::{Fetcher, KeySets},
+    live::Live,
+    stage::JudgePool,
+};
 
 /// The pointer that a reload swaps.
 pub(crate) type Current = Arc<ArcSwap<Live>>;
@@ -27,6 +31,7 @@ pub struct Runtime {
     current: Current,
     keys: CurrentKeys,
     pepper: Option<Arc<Pepper>>,
+    outside: Option<Outside>,
     cells: Arc<Cells>,
     metrics: Arc<Metrics>,
     judges: JudgePool,
@@ -35,13 +40,27 @@ pub struct Runtime {
     stopped: AtomicBool,
 }
 
+/// What the gateway itself asks others with.
+pub struct Outside {
+    /// Asks.
+    pub fetcher: Arc<Fetcher>,
+    /// The key sets of issuers.
+    pub key_sets: Arc<KeySets>,
+}
+
 impl Runtime {
     /// A runtime that serves `live`. Without a pepper no API key can be judged, so every key is refused.
-    pub fn new(live: Arc<Live>, metrics: Arc<Metrics>, pepper: Option<Arc<Pepper>>) -> Arc<Self> {
+    pub fn new(
+        live: Arc<Live>,
+        metrics: Arc<Metrics>,
+        pepper: Option<Arc<Pepper>>,
+        outside: Option<Outside>,
+    ) -> Arc<Self> {
         Arc::new(Runtime {
             current: Arc::new(ArcSwap::new(live)),
             keys: Arc::new(ArcSwap::from_pointee(KeyTable::empty())),
             pepper,
+            outside,
             cells: Arc::new(Cells::new(CELLS_MAX, [RandomState::new(), RandomState::new()])),
             metrics,
             judges: JudgePool::default(),
@@ -64,6 +83,11 @@ impl Runtime {
     /// The snapshot in force.
     pub fn live(&self) -> Arc<Live> {
         self.current.load_full()
+    }
+
+    /// Where the gateway itself asks others; `None` in a rehearsal, which asks nobody.
+    pub fn outside(&self) -> Option<&Outside> {
+        self.outside.as_ref()
     }
 
     /// The limit cells.

@@ -64,10 +64,8 @@ fn with_engines(plan: &RoutePlan, change: impl FnOnce(&mut RoutePlan)) -> Arc<Ro
 fn a_plan_that_this_build_cannot_judge_is_refused_by_its_stage() {
     let origin = Origin::answering("ok");
     type Change = fn(&mut RoutePlan);
-    let table: [(&str, Change, u16, usize); 2] = [
-        ("", |_| (), 200, 1),
-        ("JudgeUnavailable", |plan| plan.caching = Engineless::Unjudgeable, 503, 0),
-    ];
+    let table: [(&str, Change, u16, usize); 2] =
+        [("", |_| (), 200, 1), ("JudgeUnavailable", |plan| plan.caching = Engineless::Unjudgeable, 503, 0)];
     for (code, change, status, asked) in table {
         let mut snapshot = snapshot(&simple(&origin.url(), &[]));
         let PublishedListener { plan, routes } = snapshot.listeners.remove(0);

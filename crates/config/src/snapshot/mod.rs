@@ -17,6 +17,7 @@ pub mod policy;
 pub mod route;
 pub mod table;
 pub mod template;
+pub mod token;
 pub mod upstream;
 
 pub use authentication::*;
@@ -28,6 +29,7 @@ pub use policy::*;
 pub use route::*;
 pub use table::*;
 pub use template::*;
+pub use token::*;
 pub use upstream::*;
 
 /// A complete, consistent set of documents in the form in which requests are judged.
