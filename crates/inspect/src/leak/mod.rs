@@ -85,8 +85,10 @@ impl LeakScanner {
     /// # Errors
     /// When the automaton cannot be built, which the number of beginnings excludes.
     pub fn new(classes: &[LeakClass]) -> Result<Self, aho_corasick::BuildError> {
-        let anchors: Vec<Anchor> =
-            secret::anchors().chain(trace::anchors()).filter(|anchor| classes.contains(&anchor.class)).collect();
+        let anchors: Vec<Anchor> = secret::anchors()
+            .chain(trace::anchors())
+            .filter(|anchor| classes.contains(&anchor.class))
+            .collect();
         let automaton = if anchors.is_empty() {
             None
         } else {
@@ -117,7 +119,8 @@ impl LeakScanner {
     /// Replaces every byte of what stands in a body; its length and everything else stay. A JSON document stays one.
     pub fn mask(&self, body: &mut [u8]) -> Leaks {
         let leaks = self.scan(body);
-        let mut hide = |place: Range<usize>| body.get_mut(place).into_iter().for_each(|bytes| bytes.fill(MASK));
+        let mut hide =
+            |place: Range<usize>| body.get_mut(place).into_iter().for_each(|bytes| bytes.fill(MASK));
         leaks.found.iter().for_each(|leak| hide(leak.place.clone()));
         if leaks.more > 0 {
             // Those that were counted only: rare, and worth another walk.

@@ -28,26 +28,70 @@ pub(super) fn anchors() -> impl Iterator<Item = Anchor> {
         (
             Class::ConnectionPassword,
             password,
-            &["postgres://", "postgresql://", "mysql://", "mariadb://", "mongodb://", "mongodb+srv://", "redis://", "rediss://", "amqp://", "amqps://", "sqlserver://"],
+            &[
+                "postgres://",
+                "postgresql://",
+                "mysql://",
+                "mariadb://",
+                "mongodb://",
+                "mongodb+srv://",
+                "redis://",
+                "rediss://",
+                "amqp://",
+                "amqps://",
+                "sqlserver://",
+            ],
         ),
-        (Class::DigitalOceanToken, |text, at| token(text, at, is_hex, 64..=64), &["dop_v1_", "doo_v1_", "dor_v1_"]),
-        (Class::GitHubToken, |text, at| token(text, at, is_alphanumeric, 36..=251), &["ghp_", "gho_", "ghu_", "ghs_", "ghr_"]),
+        (
+            Class::DigitalOceanToken,
+            |text, at| token(text, at, is_hex, 64..=64),
+            &["dop_v1_", "doo_v1_", "dor_v1_"],
+        ),
+        (
+            Class::GitHubToken,
+            |text, at| token(text, at, is_alphanumeric, 36..=251),
+            &["ghp_", "gho_", "ghu_", "ghs_", "ghr_"],
+        ),
         (Class::GitHubToken, |text, at| token(text, at, is_wordlike, 40..=251), &["github_pat_"]),
-        (Class::GitLabToken, |text, at| token(text, at, is_wordlike, 20..=64), &["glpat-", "gldt-", "glrt-", "glcbt-"]),
+        (
+            Class::GitLabToken,
+            |text, at| token(text, at, is_wordlike, 20..=64),
+            &["glpat-", "gldt-", "glrt-", "glcbt-"],
+        ),
         (Class::GoogleKey, |text, at| token(text, at, is_wordlike, 35..=35), &["AIza"]),
         (Class::GoogleKey, |text, at| token(text, at, is_wordlike, 28..=28), &["GOCSPX-"]),
         (Class::GoogleKey, |text, at| token(text, at, is_dotted, 60..=TOKEN_BYTES_MAX), &["ya29."]),
         (Class::HuggingFaceToken, |text, at| token(text, at, is_alphanumeric, 34..=40), &["hf_"]),
         (Class::NpmToken, |text, at| token(text, at, is_alphanumeric, 36..=36), &["npm_"]),
-        (Class::OpenAiKey, |text, at| token(text, at, is_wordlike, 40..=256), &["sk-proj-", "sk-svcacct-", "sk-admin-"]),
+        (
+            Class::OpenAiKey,
+            |text, at| token(text, at, is_wordlike, 40..=256),
+            &["sk-proj-", "sk-svcacct-", "sk-admin-"],
+        ),
         (Class::OpenAiKey, openai, &["T3BlbkFJ"]),
         (Class::PrivateKey, pem, &["-----BEGIN "]),
-        (Class::PypiToken, |text, at| token(text, at, is_wordlike, 50..=TOKEN_BYTES_MAX), &["pypi-AgEIcHlwaS5vcmc"]),
+        (
+            Class::PypiToken,
+            |text, at| token(text, at, is_wordlike, 50..=TOKEN_BYTES_MAX),
+            &["pypi-AgEIcHlwaS5vcmc"],
+        ),
         (Class::SendGridKey, |text, at| token(text, at, is_dotted, 66..=66), &["SG."]),
-        (Class::ShopifyToken, |text, at| token(text, at, is_hex, 32..=32), &["shpat_", "shpca_", "shppa_", "shpss_"]),
-        (Class::SlackToken, |text, at| token(text, at, is_wordlike, 20..=256), &["xoxb-", "xoxp-", "xoxa-", "xoxr-", "xoxs-", "xapp-"]),
+        (
+            Class::ShopifyToken,
+            |text, at| token(text, at, is_hex, 32..=32),
+            &["shpat_", "shpca_", "shppa_", "shpss_"],
+        ),
+        (
+            Class::SlackToken,
+            |text, at| token(text, at, is_wordlike, 20..=256),
+            &["xoxb-", "xoxp-", "xoxa-", "xoxr-", "xoxs-", "xapp-"],
+        ),
         (Class::SlackToken, |text, at| token(text, at, is_dotted, 40..=256), &["xoxe."]),
-        (Class::SlackToken, |text, at| token_anywhere(text, at, is_path, 40..=60), &["hooks.slack.com/services/"]),
+        (
+            Class::SlackToken,
+            |text, at| token_anywhere(text, at, is_path, 40..=60),
+            &["hooks.slack.com/services/"],
+        ),
         (Class::StripeKey, |text, at| token(text, at, is_alphanumeric, 20..=256), &["sk_live_", "rk_live_"]),
         (Class::StripeKey, |text, at| token(text, at, is_base64, 32..=64), &["whsec_"]),
         (Class::VaultToken, |text, at| token(text, at, is_wordlike, 80..=256), &["hvs.", "hvb."]),
@@ -147,11 +191,14 @@ fn assigned(
     lengths: std::ops::RangeInclusive<usize>,
 ) -> Option<Range<usize>> {
     let between = text.get(at.end..)?.iter().take(12);
-    let gap = between.take_while(|byte| matches!(byte, b'"' | b'\'' | b'\\' | b' ' | b':' | b'=' | b'>' | b'\t')).count();
+    let gap = between
+        .take_while(|byte| matches!(byte, b'"' | b'\'' | b'\\' | b' ' | b':' | b'=' | b'>' | b'\t'))
+        .count();
     let sign = text.get(at.end..at.end + gap)?.iter().any(|byte| matches!(byte, b':' | b'=' | b'>'));
     let start = at.end + gap;
     let length = run(text, start, of);
-    (sign && lengths.contains(&length) && is_random(text.get(start..start + length)?)).then_some(start..start + length)
+    (sign && lengths.contains(&length) && is_random(text.get(start..start + length)?))
+        .then_some(start..start + length)
 }
 
 /// The legacy form: `sk-`, 20 signs, the marker, 20 signs.
@@ -207,13 +254,19 @@ fn password(text: &[u8], at: Range<usize>) -> Option<Range<usize>> {
     let start = at.end + user + 1;
     let secret = text.get(start..at.end + host)?;
     // `<password>`, `${PASSWORD}`, `***` are how documentation writes one.
-    let written = secret.is_empty() || secret.starts_with(b"$") || secret.starts_with(b"{") || secret.iter().all(|byte| *byte == b'*');
+    let written = secret.is_empty()
+        || secret.starts_with(b"$")
+        || secret.starts_with(b"{")
+        || secret.iter().all(|byte| *byte == b'*');
     (!written).then_some(start..at.end + host)
 }
 
 /// Three parts in Base64 with dots; the first is a JSON object that names its algorithm.
 fn jwt(text: &[u8], at: Range<usize>) -> Option<Range<usize>> {
-    if !begins_a_word(text, at.start) {
+    // Inside a longer run it is none; reading each of many would read the run as often.
+    let inside =
+        at.start.checked_sub(1).and_then(|at| text.get(at)).is_some_and(|byte| matches!(byte, b'.' | b'-'));
+    if inside || !begins_a_word(text, at.start) {
         return None;
     }
     let bounded = text.get(at.start..(at.start + (8 << 10)).min(text.len()))?;
@@ -222,7 +275,14 @@ fn jwt(text: &[u8], at: Range<usize>) -> Option<Range<usize>> {
     let parts: Vec<&[u8]> = token.split(|byte| *byte == b'.').collect();
     let [head, claims, seal] = parts.as_slice() else { return None };
     let mut decoded = Vec::new();
-    let standard: Vec<u8> = head.iter().map(|byte| match byte { b'-' => b'+', b'_' => b'/', other => *other }).collect();
+    let standard: Vec<u8> = head
+        .iter()
+        .map(|byte| match byte {
+            b'-' => b'+',
+            b'_' => b'/',
+            other => *other,
+        })
+        .collect();
     let _ = crate::transform::Transform::Base64Decode.apply(&standard, &mut decoded);
     let named = memchr::memmem::find(&decoded, b"\"alg\"").is_some();
     (named && claims.starts_with(b"eyJ") && seal.len() >= 16).then_some(at.start..at.start + length)

@@ -12,7 +12,11 @@ fn joined(halves: &[&str]) -> String {
 }
 
 fn random(length: usize) -> String {
-    "aB3dE5fG7hJ9kL2mN4pQ6rS8tU1vW3xY5zA7bC9dE2fG4hJ6kL8mN1pQ3rS5tU7vW9xY2zB4".chars().cycle().take(length).collect()
+    "aB3dE5fG7hJ9kL2mN4pQ6rS8tU1vW3xY5zA7bC9dE2fG4hJ6kL8mN1pQ3rS5tU7vW9xY2zB4"
+        .chars()
+        .cycle()
+        .take(length)
+        .collect()
 }
 
 /// For each class a text that is one and the nearest that is not.
@@ -26,20 +30,38 @@ fn cases() -> Vec<(LeakClass, String, String)> {
         let mut value = crc32fast::hash(covered.as_bytes());
         let mut sum = Vec::new();
         for _ in 0..6 {
-            sum.push(b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"[(value % 62) as usize]);
+            sum.push(
+                b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"[(value % 62) as usize],
+            );
             value /= 62;
         }
         sum.reverse();
         let sum = String::from_utf8(sum).unwrap();
-        if good { format!("{covered}{sum}") } else { format!("{covered}{}", sum.chars().rev().collect::<String>()) }
+        if good {
+            format!("{covered}{sum}")
+        } else {
+            format!("{covered}{}", sum.chars().rev().collect::<String>())
+        }
     };
     vec![
         (Class::AnthropicKey, joined(&["sk-", "ant-api03-", &r(80)]), joined(&["sk-", "ant-short"])),
         (Class::AwsAccessKey, joined(&["AK", "IA", base32]), joined(&["XAK", "IA", base32])),
-        (Class::AwsSecretKey, joined(&["\"Secret", "AccessKey\": \"", &r(40)]), joined(&["Secret", "AccessKey is ", &r(40)])),
-        (Class::AzureStorageKey, joined(&["Account", "Key=", &r(86), "=="]), joined(&["Account", "Key=short"])),
+        (
+            Class::AwsSecretKey,
+            joined(&["\"Secret", "AccessKey\": \"", &r(40)]),
+            joined(&["Secret", "AccessKey is ", &r(40)]),
+        ),
+        (
+            Class::AzureStorageKey,
+            joined(&["Account", "Key=", &r(86), "=="]),
+            joined(&["Account", "Key=short"]),
+        ),
         (Class::BartizanKey, own(true), own(false)),
-        (Class::ConnectionPassword, joined(&["postgres", "://app:hunter2@db/x"]), joined(&["postgres", "://app:${PASSWORD}@db/x"])),
+        (
+            Class::ConnectionPassword,
+            joined(&["postgres", "://app:hunter2@db/x"]),
+            joined(&["postgres", "://app:${PASSWORD}@db/x"]),
+        ),
         (Class::DigitalOceanToken, joined(&["dop_", "v1_", &hex(64)]), joined(&["dop_", "v1_", &hex(63)])),
         (Class::GitHubToken, joined(&["gh", "p_", &r(36)]), joined(&["gh", "p_", &"x".repeat(36)])),
         (Class::GitHubToken, joined(&["github_", "pat_", &r(82)]), joined(&["github_", "pat_"])),
@@ -59,21 +81,57 @@ fn cases() -> Vec<(LeakClass, String, String)> {
         (Class::SendGridKey, joined(&["S", "G.", &r(22), ".", &r(43)]), joined(&["S", "G.", &r(22)])),
         (Class::ShopifyToken, joined(&["shp", "at_", &hex(32)]), joined(&["shp", "at_", &hex(31)])),
         (Class::SlackToken, joined(&["xox", "b-123456789012-", &r(24)]), joined(&["xox", "b-"])),
-        (Class::SlackToken, joined(&["https://hooks.slack", ".com/services/T0AB1CD2E/B0AB1CD2E/", &r(24)]), joined(&["https://hooks.slack", ".com/services/"])),
+        (
+            Class::SlackToken,
+            joined(&["https://hooks.slack", ".com/services/T0AB1CD2E/B0AB1CD2E/", &r(24)]),
+            joined(&["https://hooks.slack", ".com/services/"]),
+        ),
         (Class::StripeKey, joined(&["sk_", "live_", &r(24)]), joined(&["sk_", "test_", &r(24)])),
         (Class::VaultToken, joined(&["hv", "s.", &r(95)]), "hvs.example".to_owned()),
-        (Class::JsonWebToken, "eyJhbGciOiJFZERTQSJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJlLWhlcmUtaXMtbG9uZw".to_owned(), "eyJhbGciOiJFZERTQSJ9.x.y".to_owned()),
-        (Class::DotnetTrace, "   at Shop.Buy(Int32 id) in /srv/Shop.cs:line 42".to_owned(), "see Shop.cs: line by line".to_owned()),
+        (
+            Class::JsonWebToken,
+            "eyJhbGciOiJFZERTQSJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJlLWhlcmUtaXMtbG9uZw".to_owned(),
+            "eyJhbGciOiJFZERTQSJ9.x.y".to_owned(),
+        ),
+        (
+            Class::DotnetTrace,
+            "   at Shop.Buy(Int32 id) in /srv/Shop.cs:line 42".to_owned(),
+            "see Shop.cs: line by line".to_owned(),
+        ),
         (Class::GoTrace, "goroutine 17 [running]:".to_owned(), "goroutine 17 runs".to_owned()),
-        (Class::JavaTrace, "\tat com.example.Shop.buy(Shop.java:42)".to_owned(), "Shop.java: the file".to_owned()),
-        (Class::NodeTrace, "    at buy (/srv/app/shop.js:42:7)".to_owned(), "load /assets/shop.js:v2".to_owned()),
-        (Class::PhpTrace, "#0 /srv/shop.php(42): buy()".to_owned(), "https://example.com/shop.php:80".to_owned()),
+        (
+            Class::JavaTrace,
+            "\tat com.example.Shop.buy(Shop.java:42)".to_owned(),
+            "Shop.java: the file".to_owned(),
+        ),
+        (
+            Class::NodeTrace,
+            "    at buy (/srv/app/shop.js:42:7)".to_owned(),
+            "load /assets/shop.js:v2".to_owned(),
+        ),
+        (
+            Class::PhpTrace,
+            "#0 /srv/shop.php(42): buy()".to_owned(),
+            "https://example.com/shop.php:80".to_owned(),
+        ),
         (Class::PhpTrace, "Warning: x in /srv/shop.php on line 42".to_owned(), "shop.php online".to_owned()),
-        (Class::PythonTrace, "  File \"/srv/shop.py\", line 42, in buy".to_owned(), "the file shop.py, line by line".to_owned()),
+        (
+            Class::PythonTrace,
+            "  File \"/srv/shop.py\", line 42, in buy".to_owned(),
+            "the file shop.py, line by line".to_owned(),
+        ),
         (Class::RubyTrace, "/srv/shop.rb:42:in `buy'".to_owned(), "shop.rb:42".to_owned()),
-        (Class::RustTrace, "thread 'main' panicked at src/main.rs:4:2:".to_owned(), "he panicked at noon".to_owned()),
+        (
+            Class::RustTrace,
+            "thread 'main' panicked at src/main.rs:4:2:".to_owned(),
+            "he panicked at noon".to_owned(),
+        ),
         (Class::SqlError, "ORA-00933: SQL command not properly ended".to_owned(), "AURORA-12345".to_owned()),
-        (Class::SqlError, "You have an error in your SQL syntax; check".to_owned(), "an error in your syntax".to_owned()),
+        (
+            Class::SqlError,
+            "You have an error in your SQL syntax; check".to_owned(),
+            "an error in your syntax".to_owned(),
+        ),
     ]
 }
 
@@ -83,11 +141,19 @@ fn every_class_is_found_and_the_nearest_text_is_not() {
     let mut seen = Vec::new();
     for (class, leak, ordinary) in cases() {
         seen.push(class);
-        for body in [leak.clone(), format!("{{\"a\": {}}}", serde_json::Value::from(leak.as_str())), format!("x\n{leak}\ny")] {
+        for body in [
+            leak.clone(),
+            format!("{{\"a\": {}}}", serde_json::Value::from(leak.as_str())),
+            format!("x\n{leak}\ny"),
+        ] {
             let found = scanner.scan(body.as_bytes());
             assert!(found.found.iter().any(|leak| leak.class == class), "{class:?} is not found: {found:?}");
         }
-        assert_eq!(scanner.scan(ordinary.as_bytes()).counts().get(&class), None, "{class:?} is found in {ordinary}");
+        assert_eq!(
+            scanner.scan(ordinary.as_bytes()).counts().get(&class),
+            None,
+            "{class:?} is found in {ordinary}"
+        );
     }
     let missing: Vec<_> = LeakClass::ALL.iter().filter(|class| !seen.contains(class)).collect();
     assert!(missing.is_empty(), "{missing:?}");
@@ -97,7 +163,8 @@ fn every_class_is_found_and_the_nearest_text_is_not() {
 fn a_masked_body_has_its_length_and_stays_json_and_holds_no_secret() {
     let scanner = all();
     for (class, leak, _) in cases() {
-        let body = serde_json::json!({ "before": "x", "text": format!("a\n\t{leak}\n\"b\""), "after": [1] }).to_string();
+        let body = serde_json::json!({ "before": "x", "text": format!("a\n\t{leak}\n\"b\""), "after": [1] })
+            .to_string();
         let mut masked = body.clone().into_bytes();
         let leaks = scanner.mask(&mut masked);
         assert_eq!(masked.len(), body.len(), "{class:?}");
@@ -106,7 +173,10 @@ fn a_masked_body_has_its_length_and_stays_json_and_holds_no_secret() {
         assert_eq!(value["after"][0], 1, "{class:?}");
         assert!(scanner.scan(&masked).counts().get(&class).is_none(), "{class:?}");
         for leak in leaks.found {
-            assert!(!masked.windows(leak.place.len()).any(|part| part == &body.as_bytes()[leak.place.clone()]), "{class:?}");
+            assert!(
+                !masked.windows(leak.place.len()).any(|part| part == &body.as_bytes()[leak.place.clone()]),
+                "{class:?}"
+            );
         }
     }
 }
@@ -142,7 +212,8 @@ fn no_value_is_shown() {
 #[test]
 fn a_stream_masks_what_is_cut_anywhere() {
     let scanner = Arc::new(all());
-    let key = joined(&["-----BEGIN ", "PRIVATE KEY-----\n", &random(3000), "\n-----END ", "PRIVATE KEY-----"]);
+    let key =
+        joined(&["-----BEGIN ", "PRIVATE KEY-----\n", &random(3000), "\n-----END ", "PRIVATE KEY-----"]);
     let token = joined(&["gh", "p_", &random(36)]);
     let mut body = Vec::new();
     while body.len() < 150_000 {
@@ -180,7 +251,18 @@ fn what_lies_behind_the_limit_of_a_stream_passes_and_is_counted() {
 #[test]
 fn time_is_linear_in_hostile_bodies() {
     let scanner = all();
-    for piece in ["-----BEGIN PRIVATE KEY-----", "xoxb-", "eyJ.", "eyJ", "at .java:1", ".php(1", "AccountKey=", "postgres://:", "goroutine 1", "AIza"] {
+    for piece in [
+        "-----BEGIN PRIVATE KEY-----",
+        "xoxb-",
+        "eyJ.",
+        "eyJ",
+        "at .java:1",
+        ".php(1",
+        "AccountKey=",
+        "postgres://:",
+        "goroutine 1",
+        "AIza",
+    ] {
         let body = piece.repeat(1_000_000 / piece.len());
         let start = std::time::Instant::now();
         let _ = scanner.scan(body.as_bytes());

@@ -13,20 +13,50 @@ pub(super) fn anchors() -> impl Iterator<Item = Anchor> {
     use LeakClass as Class;
     let table: &[(Class, Reader, &[&'static str])] = &[
         (Class::DotnetTrace, dotnet_frame, &[".cs:line ", ".vb:line ", ".fs:line "]),
-        (Class::DotnetTrace, as_found, &["--- End of inner exception stack trace ---", "Server Error in '/", "[NullReferenceException", "System.NullReferenceException:"]),
+        (
+            Class::DotnetTrace,
+            as_found,
+            &[
+                "--- End of inner exception stack trace ---",
+                "Server Error in '/",
+                "[NullReferenceException",
+                "System.NullReferenceException:",
+            ],
+        ),
         (Class::GoTrace, goroutine, &["goroutine "]),
         (Class::GoTrace, as_found, &["panic: runtime error: ", "runtime/debug.Stack("]),
         (Class::JavaTrace, called_frame, &[".java:", ".kt:", ".scala:", ".groovy:"]),
-        (Class::JavaTrace, as_found, &["(Native Method)", "(Unknown Source)", "Exception in thread \"", "nested exception is "]),
+        (
+            Class::JavaTrace,
+            as_found,
+            &["(Native Method)", "(Unknown Source)", "Exception in thread \"", "nested exception is "],
+        ),
         (Class::NodeTrace, called_frame, &[".js:", ".mjs:", ".cjs:", ".ts:"]),
-        (Class::NodeTrace, as_found, &["(node:internal/", "at node:internal/", "at process._tickCallback", "at processTicksAndRejections"]),
+        (
+            Class::NodeTrace,
+            as_found,
+            &[
+                "(node:internal/",
+                "at node:internal/",
+                "at process._tickCallback",
+                "at processTicksAndRejections",
+            ],
+        ),
         (Class::PhpTrace, php_frame, &[".php(", ".php:", ".php on line ", ".php</b> on line "]),
         (Class::PhpTrace, as_found, &["PHP Fatal error: ", "PHP Stack trace:", "Fatal error: Uncaught "]),
         (Class::PythonTrace, as_found, &["Traceback (most recent call last)"]),
-        (Class::PythonTrace, python_frame, &[".py\", line ", ".py\\\", line ", ".py&quot;, line ", ".py&#34;, line "]),
+        (
+            Class::PythonTrace,
+            python_frame,
+            &[".py\", line ", ".py\\\", line ", ".py&quot;, line ", ".py&#34;, line "],
+        ),
         (Class::RubyTrace, ruby_frame, &[".rb:"]),
         (Class::RustTrace, rust_panic, &["' panicked at ", ") panicked at "]),
-        (Class::RustTrace, as_found, &["core::panicking::panic", "rust_begin_unwind", "note: run with `RUST_BACKTRACE"]),
+        (
+            Class::RustTrace,
+            as_found,
+            &["core::panicking::panic", "rust_begin_unwind", "note: run with `RUST_BACKTRACE"],
+        ),
         (Class::SqlError, oracle, &["ORA-"]),
         (
             Class::SqlError,
@@ -165,7 +195,9 @@ fn php_frame(text: &[u8], at: Range<usize>) -> Option<Range<usize>> {
     let line = text.get(from..at.start)?;
     let path = line.iter().rposition(|byte| *byte == b' ').map_or(0, |space| space + 1);
     // A relative address such as `/shop.php:80` in a link is none: the frame says `in` or counts.
-    let counted = line.first() == Some(&b'#') || memchr::memmem::find(line, b" in ").is_some() || line.starts_with(b"in ");
+    let counted = line.first() == Some(&b'#')
+        || memchr::memmem::find(line, b" in ").is_some()
+        || line.starts_with(b"in ");
     let bracket = text.get(end) == Some(&b')');
     let spoken = memchr::memmem::find(text.get(at.clone())?, b" on line ").is_some();
     (spoken || (counted && (bracket || text.get(at.end - 1) == Some(&b':')))).then_some(from + path..end)
@@ -202,6 +234,7 @@ fn rust_panic(text: &[u8], at: Range<usize>) -> Option<Range<usize>> {
 /// `ORA-00933`.
 fn oracle(text: &[u8], at: Range<usize>) -> Option<Range<usize>> {
     let end = digits(text, at.end)?;
-    let begins = at.start.checked_sub(1).and_then(|at| text.get(at)).is_none_or(|byte| !byte.is_ascii_alphanumeric());
+    let begins =
+        at.start.checked_sub(1).and_then(|at| text.get(at)).is_none_or(|byte| !byte.is_ascii_alphanumeric());
     (end - at.end == 5 && begins).then_some(at.start..end)
 }

@@ -39,7 +39,10 @@ impl Names {
         let length = pointer.len();
         match value {
             Value::Object(members) => {
-                if ["$ref", "$dynamicRef", "$recursiveRef"].iter().any(|name| members.get(*name).is_some_and(Value::is_string)) {
+                if ["$ref", "$dynamicRef", "$recursiveRef"]
+                    .iter()
+                    .any(|name| members.get(*name).is_some_and(Value::is_string))
+                {
                     self.pointers.push(pointer.clone());
                 }
                 for name in ["$anchor", "$dynamicAnchor"] {
@@ -133,14 +136,22 @@ impl Walk<'_> {
         }
         for name in SAME_PLACE {
             match members.get(name) {
-                Some(Value::Array(items)) => next.extend((0..items.len()).map(|at| format!("{pointer}/{name}/{at}"))),
-                Some(Value::Object(_)) if !SAME_PLACE_MEMBERS.contains(&name) => next.push(format!("{pointer}/{name}")),
+                Some(Value::Array(items)) => {
+                    next.extend((0..items.len()).map(|at| format!("{pointer}/{name}/{at}")))
+                }
+                Some(Value::Object(_)) if !SAME_PLACE_MEMBERS.contains(&name) => {
+                    next.push(format!("{pointer}/{name}"))
+                }
                 _ => {}
             }
         }
         for name in SAME_PLACE_MEMBERS {
             if let Some(Value::Object(inner)) = members.get(name) {
-                next.extend(inner.keys().map(|key| format!("{pointer}/{name}/{}", key.replace('~', "~0").replace('/', "~1"))));
+                next.extend(
+                    inner
+                        .keys()
+                        .map(|key| format!("{pointer}/{name}/{}", key.replace('~', "~0").replace('/', "~1"))),
+                );
             }
         }
         next

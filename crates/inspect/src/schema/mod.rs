@@ -108,7 +108,10 @@ impl Schema {
     /// As [`Self::parse`].
     pub fn compile(document: &Value) -> Result<Self, SchemaError> {
         if !(document.is_object() || document.is_boolean()) {
-            return Err(SchemaError { pointer: String::new(), problem: "a schema is an object or a boolean".to_owned() });
+            return Err(SchemaError {
+                pointer: String::new(),
+                problem: "a schema is an object or a boolean".to_owned(),
+            });
         }
         cycle::check(document)?;
         let pattern = PatternOptions::regex().size_limit(PATTERN_BYTES_MAX).dfa_size_limit(PATTERN_BYTES_MAX);

