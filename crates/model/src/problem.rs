@@ -135,6 +135,7 @@ codes! {
     SecretInDocument = "BZ-2116": "A secret must be a reference, never a value.",
     BadCondition = "BZ-2117": "The text is not a CEL condition that can be compiled.",
     BadRules = "BZ-2140": "The rules of an inspection cannot be loaded, or do not have what is named.",
+    BadSchema = "BZ-2141": "The text is not a JSON Schema that can be used.",
 
     UnknownReference = "BZ-3001": "The document refers to another one that does not exist.",
     DuplicateName = "BZ-3002": "Two documents of one kind have the same name.",

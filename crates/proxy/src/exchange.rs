@@ -12,6 +12,7 @@ use std::{
 };
 
 use bartizan_config::snapshot::{ListenerPlan, PublishedListener, RoutePlan, Snapshot};
+use bartizan_inspect::schema::Violation;
 use bartizan_limit::Reservation;
 use bartizan_message::{RequestHead, RequestId};
 use bartizan_model::{Denial, Fault, Mode, Reason, Stage};
@@ -89,6 +90,8 @@ pub(crate) struct Dress {
     pub(crate) owns_cors: bool,
     /// The caller asked with HEAD.
     pub(crate) is_head: bool,
+    /// What is wrong with the body, where a schema refuses it: places and what is asked for, nothing of its values.
+    pub(crate) violations: Vec<Violation>,
 }
 
 impl Shared {

@@ -235,6 +235,10 @@ fn inspection_ids(snapshot: &Snapshot, metrics: &Metrics) -> HashMap<Arc<str>, I
     for plan in snapshot.routes.iter().flat_map(|route| &route.inspection) {
         ids.entry(plan.label.clone()).or_insert_with(|| InspectionIds::register(plan, metrics));
     }
+    for plan in snapshot.routes.iter().flat_map(|route| &route.schemas) {
+        let policy = || InspectionIds { policy: metrics.policy(&plan.label), ..InspectionIds::default() };
+        ids.entry(plan.label.clone()).or_insert_with(policy);
+    }
     ids
 }
 

@@ -31,6 +31,6 @@ pub use plan::{AddressPrivacy, QueryValues, RecordPlan};
 pub use record::{Exit, PassedFault, Protocol, Refusal, RequestRecord, WouldDeny};
 pub use redact::AddressKey;
 pub use ring::Recorder;
-pub use rules::{MatchedRules, RuleMatch, RuleRole};
+pub use rules::{LeakCount, MatchedRules, RuleMatch, RuleRole};
 pub use sink::{Destination, FileOptions};
 pub use writer::{AccessLog, Flushed, LogOptions};

@@ -174,6 +174,8 @@ impl<'s> Row<'s> {
             .map(|policy| biting(&policy.label, policy.bite.mode, policy.bite.percent));
         let of_inspection =
             plan.inspection.iter().map(|policy| biting(&policy.label, policy.bite.mode, policy.bite.percent));
+        let of_schemas =
+            plan.schemas.iter().map(|policy| biting(&policy.label, policy.bite.mode, policy.bite.percent));
         let of_cors =
             all(&plan.cors).map(|policy| biting(&policy.label, policy.bite.mode, policy.bite.percent));
         let (upstreams, redirect) = match &plan.action {
@@ -200,7 +202,7 @@ impl<'s> Row<'s> {
                     format!("{name}: {}", words::limits(policy))
                 })
                 .collect(),
-            inspect: of_inspection.collect(),
+            inspect: of_inspection.chain(of_schemas).collect(),
             headers: of_headers.collect(),
             cors: of_cors.collect(),
             upstreams: upstreams.into_iter().map(|(name, percent)| Share { name, percent }).collect(),
@@ -365,7 +367,8 @@ impl<'s> Exposed<'s> {
             .chain(all(&plan.cors).map(|policy| &policy.label))
             .chain(plan.headers.iter().map(|policy| &policy.label))
             .chain(plan.limits.iter().map(|policy| &policy.label))
-            .chain(plan.inspection.iter().map(|policy| &policy.label));
+            .chain(plan.inspection.iter().map(|policy| &policy.label))
+            .chain(plan.schemas.iter().map(|policy| &policy.label));
         met.extend(labels.filter_map(|label| words::kind_and_name(label)));
         found.extend(met.iter().filter_map(|name| self.0.get(name)).flatten().copied());
         found.into_iter().collect()

@@ -64,6 +64,7 @@ pub(super) fn list(
     of_policies(&policies.cors, problems);
     of_policies(&policies.headers, problems);
     of_policies(&policies.inspection, problems);
+    of_policies(&policies.schemas, problems);
     of_inspection(&policies.inspection, problems);
     of_policies(&policies.limits, problems);
     of_policies(&policies.records, problems);
@@ -234,9 +235,8 @@ fn of_inspection(policies: &[Scoped<'_, InspectionTerms>], problems: &mut Proble
     for policy in policies.iter().filter(|policy| policy.bite.mode == Mode::Enforce) {
         let Some(spec) = spec_of!(policy.document, InspectionPolicy) else { continue };
         let name = policy.document.name.as_str();
-        for (half, body) in
-            [(InspectionPhase::Request, &spec.request), (InspectionPhase::Response, &spec.response)]
-        {
+        let answer = spec.response.body();
+        for (half, body) in [(InspectionPhase::Request, &spec.request), (InspectionPhase::Response, &answer)] {
             if spec.phases.contains(&half) {
                 of_body(name, half, body, problems);
             }

@@ -35,6 +35,7 @@ mod place;
 mod policy;
 mod record;
 mod route;
+mod schema;
 mod tie;
 mod upstream;
 mod way;

@@ -26,6 +26,7 @@ pub mod rate_limit;
 pub mod record;
 pub mod role;
 pub mod route;
+pub mod schema;
 pub mod secret;
 pub mod upstream;
 
@@ -139,6 +140,7 @@ kinds! {
     RecordPolicy => record::RecordPolicySpec, "record-policies";
     Role => role::RoleSpec, "roles";
     Route => route::RouteSpec, "routes";
+    SchemaPolicy => schema::SchemaPolicySpec, "schema-policies";
     Secret => secret::SecretSpec, "secrets";
     Upstream => upstream::UpstreamSpec, "upstreams";
 }

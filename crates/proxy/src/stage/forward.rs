@@ -58,10 +58,15 @@ pub(crate) struct Rest {
     /// How long the answer may take.
     pub(crate) deadlines: Deadlines,
     /// Policies that judge the answer.
-    pub(crate) bench: Option<Bench>,
+    pub(crate) bench: Option<Box<Bench>>,
 }
 
 impl Forwarded {
+    /// Whether policies judge the answer.
+    pub(super) fn is_judged(&self) -> bool {
+        self.rest.bench.is_some()
+    }
+
     /// The response and the rest, for `screen`.
     pub(super) fn into_response(self) -> (Response<UpstreamBody<RequestBody>>, Rest) {
         (self.response, self.rest)

@@ -8,13 +8,13 @@ mod judge;
 
 use bartizan_message::{clean_response, response::RESPONSE_LIMITS};
 use bartizan_model::{Denial, Reason, Stage};
-use http::Response;
+use http::{Response, response::Parts};
 
 use self::judge::judge;
 use super::{Forwarded, Rest, inspect::Refused};
 use crate::{
     body::{AnswerBody, RequestBody},
-    exchange::{Exchange, Stop},
+    exchange::{Exchange, Shared, Stop},
     upstream::UpstreamBody,
 };
 
@@ -30,7 +30,7 @@ pub(crate) enum ScreenedBody {
     /// As it comes.
     Flowing(UpstreamBody<RequestBody>),
     /// It was judged, or its start was.
-    Judged(AnswerBody),
+    Judged(Box<AnswerBody>),
 }
 
 impl Screened {
@@ -42,31 +42,61 @@ impl Screened {
 
 /// Judges the upstream's answer.
 pub async fn screen(x: Exchange<Forwarded>) -> Result<Exchange<Screened>, Stop> {
+    if x.proof.is_judged() {
+        // Boxed, so that an answer nobody judges has the smaller future.
+        return Box::pin(judged(x)).await;
+    }
+    let Exchange { mut shared, proof } = x;
+    let (response, rest) = proof.into_response();
+    let (parts, body) = match clean(&mut shared, response, &rest) {
+        Ok(cleaned) => cleaned,
+        Err(denial) => return Err(Exchange { shared, proof: () }.deny(Stage::Forward, denial)),
+    };
+    let response = Response::from_parts(parts, ScreenedBody::Flowing(body));
+    Ok(Exchange { shared, proof: Screened { response, rest } })
+}
+
+/// As [`screen`], with policies that judge.
+async fn judged(x: Exchange<Forwarded>) -> Result<Exchange<Screened>, Stop> {
     let Exchange { mut shared, proof } = x;
     let (response, mut rest) = proof.into_response();
-    let (mut parts, body) = response.into_parts();
-    if let Err(misbehaved) = clean_response(&mut parts, rest.asked.as_ref(), &RESPONSE_LIMITS) {
-        let denial = Denial::new(Reason::UpstreamMisbehaved).because(misbehaved.to_string());
-        return Err(Exchange { shared, proof: () }.deny(Stage::Forward, denial));
-    }
-    let core = shared.core.clone();
-    if let Some(watching) = shared.record.watching() {
-        watching.answered(&core, (parts.status, parts.version), &parts.headers);
-    }
-    let body = match rest.bench.take() {
-        None => ScreenedBody::Flowing(body),
-        // Boxed, so that an answer nobody judges has the smaller future.
-        Some(bench) => match Box::pin(judge(&mut shared, bench, &parts, body, &mut rest)).await {
-            Ok(body) => body,
-            Err((stage, refused)) => {
-                let x = Exchange { shared, proof: () };
-                return Err(match refused {
-                    Refused::Denied(denial) => x.deny(stage, denial),
-                    Refused::Faulted(policy, fault) => x.fault(Some(policy), fault),
-                });
-            }
-        },
+    let (parts, body) = match clean(&mut shared, response, &rest) {
+        Ok(cleaned) => cleaned,
+        Err(denial) => return Err(Exchange { shared, proof: () }.deny(Stage::Forward, denial)),
     };
-    let response = Response::from_parts(parts, body);
-    Ok(Exchange { shared, proof: Screened { response, rest } })
+    let judged = match rest.bench.take() {
+        Some(bench) => judge(&mut shared, bench, &parts, body, &mut rest).await,
+        None => Ok(ScreenedBody::Flowing(body)),
+    };
+    match judged {
+        Ok(body) => {
+            let response = Response::from_parts(parts, body);
+            Ok(Exchange { shared, proof: Screened { response, rest } })
+        }
+        Err((stage, refused)) => {
+            let x = Exchange { shared, proof: () };
+            Err(match refused {
+                Refused::Denied(denial) => x.deny(stage, denial),
+                Refused::Faulted(policy, fault) => x.fault(Some(policy), fault),
+            })
+        }
+    }
+}
+
+/// The head read strictly, and shown to policies that watch.
+fn clean(
+    shared: &mut Shared,
+    response: Response<UpstreamBody<RequestBody>>,
+    rest: &Rest,
+) -> Result<(Parts, UpstreamBody<RequestBody>), Denial> {
+    let (mut parts, body) = response.into_parts();
+    clean_response(&mut parts, rest.asked.as_ref(), &RESPONSE_LIMITS)
+        .map_err(|misbehaved| Denial::new(Reason::UpstreamMisbehaved).because(misbehaved.to_string()))?;
+    if shared.record.watching().is_some() {
+        let core = shared.core.clone();
+        if let Some(watching) = shared.record.watching() {
+            watching.answered(&core, (parts.status, parts.version), &parts.headers);
+        }
+    }
+    Ok((parts, body))
 }
