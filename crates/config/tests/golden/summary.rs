@@ -219,6 +219,20 @@ fn write_route(out: &mut String, snapshot: &Snapshot, plan: &RoutePlan) {
                 let _ = writeln!(out, "    {half} {body:?}");
             }
         }
+        if let Some(leaks) = &policy.leaks {
+            let _ = writeln!(out, "    secrets {}", if leaks.masks { "masked" } else { "blocked" });
+        }
+    }
+    for policy in &plan.schemas {
+        let _ = writeln!(
+            out,
+            "  schema {}{} up to {} required {} others pass {}",
+            policy.label,
+            bite(policy.bite),
+            policy.bytes_max,
+            policy.required,
+            policy.others_pass
+        );
     }
     if !plan.record.name.is_empty() {
         let _ = writeln!(out, "  record {:?}", plan.record);
