@@ -30,7 +30,11 @@ pub struct NamesClash {
 
 impl std::fmt::Display for NamesClash {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "two files would both be called {} in the revision; give one directory that holds both", self.name)
+        write!(
+            f,
+            "two files would both be called {} in the revision; give one directory that holds both",
+            self.name
+        )
     }
 }
 
@@ -100,8 +104,14 @@ fn walk(node: &Node, within: Option<&str>, path: &mut Field, problems: &mut Prob
                 && !rest.starts_with('/')
             {
                 problems.push(
-                    path.problem(Code::RelativeReference, node.at, "a revision lies in no folder: the path is relative")
-                        .hint("write the absolute path on the gateway's machine, `file:///…`, or use `env://NAME`"),
+                    path.problem(
+                        Code::RelativeReference,
+                        node.at,
+                        "a revision lies in no folder: the path is relative",
+                    )
+                    .hint(
+                        "write the absolute path on the gateway's machine, `file:///…`, or use `env://NAME`",
+                    ),
                 );
             }
         }
@@ -168,7 +178,8 @@ fn secrets_in_text(file: FileId, text: &str, problems: &mut Problems) {
         }
         for (column, _) in line.match_indices("bzk_") {
             let rest = line.get(column..).unwrap_or_default();
-            let length = rest.bytes().take_while(|byte| byte.is_ascii_alphanumeric() || *byte == b'_').count();
+            let length =
+                rest.bytes().take_while(|byte| byte.is_ascii_alphanumeric() || *byte == b'_').count();
             let word = rest.get(..length).unwrap_or_default();
             // The id alone is no secret; the whole key with its checksum is.
             if word.matches('_').count() == 2 && KeyId::recognise(word).is_some() {
@@ -180,7 +191,8 @@ fn secrets_in_text(file: FileId, text: &str, problems: &mut Problems) {
 }
 
 /// Headers whose values let somebody in.
-const CREDENTIALS: [&str; 6] = ["authorization", "proxy-authorization", "cookie", "x-api-key", "api-key", "x-auth-token"];
+const CREDENTIALS: [&str; 6] =
+    ["authorization", "proxy-authorization", "cookie", "x-api-key", "api-key", "x-auth-token"];
 
 #[cfg(test)]
 mod tests {
@@ -188,7 +200,10 @@ mod tests {
 
     fn codes(text: &str) -> Vec<(Code, u32, u32, String)> {
         let sources = Sources::from_texts([("a.yaml", text)]);
-        problems(&sources).iter().map(|one| (one.code, one.at.line, one.at.column, one.path.clone())).collect()
+        problems(&sources)
+            .iter()
+            .map(|one| (one.code, one.at.line, one.at.column, one.path.clone()))
+            .collect()
     }
 
     #[test]
@@ -200,13 +215,18 @@ mod tests {
             ("x:\n  - keyRef: file://certs/key.pem\n", vec![(relative, 2, 13, "x[0].keyRef")]),
             ("# -----BEGIN RSA PRIVATE KEY-----\na: 1\n", vec![(secret, 1, 3, "")]),
             ("a: |\n  -----BEGIN CERTIFICATE-----\n", vec![]),
-            ("change: { set: [{ name: Authorization, value: Basic eDp5 }] }", vec![(secret, 1, 47, "change.set[0].value")]),
+            (
+                "change: { set: [{ name: Authorization, value: Basic eDp5 }] }",
+                vec![(secret, 1, 47, "change.set[0].value")],
+            ),
             ("change: { set: [{ name: X-Mark, value: one }], remove: [Authorization] }", vec![]),
             ("check: [{ name: authorization, value: x }]", vec![]),
             ("a: bzk_AAAAAAAAAAAA\n", vec![]),
         ] {
-            let expected: Vec<_> =
-                expected.into_iter().map(|(code, line, column, path)| (code, line, column, path.to_owned())).collect();
+            let expected: Vec<_> = expected
+                .into_iter()
+                .map(|(code, line, column, path)| (code, line, column, path.to_owned()))
+                .collect();
             assert_eq!(codes(text), expected, "{text}");
         }
     }
@@ -226,10 +246,16 @@ mod tests {
             kept(&sources, &roots).map(|kept| kept.into_iter().map(|(name, _)| name).collect::<Vec<_>>())
         };
         let ok = |list: &[&str]| Ok(list.iter().map(|one| (*one).to_owned()).collect::<Vec<_>>());
-        assert_eq!(names(&["/srv/p/a.yaml", "/srv/p/sub/b.yaml"], &["/srv/p"]), ok(&["a.yaml", "sub/b.yaml"]));
+        assert_eq!(
+            names(&["/srv/p/a.yaml", "/srv/p/sub/b.yaml"], &["/srv/p"]),
+            ok(&["a.yaml", "sub/b.yaml"])
+        );
         assert_eq!(names(&["./p/a.yaml"], &["./p"]), ok(&["a.yaml"]));
         assert_eq!(names(&["p/a.yaml"], &["p/a.yaml"]), ok(&["a.yaml"]));
         assert_eq!(names(&["a/x.yaml", "b/x.yaml"], &["a", "b"]), ok(&["a/x.yaml", "b/x.yaml"]));
-        assert_eq!(names(&["one/p/x.yaml", "two/p/x.yaml"], &["one/p", "two/p"]), Err(NamesClash { name: "p/x.yaml".to_owned() }));
+        assert_eq!(
+            names(&["one/p/x.yaml", "two/p/x.yaml"], &["one/p", "two/p"]),
+            Err(NamesClash { name: "p/x.yaml".to_owned() })
+        );
     }
 }

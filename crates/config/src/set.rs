@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use bartizan_model::{
     Reference,
     document::Document,
+    node::Node,
     problem::{FileId, Problems},
 };
 
@@ -21,6 +22,8 @@ pub struct Set {
     pub sources: Sources,
     /// The documents that could be read.
     pub documents: Vec<Document>,
+    /// All documents as trees: where each field stands.
+    pub nodes: Vec<Node>,
     /// The snapshot, or why there is none.
     pub compiled: Compiled,
 }
@@ -50,7 +53,7 @@ impl Set {
         let folders = Folders(&sources);
         let set = Parsed { documents: &documents, nodes: &nodes, folders, digest: &digest };
         let compiled = compile(&set, problems);
-        Set { sources, documents, compiled }
+        Set { sources, documents, nodes, compiled }
     }
 }
 

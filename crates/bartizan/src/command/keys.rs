@@ -3,12 +3,7 @@
 //! The commands open the same store as a running gateway, beside it; what they change is live there within a second.
 //! A key is printed once, alone on standard output, so that `KEY=$(bartizan keys create …)` is all a script needs.
 
-use std::{
-    error::Error,
-    fmt,
-    process::ExitCode,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::{error::Error, fmt, process::ExitCode};
 
 use bartizan_identity::KeyId;
 use bartizan_model::scalar::{Time, Wrong};

@@ -18,3 +18,5 @@ mod print;
 mod set;
 mod when;
 mod words;
+
+pub(crate) use when::now_ms;

@@ -10,7 +10,11 @@ use std::{
 
 use bartizan_model::{
     Mode, OnFault,
-    document::{Document, Kind, Spec, authorization::RuleEffect, listener::{ListenerProtocol, OnDoubt}},
+    document::{
+        Document, Kind, Spec,
+        authorization::RuleEffect,
+        listener::{ListenerProtocol, OnDoubt},
+    },
     problem::{Code, Problem, Problems, Span},
     scalar::RouteScope,
 };

@@ -25,7 +25,9 @@ use crate::command::{
 
 /// What `apply` takes.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Exit code: 0 applied (or nothing to change), 1 refused or failed at the gateway, 2 could not run.")]
+#[command(
+    after_help = "Exit code: 0 applied (or nothing to change), 1 refused or failed at the gateway, 2 could not run."
+)]
 pub(crate) struct Args {
     #[command(flatten)]
     files: FilesArg,
@@ -100,9 +102,14 @@ pub(super) fn finish(house: &House, put: &Put, no_wait: bool, format: Format, pl
         Put::Same(row) => {
             match format {
                 Format::Text => {
-                    print::note(&format!("revision {} has these documents already; nothing has changed", row.tag()));
+                    print::note(&format!(
+                        "revision {} has these documents already; nothing has changed",
+                        row.tag()
+                    ));
                 }
-                Format::Json => print::json(&json!({ "changed": false, "revision": revision(row), "plan": plan }))?,
+                Format::Json => {
+                    print::json(&json!({ "changed": false, "revision": revision(row), "plan": plan }))?
+                }
             }
             return Ok(ExitCode::SUCCESS);
         }

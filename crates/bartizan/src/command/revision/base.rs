@@ -54,7 +54,10 @@ impl BaseArg {
 
 impl Base {
     /// A revision of the store.
-    pub(super) fn of_revision(house: &House, which: &RevisionRef) -> Result<Self, Box<dyn std::error::Error>> {
+    pub(super) fn of_revision(
+        house: &House,
+        which: &RevisionRef,
+    ) -> Result<Self, Box<dyn std::error::Error>> {
         let revision = house.get(which)?;
         let set = set_of(&revision)?;
         Base::of_set(Some(revision.row), set)
@@ -67,8 +70,11 @@ impl Base {
 
     fn of_set(row: Option<RevisionRow>, set: Set) -> Result<Self, Box<dyn std::error::Error>> {
         if set.compiled.snapshot.is_none() {
-            let what = row.as_ref().map_or_else(|| "the base".to_owned(), |row| format!("revision {}", row.number));
-            return Err(Box::new(Refused(format!("{what} has problems itself, so nothing can be compared with it"))));
+            let what =
+                row.as_ref().map_or_else(|| "the base".to_owned(), |row| format!("revision {}", row.number));
+            return Err(Box::new(Refused(format!(
+                "{what} has problems itself, so nothing can be compared with it"
+            ))));
         }
         Ok(Base { row, set: Some(set) })
     }

@@ -14,7 +14,9 @@ use crate::command::print::{self, Format, Outcome};
 
 /// What `diff` takes.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Exit code: 0 no differences, 1 differences, 2 could not run (also where the files have problems).")]
+#[command(
+    after_help = "Exit code: 0 no differences, 1 differences, 2 could not run (also where the files have problems)."
+)]
 pub(crate) struct Args {
     #[command(flatten)]
     files: FilesArg,

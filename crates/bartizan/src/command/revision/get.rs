@@ -7,7 +7,11 @@ use bartizan_model::document::{API_VERSION, Document, Kind};
 use bartizan_store::RevisionRef;
 use serde_json::{Map, Value, json};
 
-use super::{base, candidate::set_of, house::{HouseArg, Refused}};
+use super::{
+    base,
+    candidate::set_of,
+    house::{HouseArg, Refused},
+};
 use crate::command::print::{self, Outcome};
 
 /// What `get` takes.
@@ -87,17 +91,25 @@ fn answer(args: &Args) -> Outcome {
     match form {
         Form::Table => {
             print::data(&table(&set, &documents))?;
-            print::note(&format!("revision {}, {}", revision.row.tag(), print::counted(documents.len() as u64, "document")));
+            print::note(&format!(
+                "revision {}, {}",
+                revision.row.tag(),
+                print::counted(documents.len() as u64, "document")
+            ));
         }
         Form::Yaml => {
             let texts: Vec<&str> = documents.iter().filter_map(|document| text(&set, document)).collect();
-            print::data(&texts.iter().map(|text| format!("{}\n", text.trim_end())).collect::<Vec<_>>().join("---\n"))?;
+            print::data(
+                &texts.iter().map(|text| format!("{}\n", text.trim_end())).collect::<Vec<_>>().join("---\n"),
+            )?;
         }
         Form::Json => match (&args.what, documents.as_slice()) {
             (Some(What { name: Some(_), .. }), [only]) => print::json(&to_json(only))?,
             _ => {
                 let list: Vec<Value> = documents.iter().map(|document| to_json(document)).collect();
-                print::json(&json!({ "revision": super::history::to_json(&revision.row), "documents": list }))?;
+                print::json(
+                    &json!({ "revision": super::history::to_json(&revision.row), "documents": list }),
+                )?;
             }
         },
     }
@@ -159,7 +171,8 @@ mod tests {
         let one = "# the first\napiVersion: management.v1\nkind: Consumer\nmetadata: { name: a }\nspec: {}\n";
         let two = one.replace("first", "second").replace("name: a", "name: b");
         let json = "{\"apiVersion\": \"management.v1\", \"kind\": \"Consumer\", \"metadata\": {\"name\": \"c\"}, \"spec\": {}}\n";
-        let set = Set::from_sources(Sources::kept([("x.yaml", format!("---\n{one}---\n{two}...\n--- {json}"))]));
+        let set =
+            Set::from_sources(Sources::kept([("x.yaml", format!("---\n{one}---\n{two}...\n--- {json}"))]));
         let texts: Vec<_> = set.documents.iter().map(|document| text(&set, document).unwrap()).collect();
         assert_eq!(texts, [one, &two, json]);
         let alone = Set::from_sources(Sources::kept([("x.yaml", one)]));

@@ -50,7 +50,9 @@ fn answer(args: &Args) -> Outcome {
         }
     }
     match args.format {
-        Format::Text if rows.is_empty() => print::note("no revisions; make the first one with `bartizan apply`"),
+        Format::Text if rows.is_empty() => {
+            print::note("no revisions; make the first one with `bartizan apply`")
+        }
         Format::Text => print::data(&table(&rows, active, when::now_ms()))?,
         Format::Json => {
             let list: Vec<Value> = rows.iter().map(to_json).collect();

@@ -3,8 +3,8 @@
 use std::{error::Error, fmt};
 
 use bartizan_store::{
-    DataDir, GatewayHolder, NewRevision, Put, Revision, RevisionNumber, RevisionPage, RevisionRef, RevisionRow, Rollback,
-    Store,
+    DataDir, GatewayHolder, NewRevision, Put, Revision, RevisionNumber, RevisionPage, RevisionRef,
+    RevisionRow, Rollback, Store,
 };
 
 use crate::command::data_dir::DataDirArg;
@@ -72,7 +72,11 @@ impl House {
 
     /// Makes a revision and makes it the active one.
     pub(super) fn put(&self, new: NewRevision<'_>, expected: Option<RevisionNumber>) -> Answer<Put> {
-        Ok(self.runtime.block_on(self.store.revisions().put(new, expected, crate::command::when::now_ms()))?)
+        Ok(self.runtime.block_on(self.store.revisions().put(
+            new,
+            expected,
+            crate::command::when::now_ms(),
+        ))?)
     }
 
     /// Repeats an older revision as the active one.
@@ -116,6 +120,9 @@ pub(super) fn matches(active: Option<&RevisionRow>, wanted: &RevisionRef) -> Ans
     if is_it {
         return Ok(());
     }
-    let is = active.map_or_else(|| "there is no revision".to_owned(), |row| format!("revision {} is active", row.tag()));
-    Err(Box::new(Refused(format!("{is}, not {wanted}; look at what has changed (`bartizan history`), then try again"))))
+    let is = active
+        .map_or_else(|| "there is no revision".to_owned(), |row| format!("revision {} is active", row.tag()));
+    Err(Box::new(Refused(format!(
+        "{is}, not {wanted}; look at what has changed (`bartizan history`), then try again"
+    ))))
 }

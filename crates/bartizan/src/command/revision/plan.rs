@@ -19,7 +19,9 @@ use crate::command::{
 
 /// What `plan` takes.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Exit code: 0 it could be applied, 1 it could not (or does what --deny names), 2 could not run.")]
+#[command(
+    after_help = "Exit code: 0 it could be applied, 1 it could not (or does what --deny names), 2 could not run."
+)]
 pub(crate) struct Args {
     #[command(flatten)]
     files: FilesArg,
@@ -58,11 +60,16 @@ fn answer(args: &Args) -> Outcome {
     let comparison = base.compare(&candidate);
     match args.format {
         Format::Text => print::data(&report::plan(&comparison, base.row.as_ref()))?,
-        Format::Json => print::json(&report::to_json(&comparison, base.row.as_ref(), &candidate.digest.hex()))?,
+        Format::Json => {
+            print::json(&report::to_json(&comparison, base.row.as_ref(), &candidate.digest.hex()))?
+        }
     }
     let exposures = candidate.set.compiled.problems.count(Severity::Exposure);
     if args.format == Format::Text && exposures > 0 {
-        print::note(&format!("{} in the set; `bartizan check` lists them", print::counted(exposures, "exposure")));
+        print::note(&format!(
+            "{} in the set; `bartizan check` lists them",
+            print::counted(exposures, "exposure")
+        ));
     }
     let reasons = gate::reasons_against(&candidate);
     for reason in &reasons {

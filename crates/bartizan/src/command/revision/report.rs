@@ -31,7 +31,8 @@ pub(super) fn plan(comparison: &Comparison, base: Option<&RevisionRow>) -> Strin
 /// One line: how much changes, and whom it touches.
 pub(super) fn summary(comparison: &Comparison, base: Option<&RevisionRow>) -> String {
     let [added, changed, removed] = comparison.counts();
-    let from = base.map_or_else(|| "against nothing".to_owned(), |row| format!("against revision {}", row.tag()));
+    let from =
+        base.map_or_else(|| "against nothing".to_owned(), |row| format!("against revision {}", row.tag()));
     let weaker = comparison.count(Direction::Weaker);
     let colour = if weaker > 0 { BOLD_RED } else { BOLD_GREEN };
     format!(
@@ -108,7 +109,11 @@ fn value(value: &Value) -> String {
         other => other.to_string(),
     };
     let text = clean(&text).replace('\n', " ");
-    if text.chars().count() <= VALUE_MAX { text } else { text.chars().take(VALUE_MAX).chain(['…']).collect() }
+    if text.chars().count() <= VALUE_MAX {
+        text
+    } else {
+        text.chars().take(VALUE_MAX).chain(['…']).collect()
+    }
 }
 
 fn surface(name: &str, sign: &str, list: &[Reach], out: &mut String) {
@@ -139,7 +144,8 @@ fn surface(name: &str, sign: &str, list: &[Reach], out: &mut String) {
 }
 
 fn findings(comparison: &Comparison, direction: Direction, name: &str, out: &mut String) {
-    let found: Vec<&Finding> = comparison.findings.iter().filter(|finding| finding.direction == direction).collect();
+    let found: Vec<&Finding> =
+        comparison.findings.iter().filter(|finding| finding.direction == direction).collect();
     if found.is_empty() {
         return;
     }

@@ -17,7 +17,9 @@ use crate::command::{
 
 /// What `rollback` takes.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Exit code: 0 rolled back (or nothing to change), 1 refused or failed at the gateway, 2 could not run.")]
+#[command(
+    after_help = "Exit code: 0 rolled back (or nothing to change), 1 refused or failed at the gateway, 2 could not run."
+)]
 pub(crate) struct Args {
     /// The revision to repeat: its number or digest [default: the one before the active one].
     #[arg(value_name = "REV", value_parser = base::revision)]
@@ -50,11 +52,15 @@ fn answer(args: &Args) -> Outcome {
         (Some(to), _) => to.clone(),
         (None, Some(parent)) => RevisionRef::Number(parent),
         (None, None) => {
-            return Err(Box::new(Refused(format!("revision {} is the first one: there is none before it", active.number))));
+            return Err(Box::new(Refused(format!(
+                "revision {} is the first one: there is none before it",
+                active.number
+            ))));
         }
     };
     // One that does not compile any more (a newer version of the gateway is stricter) could not be served either.
-    let (now, then) = (Base::of_revision(&house, &RevisionRef::Number(active.number)), Base::of_revision(&house, &to)?);
+    let (now, then) =
+        (Base::of_revision(&house, &RevisionRef::Number(active.number)), Base::of_revision(&house, &to)?);
     // The active one may be the one that is broken; then there is nothing to compare, and all the more to go back.
     let now = now.unwrap_or_else(|_| Base::none());
     let comparison = now.compare_with(&then);
