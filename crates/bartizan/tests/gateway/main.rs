@@ -25,6 +25,7 @@ mod limits;
 mod order;
 mod records;
 mod reload;
+mod revisions;
 mod shadow;
 mod stop;
 mod wire;
