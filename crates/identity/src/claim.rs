@@ -7,7 +7,12 @@ use std::{fmt, sync::Arc};
 
 use bartizan_model::Reason;
 
-use crate::{api_key::KeyId, jwt::TokenIdentity, usage::Slot};
+use crate::{
+    api_key::KeyId,
+    certificate::{CertificateIdentity, Fingerprint},
+    jwt::TokenIdentity,
+    usage::Slot,
+};
 
 /// What became of the credential a caller presented, or did not: for API keys as it stands, for tokens as
 /// [`TokenClaim`](crate::jwt::TokenClaim).
@@ -146,10 +151,30 @@ impl Identity {
     }
 }
 
+impl Identity {
+    /// The identity of an API key whose judgement is a given fact instead of a proof. For rehearsals alone, where nothing
+    /// is sent to anybody; `cargo xtask tidy` holds the one place that may call it.
+    pub const fn rehearsed_api_key(consumer: Arc<str>, key: KeyId) -> Self {
+        let credential = Some(CredentialId::ApiKey(key));
+        Identity { consumer: Some(consumer), method: Method::ApiKey, credential, token: None }
+    }
+}
+
 impl From<ApiKeyIdentity> for Identity {
     fn from(key: ApiKeyIdentity) -> Self {
         let credential = Some(CredentialId::ApiKey(key.key));
         Identity { consumer: Some(key.consumer), method: Method::ApiKey, credential, token: None }
+    }
+}
+
+impl From<CertificateIdentity> for Identity {
+    fn from(certificate: CertificateIdentity) -> Self {
+        Identity {
+            consumer: Some(certificate.consumer),
+            method: Method::ClientCertificate,
+            credential: Some(CredentialId::Certificate(certificate.fingerprint)),
+            token: None,
+        }
     }
 }
 
@@ -167,6 +192,8 @@ pub enum Method {
     Anonymous,
     /// By an API key.
     ApiKey,
+    /// By a certificate that TLS verified.
+    ClientCertificate,
     /// By a signed token.
     Jwt,
     /// By a token that its issuer was asked about.
@@ -179,6 +206,7 @@ impl Method {
         match self {
             Method::Anonymous => "anonymous",
             Method::ApiKey => "api_key",
+            Method::ClientCertificate => "client_certificate",
             Method::Jwt => "jwt",
             Method::Introspection => "introspection",
         }
@@ -196,12 +224,15 @@ impl fmt::Display for Method {
 pub enum CredentialId {
     /// An API key's public id.
     ApiKey(KeyId),
+    /// A certificate's SHA-256.
+    Certificate(Fingerprint),
 }
 
 impl fmt::Display for CredentialId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             CredentialId::ApiKey(id) => write!(f, "{id}"),
+            CredentialId::Certificate(fingerprint) => write!(f, "{fingerprint}"),
         }
     }
 }

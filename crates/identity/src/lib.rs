@@ -7,13 +7,15 @@
 //! own file when they come.
 //!
 //! Reading order: [`api_key`] (the format), [`pepper`] (the keyed hash), [`claim`] (what may come out),
-//! [`key_table`] (the judge), [`usage`] (when a key was last used); [`algorithm`], [`jwk`] (keys of issuers),
-//! [`jwt`] (tokens and their judge), [`introspection`] (answers about tokens), [`json`] (how strictly both are read).
+//! [`key_table`] (the judge), [`certificate`] (what TLS proved of a client), [`usage`] (when a key was last used);
+//! [`algorithm`], [`jwk`] (keys of issuers), [`jwt`] (tokens and their judge), [`introspection`] (answers about tokens),
+//! [`json`] (how strictly both are read).
 
 pub mod algorithm;
 pub mod api_key;
 mod base62;
 mod base64url;
+pub mod certificate;
 pub mod claim;
 pub mod introspection;
 pub mod json;
@@ -26,6 +28,10 @@ pub mod usage;
 
 pub use algorithm::{Algorithm, MacAlgorithm, SignatureAlgorithm};
 pub use api_key::{KeyId, KeyText, MintedKey};
+pub use certificate::{
+    CertificateFlaw, CertificateIdentity, CertificateName, CertificateRule, CertificateTable,
+    ClientCertificate, Fingerprint, NameTemplate, NameType, Owner,
+};
 pub use claim::{ApiKeyIdentity, Claim, CredentialId, Identity, Invalid, InvalidKind, Method};
 pub use key_table::{KeyChange, KeyRecord, KeyState, KeyTable, KeyTableBuilder};
 pub use pepper::{KeyHash, Pepper};

@@ -5,6 +5,7 @@
 //! can fail any more. Requests on their way keep the snapshot they began with.
 
 use std::{
+    collections::HashSet,
     net::SocketAddr,
     path::PathBuf,
     rc::Rc,
@@ -25,7 +26,7 @@ use crate::{
     fetch::{Fetcher, KeySets},
     listener::{Bound, CoreOptions, CoreThreads, ReadyListener, TicketKeys, prepare_tls},
     live::Live,
-    runtime::Runtime,
+    runtime::{Outside, Runtime},
     tokens::TokenSet,
     upstream::{UpstreamSet, run_checks},
 };
@@ -76,6 +77,7 @@ pub struct ServedAddress {
 /// A running data plane.
 pub struct Gate {
     runtime: Arc<Runtime>,
+    key_sets: Arc<KeySets>,
     cores: CoreThreads,
     count: usize,
     lock_dir: Option<PathBuf>,
@@ -116,7 +118,12 @@ impl Gate {
             key_sets: &key_sets,
         };
         let prepared = preparing.prepare(snapshot, None, &|_| None)?;
-        let runtime = Runtime::new(prepared.live.clone(), metrics.clone(), pepper, fetcher, key_sets);
+        let runtime = Runtime::new(
+            prepared.live.clone(),
+            metrics.clone(),
+            pepper,
+            Some(Outside { fetcher, key_sets: key_sets.clone() }),
+        );
         runtime.set_keys(keys);
         let options = CoreOptions { events: Arc::new(Events::new(metrics)), ..CoreOptions::default() };
         let for_cores = runtime.clone();
@@ -128,7 +135,7 @@ impl Gate {
         })
         .map_err(|error| vec![process_problem(format!("the cores could not be started: {error}"))])?;
         let checks = Mutex::new(None);
-        let gate = Gate { runtime, cores, count, lock_dir, tickets, read_secret, grace, checks };
+        let gate = Gate { runtime, key_sets, cores, count, lock_dir, tickets, read_secret, grace, checks };
         gate.publish(prepared)?;
         Ok(gate)
     }
@@ -145,7 +152,7 @@ impl Gate {
             tickets: &self.tickets,
             secrets: &*self.read_secret,
             metrics: self.runtime.metrics(),
-            key_sets: self.runtime.key_sets(),
+            key_sets: &self.key_sets,
         };
         let previous = self.runtime.live();
         let prepared = preparing.prepare(snapshot, Some(&previous), &|name| self.cores.bound(name))?;
@@ -198,11 +205,11 @@ impl Gate {
         let before = self.runtime.publish(live);
         if let Err(error) = self.cores.apply(listeners, self.grace) {
             // No descriptor was left for a new socket: the set before stays in force, as if nothing had happened.
-            self.runtime.key_sets().watch(before.tokens.sources.clone());
+            self.key_sets.watch(before.tokens.sources.clone());
             self.runtime.publish(before);
             return Err(vec![process_problem(format!("the listeners could not be changed: {error}"))]);
         }
-        self.runtime.key_sets().watch(sources);
+        self.key_sets.watch(sources);
         before.retire(&self.runtime.live(), self.runtime.metrics());
         self.tickets.retain(|name| names.iter().any(|known| **known == *name));
         self.watch_health(upstreams);
@@ -293,14 +300,33 @@ impl Preparing<'_> {
                 None
             }
         };
+        problems.extend(warm(&snapshot));
         match upstreams {
             Some(upstreams) if problems.is_empty() => {
+                // Without a problem each listener of the snapshot is here, in its order.
+                let trusts =
+                    listeners.iter().map(|ready| ready.tls.as_ref().map(|tls| tls.trust())).collect();
                 self.fetch_keys(&tokens);
-                Ok(Prepared { live: Live::new(snapshot, upstreams, tokens, self.metrics), listeners })
+                let live = Live::new(snapshot, upstreams, trusts, tokens, self.metrics);
+                Ok(Prepared { live, listeners })
             }
             _ => Err(problems),
         }
     }
+}
+
+/// Builds the automata of all rules, so that none is built while a request waits. Rule sets are shared; each is built
+/// once.
+fn warm(snapshot: &Snapshot) -> Vec<PrepareProblem> {
+    let mut seen = HashSet::new();
+    let plans = snapshot.routes.iter().flat_map(|route| &route.inspection);
+    plans
+        .filter(|plan| seen.insert(Arc::as_ptr(&plan.rules)))
+        .filter_map(|plan| {
+            let error = plan.rules.warm().err()?;
+            Some(PrepareProblem { document: plan.label.to_string(), message: error.to_string() })
+        })
+        .collect()
 }
 
 impl Preparing<'_> {

@@ -22,6 +22,7 @@ mod patience;
 #[doc(hidden)]
 pub mod pipeline;
 mod random;
+pub mod rehearsal;
 pub mod runtime;
 mod share;
 #[doc(hidden)]

@@ -17,6 +17,7 @@ use bartizan_telemetry::Metrics;
 use crate::{
     fetch::{Fetcher, KeySets},
     live::Live,
+    stage::JudgePool,
 };
 
 /// The pointer that a reload swaps.
@@ -29,14 +30,22 @@ pub(crate) type CurrentKeys = Arc<ArcSwap<KeyTable>>;
 pub struct Runtime {
     current: Current,
     keys: CurrentKeys,
-    pepper: Option<Arc<Pepper>>,
-    fetcher: Arc<Fetcher>,
-    key_sets: Arc<KeySets>,
+    pepper: OnceLock<Arc<Pepper>>,
+    outside: Option<Outside>,
     cells: Arc<Cells>,
     metrics: Arc<Metrics>,
+    judges: JudgePool,
     began: Instant,
     stops_at: OnceLock<Instant>,
     stopped: AtomicBool,
+}
+
+/// What the gateway itself asks others with.
+pub struct Outside {
+    /// Asks.
+    pub fetcher: Arc<Fetcher>,
+    /// The key sets of issuers.
+    pub key_sets: Arc<KeySets>,
 }
 
 impl Runtime {
@@ -45,17 +54,16 @@ impl Runtime {
         live: Arc<Live>,
         metrics: Arc<Metrics>,
         pepper: Option<Arc<Pepper>>,
-        fetcher: Arc<Fetcher>,
-        key_sets: Arc<KeySets>,
+        outside: Option<Outside>,
     ) -> Arc<Self> {
         Arc::new(Runtime {
             current: Arc::new(ArcSwap::new(live)),
             keys: Arc::new(ArcSwap::from_pointee(KeyTable::empty())),
-            pepper,
-            fetcher,
-            key_sets,
+            pepper: pepper.map_or_else(OnceLock::new, OnceLock::from),
+            outside,
             cells: Arc::new(Cells::new(CELLS_MAX, [RandomState::new(), RandomState::new()])),
             metrics,
+            judges: JudgePool::default(),
             began: Instant::now(),
             stops_at: OnceLock::new(),
             stopped: AtomicBool::new(false),
@@ -72,24 +80,30 @@ impl Runtime {
         self.keys.store(table);
     }
 
+    /// Says by what API keys are hashed, where that was not known at the start. It never changes afterwards.
+    pub fn set_pepper(&self, pepper: Arc<Pepper>) {
+        // A second one would be another store's; keys of the first go on being judged.
+        let _ = self.pepper.set(pepper);
+    }
+
     /// The snapshot in force.
     pub fn live(&self) -> Arc<Live> {
         self.current.load_full()
     }
 
-    /// What the gateway itself asks others with.
-    pub fn fetcher(&self) -> &Arc<Fetcher> {
-        &self.fetcher
-    }
-
-    /// The key sets of issuers.
-    pub fn key_sets(&self) -> &Arc<KeySets> {
-        &self.key_sets
+    /// Where the gateway itself asks others; `None` in a rehearsal, which asks nobody.
+    pub fn outside(&self) -> Option<&Outside> {
+        self.outside.as_ref()
     }
 
     /// The limit cells.
     pub fn cells(&self) -> &Arc<Cells> {
         &self.cells
+    }
+
+    /// The threads that judge large bodies.
+    pub(crate) fn judges(&self) -> &JudgePool {
+        &self.judges
     }
 
     /// The metrics.
@@ -122,7 +136,7 @@ impl Runtime {
     }
 
     pub(crate) fn pepper(&self) -> Option<&Pepper> {
-        self.pepper.as_deref()
+        self.pepper.get().map(|pepper| &**pepper)
     }
 
     /// `at` on the clock of the limit cells.

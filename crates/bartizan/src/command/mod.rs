@@ -5,13 +5,19 @@ pub(crate) mod check;
 pub(crate) mod demo;
 pub(crate) mod explain;
 pub(crate) mod init;
+pub(crate) mod inspect;
 pub(crate) mod keys;
+pub(crate) mod revision;
 pub(crate) mod routes;
 pub(crate) mod run;
 pub(crate) mod schema;
 pub(crate) mod verify;
 
+mod author;
 mod data_dir;
 mod print;
 mod set;
+mod when;
 mod words;
+
+pub(crate) use when::now_ms;

@@ -18,6 +18,7 @@ mod check;
 mod explain;
 mod init;
 mod keys;
+mod revisions;
 mod routes;
 mod schema;
 

@@ -16,6 +16,7 @@ mod harness;
 
 mod authorization;
 mod balance;
+mod certificates;
 mod cors;
 mod faults;
 mod headers;
@@ -24,6 +25,7 @@ mod limits;
 mod order;
 mod records;
 mod reload;
+mod revisions;
 mod shadow;
 mod stop;
 mod wire;

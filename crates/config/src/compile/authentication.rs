@@ -2,6 +2,8 @@
 //!
 //! Token methods that look at the same places are put together where the first of them stands.
 
+pub(super) mod certificate;
+
 use std::sync::Arc;
 
 use bartizan_model::{
@@ -22,7 +24,8 @@ use super::{
     policy::{BEFORE_IDENTIFY, bite, check_reserved, header_name},
 };
 use crate::snapshot::{
-    ApiKeyPlan, AuthenticationPlan, Bite, IntrospectionPlan, JwtPlan, MethodPlan, TokenPlacePlan,
+    ApiKeyPlan, AuthenticationPlan, Bite, ClientCertificatePlan, IntrospectionPlan, JwtPlan, MethodPlan,
+    TokenPlacePlan,
 };
 
 mod token;
@@ -78,6 +81,9 @@ fn plan<'d>(
         let mut compiling = Compiling { index, document, problems: &mut *problems };
         let draft = match method.type_ {
             AuthenticationType::ApiKey => Some(Draft::ApiKey(api_key(&method.api_key, problems))),
+            AuthenticationType::ClientCertificate => {
+                Some(Draft::ClientCertificate(certificate::compile(method, problems)))
+            }
             AuthenticationType::Jwt => method.jwt.as_ref().and_then(|jwt| compiling.jwt(jwt)).map(Draft::Jwt),
             AuthenticationType::Introspection => (method.introspection.as_ref())
                 .and_then(|introspection| compiling.introspection(introspection))
@@ -103,6 +109,7 @@ fn plan<'d>(
 /// A method on its way to a plan.
 enum Draft {
     ApiKey(ApiKeyPlan),
+    ClientCertificate(ClientCertificatePlan),
     Jwt(JwtPlan),
     Introspection(IntrospectionPlan),
 }
@@ -115,6 +122,7 @@ impl Draft {
         };
         match self {
             Draft::ApiKey(plan) => MethodPlan::ApiKey(plan),
+            Draft::ClientCertificate(plan) => MethodPlan::ClientCertificate(plan),
             Draft::Jwt(plan) => MethodPlan::Jwt(Arc::new(JwtPlan { index: next(&mut counts.jwt), ..plan })),
             Draft::Introspection(plan) => {
                 let index = next(&mut counts.introspection);
@@ -126,6 +134,7 @@ impl Draft {
     fn places(&self) -> Vec<TokenPlacePlan> {
         match self {
             Draft::ApiKey(plan) => vec![TokenPlacePlan::Header(plan.header.clone())],
+            Draft::ClientCertificate(_) => Vec::new(),
             Draft::Jwt(plan) => plan.places.clone(),
             Draft::Introspection(plan) => plan.places.clone(),
         }
@@ -146,6 +155,12 @@ fn add<'m>(
         problems.push(problem.also(earlier.at, "the earlier one"));
     };
     for (earlier, known) in drafts.iter_mut() {
+        if let (Draft::ClientCertificate(_), Draft::ClientCertificate(_)) = (&*known, &draft) {
+            // The first that is there decides, so a second way to read the same certificate would never be tried.
+            let message =
+                "a connection has one certificate: a second `ClientCertificate` would never be tried";
+            problem(earlier, message.to_owned(), "");
+        }
         let known_places = known.places();
         let Some(shared) = places.iter().find(|place| known_places.contains(place)) else { continue };
         match (known, &draft) {
@@ -202,6 +217,10 @@ fn check_fields(method: &Spanned<AuthenticationMethod>, problems: &mut Problems)
             method.introspection.as_ref().map(|field| field.at),
         ),
     ];
+    if method.client_certificate.is_some() && method.type_ != AuthenticationType::ClientCertificate {
+        let message = "`clientCertificate` has no meaning without `type: ClientCertificate`";
+        problems.push(Problem::new(Code::FieldsClash, method.at, "spec.methods", message));
+    }
     for (type_, name, written) in fields {
         match (method.type_ == type_, written) {
             (true, None) => {

@@ -10,7 +10,12 @@ use std::{
 
 use bartizan_model::{
     Mode, OnFault,
-    document::{Document, Kind, Spec, authorization::RuleEffect, listener::ListenerProtocol},
+    document::{
+        Document, Kind, Spec,
+        authorization::RuleEffect,
+        inspection::{BodySpec, InspectionPhase, OnEncoded, OnOversize},
+        listener::{ListenerProtocol, OnDoubt},
+    },
     problem::{Code, Problem, Problems, Span},
     scalar::RouteScope,
 };
@@ -18,6 +23,7 @@ use bartizan_model::{
 use super::{
     attach::Scoped,
     index::{Index, spec_of},
+    inspection::InspectionTerms,
     policy::Policies,
 };
 use crate::snapshot::{Bite, RouteAction, RoutePlan};
@@ -57,6 +63,8 @@ pub(super) fn list(
     of_policies(&policies.authorization, problems);
     of_policies(&policies.cors, problems);
     of_policies(&policies.headers, problems);
+    of_policies(&policies.inspection, problems);
+    of_inspection(&policies.inspection, problems);
     of_policies(&policies.limits, problems);
     of_policies(&policies.records, problems);
 }
@@ -158,6 +166,20 @@ fn of_listener(document: &Document, problems: &mut Problems) {
                 .hint("credentials can be read on the way; use `protocol: HTTPS`, or `redirectHttps`"),
         );
     }
+    let clients = spec.tls.as_ref().and_then(|tls| tls.client_authentication.as_ref());
+    for (field, doubt, what) in clients.iter().flat_map(|clients| {
+        [
+            ("unknownRevocation", clients.unknown_revocation, "that no revocation list speaks for"),
+            ("expiredCrl", clients.expired_crl, "by revocation lists that are out of date"),
+        ]
+        .map(|(field, doubt, what)| (field, (doubt, clients.at), what))
+    }) {
+        if doubt.0 == OnDoubt::Allow {
+            let message = format!("Listener/{name} accepts certificates {what}");
+            let path = format!("spec.tls.clientAuthentication.{field}");
+            problems.push(exposure(Code::RevocationOpen, doubt.1, &path, message));
+        }
+    }
     for network in spec.trusted_proxies.iter().filter(|network| network.prefix == 0) {
         let message = format!("Listener/{name} believes the forwarding headers of everyone");
         problems.push(exposure(Code::TrustsEveryone, network.at, "spec.trustedProxies", message));
@@ -205,6 +227,48 @@ fn of_authorization(document: &Document, problems: &mut Problems) {
             let message = format!("a rule of AuthorizationPolicy/{name} allows every caller");
             problems.push(exposure(Code::RuleOpen, rule.at, "spec.rules", message));
         }
+    }
+}
+
+fn of_inspection(policies: &[Scoped<'_, InspectionTerms>], problems: &mut Problems) {
+    for policy in policies.iter().filter(|policy| policy.bite.mode == Mode::Enforce) {
+        let Some(spec) = spec_of!(policy.document, InspectionPolicy) else { continue };
+        let name = policy.document.name.as_str();
+        for (half, body) in
+            [(InspectionPhase::Request, &spec.request), (InspectionPhase::Response, &spec.response)]
+        {
+            if spec.phases.contains(&half) {
+                of_body(name, half, body, problems);
+            }
+        }
+        if policy.plan.loosens() {
+            let message = format!("rules of InspectionPolicy/{name} are off or only watch");
+            problems.push(exposure(
+                Code::RulesSwitchedOff,
+                policy.document.name.at,
+                "spec.ruleModes",
+                message,
+            ));
+        }
+    }
+}
+
+fn of_body(name: &str, half: InspectionPhase, body: &BodySpec, problems: &mut Problems) {
+    let path = format!("spec.{half}");
+    let what = match *body.on_oversize {
+        OnOversize::Deny => None,
+        OnOversize::JudgeStart => Some("judges only the start of"),
+        OnOversize::Allow => Some("does not judge"),
+    };
+    if let Some(what) = what {
+        let message = format!("InspectionPolicy/{name} {what} bodies larger than {}", *body.body_bytes);
+        let path = format!("{path}.onOversize");
+        problems.push(exposure(Code::BodyUnjudged, body.on_oversize.at, &path, message));
+    }
+    if *body.on_encoded == OnEncoded::Allow {
+        let message = format!("InspectionPolicy/{name} does not judge compressed bodies");
+        let path = format!("{path}.onEncoded");
+        problems.push(exposure(Code::BodyUnjudged, body.on_encoded.at, &path, message));
     }
 }
 

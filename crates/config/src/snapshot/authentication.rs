@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use bartizan_identity::CertificateRule;
 use http::HeaderName;
 
 use super::{Bite, ChallengePlan, IntrospectionPlan, JwtPlan, KeySetPlan, TokenPlacePlan};
@@ -28,10 +29,21 @@ pub struct AuthenticationPlan {
 pub enum MethodPlan {
     /// An API key in a header.
     ApiKey(ApiKeyPlan),
+    /// A client's certificate, verified by the listener.
+    ClientCertificate(ClientCertificatePlan),
     /// A token that its issuer signed.
     Jwt(Arc<JwtPlan>),
     /// A token that its issuer is asked about.
     Introspection(Arc<IntrospectionPlan>),
+}
+
+/// How a certificate becomes a consumer.
+#[derive(Clone, Debug)]
+pub struct ClientCertificatePlan {
+    /// Which of its names count, and how.
+    pub rule: CertificateRule,
+    /// Whether the upstream gets it (RFC 9440).
+    pub pass_on: bool,
 }
 
 /// Where an API key is.
@@ -46,7 +58,7 @@ impl AuthenticationPlan {
     pub fn api_key_headers(&self) -> impl Iterator<Item = &HeaderName> {
         self.methods.iter().filter_map(|method| match method {
             MethodPlan::ApiKey(plan) => Some(&plan.header),
-            MethodPlan::Jwt(_) | MethodPlan::Introspection(_) => None,
+            MethodPlan::ClientCertificate(_) | MethodPlan::Jwt(_) | MethodPlan::Introspection(_) => None,
         })
     }
 
@@ -72,7 +84,7 @@ impl AuthenticationPlan {
     pub fn key_sets(&self) -> impl Iterator<Item = &KeySetPlan> {
         let issuers = self.methods.iter().flat_map(|method| match method {
             MethodPlan::Jwt(plan) => plan.issuers.as_slice(),
-            MethodPlan::ApiKey(_) | MethodPlan::Introspection(_) => &[],
+            MethodPlan::ApiKey(_) | MethodPlan::ClientCertificate(_) | MethodPlan::Introspection(_) => &[],
         });
         issuers.filter_map(|issuer| issuer.keys.fetched())
     }
@@ -82,7 +94,7 @@ impl MethodPlan {
     /// Where it looks for a token.
     pub fn places(&self) -> &[TokenPlacePlan] {
         match self {
-            MethodPlan::ApiKey(_) => &[],
+            MethodPlan::ApiKey(_) | MethodPlan::ClientCertificate(_) => &[],
             MethodPlan::Jwt(plan) => &plan.places,
             MethodPlan::Introspection(plan) => &plan.places,
         }
@@ -91,7 +103,7 @@ impl MethodPlan {
     /// What callers without a valid token are told; `None` where it takes no tokens.
     pub fn challenge(&self) -> Option<&ChallengePlan> {
         match self {
-            MethodPlan::ApiKey(_) => None,
+            MethodPlan::ApiKey(_) | MethodPlan::ClientCertificate(_) => None,
             MethodPlan::Jwt(plan) => Some(&plan.challenge),
             MethodPlan::Introspection(plan) => Some(&plan.challenge),
         }
@@ -99,7 +111,7 @@ impl MethodPlan {
 
     fn forwards(&self) -> bool {
         match self {
-            MethodPlan::ApiKey(_) => false,
+            MethodPlan::ApiKey(_) | MethodPlan::ClientCertificate(_) => false,
             MethodPlan::Jwt(plan) => plan.forward,
             MethodPlan::Introspection(plan) => plan.forward,
         }

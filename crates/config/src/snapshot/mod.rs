@@ -11,6 +11,7 @@ use bartizan_model::document::Kind;
 pub mod authentication;
 pub mod authorization;
 pub mod condition;
+pub mod inspection;
 pub mod listener;
 pub mod policy;
 pub mod route;
@@ -22,6 +23,7 @@ pub mod upstream;
 pub use authentication::*;
 pub use authorization::*;
 pub use condition::*;
+pub use inspection::*;
 pub use listener::*;
 pub use policy::*;
 pub use route::*;
@@ -45,6 +47,8 @@ pub struct Snapshot {
     pub roles: Arc<bartizan_access::Roles>,
     /// The consumers by name.
     pub consumers: HashMap<Arc<str>, Arc<ConsumerPlan>>,
+    /// Which consumer lists which certificate.
+    pub certificates: bartizan_identity::CertificateTable,
     /// The record plan of requests that no route matched.
     pub record: Arc<bartizan_telemetry::RecordPlan>,
     /// Where the access log goes.

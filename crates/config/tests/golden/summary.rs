@@ -136,6 +136,7 @@ fn write_limit(out: &mut String, limit: &bartizan_limit::Policy) {
 fn method(method: &MethodPlan) -> String {
     match method {
         MethodPlan::ApiKey(plan) => plan.header.to_string(),
+        MethodPlan::ClientCertificate(_) => "client certificate".to_owned(),
         MethodPlan::Jwt(plan) => {
             let issuer = |issuer: &IssuerPlan| {
                 let keys = match &issuer.keys {

@@ -1,5 +1,8 @@
 //! `AuthenticationPolicy`: how callers prove who they are.
 
+mod certificate;
+
+pub use self::certificate::{CertificateNameType, ClientCertificateSource};
 use super::common::TargetRef;
 use crate::{
     read::Spanned,
@@ -15,6 +18,8 @@ crate::choice! {
     pub enum AuthenticationType {
         /// An API key in a header.
         ApiKey = "ApiKey",
+        /// A client's certificate, verified by the listener.
+        ClientCertificate = "ClientCertificate",
         /// A token that its issuer signed.
         Jwt = "Jwt",
         /// A token that its issuer is asked about.
@@ -50,6 +55,8 @@ crate::document! {
         pub type_: AuthenticationType as "type",
         /// With `type: ApiKey`: where the key is.
         pub api_key: ApiKeySource = ApiKeySource::default(),
+        /// With `type: ClientCertificate`: how it becomes a consumer.
+        pub client_certificate: Option<Spanned<ClientCertificateSource>>,
         /// With `type: Jwt`: whose tokens, and what they mean.
         pub jwt: Option<Spanned<JwtMethod>>,
         /// With `type: Introspection`: whom to ask, and what the answer means.

@@ -3,12 +3,7 @@
 //! Judged by the head alone, before a byte of the body is read. Every policy that applies must allow: the route's from
 //! wide to narrow, then the consumer's. Policies in shadow are judged in any case, also behind one that denied.
 
-use std::{
-    borrow::Cow,
-    net::IpAddr,
-    sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::{borrow::Cow, net::IpAddr, sync::Arc};
 
 use bartizan_access::{Asked, Claims, Ground, Subject, Verdict};
 use bartizan_config::snapshot::{AuthorizationPlan, Captures, ConsumerPlan, RoutePlan};
@@ -211,8 +206,7 @@ fn judge(shared: &mut Shared, who: &Identified) -> Result<Option<Ground>, Refusa
     let (head, plan) = (who.head(), who.plan());
     let consumer = who.consumer().map(|consumer| &**consumer);
     let captures = who.captures();
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let now_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+    let now_ms = shared.unix_ms(Stage::Authorize);
     let said = who.identity().token().map(Said);
     let subject = subject_of(who, said.as_ref());
     let inquiry = Inquiry { subject, head, plan, captures: &captures, now_ms };

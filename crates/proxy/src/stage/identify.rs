@@ -3,10 +3,7 @@
 //! The methods of the route's AuthenticationPolicy are tried in order, each in its own file. The first credential that
 //! is there decides: one that is present and invalid is refused whatever comes after it, since invalid is never absent.
 
-use std::{
-    sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::sync::Arc;
 
 use bartizan_config::snapshot::{AuthenticationPlan, Captures, ConsumerPlan, MethodPlan, RoutePlan};
 use bartizan_identity::{CredentialId, Identity};
@@ -20,13 +17,16 @@ use crate::exchange::{Exchange, Shared, Stop};
 
 mod api_key;
 mod caller;
+mod certificate;
 mod introspection;
 mod jwt;
 mod lookup;
 mod place;
+mod rehearsed;
 
 pub(crate) use caller::CallerMemo;
 pub use caller::Granted;
+pub(super) use certificate::client_cert;
 use lookup::{Asked, Lookup};
 pub(super) use place::remove_cookie;
 
@@ -191,6 +191,7 @@ fn note(shared: &mut Shared, caller: &Caller) {
     }
     match caller.identity.credential() {
         Some(CredentialId::ApiKey(key)) => shared.record.set_credential_id(key.as_str()),
+        Some(id @ CredentialId::Certificate(_)) => shared.record.set_credential_id(&id.to_string()),
         None => {}
     }
 }
@@ -226,7 +227,7 @@ fn would(policy: &AuthenticationPlan, fault: Fault) -> WouldDeny {
 async fn judge_with(x: &Exchange<Routed>, policy: &AuthenticationPlan, lookup: Lookup) -> Judged {
     let mut lookup = lookup;
     for _ in 0..LOOKUPS_MAX {
-        let asked = match lookup.run(&x.shared.core.runtime, now_ms()).await {
+        let asked = match lookup.run(&x.shared.core.runtime, x.shared.unix_ms(Stage::Identify)).await {
             Ok(asked) => asked,
             Err(fault) => return Judged::Faulted(fault),
         };
@@ -240,11 +241,6 @@ async fn judge_with(x: &Exchange<Routed>, policy: &AuthenticationPlan, lookup: L
 
 const LOOKUPS_MAX: u8 = 2;
 
-fn now_ms() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
-}
-
 /// Judges by one policy.
 fn judge(
     shared: &Shared,
@@ -253,10 +249,14 @@ fn judge(
     notes_use: bool,
     asked: Option<&Asked>,
 ) -> Judged {
-    let call = Call { shared, head, now_ms: now_ms(), notes_use, asked };
+    if let Some(judged) = rehearsed::judge(shared, policy) {
+        return judged;
+    }
+    let call = Call { shared, head, now_ms: shared.unix_ms(Stage::Identify), notes_use, asked };
     for method in &policy.methods {
         let attempt = match method {
             MethodPlan::ApiKey(plan) => api_key::judge(&call, plan),
+            MethodPlan::ClientCertificate(plan) => certificate::judge(&call, plan),
             MethodPlan::Jwt(plan) => jwt::judge(&call, plan),
             MethodPlan::Introspection(plan) => introspection::judge(&call, plan),
         };
@@ -282,6 +282,7 @@ fn challenge(shared: &mut Shared, policy: &AuthenticationPlan, reason: Reason) {
     for method in &policy.methods {
         let value = match method {
             MethodPlan::ApiKey(plan) => api_key::challenge(plan),
+            MethodPlan::ClientCertificate(_) => Some(certificate::challenge()),
             // One challenge for all tokens: whose they may be is not told by it.
             MethodPlan::Jwt(_) | MethodPlan::Introspection(_) if std::mem::replace(&mut bearer, true) => None,
             MethodPlan::Jwt(plan) => plan.challenge.header(error, None),

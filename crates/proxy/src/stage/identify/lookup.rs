@@ -43,13 +43,15 @@ impl Lookup {
 
     /// Looks it up.
     pub(super) async fn run(&self, runtime: &Runtime, now_ms: u64) -> Result<Asked, Fault> {
+        // A rehearsal asks nobody.
+        let Some(outside) = runtime.outside() else { return Err(self.fault()) };
         match self {
-            Lookup::KeySet(name) => match runtime.key_sets().look_up(name.clone()).await {
+            Lookup::KeySet(name) => match outside.key_sets.look_up(name.clone()).await {
                 Ok(()) => Ok(Asked::default()),
                 Err(_) => Err(self.fault()),
             },
             Lookup::Token(introspector, token, digest) => {
-                match introspector.ask(runtime.fetcher(), token, *digest, now_ms).await {
+                match introspector.ask(&outside.fetcher, token, *digest, now_ms).await {
                     Some(said) => Ok(Asked { token: Some((*digest, said)) }),
                     None => Err(self.fault()),
                 }
