@@ -17,6 +17,12 @@ fn a_token_of_the_provider_is_a_consumer_with_its_roles() {
     assert_eq!(received.header("x-consumer-roles"), Some("buyer,read,write"));
     assert_eq!(received.header("authorization"), None, "a token ends at the gateway");
 
+    let record = house.gateway.wait_for_record(received.header("x-request-id").unwrap());
+    assert_eq!(
+        (&record["identified_by"], &record["issuer"], &record["subject"], &record["consumer"]),
+        (&json!("jwt"), &json!(provider.issuer), &json!("shop"), &json!("shop"))
+    );
+
     // A token of a client that no document knows.
     assert_eq!(house.call(&provider.issue("stranger")), (401, "CredentialInvalid".to_owned()));
     // Another token of the same client is the same caller.
@@ -41,6 +47,36 @@ fn a_caller_without_a_valid_token_is_told_what_rfc_6750_says() {
         answer.header("www-authenticate"),
         Some("Bearer realm=\"orders\", error=\"invalid_token\", scope=\"read write\"")
     );
+}
+
+#[test]
+fn a_resource_tells_where_its_tokens_come_from() {
+    let Some(provider) = provider() else { return };
+    let challenge = "challenge: { scope: \"read write\", resourceMetadata: true }";
+    let house = House::of(&provider.jwt(&format!("{CLAIMS}, {challenge}")), &[SHOP]);
+    let client = house.client();
+    let host = house.gateway.address("web");
+    let answer = client.get("/orders/7?a=b", &[]);
+    let address = format!("http://{host}/.well-known/oauth-protected-resource/orders/7");
+    assert_eq!(
+        answer.header("www-authenticate"),
+        Some(&*format!("Bearer scope=\"read write\", resource_metadata=\"{address}\""))
+    );
+    let answer = client.get("/.well-known/oauth-protected-resource/orders/7", &[]);
+    assert_eq!(answer.status, 200);
+    assert_eq!(
+        answer.json(),
+        json!({
+            "resource": format!("http://{host}/orders/7"),
+            "authorization_servers": [provider.issuer],
+            "bearer_methods_supported": ["header"],
+            "scopes_supported": ["read", "write"],
+        })
+    );
+    for path in ["/.well-known/oauth-protected-resource", "/.well-known/oauth-protected-resourceful/orders"] {
+        assert_eq!(client.get(path, &[]).status, 404, "{path}");
+    }
+    assert_eq!(house.origin.received().len(), 0);
 }
 
 #[test]
