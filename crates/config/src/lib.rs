@@ -6,8 +6,10 @@
 //! socket, a key or a store.
 
 pub mod compile;
+pub mod entry;
 pub mod pages;
 pub mod parse;
+pub mod policy_test;
 pub mod rehearsal;
 pub mod render;
 pub mod schema;

@@ -9,9 +9,11 @@ pub(crate) mod keys;
 pub(crate) mod routes;
 pub(crate) mod run;
 pub(crate) mod schema;
+pub(crate) mod test;
 pub(crate) mod verify;
 
 mod data_dir;
 mod print;
+mod sarif;
 mod set;
 mod words;

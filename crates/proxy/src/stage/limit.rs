@@ -5,7 +5,7 @@
 
 mod rehearsed;
 
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
 
 use bartizan_config::snapshot::{Bite as Extent, ConsumerPlan, RoutePlan};
 use bartizan_identity::Identity;
