@@ -163,16 +163,15 @@ fn unsound(set: &Set, is_told: impl Fn(&Problem) -> bool) -> ExitCode {
 
 /// A run that tests nothing is a mistake in the call, and must not look like one that passed.
 fn nothing_to_run<'d>(args: &Args, tests: impl Iterator<Item = &'d Document> + Clone) -> Option<String> {
-    let mut names = tests.map(|document| document.name.as_str());
+    let names = tests.map(|document| document.name.as_str());
     if names.clone().next().is_none() {
         return Some("the set has no PolicyTest; see docs/guides/testing-policies.md".to_owned());
     }
-    if names.any(|name| is_wanted(&args.only, name)) {
+    if names.clone().any(|name| is_wanted(&args.only, name)) {
         return None;
     }
     let asked = args.only.first().map(String::as_str).unwrap_or_default();
-    let known = names;
-    Some(match nearest(asked, known) {
+    Some(match nearest(asked, names) {
         Some(near) => format!("no PolicyTest is named `{asked}`; did you mean `{near}`?"),
         None => format!("no PolicyTest is named `{asked}`"),
     })
