@@ -5,6 +5,7 @@
 //! [`schema`] and [`pages`] (the kinds described). All of it is pure but for reading files; nothing here knows a
 //! socket, a key or a store.
 
+pub mod audit;
 pub mod compile;
 pub mod entry;
 pub mod pages;
