@@ -33,6 +33,7 @@ mod path;
 mod pattern;
 mod place;
 mod policy;
+mod policy_test;
 mod record;
 mod route;
 mod tie;
@@ -86,6 +87,7 @@ fn snapshot(set: &Parsed<'_>, unread: bool, problems: &mut Problems) -> Option<S
     let routes = route::compile_all(&index, &listeners, &upstreams, &attached, &mut clashes, problems);
     clashes.into_problems(problems);
     authorization::check_consumers(&index, problems);
+    policy_test::check(&index, problems);
     authorization::check_variables(&index, &roles, &policies.authorization, &routes.entries, problems);
     if !unread {
         authorization::check_unused(&index, problems);
