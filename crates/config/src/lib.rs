@@ -8,6 +8,7 @@
 pub mod compile;
 pub mod pages;
 pub mod parse;
+pub mod rehearsal;
 pub mod render;
 pub mod schema;
 pub mod set;

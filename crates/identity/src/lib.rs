@@ -6,13 +6,14 @@
 //! counters of failed attempts behind [`Reason::TooManyFailures`](bartizan_model::Reason::TooManyFailures).
 //!
 //! Reading order: [`api_key`] (the format), [`pepper`] (the keyed hash), [`claim`] (what may come out),
-//! [`key_table`] (the judge), [`usage`] (when a key was last used); [`algorithm`], [`jwk`] (keys of issuers),
+//! [`key_table`] (the judge), [`certificate`] (what TLS proved of a client), [`usage`] (when a key was last used); [`algorithm`], [`jwk`] (keys of issuers),
 //! [`jwt`] (tokens and their judge), [`json`] (how strictly both are read).
 
 pub mod algorithm;
 pub mod api_key;
 mod base62;
 mod base64url;
+pub mod certificate;
 pub mod claim;
 pub mod json;
 pub mod jwk;
@@ -24,6 +25,7 @@ pub mod usage;
 
 pub use algorithm::{Algorithm, MacAlgorithm, SignatureAlgorithm};
 pub use api_key::{KeyId, KeyText, MintedKey};
+pub use certificate::{CertificateName, ClientCertificate, Fingerprint, NameType};
 pub use claim::{ApiKeyIdentity, Claim, CredentialId, Identity, Invalid, InvalidKind, Method};
 pub use key_table::{KeyChange, KeyRecord, KeyState, KeyTable, KeyTableBuilder};
 pub use pepper::{KeyHash, Pepper};

@@ -99,7 +99,7 @@ impl Cells {
     }
 
     /// Finds or makes the cell of a limit in the table; says whether it is the overflow cell.
-    fn locate(&self, key: u128, ask: &Ask<'_>, gauge: &Gauge, now: u64) -> (Arc<Cell>, bool) {
+    pub(crate) fn locate(&self, key: u128, ask: &Ask<'_>, gauge: &Gauge, now: u64) -> (Arc<Cell>, bool) {
         let begin = || match ask.bite {
             // A shadow begins as a copy of what is enforced, or its first window would admit what is refused now.
             Bite::Shadow => self
@@ -291,7 +291,7 @@ fn fresh(gauge: &Gauge) -> Cell {
 
 /// The key of a limit's cell: the call's key moved by a step of its own. Keys are hashes, so a sum is as unlikely to
 /// meet another key as a second hash would be.
-fn cell_key(key: u128, gauge: &Gauge, bite: Bite) -> u128 {
+pub(crate) fn cell_key(key: u128, gauge: &Gauge, bite: Bite) -> u128 {
     // An odd number without pattern: the digits of the golden ratio.
     const STEP: u128 = 0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835;
     let shadow = u128::from(bite == Bite::Shadow) << 40;

@@ -169,6 +169,7 @@ codes! {
     SwitchedOff = "BZ-9009": "A policy is off.",
     RoleWildcard = "BZ-9010": "A role permits something on every route, also on those that come later.",
     RuleOpen = "BZ-9011": "A rule of an AuthorizationPolicy allows every caller.",
+    RevocationOpen = "BZ-9015": "A listener accepts certificates whose revocation is not known.",
 }
 
 impl Code {

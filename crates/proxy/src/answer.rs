@@ -69,6 +69,16 @@ fn settle_upstream(answer: Exchange<Screened>) -> Response<AnswerBody> {
     }
 }
 
+/// What the exit would set in an upstream's answer; for rehearsals, which get none.
+pub(crate) fn rehearse(shared: &mut Shared) -> HeaderMap {
+    let (mut parts, ()) = Response::new(()).into_parts();
+    if let Some(route) = shared.dress.route.clone() {
+        change(shared, &route, &mut parts.headers);
+    }
+    dress(shared, &mut parts);
+    parts.headers
+}
+
 /// The route's changes to an answer of its upstream, wide → narrow, the route's own filters last.
 fn change(shared: &Shared, route: &RoutePlan, headers: &mut HeaderMap) {
     for policy in &route.headers {

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc, time::Instant};
 
-use bartizan_config::snapshot::{AuthorizationPlan, ConsumerPlan, RoutePlan, Snapshot};
+use bartizan_config::snapshot::{ConsumerPlan, RoutePlan, Snapshot};
 use bartizan_telemetry::{
     Metrics,
     metrics::{EndpointId, ListenerId, PolicyId, RouteId, UpstreamId},
@@ -15,7 +15,7 @@ use crate::upstream::{EndpointState, UpstreamSet};
 /// What one pointer swap puts into force.
 pub struct Live {
     /// The compiled documents.
-    pub snapshot: Snapshot,
+    pub snapshot: Arc<Snapshot>,
     /// The upstreams, ready to be asked; indices are the snapshot's.
     pub upstreams: Arc<UpstreamSet>,
     /// Whether any plan writes an access log: if none does, requests are not described for it.
@@ -29,7 +29,7 @@ struct Ids {
     listeners: Vec<ListenerId>,
     routes: Vec<RouteId>,
     route_limits: Vec<Vec<PolicyId>>,
-    authorization: HashMap<Arc<str>, PolicyId>,
+    policies: HashMap<Arc<str>, PolicyId>,
     consumer_limits: HashMap<Arc<str>, Vec<PolicyId>>,
     upstreams: Vec<UpstreamId>,
     endpoints: Vec<Vec<(Arc<str>, EndpointId)>>,
@@ -37,7 +37,12 @@ struct Ids {
 
 impl Live {
     /// Puts a snapshot and its prepared upstreams together and registers what is counted.
-    pub fn new(snapshot: Snapshot, upstreams: Arc<UpstreamSet>, metrics: &Metrics) -> Arc<Self> {
+    pub fn new(
+        snapshot: impl Into<Arc<Snapshot>>,
+        upstreams: Arc<UpstreamSet>,
+        metrics: &Metrics,
+    ) -> Arc<Self> {
+        let snapshot = snapshot.into();
         let policies = |limits: &[Arc<bartizan_limit::Policy>]| {
             limits.iter().map(|policy| metrics.policy(&policy.label)).collect::<Vec<_>>()
         };
@@ -47,9 +52,7 @@ impl Live {
                 .collect(),
             routes: snapshot.routes.iter().map(|plan| metrics.route(&plan.route)).collect(),
             route_limits: snapshot.routes.iter().map(|plan| policies(&plan.limits)).collect(),
-            authorization: authorization_plans(&snapshot)
-                .map(|plan| (plan.label.clone(), metrics.policy(&plan.label)))
-                .collect(),
+            policies: faulting(&snapshot).map(|label| (label.clone(), metrics.policy(label))).collect(),
             consumer_limits: snapshot
                 .consumers
                 .values()
@@ -126,9 +129,9 @@ impl Live {
         endpoints.iter().find(|(known, _)| **known == *authority).map_or(EndpointId::NONE, |(_, id)| *id)
     }
 
-    /// The number of an authorization policy. Asked for only when one could not decide.
-    pub(crate) fn authorization_id(&self, label: &str) -> PolicyId {
-        self.ids.authorization.get(label).copied().unwrap_or(PolicyId::NONE)
+    /// The number of a policy about identity or authorization. Asked for only when one could not decide.
+    pub(crate) fn policy_id(&self, label: &str) -> PolicyId {
+        self.ids.policies.get(label).copied().unwrap_or(PolicyId::NONE)
     }
 
     pub(crate) fn route_limit_ids(&self, plan: &RoutePlan) -> &[PolicyId] {
@@ -146,7 +149,7 @@ fn credential_headers(snapshot: &Snapshot) -> Vec<HeaderName> {
     let mut names = vec![HeaderName::from_static("x-api-key")];
     for route in &snapshot.routes {
         for policy in route.authentication.enforced.iter().chain(&route.authentication.shadow) {
-            for name in &policy.api_key_headers {
+            for name in policy.credential_headers() {
                 if !names.contains(name) {
                     names.push(name.clone());
                 }
@@ -156,8 +159,13 @@ fn credential_headers(snapshot: &Snapshot) -> Vec<HeaderName> {
     names
 }
 
-fn authorization_plans(snapshot: &Snapshot) -> impl Iterator<Item = &AuthorizationPlan> {
+/// The policies whose judges may fail to decide, by label.
+fn faulting(snapshot: &Snapshot) -> impl Iterator<Item = &Arc<str>> {
+    let authentication = snapshot.routes.iter().flat_map(|route| {
+        let settled = &route.authentication;
+        settled.enforced.iter().chain(&settled.shadow).map(|plan| &plan.label)
+    });
     let of_routes = snapshot.routes.iter().flat_map(|route| &route.authorization);
     let of_consumers = snapshot.consumers.values().flat_map(|consumer| &consumer.authorization);
-    of_routes.chain(of_consumers).map(|plan| &**plan)
+    authentication.chain(of_routes.chain(of_consumers).map(|plan| &plan.label))
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use bartizan_config::snapshot::{
-    AuthenticationPlan, PublishedListener, RouteAction, RouteEntry, RoutePlan, Settled, ValueTest,
+    AuthenticationPlan, MethodPlan, PublishedListener, RouteAction, RouteEntry, RoutePlan, Settled, ValueTest,
 };
 use bartizan_model::{
     Mode,
@@ -276,8 +276,10 @@ fn all<T>(settled: &Settled<T>) -> impl Iterator<Item = &T> {
 }
 
 fn identify(policy: &AuthenticationPlan) -> String {
-    let keys = policy.api_key_headers.iter().map(|name| format!("key in {name}"));
-    let ways: Vec<String> = keys.chain(policy.anonymous.then(|| "anonymous".to_owned())).collect();
+    let methods = policy.methods.iter().map(|method| match method {
+        MethodPlan::ApiKey(plan) => format!("key in {}", plan.header),
+    });
+    let ways: Vec<String> = methods.chain(policy.anonymous.then(|| "anonymous".to_owned())).collect();
     format!("{}: {}", biting(&policy.label, policy.bite.mode, policy.bite.percent), ways.join(", "))
 }
 

@@ -10,7 +10,11 @@ use std::{
 
 use bartizan_model::{
     Mode, OnFault,
-    document::{Document, Kind, Spec, authorization::RuleEffect, listener::ListenerProtocol},
+    document::{
+        Document, Kind, Spec,
+        authorization::RuleEffect,
+        listener::{ListenerProtocol, OnDoubt},
+    },
     problem::{Code, Problem, Problems, Span},
     scalar::RouteScope,
 };
@@ -133,6 +137,20 @@ fn of_listener(document: &Document, problems: &mut Problems) {
             exposure(Code::ListenerClearText, address.at, "spec.addresses", message)
                 .hint("credentials can be read on the way; use `protocol: HTTPS`, or `redirectHttps`"),
         );
+    }
+    let clients = spec.tls.as_ref().and_then(|tls| tls.client_authentication.as_ref());
+    for (field, doubt, what) in clients.iter().flat_map(|clients| {
+        [
+            ("unknownRevocation", clients.unknown_revocation, "that no revocation list speaks for"),
+            ("expiredCrl", clients.expired_crl, "by revocation lists that are out of date"),
+        ]
+        .map(|(field, doubt, what)| (field, (doubt, clients.at), what))
+    }) {
+        if doubt.0 == OnDoubt::Allow {
+            let message = format!("Listener/{name} accepts certificates {what}");
+            let path = format!("spec.tls.clientAuthentication.{field}");
+            problems.push(exposure(Code::RevocationOpen, doubt.1, &path, message));
+        }
     }
     for network in spec.trusted_proxies.iter().filter(|network| network.prefix == 0) {
         let message = format!("Listener/{name} believes the forwarding headers of everyone");

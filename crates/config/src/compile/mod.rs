@@ -19,6 +19,7 @@ use crate::{
 };
 
 mod attach;
+mod authentication;
 mod authorization;
 mod consumer;
 mod exposure;

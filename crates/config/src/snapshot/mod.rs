@@ -8,6 +8,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use bartizan_model::document::Kind;
 
+pub mod authentication;
 pub mod authorization;
 pub mod condition;
 pub mod listener;
@@ -17,6 +18,7 @@ pub mod table;
 pub mod template;
 pub mod upstream;
 
+pub use authentication::*;
 pub use authorization::*;
 pub use condition::*;
 pub use listener::*;

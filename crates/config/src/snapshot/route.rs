@@ -5,10 +5,9 @@ use std::sync::Arc;
 use http::{HeaderValue, StatusCode};
 
 use super::{
+    authentication::AuthenticationPlan,
     authorization::AuthorizationPlan,
-    policy::{
-        AuthenticationPlan, CorsPlan, Engineless, HeaderChangesPlan, HeaderPlan, Settled, TimeoutsPlan,
-    },
+    policy::{CorsPlan, Engineless, HeaderChangesPlan, HeaderPlan, Settled, TimeoutsPlan},
 };
 
 /// One rule of a route with every policy that applies to it, resolved at load time.

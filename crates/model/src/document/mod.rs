@@ -20,6 +20,7 @@ pub mod consumer;
 pub mod cors;
 pub mod header;
 pub mod listener;
+pub mod policy_test;
 pub mod rate_limit;
 pub mod record;
 pub mod role;
@@ -131,6 +132,7 @@ kinds! {
     CorsPolicy => cors::CorsPolicySpec, "cors-policies";
     HeaderPolicy => header::HeaderPolicySpec, "header-policies";
     Listener => listener::ListenerSpec, "listeners";
+    PolicyTest => policy_test::PolicyTestSpec, "policy-tests";
     RateLimitPolicy => rate_limit::RateLimitPolicySpec, "rate-limit-policies";
     RecordPolicy => record::RecordPolicySpec, "record-policies";
     Role => role::RoleSpec, "roles";

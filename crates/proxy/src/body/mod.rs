@@ -1,8 +1,10 @@
 //! Bodies on their way: the request's toward the upstream, the answer's toward the caller.
 
 mod answer;
+mod inbound;
 mod request;
 
 pub use answer::AnswerBody;
 pub(crate) use answer::{Deadlines, Flow, Origin};
+pub(crate) use inbound::Inbound;
 pub(crate) use request::{BodyWatch, Broken, RequestBody};

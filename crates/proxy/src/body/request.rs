@@ -13,8 +13,8 @@ use bartizan_message::clean_trailers;
 use bartizan_model::Reason;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 
+use super::Inbound;
 use crate::listener::{BodyError, ConnectionFacts, Paced, PacedError, body::Pace};
 
 /// A body that may be sent to an upstream.
@@ -29,14 +29,14 @@ pub(crate) enum RequestBody {
 
 /// A body that passes as it comes.
 pub(crate) struct Unjudged {
-    paced: Paced<Incoming>,
+    paced: Paced<Inbound>,
     watch: BodyWatch,
 }
 
 impl RequestBody {
     /// A body that passes as it comes, at most `bytes_max` of it.
     pub(crate) fn unjudged(
-        incoming: Incoming,
+        incoming: Inbound,
         connection: &ConnectionFacts,
         bytes_max: u64,
         watch: BodyWatch,

@@ -3,6 +3,8 @@
 //! What is sent is what was judged: the canonical path, the cleaned headers, the verified identity. Nothing of the
 //! caller's decides where a request goes beyond what the route says.
 
+mod rehearsed;
+
 use std::{cell::Cell, sync::Arc, time::Instant};
 
 use bartizan_config::snapshot::{Balancing, HashKey, RouteAction, RoutePlan};
@@ -26,6 +28,8 @@ use crate::{
 const X_CONSUMER_NAME: HeaderName = HeaderName::from_static("x-consumer-name");
 const X_CONSUMER_ROLES: HeaderName = HeaderName::from_static("x-consumer-roles");
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+pub(crate) use rehearsed::rehearse;
 
 /// The proof that an upstream answered.
 #[must_use]

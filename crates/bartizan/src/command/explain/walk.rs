@@ -206,7 +206,7 @@ impl Walk<'_> {
     fn bearing(&self, bite: Bite, head: &RequestHead) -> Bearing {
         let settled = self.plan.iter().map(|plan| &plan.authentication);
         let policies = settled.flat_map(|settled| settled.enforced.iter().chain(&settled.shadow));
-        let has_key = policies.flat_map(|policy| &policy.api_key_headers).any(|name| {
+        let has_key = policies.flat_map(|policy| policy.api_key_headers()).any(|name| {
             let value = head.headers().get(name).and_then(|value| value.to_str().ok());
             value.and_then(KeyId::recognise).is_some()
         });
