@@ -27,6 +27,8 @@ mod filter;
 mod index;
 mod limit;
 mod listener;
+mod llm;
+mod model;
 mod path;
 mod pattern;
 mod place;
@@ -73,6 +75,8 @@ fn snapshot(set: &Parsed<'_>, unread: bool, problems: &mut Problems) -> Option<S
     let index = Index::build(set, problems);
     let listeners = listener::compile_all(&index, problems);
     let upstreams = upstream::compile_all(&index, problems);
+    let models = model::compile_all(&index, &upstreams, problems);
+    model::check_consumers(&index, problems);
     let roles = authorization::roles(&index, problems);
     let policies = policy::compile_all(&index, &roles, problems);
     let mut clashes = Clashes::default();
@@ -109,6 +113,7 @@ fn snapshot(set: &Parsed<'_>, unread: bool, problems: &mut Problems) -> Option<S
         listeners: published,
         routes: routes.plans,
         upstreams,
+        models,
         roles,
         consumers,
         record,

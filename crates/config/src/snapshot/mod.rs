@@ -12,6 +12,7 @@ pub mod authentication;
 pub mod authorization;
 pub mod condition;
 pub mod listener;
+pub mod model;
 pub mod policy;
 pub mod route;
 pub mod table;
@@ -22,6 +23,7 @@ pub use authentication::*;
 pub use authorization::*;
 pub use condition::*;
 pub use listener::*;
+pub use model::*;
 pub use policy::*;
 pub use route::*;
 pub use table::*;
@@ -39,6 +41,8 @@ pub struct Snapshot {
     pub routes: Vec<Arc<RoutePlan>>,
     /// The upstreams by index.
     pub upstreams: Vec<Arc<UpstreamPlan>>,
+    /// The models by name.
+    pub models: ModelTable,
     /// What roles permit.
     pub roles: Arc<bartizan_access::Roles>,
     /// The consumers by name.

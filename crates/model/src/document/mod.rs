@@ -20,6 +20,7 @@ pub mod consumer;
 pub mod cors;
 pub mod header;
 pub mod listener;
+pub mod model;
 pub mod policy_test;
 pub mod rate_limit;
 pub mod record;
@@ -133,6 +134,7 @@ kinds! {
     HeaderPolicy => header::HeaderPolicySpec, "header-policies";
     Listener => listener::ListenerSpec, "listeners";
     PolicyTest => policy_test::PolicyTestSpec, "policy-tests";
+    Model => model::ModelSpec, "models";
     RateLimitPolicy => rate_limit::RateLimitPolicySpec, "rate-limit-policies";
     RecordPolicy => record::RecordPolicySpec, "record-policies";
     Role => role::RoleSpec, "roles";
