@@ -29,6 +29,8 @@ mod index;
 mod inspection;
 mod limit;
 mod listener;
+mod llm;
+mod model;
 mod path;
 mod pattern;
 mod place;
@@ -78,6 +80,8 @@ fn snapshot(set: &Parsed<'_>, unread: bool, problems: &mut Problems) -> Option<S
     let index = Index::build(set, problems);
     let listeners = listener::compile_all(&index, problems);
     let upstreams = upstream::compile_all(&index, problems);
+    let models = model::compile_all(&index, &upstreams, problems);
+    model::check_consumers(&index, problems);
     let roles = authorization::roles(&index, problems);
     let policies = policy::compile_all(&index, &roles, problems);
     let mut clashes = Clashes::default();
@@ -117,6 +121,7 @@ fn snapshot(set: &Parsed<'_>, unread: bool, problems: &mut Problems) -> Option<S
         listeners: published,
         routes: routes.plans,
         upstreams,
+        models,
         roles,
         consumers,
         certificates,
