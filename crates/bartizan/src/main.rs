@@ -30,6 +30,8 @@ enum Command {
     Run(command::run::Args),
     /// Check a set of documents without running it.
     Check(command::check::Args),
+    /// Run the PolicyTests of a set of documents.
+    Test(command::test::Args),
     /// Tell which stage and policy would decide about a request.
     Explain(command::explain::Args),
     /// Tell who may send a request, and what a consumer may do.
@@ -66,6 +68,7 @@ fn main() -> ExitCode {
         Command::Demo(args) => command::demo::run(args),
         Command::Run(args) => command::run::run(args),
         Command::Check(args) => command::check::run(&args),
+        Command::Test(args) => command::test::run(&args),
         Command::Explain(args) => command::explain::run(&args),
         Command::Access(args) => command::access::run(&args),
         Command::Routes(args) => command::routes::run(&args),

@@ -6,11 +6,14 @@
 //! (a set as a revision). All of it is pure but for reading files; nothing here knows a
 //! socket, a key or a store.
 
+pub mod audit;
 pub mod compare;
 pub mod compile;
+pub mod entry;
 pub mod keep;
 pub mod pages;
 pub mod parse;
+pub mod policy_test;
 pub mod rehearsal;
 pub mod render;
 mod rules;

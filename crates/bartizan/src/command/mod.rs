@@ -11,11 +11,13 @@ pub(crate) mod revision;
 pub(crate) mod routes;
 pub(crate) mod run;
 pub(crate) mod schema;
+pub(crate) mod test;
 pub(crate) mod verify;
 
 mod author;
 mod data_dir;
 mod print;
+mod sarif;
 mod set;
 mod when;
 mod words;
