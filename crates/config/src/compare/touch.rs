@@ -73,7 +73,7 @@ pub(super) fn consumers(
 fn labels(snapshot: &Snapshot, plan: &RoutePlan) -> Vec<String> {
     let upstreams = match &plan.action {
         RouteAction::Forward(backends) => backends.shares.as_slice(),
-        RouteAction::Redirect(_) => &[],
+        RouteAction::Models | RouteAction::Redirect(_) => &[],
     };
     let upstreams = upstreams.iter().filter_map(|(_, upstream)| snapshot.upstreams.get(*upstream));
     let mut labels = vec![format!("Route/{}", plan.route)];
