@@ -20,6 +20,7 @@ mod certificates;
 mod cors;
 mod faults;
 mod headers;
+mod inspection;
 mod keys;
 mod limits;
 mod order;

@@ -213,6 +213,14 @@ fn write_route(out: &mut String, snapshot: &Snapshot, plan: &RoutePlan) {
     }
     plan.authorization.iter().for_each(|policy| write_authorization(out, policy));
     plan.limits.iter().for_each(|limit| write_limit(out, limit));
+    for policy in &plan.inspection {
+        let _ = writeln!(out, "  inspection {}{}", policy.label, bite(policy.bite));
+        for (half, body) in [("request", policy.request), ("response", policy.response)] {
+            if let Some(body) = body {
+                let _ = writeln!(out, "    {half} {body:?}");
+            }
+        }
+    }
     if !plan.record.name.is_empty() {
         let _ = writeln!(out, "  record {:?}", plan.record);
     }
