@@ -32,6 +32,8 @@ enum Command {
     Check(command::check::Args),
     /// Run the PolicyTests of a set of documents.
     Test(command::test::Args),
+    /// Find what a set of documents leaves open, each with a fix.
+    Audit(command::audit::Args),
     /// Tell which stage and policy would decide about a request.
     Explain(command::explain::Args),
     /// Tell who may send a request, and what a consumer may do.
@@ -55,6 +57,7 @@ fn main() -> ExitCode {
         Command::Run(args) => command::run::run(args),
         Command::Check(args) => command::check::run(&args),
         Command::Test(args) => command::test::run(&args),
+        Command::Audit(args) => command::audit::run(&args),
         Command::Explain(args) => command::explain::run(&args),
         Command::Access(args) => command::access::run(&args),
         Command::Routes(args) => command::routes::run(&args),

@@ -1,6 +1,7 @@
 //! The commands, one file each, and what several of them share.
 
 pub(crate) mod access;
+pub(crate) mod audit;
 pub(crate) mod check;
 pub(crate) mod demo;
 pub(crate) mod explain;
