@@ -36,6 +36,12 @@ enum Command {
     Audit(command::audit::Args),
     /// Tell which stage and policy would decide about a request.
     Explain(command::explain::Args),
+    /// Tell the story of a request that was served or refused.
+    Why(command::why::Args),
+    /// Show the last requests, by consumer, route or outcome.
+    Log(command::log::Args),
+    /// Compare what callers got before and after a revision.
+    Review(command::review::Args),
     /// Tell who may send a request, and what a consumer may do.
     Access(command::access::Args),
     /// Show the exposed surface: every route with its policies, in one table.
@@ -59,6 +65,9 @@ fn main() -> ExitCode {
         Command::Test(args) => command::test::run(&args),
         Command::Audit(args) => command::audit::run(&args),
         Command::Explain(args) => command::explain::run(&args),
+        Command::Why(args) => command::why::run(&args),
+        Command::Log(args) => command::log::run(&args),
+        Command::Review(args) => command::review::run(&args),
         Command::Access(args) => command::access::run(&args),
         Command::Routes(args) => command::routes::run(&args),
         Command::Schema(args) => command::schema::run(&args),

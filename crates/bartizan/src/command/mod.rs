@@ -7,14 +7,18 @@ pub(crate) mod demo;
 pub(crate) mod explain;
 pub(crate) mod init;
 pub(crate) mod keys;
+pub(crate) mod log;
+pub(crate) mod review;
 pub(crate) mod routes;
 pub(crate) mod run;
 pub(crate) mod schema;
 pub(crate) mod test;
 pub(crate) mod verify;
+pub(crate) mod why;
 
 mod data_dir;
 mod print;
+mod records;
 mod sarif;
 mod set;
 mod words;

@@ -17,7 +17,7 @@ use tracing_subscriber::{EnvFilter, fmt};
 pub(crate) use self::{
     files::data_dir,
     keys::Keys,
-    process::{Failure, Options, Service},
+    process::{Failure, Options, RecordLimits, Service},
     secrets::read as read_secret,
 };
 

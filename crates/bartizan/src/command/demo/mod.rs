@@ -79,6 +79,7 @@ fn serve(args: Args) -> Result<(), Failure> {
         workers: service::workers(None),
         drain: Duration::from_secs(5),
         access_log: Some(access_log.clone()),
+        records: Some(service::RecordLimits::default()),
     })?;
     let ready = show::Ready {
         http: service.address_of("http").unwrap_or(args.http),
