@@ -32,8 +32,16 @@ enum Command {
     Check(command::check::Args),
     /// Run the PolicyTests of a set of documents.
     Test(command::test::Args),
+    /// Find what a set of documents leaves open, each with a fix.
+    Audit(command::audit::Args),
     /// Tell which stage and policy would decide about a request.
     Explain(command::explain::Args),
+    /// Tell the story of a request that was served or refused.
+    Why(command::why::Args),
+    /// Show the last requests, by consumer, route or outcome.
+    Log(command::log::Args),
+    /// Compare what callers got before and after a revision.
+    Review(command::review::Args),
     /// Tell who may send a request, and what a consumer may do.
     Access(command::access::Args),
     /// Show the exposed surface: every route with its policies, in one table.
@@ -69,7 +77,11 @@ fn main() -> ExitCode {
         Command::Run(args) => command::run::run(args),
         Command::Check(args) => command::check::run(&args),
         Command::Test(args) => command::test::run(&args),
+        Command::Audit(args) => command::audit::run(&args),
         Command::Explain(args) => command::explain::run(&args),
+        Command::Why(args) => command::why::run(&args),
+        Command::Log(args) => command::log::run(&args),
+        Command::Review(args) => command::review::run(&args),
         Command::Access(args) => command::access::run(&args),
         Command::Routes(args) => command::routes::run(&args),
         Command::Schema(args) => command::schema::run(&args),

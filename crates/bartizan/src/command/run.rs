@@ -2,11 +2,12 @@
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
+use bartizan_model::scalar::ByteSize;
 use bartizan_proxy::gate::ServedAddress;
 use bartizan_store::{DataDir, data_dir::ON_STORE};
 use serde_json::{Map, Value, json};
 
-use crate::service::{self, Documents, Failure, Keys, LogFormat, Options, Service};
+use crate::service::{self, Documents, Failure, Keys, LogFormat, Options, RecordLimits, Service};
 
 /// What `run` takes.
 #[derive(Debug, clap::Args)]
@@ -30,9 +31,19 @@ pub(crate) struct Args {
     /// Seconds that requests may take to finish when the gateway stops.
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     drain: u64,
+    /// Most bytes of requests that are kept for `why` and `log`; 0 keeps none.
+    #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = size)]
+    records: ByteSize,
+    /// Share in percent that is kept of requests in which nothing was refused and nothing failed; the others always are.
+    #[arg(long, value_name = "PERCENT", default_value_t = 100, value_parser = clap::value_parser!(u8).range(0..=100))]
+    records_sample: u8,
     /// How the process's own log on standard error is written.
     #[arg(long, value_enum, default_value = "text")]
     log: LogFormat,
+}
+
+fn size(text: &str) -> Result<ByteSize, String> {
+    text.parse().map_err(|wrong: bartizan_model::scalar::Wrong| wrong.to_string())
 }
 
 /// Serves until a signal ends it.
@@ -73,6 +84,8 @@ fn serve(args: Args) -> Result<(), Failure> {
         workers: service::workers(args.workers),
         drain: std::time::Duration::from_secs(args.drain),
         access_log: None,
+        records: (args.records.get() > 0)
+            .then_some(RecordLimits { bytes_max: args.records.get(), others_percent: args.records_sample }),
     };
     let waiting = |admin: SocketAddr| {
         service::say(&json!({ "event": "waiting", "admin": admin.to_string() }).to_string())

@@ -19,7 +19,7 @@ use bartizan_proxy::{
     runtime::Runtime,
 };
 use bartizan_store::{DataDir, GatewayLock, RevisionFile, RevisionNumber, SetDigest, Went};
-use bartizan_telemetry::{AccessLog, Destination, FileOptions, LogOptions, Metrics};
+use bartizan_telemetry::{AccessLog, Destination, FileOptions, LogOptions, Metrics, RecordOptions, records};
 
 use super::{
     keys::{Following, Keys, chain},
@@ -55,6 +55,23 @@ pub(crate) struct Options {
     pub(crate) drain: Duration,
     /// Where the access log goes when no document says so.
     pub(crate) access_log: Option<PathBuf>,
+    /// How many requests are kept for `why` and `log`; `None` keeps none.
+    pub(crate) records: Option<RecordLimits>,
+}
+
+/// How many requests are kept.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RecordLimits {
+    /// Most bytes of all of them.
+    pub(crate) bytes_max: u64,
+    /// Share in percent that is kept of those in which nothing was refused and nothing failed.
+    pub(crate) others_percent: u8,
+}
+
+impl Default for RecordLimits {
+    fn default() -> Self {
+        RecordLimits { bytes_max: 256 << 20, others_percent: 100 }
+    }
 }
 
 /// Why the process could not run.
@@ -108,7 +125,7 @@ impl Service {
     /// Starts a gateway. It serves when this returns; `None` where it was told to stop before there was anything to
     /// serve. `waiting` is told where the management listener is, should there be nothing to serve yet.
     pub(crate) fn start(options: Options, waiting: impl Fn(SocketAddr)) -> Result<Option<Self>, Failure> {
-        let Options { documents, data_dir, lock, keys, admin, workers, drain, access_log } = options;
+        let Options { documents, data_dir, lock, keys, admin, workers, drain, access_log, records } = options;
         // Before anybody can be told that the gateway is ready: a signal is for us then, not for the process's default.
         let wishes = Wishes::listen().map_err(|error| Failure::Process(format!("no signals: {error}")))?;
         let metrics = Metrics::new(env!("CARGO_PKG_VERSION"), SystemTime::now());
@@ -135,7 +152,7 @@ impl Service {
         };
         let Some(First { snapshot, revision, is_kept, source }) = first else { return Ok(None) };
         let log_plan = snapshot.access_log.clone();
-        let log = start_log(&log_plan, &data_dir, access_log)?;
+        let log = start_log(&log_plan, &data_dir, access_log, records)?;
         metrics.watch_log(log.counters());
         let gate_options = |keys: Option<&Keys>| GateOptions {
             cores: workers,
@@ -482,6 +499,7 @@ fn start_log(
     plan: &AccessLogPlan,
     data_dir: &DataDir,
     default: Option<PathBuf>,
+    records: Option<RecordLimits>,
 ) -> Result<Arc<AccessLog>, Failure> {
     let destination = match (plan, default) {
         (AccessLogPlan::File { path, max_bytes, keep }, _) => Destination::File(FileOptions {
@@ -494,7 +512,13 @@ fn start_log(
         }
         (AccessLogPlan::Stdout, None) => Destination::Stdout,
     };
-    AccessLog::start(LogOptions::new(destination))
+    let folder = data_dir.path().join(records::FOLDER);
+    let records = records.map(|limits| RecordOptions {
+        bytes_max: limits.bytes_max,
+        others_percent: limits.others_percent,
+        ..RecordOptions::new(folder)
+    });
+    AccessLog::start(LogOptions { records, ..LogOptions::new(destination) })
         .map(Arc::new)
         .map_err(|error| Failure::Process(format!("the access log cannot be started: {}", chain(&error))))
 }

@@ -119,7 +119,7 @@ fn a_test_that_can_never_hold_is_a_problem_of_the_documents() {
         ("status: 401, reason: CredentialMissing", "{ }", "nothing is expected"),
         ("status: 401,", "decision: forward,", "this can never hold"),
         ("status: 401", "policy: RateLimitPolicy/none", "there is no RateLimitPolicy named `none`"),
-        ("status: 401", "policy: RateLimit/none", "did you mean `RateLimitPolicy`?"),
+        ("status: 401", "policy: RateLimitPolcy/none", "did you mean `RateLimitPolicy`?"),
         ("url: /orders", "url: orders", "neither a URL nor a path"),
         ("url: /orders", "url: /orders, client: here", "is not an IP address"),
         ("name: no key,", "identity: { consumer: nobody },", "there is no Consumer named `nobody`"),

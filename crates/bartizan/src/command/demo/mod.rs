@@ -79,6 +79,7 @@ fn serve(args: Args) -> Result<(), Failure> {
         workers: service::workers(None),
         drain: Duration::from_secs(5),
         access_log: Some(access_log.clone()),
+        records: Some(service::RecordLimits::default()),
     };
     let Some(service) = Service::start(options, |_| ())? else { return Ok(()) };
     let ready = show::Ready {
