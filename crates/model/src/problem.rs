@@ -156,6 +156,7 @@ codes! {
     RouteUnreachable = "BZ-4009": "None of a route's listeners serves its hosts.",
     RoleUnused = "BZ-4010": "Nobody has a role and nothing asks for it.",
     VariableAbsent = "BZ-4011": "A condition needs a variable of the path that a route does not have.",
+    RelativeReference = "BZ-4012": "A document of a revision refers to a file relative to its own folder, and has none.",
 
     FileUnreadable = "BZ-5001": "A file that a document names cannot be read.",
     BindFailed = "BZ-5002": "A listener's address cannot be bound.",

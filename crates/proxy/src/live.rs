@@ -31,6 +31,8 @@ pub struct Live {
     pub upstreams: Arc<UpstreamSet>,
     /// The token methods, ready to judge.
     pub(crate) tokens: TokenSet,
+    /// Whether a route publishes which tokens it takes.
+    pub(crate) publishes_resources: bool,
     /// Tells it from every other one of the process.
     pub(crate) id: u64,
     /// Whether any plan writes an access log: if none does, requests are not described for it.
@@ -132,7 +134,19 @@ impl Live {
         };
         let logs = snapshot.record.access_log || snapshot.routes.iter().any(|plan| plan.record.access_log);
         let credential_headers = credential_headers(&snapshot);
-        Arc::new(Live { snapshot, upstreams, tokens, id, credential_headers, trusts, logs, ids })
+        let enforced = snapshot.routes.iter().filter_map(|plan| plan.authentication.enforced.as_ref());
+        let publishes_resources = enforced.into_iter().any(|policy| policy.publishes());
+        Arc::new(Live {
+            snapshot,
+            upstreams,
+            tokens,
+            publishes_resources,
+            id,
+            credential_headers,
+            trusts,
+            logs,
+            ids,
+        })
     }
 
     /// What handshakes on a listener of the snapshot prove; nothing for clear text.

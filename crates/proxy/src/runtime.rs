@@ -30,7 +30,7 @@ pub(crate) type CurrentKeys = Arc<ArcSwap<KeyTable>>;
 pub struct Runtime {
     current: Current,
     keys: CurrentKeys,
-    pepper: Option<Arc<Pepper>>,
+    pepper: OnceLock<Arc<Pepper>>,
     outside: Option<Outside>,
     cells: Arc<Cells>,
     metrics: Arc<Metrics>,
@@ -59,7 +59,7 @@ impl Runtime {
         Arc::new(Runtime {
             current: Arc::new(ArcSwap::new(live)),
             keys: Arc::new(ArcSwap::from_pointee(KeyTable::empty())),
-            pepper,
+            pepper: pepper.map_or_else(OnceLock::new, OnceLock::from),
             outside,
             cells: Arc::new(Cells::new(CELLS_MAX, [RandomState::new(), RandomState::new()])),
             metrics,
@@ -78,6 +78,12 @@ impl Runtime {
     /// Swaps the API keys: requests that are identified after this are judged by `table`.
     pub fn set_keys(&self, table: Arc<KeyTable>) {
         self.keys.store(table);
+    }
+
+    /// Says by what API keys are hashed, where that was not known at the start. It never changes afterwards.
+    pub fn set_pepper(&self, pepper: Arc<Pepper>) {
+        // A second one would be another store's; keys of the first go on being judged.
+        let _ = self.pepper.set(pepper);
     }
 
     /// The snapshot in force.
@@ -130,7 +136,7 @@ impl Runtime {
     }
 
     pub(crate) fn pepper(&self) -> Option<&Pepper> {
-        self.pepper.as_deref()
+        self.pepper.get().map(|pepper| &**pepper)
     }
 
     /// `at` on the clock of the limit cells.

@@ -65,7 +65,10 @@ fn pairs() -> Vec<(&'static str, [(&'static str, &'static str, String); 2])> {
         ),
         (
             "multipart text",
-            pair(("/", MULTIPART, &multipart("a.png", "attack")), ("/", MULTIPART, &multipart("a.png", "fine"))),
+            pair(
+                ("/", MULTIPART, &multipart("a.png", "attack")),
+                ("/", MULTIPART, &multipart("a.png", "fine")),
+            ),
         ),
         (
             "multipart file name",
@@ -100,7 +103,8 @@ fn chunked(raw: &mut Raw, kind: &str, body: &str) -> bartizan_testkit::RawAnswer
 fn an_attack_is_refused_wherever_it_stands_and_what_is_near_it_passes_whole() {
     let origin = Origin::answering("ok");
     let gate = guarded(&origin.url(), "");
-    let versions = [("HTTP/1.1", gate.client()), ("HTTP/2", Client::http2(gate.web()).with_authority("api.test"))];
+    let versions =
+        [("HTTP/1.1", gate.client()), ("HTTP/2", Client::http2(gate.web()).with_authority("api.test"))];
     for (version, client) in versions {
         for (place, [bad, good]) in pairs() {
             let refused = call(&client, &bad);
@@ -169,8 +173,14 @@ fn the_record_tells_rule_place_and_way_out_and_nothing_of_the_value() {
     let detail = record["detail"].as_str().unwrap();
     assert!(detail.contains("rule 1000") && detail.contains("ARGS:json.password"), "{detail}");
     let policy = "policy=\"InspectionPolicy/own\"";
-    gate.wait_for_metric(&format!("bartizan_inspections_total{{{policy},outcome=\"refused\",mode=\"enforce\"}}"), 1.0);
-    gate.wait_for_metric(&format!("bartizan_inspection_matches_total{{{policy},group=\"1\",mode=\"enforce\"}}"), 1.0);
+    gate.wait_for_metric(
+        &format!("bartizan_inspections_total{{{policy},outcome=\"refused\",mode=\"enforce\"}}"),
+        1.0,
+    );
+    gate.wait_for_metric(
+        &format!("bartizan_inspection_matches_total{{{policy},group=\"1\",mode=\"enforce\"}}"),
+        1.0,
+    );
 }
 
 #[test]
@@ -226,7 +236,10 @@ fn a_policy_in_shadow_changes_nothing_and_tells_everything() {
     let record = gate.record_of(&answer);
     let would = &record["would_deny"][0];
     assert_eq!((&would["mode"], &would["stage"]), (&"would_deny".into(), &"inspect".into()), "{record}");
-    assert_eq!((&would["policy"], &would["reason"]), (&"InspectionPolicy/own".into(), &"AttackDetected".into()));
+    assert_eq!(
+        (&would["policy"], &would["reason"]),
+        (&"InspectionPolicy/own".into(), &"AttackDetected".into())
+    );
     assert_eq!(record["rules"][0]["role"], "shadow");
     assert_eq!(record["exit"], "complete");
     // What it would not refuse leaves no trace.
@@ -282,8 +295,16 @@ fn a_body_beyond_what_is_judged_is_refused_unless_the_policy_names_another_way()
     assert_eq!((refused.status.as_u16(), &refused.json()["code"]), (413, &"BodyTooLarge".into()));
     assert_eq!(gate.record_of(&refused)["policy"], "InspectionPolicy/own");
     assert_eq!(chunked(&mut gate.raw(), FORM, &end).status, 413);
-    assert_eq!(gate.client().call("POST", "/", &form, format!("a={}", "x".repeat(62))).status, 200, "64 bytes");
-    assert_eq!(gate.client().call("POST", "/", &form, format!("a={}", "x".repeat(63))).status, 413, "65 bytes");
+    assert_eq!(
+        gate.client().call("POST", "/", &form, format!("a={}", "x".repeat(62))).status,
+        200,
+        "64 bytes"
+    );
+    assert_eq!(
+        gate.client().call("POST", "/", &form, format!("a={}", "x".repeat(63))).status,
+        413,
+        "65 bytes"
+    );
     let gate = guarded(&origin.url(), &format!(", {size}, onOversize: judgeStart }}"));
     origin.take();
     assert_eq!(gate.client().call("POST", "/", &form, start.clone()).status, 403);
@@ -310,7 +331,11 @@ fn a_compressed_body_is_refused_unless_the_policy_lets_it_pass() {
     for coding in ["gzip", "br", "identity, gzip"] {
         let headers = [("content-type", FORM), ("content-encoding", coding)];
         let refused = gate.client().call("POST", "/", &headers, "q=1");
-        assert_eq!((refused.status.as_u16(), &refused.json()["code"]), (403, &"InspectionIncomplete".into()), "{coding}");
+        assert_eq!(
+            (refused.status.as_u16(), &refused.json()["code"]),
+            (403, &"InspectionIncomplete".into()),
+            "{coding}"
+        );
     }
     let identity = [("content-type", FORM), ("content-encoding", "identity")];
     assert_eq!(gate.client().call("POST", "/", &identity, "q=1").status, 200);
@@ -329,9 +354,15 @@ fn what_cannot_be_judged_is_refused_and_passes_only_by_on_fault() {
     let gate = guarded(&origin.url(), "");
     assert_eq!(gate.get("/", &[("cookie", &many)]).json()["code"], "InspectionIncomplete");
     let fields = "a&".repeat(1001);
-    for (headers, body) in [(&form, fields.as_str()), (&json, r#"{"a":1,"a":2}"#), (&json, "{"), (&json, "[1]x")] {
+    for (headers, body) in
+        [(&form, fields.as_str()), (&json, r#"{"a":1,"a":2}"#), (&json, "{"), (&json, "[1]x")]
+    {
         let refused = gate.client().call("POST", "/", headers, body.to_owned());
-        assert_eq!((refused.status.as_u16(), &refused.json()["code"]), (403, &"InspectionIncomplete".into()), "{body}");
+        assert_eq!(
+            (refused.status.as_u16(), &refused.json()["code"]),
+            (403, &"InspectionIncomplete".into()),
+            "{body}"
+        );
     }
     let gate = guarded(&origin.url(), ", onFault: allow");
     let passed = gate.get("/", &[("cookie", &many)]);
@@ -339,7 +370,10 @@ fn what_cannot_be_judged_is_refused_and_passes_only_by_on_fault() {
     let record = gate.record_of(&passed);
     assert_eq!(record["faults"][0]["policy"], "InspectionPolicy/own", "{record}");
     assert_eq!(record["faults"].as_array().unwrap().len(), 1, "{record}");
-    gate.wait_for_metric("bartizan_policy_faults_total{policy=\"InspectionPolicy/own\",on_fault=\"allow\"}", 1.0);
+    gate.wait_for_metric(
+        "bartizan_policy_faults_total{policy=\"InspectionPolicy/own\",on_fault=\"allow\"}",
+        1.0,
+    );
     // A body that can be read in two ways is no fault of the judge.
     assert_eq!(gate.client().call("POST", "/", &json, r#"{"a":1,"a":2}"#).status, 403);
 }
@@ -347,7 +381,8 @@ fn what_cannot_be_judged_is_refused_and_passes_only_by_on_fault() {
 #[test]
 fn a_body_that_comes_too_slowly_is_no_longer_waited_for() {
     let origin = Origin::answering("ok");
-    let slow = simple(&origin.url(), &[&policy("own", "")]).replace("backendRefs:", "timeouts: { request: 1s }, backendRefs:");
+    let slow = simple(&origin.url(), &[&policy("own", "")])
+        .replace("backendRefs:", "timeouts: { request: 1s }, backendRefs:");
     let gate = with_rules(&slow);
     let mut raw = gate.raw();
     raw.send("POST / HTTP/1.1\r\nHost: api.test\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{\"a\"");
@@ -390,7 +425,8 @@ fn large_bodies_do_not_stand_before_a_small_request() {
     let origin = Origin::answering("ok");
     let baseline = document("InspectionPolicy", "attacks", "{ ruleSets: [baseline] }");
     let gate = Gate::start(&simple(&origin.url(), &[&baseline]));
-    let words: Vec<String> = (0..400).map(|number| format!("\"{} {number}\"", "plain words ".repeat(150))).collect();
+    let words: Vec<String> =
+        (0..400).map(|number| format!("\"{} {number}\"", "plain words ".repeat(150))).collect();
     let large = format!("[{}]", words.join(","));
     assert!(large.len() > 512 << 10 && large.len() < 1 << 20, "{}", large.len());
     let order = std::sync::Mutex::new(Vec::new());
@@ -417,7 +453,9 @@ fn large_bodies_do_not_stand_before_a_small_request() {
 #[test]
 fn an_answer_that_matches_is_refused_whole() {
     let origin = Origin::start(|received| match received.target.as_str() {
-        "/leak" => Reply::ok("fine until ").with("content-type", "text/html").then(std::time::Duration::ZERO, "it leaked"),
+        "/leak" => Reply::ok("fine until ")
+            .with("content-type", "text/html")
+            .then(std::time::Duration::ZERO, "it leaked"),
         "/inside" => Reply::ok("x").with("content-type", "text/html").with("x-inside", "1"),
         "/binary" => Reply::ok("leaked").with("content-type", "image/png"),
         "/gzip" => Reply::ok("leaked").with("content-type", "text/html").with("content-encoding", "gzip"),
@@ -449,13 +487,21 @@ fn an_answer_that_matches_is_refused_whole() {
             assert_eq!(answer.json()["code"], "ResponseRefused", "{target}");
             assert!(!answer.text().contains("leaked") && answer.header("x-inside").is_none(), "{target}");
             let record = gate.record_of(&answer);
-            assert_eq!((&record["stage"], &record["policy"]), (&"screen".into(), &"InspectionPolicy/own".into()), "{target}");
+            assert_eq!(
+                (&record["stage"], &record["policy"]),
+                (&"screen".into(), &"InspectionPolicy/own".into()),
+                "{target}"
+            );
         }
     }
     let fine = gate.get("/fine", &[]);
     assert_eq!((fine.text(), fine.header("x-kept")), ("{\"fine\":1}", Some("1")));
     let record = gate.record_of(&gate.get("/leak", &[]));
-    assert_eq!((&record["rules"][0]["rule"], &record["rules"][0]["half"]), (&2000.into(), &"response".into()), "{record}");
+    assert_eq!(
+        (&record["rules"][0]["rule"], &record["rules"][0]["half"]),
+        (&2000.into(), &"response".into()),
+        "{record}"
+    );
     let head = gate.client().call("HEAD", "/fine", &[], "");
     assert_eq!((head.status.as_u16(), head.header("content-length")), (200, Some("10")));
 }
@@ -464,10 +510,15 @@ fn an_answer_that_matches_is_refused_whole() {
 fn a_long_answer_passes_by_its_start_where_the_policy_says_so() {
     let tail = "leaked".to_owned();
     let origin = Origin::start(move |received| {
-        let (start, end) = if received.target == "/start" { (tail.clone(), "x".repeat(90)) } else { ("x".repeat(90), tail.clone()) };
+        let (start, end) = if received.target == "/start" {
+            (tail.clone(), "x".repeat(90))
+        } else {
+            ("x".repeat(90), tail.clone())
+        };
         Reply::ok(start).with("content-type", "text/html").then(std::time::Duration::ZERO, end)
     });
-    let gate = guarded(&origin.url(), ", phases: [response], response: { bodyBytes: 64B, onOversize: judgeStart }");
+    let gate =
+        guarded(&origin.url(), ", phases: [response], response: { bodyBytes: 64B, onOversize: judgeStart }");
     assert_eq!(gate.get("/start", &[]).status, 502);
     let passed = gate.get("/end", &[]);
     assert_eq!((passed.status.as_u16(), passed.text().len()), (200, 96));
@@ -482,7 +533,11 @@ fn an_answer_that_is_only_watched_passes_and_is_told() {
     assert_eq!(origin.take_one().header("accept-encoding"), Some("br"));
     let record = gate.record_of(&answer);
     let would = &record["would_deny"][0];
-    assert_eq!((&would["stage"], &would["reason"]), (&"screen".into(), &"ResponseRefused".into()), "{record}");
+    assert_eq!(
+        (&would["stage"], &would["reason"]),
+        (&"screen".into(), &"ResponseRefused".into()),
+        "{record}"
+    );
     assert_eq!(record["rules"].as_array().unwrap().len(), 1, "{record}");
 }
 
@@ -494,10 +549,12 @@ fn the_core_rule_set_refuses_attacks_and_lets_an_api_work() {
         eprintln!("skipped: no Core Rule Set at {} (BARTIZAN_CRS)", folder.display());
         return;
     }
-    let origin = Origin::start(|received| match received.target.as_str() {
+    let origin = Origin::start(|received| {
+        match received.target.as_str() {
         "/broken" => Reply::new(500, "You have an error in your SQL syntax; check the manual that corresponds to your MySQL server version")
             .with("content-type", "text/html"),
         _ => Reply::ok("{}").with("content-type", "application/json"),
+    }
     });
     let folder = folder.canonicalize().unwrap();
     let spec = format!("{{ ruleSets: [{{ crs: {} }}], phases: [request, response] }}", folder.display());

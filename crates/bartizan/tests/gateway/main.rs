@@ -26,6 +26,7 @@ mod limits;
 mod order;
 mod records;
 mod reload;
+mod revisions;
 mod schema;
 mod shadow;
 mod stop;

@@ -133,7 +133,7 @@ const fn bites(bite: Bite) -> bool {
 
 /// Who has the flaw: the route, or by name some of its rules. A redirect is answered before a policy could matter.
 fn subject(document: &Document, plans: &[&RoutePlan], flaw: impl Fn(&RoutePlan) -> bool) -> Option<String> {
-    let forwards = || plans.iter().filter(|plan| matches!(plan.action, RouteAction::Forward(_)));
+    let forwards = || plans.iter().filter(|plan| !matches!(plan.action, RouteAction::Redirect(_)));
     // One rule can have several plans, one per listener with policies of its own.
     let flawed: BTreeSet<&str> = forwards().filter(|plan| flaw(plan)).map(|plan| &*plan.label).collect();
     let name = document.name.as_str();

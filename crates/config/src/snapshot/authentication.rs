@@ -80,6 +80,11 @@ impl AuthenticationPlan {
         self.methods.iter().filter(|method| !method.forwards()).flat_map(|method| method.places())
     }
 
+    /// Whether it publishes which tokens it takes (RFC 9728).
+    pub fn publishes(&self) -> bool {
+        self.methods.iter().any(|method| method.challenge().is_some_and(|challenge| challenge.metadata))
+    }
+
     /// The key sets that must be fetched for it.
     pub fn key_sets(&self) -> impl Iterator<Item = &KeySetPlan> {
         let issuers = self.methods.iter().flat_map(|method| match method {

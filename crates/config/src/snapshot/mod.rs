@@ -13,6 +13,7 @@ pub mod authorization;
 pub mod condition;
 pub mod inspection;
 pub mod listener;
+pub mod model;
 pub mod policy;
 pub mod route;
 pub mod table;
@@ -25,6 +26,7 @@ pub use authorization::*;
 pub use condition::*;
 pub use inspection::*;
 pub use listener::*;
+pub use model::*;
 pub use policy::*;
 pub use route::*;
 pub use table::*;
@@ -43,6 +45,8 @@ pub struct Snapshot {
     pub routes: Vec<Arc<RoutePlan>>,
     /// The upstreams by index.
     pub upstreams: Vec<Arc<UpstreamPlan>>,
+    /// The models by name.
+    pub models: ModelTable,
     /// What roles permit.
     pub roles: Arc<bartizan_access::Roles>,
     /// The consumers by name.

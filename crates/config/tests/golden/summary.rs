@@ -173,6 +173,7 @@ fn method(method: &MethodPlan) -> String {
 fn write_route(out: &mut String, snapshot: &Snapshot, plan: &RoutePlan) {
     let action = match &plan.action {
         RouteAction::Redirect(redirect) => format!("{redirect:?}"),
+        RouteAction::Models => "models".to_owned(),
         RouteAction::Forward(backends) => {
             let name = |index: usize| snapshot.upstreams.get(index).map(|upstream| &*upstream.name);
             let shares =

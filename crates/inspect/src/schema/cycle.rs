@@ -107,7 +107,7 @@ impl Walk<'_> {
                 Some(State::Done) => {}
                 Some(State::Open) => {
                     return Err(SchemaError {
-                        pointer: pointer.clone(),
+                        pointer: target,
                         problem: "it refers to itself without going deeper into the value".to_owned(),
                     });
                 }

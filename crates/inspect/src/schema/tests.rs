@@ -133,7 +133,7 @@ fn a_schema_that_cannot_be_used_is_refused_with_its_place() {
         (r##"{"allOf":[{"$ref":"#"}]}"##, "/allOf/0"),
         (
             r##"{"$defs":{"a":{"anyOf":[true,{"$ref":"#/$defs/b"}]},"b":{"not":{"$ref":"#/$defs/a"}}}}"##,
-            "/$defs/b/not",
+            "/$defs/a/anyOf/1",
         ),
         (r##"{"$defs":{"a":{"$anchor":"x","if":{"$ref":"#x"}}}}"##, "/$defs/a/if"),
     ] {

@@ -6,13 +6,16 @@
 use std::sync::Arc;
 
 use bartizan_config::snapshot::{AuthenticationPlan, Captures, ConsumerPlan, MethodPlan, RoutePlan};
-use bartizan_identity::{CredentialId, Identity};
+use bartizan_identity::{CredentialId, Identity, Method};
 use bartizan_message::RequestHead;
 use bartizan_model::{Denial, Fault, Mode, OnFault, Reason, Stage};
 use bartizan_telemetry::{WouldDeny, record::Would};
 use http::header;
 
-use super::{Routed, route::mode_for};
+use super::{
+    Routed,
+    route::{mode_for, resource},
+};
 use crate::exchange::{Exchange, Shared, Stop};
 
 mod api_key;
@@ -142,6 +145,8 @@ pub async fn identify(x: Exchange<Routed>) -> Result<Exchange<Identified>, Stop>
     };
     let mode = mode_for(&x.shared, policy.bite, x.proof.head());
     let judged = match judge(&x.shared, policy, x.proof.head(), true, None) {
+        // A rehearsal asks nobody.
+        Judged::Needs(lookup) if x.shared.rehearsing.is_some() => Judged::Faulted(lookup.fault()),
         // Boxed: most requests need nothing, and its state would make every request's future larger.
         Judged::Needs(lookup) => Box::pin(judge_with(&x, policy, lookup)).await,
         judged => judged,
@@ -175,7 +180,8 @@ pub async fn identify(x: Exchange<Routed>) -> Result<Exchange<Identified>, Stop>
     };
     match denial {
         Some(denial) => {
-            challenge(&mut x.shared, policy, denial.reason);
+            let metadata = policy.publishes().then(|| resource::address(x.proof.head()));
+            challenge(&mut x.shared, policy, denial.reason, metadata.as_deref());
             Err(x.deny(Stage::Identify, denial))
         }
         // For callers outside of `enforcePercent` the policy only watches, and they are nobody.
@@ -186,7 +192,13 @@ pub async fn identify(x: Exchange<Routed>) -> Result<Exchange<Identified>, Stop>
 /// Writes into the record who it is; never the credential.
 fn note(shared: &mut Shared, caller: &Caller) {
     shared.record.consumer = caller.consumer.as_ref().map(|consumer| consumer.name.clone());
+    let method = caller.identity.method();
+    shared.record.identified_by = (method != Method::Anonymous).then_some(method.as_str());
     if let Some(token) = caller.identity.token() {
+        shared.record.issuer = Some(token.issuer().clone());
+        if let Some(subject) = token.subject() {
+            shared.record.set_subject(subject);
+        }
         shared.record.set_credential_id(&token.id().to_string());
     }
     match caller.identity.credential() {
@@ -275,7 +287,7 @@ fn judge(
 }
 
 /// RFC 9110 §11.6.1: one challenge for each way that is open.
-fn challenge(shared: &mut Shared, policy: &AuthenticationPlan, reason: Reason) {
+fn challenge(shared: &mut Shared, policy: &AuthenticationPlan, reason: Reason, metadata: Option<&str>) {
     // RFC 6750 §3.1: no error for whoever brought nothing.
     let error = (reason != Reason::CredentialMissing).then_some("invalid_token");
     let mut bearer = false;
@@ -285,8 +297,8 @@ fn challenge(shared: &mut Shared, policy: &AuthenticationPlan, reason: Reason) {
             MethodPlan::ClientCertificate(_) => Some(certificate::challenge()),
             // One challenge for all tokens: whose they may be is not told by it.
             MethodPlan::Jwt(_) | MethodPlan::Introspection(_) if std::mem::replace(&mut bearer, true) => None,
-            MethodPlan::Jwt(plan) => plan.challenge.header(error, None),
-            MethodPlan::Introspection(plan) => plan.challenge.header(error, None),
+            MethodPlan::Jwt(plan) => plan.challenge.header(error, metadata),
+            MethodPlan::Introspection(plan) => plan.challenge.header(error, metadata),
         };
         if let Some(value) = value {
             shared.dress(header::WWW_AUTHENTICATE, value);

@@ -114,6 +114,7 @@ fn unknown(name: &Arc<str>) -> Result<ConsumerPlan, String> {
         role_set: RoleSet::default(),
         authorization: Vec::new(),
         limits: Vec::new(),
+        models: Vec::new(),
     })
 }
 

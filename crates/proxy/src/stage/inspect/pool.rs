@@ -179,12 +179,15 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_into_the_queue_is_told_at_once() {
-        use std::{future::Future, pin::pin, sync::Arc, task::{Context, Poll, Waker}};
+        use std::{
+            future::Future,
+            pin::pin,
+            sync::Arc,
+            task::{Context, Poll, Waker},
+        };
         let files = bartizan_inspect::MemoryFiles::new();
         let rules = Arc::new(bartizan_inspect::Loader::new(&files).finish().unwrap());
-        let session = || {
-            Box::new(Session::new(rules.clone(), None, bartizan_inspect::Exchange::default()))
-        };
+        let session = || Box::new(Session::new(rules.clone(), None, bartizan_inspect::Exchange::default()));
         // Nobody takes anything out of this queue.
         let (sender, _receiver) = sync_channel(1);
         let pool = JudgePool { queue: OnceLock::from(Some(sender)) };

@@ -219,8 +219,10 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_judged_is_refused_unless_the_policy_says_otherwise_and_never_when_it_can_be_read_in_two_ways() {
-        let of = |incomplete: &[Incomplete]| Verdict { incomplete: incomplete.to_vec(), ..Verdict::default() };
+    fn what_was_not_judged_is_refused_unless_the_policy_says_otherwise_and_never_when_it_can_be_read_in_two_ways()
+     {
+        let of =
+            |incomplete: &[Incomplete]| Verdict { incomplete: incomplete.to_vec(), ..Verdict::default() };
         let unreadable = Incomplete::BodyUnreadable("two names");
         for (verdict, deny, allow) in [
             (of(&[]), "passes", "passes"),
@@ -231,7 +233,10 @@ mod tests {
             for (on_fault, expected) in [(OnFault::Deny, deny), (OnFault::Allow, allow)] {
                 let plan = plan(on_fault);
                 assert_eq!(short(outcome(&plan, &verdict, Half::Request, 0)), expected, "{verdict:?}");
-                assert_eq!(short(outcome(&plan, &verdict, Half::Request, verdict.incomplete.len())), "passes");
+                assert_eq!(
+                    short(outcome(&plan, &verdict, Half::Request, verdict.incomplete.len())),
+                    "passes"
+                );
             }
         }
         let answer = outcome(&plan(OnFault::Deny), &of(&[Incomplete::Memory]), Half::Response, 0);
