@@ -22,6 +22,7 @@ mod policy_tests;
 mod revisions;
 mod routes;
 mod schema;
+mod tokens;
 
 /// What a command left behind.
 struct Ran {
