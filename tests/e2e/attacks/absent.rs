@@ -11,7 +11,7 @@ pub(crate) fn rows() -> Vec<Row> {
 }
 
 const NO_HTTP3: &str = "HTTP/3 is not spoken";
-const NO_TOKENS: &str = "tokens are not judged yet; API keys are the only credential";
+const TOKENS: &str = "played against a real OpenID provider by `cargo test -p bartizan-e2e --test tokens`";
 const CORPUS: &str = "guarded by the tests of `inspect`, where the corpus is at hand";
 
 const ABSENT: &[(u8, &str, &str, &str)] = &[
@@ -69,9 +69,9 @@ const ABSENT: &[(u8, &str, &str, &str)] = &[
         "compared by type",
         "client certificates are not asked for",
     ),
-    (51, "`alg: none`, other keys, `crit`, no expiry, huge tokens", "401, one time", NO_TOKENS),
-    (52, "a helper that fails, is slow, lies", "503", "no judge asks anybody yet"),
-    (56, "replayed proofs, another key", "401", NO_TOKENS),
+    (51, "`alg: none`, other keys, `crit`, no expiry, huge tokens", "401, one time", TOKENS),
+    (52, "a helper that fails, is slow, lies", "503", TOKENS),
+    (56, "replayed proofs, another key", "401", "proofs of possession are not judged yet"),
     (
         57,
         "1,000 accounts tried from 1,000 addresses",
@@ -79,7 +79,7 @@ const ABSENT: &[(u8, &str, &str, &str)] = &[
         "there is no login to stuff; failed keys are bounded by the address's rate",
     ),
     (58, "500 identifiers in a row", "told within 50", "nothing learns identifiers yet"),
-    (59, "key sets behind redirects, rebinding, 100 MB", "blocked", NO_TOKENS),
+    (59, "key sets behind redirects, rebinding, 100 MB", "blocked", TOKENS),
     (60, "state, verifier and cookie of a sign-in", "one form of error", "there is no sign-in yet"),
     (61, "the 5,045 tests of the Core Rule Set", "the pinned count", CORPUS),
     (66, "prefilter on and off", "one verdict", CORPUS),

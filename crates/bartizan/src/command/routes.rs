@@ -286,12 +286,7 @@ fn all<T>(settled: &Settled<T>) -> impl Iterator<Item = &T> {
 fn identify(policy: &AuthenticationPlan) -> String {
     let methods = policy.methods.iter().map(|method| match method {
         MethodPlan::ApiKey(plan) => format!("key in {}", plan.header),
-        MethodPlan::ClientCertificate(_) => "client certificate".to_owned(),
-        MethodPlan::Jwt(plan) => {
-            let issuers: Vec<&str> = plan.issuers.iter().map(|issuer| &*issuer.name).collect();
-            format!("token of {}", issuers.join(" or "))
-        }
-        MethodPlan::Introspection(plan) => format!("token known to {}", plan.url),
+        other => other.describe(),
     });
     let ways: Vec<String> = methods.chain(policy.anonymous.then(|| "anonymous".to_owned())).collect();
     format!("{}: {}", biting(&policy.label, policy.bite.mode, policy.bite.percent), ways.join(", "))

@@ -23,6 +23,7 @@ mod policy_tests;
 mod revisions;
 mod routes;
 mod schema;
+mod tokens;
 
 /// What a command left behind.
 struct Ran {

@@ -87,7 +87,7 @@ fn plan<'d>(
             AuthenticationType::Jwt => method.jwt.as_ref().and_then(|jwt| compiling.jwt(jwt)).map(Draft::Jwt),
             AuthenticationType::Introspection => (method.introspection.as_ref())
                 .and_then(|introspection| compiling.introspection(introspection))
-                .map(Draft::Introspection),
+                .map(|plan| Draft::Introspection(Box::new(plan))),
             AuthenticationType::Anonymous => {
                 anonymous = true;
                 if at != last {
@@ -111,7 +111,7 @@ enum Draft {
     ApiKey(ApiKeyPlan),
     ClientCertificate(ClientCertificatePlan),
     Jwt(JwtPlan),
-    Introspection(IntrospectionPlan),
+    Introspection(Box<IntrospectionPlan>),
 }
 
 impl Draft {
@@ -126,7 +126,7 @@ impl Draft {
             Draft::Jwt(plan) => MethodPlan::Jwt(Arc::new(JwtPlan { index: next(&mut counts.jwt), ..plan })),
             Draft::Introspection(plan) => {
                 let index = next(&mut counts.introspection);
-                MethodPlan::Introspection(Arc::new(IntrospectionPlan { index, ..plan }))
+                MethodPlan::Introspection(Arc::new(IntrospectionPlan { index, ..*plan }))
             }
         }
     }

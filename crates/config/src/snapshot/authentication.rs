@@ -7,9 +7,10 @@
 use std::sync::Arc;
 
 use bartizan_identity::CertificateRule;
+use bartizan_identity::jwt::ConsumerRule;
 use http::HeaderName;
 
-use super::{Bite, ChallengePlan, IntrospectionPlan, JwtPlan, KeySetPlan, TokenPlacePlan};
+use super::{Bite, ChallengePlan, IntrospectionPlan, JwtPlan, KeySetPlan, MappingPlan, TokenPlacePlan};
 
 /// A compiled `AuthenticationPolicy`.
 #[derive(Clone, Debug)]
@@ -102,6 +103,57 @@ impl MethodPlan {
             MethodPlan::ApiKey(_) | MethodPlan::ClientCertificate(_) => &[],
             MethodPlan::Jwt(plan) => &plan.places,
             MethodPlan::Introspection(plan) => &plan.places,
+        }
+    }
+
+    /// Whether it may know a caller as the consumer of this name.
+    pub fn may_know(&self, consumer: &str) -> bool {
+        let knows = |mapping: &MappingPlan| match &mapping.consumer {
+            Some(ConsumerRule::Claim(_)) => true,
+            Some(ConsumerRule::Fixed(name)) => **name == *consumer,
+            None => false,
+        };
+        match self {
+            MethodPlan::ApiKey(_) | MethodPlan::ClientCertificate(_) => true,
+            MethodPlan::Jwt(plan) => plan.issuers.iter().any(|issuer| knows(&issuer.mapping)),
+            MethodPlan::Introspection(plan) => knows(&plan.mapping),
+        }
+    }
+
+    /// Whether it may know a caller for whom there is no consumer's document.
+    pub fn knows_without_consumer(&self) -> bool {
+        let knows = |mapping: &MappingPlan| mapping.consumer.is_none() || mapping.allows_unknown;
+        match self {
+            MethodPlan::ApiKey(_) | MethodPlan::ClientCertificate(_) => false,
+            MethodPlan::Jwt(plan) => plan.issuers.iter().any(|issuer| knows(&issuer.mapping)),
+            MethodPlan::Introspection(plan) => knows(&plan.mapping),
+        }
+    }
+
+    /// Whether its credentials may bring roles.
+    pub fn maps_roles(&self) -> bool {
+        match self {
+            MethodPlan::ApiKey(_) | MethodPlan::ClientCertificate(_) => false,
+            MethodPlan::Jwt(plan) => plan.issuers.iter().any(|issuer| issuer.mapping.roles.is_some()),
+            MethodPlan::Introspection(plan) => plan.mapping.roles.is_some(),
+        }
+    }
+
+    /// Whether it takes tokens.
+    pub fn takes_tokens(&self) -> bool {
+        self.challenge().is_some()
+    }
+
+    /// What it asks for, for people.
+    pub fn describe(&self) -> String {
+        match self {
+            MethodPlan::ApiKey(plan) => format!("API key in {}", plan.header),
+            MethodPlan::ClientCertificate(_) => "client certificate".to_owned(),
+            MethodPlan::Jwt(plan) => {
+                let issuers: Vec<&str> = plan.issuers.iter().map(|issuer| &*issuer.name).collect();
+                format!("token of {}", issuers.join(" or "))
+            }
+            MethodPlan::Introspection(plan) => format!("token known to {}", plan.url),
         }
     }
 

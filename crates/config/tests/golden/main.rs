@@ -28,7 +28,7 @@ const RULE: &str = "# ---8<---";
 
 /// Codes that no golden document can raise: those of preparation, what is not text at all (see `parse/tests.rs`), and
 /// those that are not yet raised by anything.
-const NOT_IN_DOCUMENTS: &[Code] = &[Code::FileUnreadable, Code::BindFailed, Code::NotUtf8, Code::BadText];
+const NOT_IN_DOCUMENTS: &[Code] = &[Code::FileUnreadable, Code::BindFailed, Code::NotUtf8];
 
 fn testdata() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata")
