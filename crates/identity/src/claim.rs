@@ -9,6 +9,7 @@ use bartizan_model::Reason;
 
 use crate::{
     api_key::KeyId,
+    basic::BasicIdentity,
     certificate::{CertificateIdentity, Fingerprint},
     jwt::TokenIdentity,
     usage::Slot,
@@ -158,6 +159,12 @@ impl From<ApiKeyIdentity> for Identity {
     }
 }
 
+impl From<BasicIdentity> for Identity {
+    fn from(user: BasicIdentity) -> Self {
+        Identity { consumer: Some(user.consumer), method: Method::Basic, credential: None, token: None }
+    }
+}
+
 impl From<CertificateIdentity> for Identity {
     fn from(certificate: CertificateIdentity) -> Self {
         Identity {
@@ -183,6 +190,8 @@ pub enum Method {
     Anonymous,
     /// By an API key.
     ApiKey,
+    /// By a name and a password.
+    Basic,
     /// By a certificate that TLS verified.
     ClientCertificate,
     /// By a signed token.
@@ -195,6 +204,7 @@ impl Method {
         match self {
             Method::Anonymous => "anonymous",
             Method::ApiKey => "api_key",
+            Method::Basic => "basic",
             Method::ClientCertificate => "client_certificate",
             Method::Jwt => "jwt",
         }

@@ -2,17 +2,19 @@
 //!
 //! Pure: no sockets, no clock, no random source; time and randomness are arguments. Nothing here prints a secret.
 //! An API key can always be decided from memory. A token may first need its issuer's keys: its judge then answers
-//! with the look-up it needs and is asked again. Introspection gets its own file when it comes, and so do the
-//! counters of failed attempts behind [`Reason::TooManyFailures`](bartizan_model::Reason::TooManyFailures).
+//! with the look-up it needs and is asked again. Introspection gets its own file when it comes. Failed attempts are
+//! counted by the limit crate.
 //!
 //! Reading order: [`api_key`] (the format), [`pepper`] (the keyed hash), [`claim`] (what may come out),
-//! [`key_table`] (the judge), [`certificate`] (what TLS proved of a client), [`usage`] (when a key was last used); [`algorithm`], [`jwk`] (keys of issuers),
+//! [`key_table`] (the judge), [`certificate`] (what TLS proved of a client), [`basic`] (names and passwords), [`usage`] (when a key was last used); [`algorithm`], [`jwk`] (keys of issuers),
 //! [`jwt`] (tokens and their judge), [`json`] (how strictly both are read).
 
 pub mod algorithm;
 pub mod api_key;
 mod base62;
+mod base64;
 mod base64url;
+pub mod basic;
 pub mod certificate;
 pub mod claim;
 pub mod json;
@@ -25,6 +27,7 @@ pub mod usage;
 
 pub use algorithm::{Algorithm, MacAlgorithm, SignatureAlgorithm};
 pub use api_key::{KeyId, KeyText, MintedKey};
+pub use basic::{BasicCredentials, BasicIdentity, BasicUsers, Verified};
 pub use certificate::{
     CertificateFlaw, CertificateIdentity, CertificateName, CertificateRule, CertificateTable,
     ClientCertificate, Fingerprint, NameTemplate, NameType, Owner,

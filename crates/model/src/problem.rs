@@ -170,6 +170,7 @@ codes! {
     RoleWildcard = "BZ-9010": "A role permits something on every route, also on those that come later.",
     RuleOpen = "BZ-9011": "A rule of an AuthorizationPolicy allows every caller.",
     RevocationOpen = "BZ-9015": "A listener accepts certificates whose revocation is not known.",
+    FailuresUncounted = "BZ-9016": "Failed attempts to identify are not limited.",
 }
 
 impl Code {

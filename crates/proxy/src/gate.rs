@@ -5,6 +5,7 @@
 //! can fail any more. Requests on their way keep the snapshot they began with.
 
 use std::{
+    collections::{HashMap, HashSet},
     net::SocketAddr,
     path::PathBuf,
     rc::Rc,
@@ -14,7 +15,7 @@ use std::{
 };
 
 use bartizan_config::snapshot::Snapshot;
-use bartizan_identity::{KeyTable, Pepper};
+use bartizan_identity::{BasicUsers, KeyTable, Pepper};
 use bartizan_model::{Reference, SecretValue};
 use bartizan_telemetry::{AccessLog, Metrics};
 use tokio::sync::oneshot;
@@ -23,7 +24,8 @@ use crate::{
     core::Core,
     events::Events,
     listener::{Bound, CoreOptions, CoreThreads, ReadyListener, TicketKeys, prepare_tls},
-    live::Live,
+    live::{Live, LiveParts},
+    passwords::Passwords,
     runtime::Runtime,
     upstream::{UpstreamSet, run_checks},
 };
@@ -101,10 +103,20 @@ impl Gate {
             options;
         let tickets = TicketKeys::default();
         let lock = lock_dir.as_deref();
-        let preparing =
-            Preparing { count, lock, tickets: &tickets, secrets: &*read_secret, metrics: &metrics };
+        // Half of the cores: passwords must not be able to take the machine from the requests.
+        let passwords = Passwords::new(count / 2)
+            .map_err(|error| vec![process_problem(format!("passwords cannot be checked: {error}"))])?;
+        let passwords = Arc::new(passwords);
+        let preparing = Preparing {
+            count,
+            lock,
+            tickets: &tickets,
+            passwords: &passwords,
+            secrets: &*read_secret,
+            metrics: &metrics,
+        };
         let prepared = preparing.prepare(snapshot, None, &|_| None)?;
-        let runtime = Runtime::new(prepared.live.clone(), metrics.clone(), pepper);
+        let runtime = Runtime::new(prepared.live.clone(), metrics.clone(), pepper, passwords);
         runtime.set_keys(keys);
         let options = CoreOptions { events: Arc::new(Events::new(metrics)), ..CoreOptions::default() };
         let for_cores = runtime.clone();
@@ -131,6 +143,7 @@ impl Gate {
             count: self.count,
             lock: self.lock_dir.as_deref(),
             tickets: &self.tickets,
+            passwords: self.runtime.passwords(),
             secrets: &*self.read_secret,
             metrics: self.runtime.metrics(),
         };
@@ -227,6 +240,7 @@ struct Preparing<'p> {
     count: usize,
     lock: Option<&'p std::path::Path>,
     tickets: &'p TicketKeys,
+    passwords: &'p Passwords,
     secrets: &'p ReadSecret,
     metrics: &'p Metrics,
 }
@@ -268,15 +282,52 @@ impl Preparing<'_> {
                 None
             }
         };
+        let users = self.users(&snapshot, &mut problems);
         match upstreams {
             Some(upstreams) if problems.is_empty() => {
                 // Without a problem each listener of the snapshot is here, in its order.
                 let trusts =
                     listeners.iter().map(|ready| ready.tls.as_ref().map(|tls| tls.trust())).collect();
-                Ok(Prepared { live: Live::new(snapshot, upstreams, trusts, self.metrics), listeners })
+                Ok(Prepared {
+                    live: Live::new(snapshot, upstreams, LiveParts { trusts, users }, self.metrics),
+                    listeners,
+                })
             }
             _ => Err(problems),
         }
+    }
+}
+
+impl Preparing<'_> {
+    /// Reads the users of every policy, each file once.
+    fn users(
+        &self,
+        snapshot: &Snapshot,
+        problems: &mut Vec<PrepareProblem>,
+    ) -> HashMap<Reference, Arc<BasicUsers>> {
+        let mut users = HashMap::new();
+        let mut seen = HashSet::new();
+        let policies = snapshot.routes.iter().flat_map(|route| {
+            let settled = &route.authentication;
+            settled.enforced.iter().chain(&settled.shadow)
+        });
+        for (policy, plan) in policies.flat_map(|policy| policy.basic().map(move |plan| (policy, plan))) {
+            if !seen.insert(&plan.users) {
+                continue;
+            }
+            let read = match (self.secrets)(&plan.users) {
+                Ok(text) => self.passwords.read_users(text.expose()),
+                Err(message) => Err(vec![message]),
+            };
+            match read {
+                Ok(read) => drop(users.insert(plan.users.clone(), Arc::new(read))),
+                Err(found) => problems.extend(found.into_iter().map(|message| PrepareProblem {
+                    document: policy.label.to_string(),
+                    message: format!("{}: {message}", plan.users),
+                })),
+            }
+        }
+        users
     }
 }
 

@@ -16,6 +16,7 @@ pub mod exchange;
 pub mod gate;
 pub mod listener;
 pub mod live;
+mod passwords;
 mod patience;
 #[doc(hidden)]
 pub mod pipeline;

@@ -3,6 +3,8 @@
 use std::{collections::HashMap, sync::Arc, time::Instant};
 
 use bartizan_config::snapshot::{ConsumerPlan, RoutePlan, Snapshot};
+use bartizan_identity::BasicUsers;
+use bartizan_model::Reference;
 use bartizan_telemetry::{
     Metrics,
     metrics::{EndpointId, ListenerId, PolicyId, RouteId, UpstreamId},
@@ -25,9 +27,17 @@ pub struct Live {
     pub(crate) logs: bool,
     /// Headers that carry credentials for the gateway on any route; no upstream gets them.
     credential_headers: Vec<HeaderName>,
-    /// What each listener's handshakes prove, in the snapshot's order.
-    trusts: Vec<Option<TlsTrust>>,
+    prepared: LiveParts,
     ids: Ids,
+}
+
+/// What was read for a snapshot beside its upstreams.
+#[derive(Default)]
+pub struct LiveParts {
+    /// What each listener's handshakes prove, in the snapshot's order.
+    pub trusts: Vec<Option<TlsTrust>>,
+    /// The users of files that policies name.
+    pub users: HashMap<Reference, Arc<BasicUsers>>,
 }
 
 struct Ids {
@@ -45,7 +55,7 @@ impl Live {
     pub fn new(
         snapshot: Snapshot,
         upstreams: Arc<UpstreamSet>,
-        trusts: Vec<Option<TlsTrust>>,
+        prepared: LiveParts,
         metrics: &Metrics,
     ) -> Arc<Self> {
         let policies = |limits: &[Arc<bartizan_limit::Policy>]| {
@@ -76,12 +86,17 @@ impl Live {
         };
         let logs = snapshot.record.access_log || snapshot.routes.iter().any(|plan| plan.record.access_log);
         let credential_headers = credential_headers(&snapshot);
-        Arc::new(Live { snapshot, upstreams, credential_headers, trusts, logs, ids })
+        Arc::new(Live { snapshot, upstreams, credential_headers, prepared, logs, ids })
     }
 
     /// What handshakes on a listener of the snapshot prove; nothing for clear text.
     pub(crate) fn trust_of(&self, listener: usize) -> Option<TlsTrust> {
-        self.trusts.get(listener).copied().flatten()
+        self.prepared.trusts.get(listener).copied().flatten()
+    }
+
+    /// The users of a file that a policy names.
+    pub(crate) fn users(&self, file: &Reference) -> Option<&Arc<BasicUsers>> {
+        self.prepared.users.get(file)
     }
 
     /// Headers that carry credentials for the gateway on any route.

@@ -14,7 +14,7 @@ use bartizan_identity::{KeyTable, Pepper};
 use bartizan_limit::{CELLS_MAX, Cells, Nanos};
 use bartizan_telemetry::Metrics;
 
-use crate::live::Live;
+use crate::{live::Live, passwords::Passwords};
 
 /// The pointer that a reload swaps.
 pub(crate) type Current = Arc<ArcSwap<Live>>;
@@ -27,6 +27,7 @@ pub struct Runtime {
     current: Current,
     keys: CurrentKeys,
     pepper: Option<Arc<Pepper>>,
+    passwords: Arc<Passwords>,
     cells: Arc<Cells>,
     metrics: Arc<Metrics>,
     began: Instant,
@@ -36,11 +37,17 @@ pub struct Runtime {
 
 impl Runtime {
     /// A runtime that serves `live`. Without a pepper no API key can be judged, so every key is refused.
-    pub fn new(live: Arc<Live>, metrics: Arc<Metrics>, pepper: Option<Arc<Pepper>>) -> Arc<Self> {
+    pub(crate) fn new(
+        live: Arc<Live>,
+        metrics: Arc<Metrics>,
+        pepper: Option<Arc<Pepper>>,
+        passwords: Arc<Passwords>,
+    ) -> Arc<Self> {
         Arc::new(Runtime {
             current: Arc::new(ArcSwap::new(live)),
             keys: Arc::new(ArcSwap::from_pointee(KeyTable::empty())),
             pepper,
+            passwords,
             cells: Arc::new(Cells::new(CELLS_MAX, [RandomState::new(), RandomState::new()])),
             metrics,
             began: Instant::now(),
@@ -62,6 +69,11 @@ impl Runtime {
     /// The snapshot in force.
     pub fn live(&self) -> Arc<Live> {
         self.current.load_full()
+    }
+
+    /// Where passwords are checked.
+    pub(crate) fn passwords(&self) -> &Arc<Passwords> {
+        &self.passwords
     }
 
     /// The limit cells.

@@ -30,7 +30,7 @@ use std::{
 use self::{core::CoreCells, names::Names};
 pub use self::{
     core::CoreMetrics,
-    label::{ConnectionState, Decision, Outcome, RefusedConnection},
+    label::{ConnectionState, Decision, FailureCounter, Outcome, RefusedConnection},
     names::{EndpointId, ListenerId, NONE, OVERFLOW, PolicyId, RouteId, UpstreamId},
     table::metrics_page,
     text::Format,

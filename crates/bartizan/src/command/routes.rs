@@ -279,6 +279,7 @@ fn identify(policy: &AuthenticationPlan) -> String {
     let methods = policy.methods.iter().map(|method| match method {
         MethodPlan::ApiKey(plan) => format!("key in {}", plan.header),
         MethodPlan::ClientCertificate(_) => "client certificate".to_owned(),
+        MethodPlan::Basic(_) => "name and password".to_owned(),
     });
     let ways: Vec<String> = methods.chain(policy.anonymous.then(|| "anonymous".to_owned())).collect();
     format!("{}: {}", biting(&policy.label, policy.bite.mode, policy.bite.percent), ways.join(", "))

@@ -16,8 +16,10 @@ mod harness;
 
 mod authorization;
 mod balance;
+mod basic;
 mod certificates;
 mod cors;
+mod failures;
 mod faults;
 mod headers;
 mod keys;

@@ -1,6 +1,8 @@
 //! `AuthenticationPolicy` → [`AuthenticationPlan`]: one function per method, and what holds between them.
 
+mod basic;
 pub(super) mod certificate;
+mod failures;
 
 use std::sync::Arc;
 
@@ -30,7 +32,7 @@ pub(super) fn compile_all<'d>(
     for document in index.of(Kind::AuthenticationPolicy) {
         let Some(spec) = spec_of!(document, AuthenticationPolicy) else { continue };
         let bite = bite(spec.mode, spec.enforce_percent, spec.on_fault);
-        let plan = plan(document, spec, bite, problems);
+        let plan = plan(index, document, spec, bite, problems);
         scoped.push(Scoped {
             document,
             plan: Arc::new(plan),
@@ -43,6 +45,7 @@ pub(super) fn compile_all<'d>(
 }
 
 fn plan(
+    index: &Index<'_>,
     document: &Document,
     spec: &AuthenticationPolicySpec,
     bite: Bite,
@@ -58,9 +61,14 @@ fn plan(
     let mut methods = Vec::new();
     let mut anonymous = false;
     for (at, method) in spec.methods.iter().enumerate() {
-        if method.client_certificate.is_some() && method.type_ != AuthenticationType::ClientCertificate {
-            let message = "`clientCertificate` has no meaning without `type: ClientCertificate`";
-            problems.push(Problem::new(Code::FieldsClash, method.at, "spec.methods", message));
+        for (type_, field, is_written) in [
+            (AuthenticationType::ClientCertificate, "clientCertificate", method.client_certificate.is_some()),
+            (AuthenticationType::Basic, "basic", method.basic.is_some()),
+        ] {
+            if is_written && method.type_ != type_ {
+                let message = format!("`{field}` has no meaning without `type: {type_}`");
+                problems.push(Problem::new(Code::FieldsClash, method.at, "spec.methods", message));
+            }
         }
         match method.type_ {
             AuthenticationType::ApiKey => {
@@ -68,6 +76,9 @@ fn plan(
             }
             AuthenticationType::ClientCertificate => {
                 methods.push(MethodPlan::ClientCertificate(certificate::compile(method, &methods, problems)));
+            }
+            AuthenticationType::Basic => {
+                methods.extend(basic::compile(index, document, method, &methods, problems));
             }
             AuthenticationType::Anonymous => {
                 anonymous = true;
@@ -79,7 +90,8 @@ fn plan(
         }
     }
     let label = label(Kind::AuthenticationPolicy, document.name.as_str());
-    AuthenticationPlan { label, bite, methods, anonymous }
+    let failures = failures::compile(&label, document.name.at, &spec.failures, problems);
+    AuthenticationPlan { label, bite, methods, anonymous, failures }
 }
 
 fn api_key(

@@ -54,6 +54,9 @@ pub(super) fn list(
     for document in index.of(Kind::AuthorizationPolicy) {
         of_authorization(document, problems);
     }
+    for document in index.of(Kind::AuthenticationPolicy) {
+        of_failures(document, problems);
+    }
     of_policies(&policies.authentication, problems);
     of_policies(&policies.authorization, problems);
     of_policies(&policies.cors, problems);
@@ -174,6 +177,18 @@ fn of_upstream(document: &Document, problems: &mut Problems) {
             "spec.tls.dangerAcceptAnyCertificate",
             message,
         ));
+    }
+}
+
+fn of_failures(document: &Document, problems: &mut Problems) {
+    let Some(spec) = spec_of!(document, AuthenticationPolicy) else { return };
+    if !spec.failures.enabled {
+        let message = format!(
+            "AuthenticationPolicy/{} lets callers guess as often as they like",
+            document.name.as_str()
+        );
+        let path = "spec.failures.enabled";
+        problems.push(exposure(Code::FailuresUncounted, document.name.at, path, message));
     }
 }
 

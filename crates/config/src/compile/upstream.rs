@@ -11,8 +11,9 @@ use bartizan_model::{
             PassiveHealth, UpstreamProtocolName, UpstreamSpec, UpstreamTls,
         },
     },
-    problem::{Code, Problem, Problems, shown},
+    problem::{Code, Problem, Problems, Span, shown},
     read::Spanned,
+    scalar::Name,
 };
 
 use super::{
@@ -249,15 +250,9 @@ fn credential_plan(
     problems: &mut Problems,
 ) -> Option<CredentialPlan> {
     check_reserved(&credential.header, "spec.credential.header", "cannot carry a credential", problems);
-    let secret = match (&credential.value_ref, &credential.secret_name) {
-        (Some(reference), None) => index.locate(document, reference),
-        (None, Some(name)) => secret(index, name, problems)?,
-        _ => {
-            let message = "a credential needs `valueRef` or `secretName`, not both";
-            problems.push(Problem::new(Code::NotExactlyOne, credential.at, "spec.credential", message));
-            return None;
-        }
-    };
+    let written = (&credential.value_ref, &credential.secret_name);
+    let secret =
+        one_secret(index, document, written, (credential.at, "valueRef", "spec.credential"), problems)?;
     Some(CredentialPlan {
         header: credential.header.as_str().into(),
         prefix: credential
@@ -269,11 +264,29 @@ fn credential_plan(
     })
 }
 
-fn secret(
+/// A secret that is written as a reference or as the name of a `Secret`. `place` is where, the reference's field, and
+/// the path of both.
+pub(super) fn one_secret(
     index: &Index<'_>,
-    name: &Spanned<bartizan_model::scalar::Name>,
+    document: &Document,
+    written: (&Option<Reference>, &Option<Spanned<Name>>),
+    place: (Span, &str, &str),
     problems: &mut Problems,
 ) -> Option<Reference> {
-    let document = index.find(Kind::Secret, name, "spec.credential.secretName", problems)?;
-    spec_of!(document, Secret).map(|secret| index.locate(document, &secret.value_ref))
+    let (at, field, path) = place;
+    match written {
+        (Some(reference), None) => Some(index.locate(document, reference)),
+        (None, Some(name)) => {
+            let secret = index.find(Kind::Secret, name, &format!("{path}.secretName"), problems)?;
+            spec_of!(secret, Secret).map(|spec| index.locate(secret, &spec.value_ref))
+        }
+        _ => {
+            let message = match path == "spec.credential" {
+                true => "a credential needs `valueRef` or `secretName`, not both".to_owned(),
+                false => format!("write `{field}` or `secretName`, not both"),
+            };
+            problems.push(Problem::new(Code::NotExactlyOne, at, path, message));
+            None
+        }
+    }
 }

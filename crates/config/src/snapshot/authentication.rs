@@ -7,7 +7,9 @@
 use std::sync::Arc;
 
 use bartizan_identity::CertificateRule;
-use http::HeaderName;
+use bartizan_limit::FailurePolicy;
+use bartizan_model::Reference;
+use http::{HeaderName, HeaderValue};
 
 use super::Bite;
 
@@ -22,6 +24,8 @@ pub struct AuthenticationPlan {
     pub methods: Vec<MethodPlan>,
     /// Whether callers without a credential pass as nobody.
     pub anonymous: bool,
+    /// How often callers may fail; `None` where nobody counts.
+    pub failures: Option<Arc<FailurePolicy>>,
 }
 
 /// A way to prove who one is.
@@ -31,6 +35,17 @@ pub enum MethodPlan {
     ApiKey(ApiKeyPlan),
     /// A client's certificate, verified by the listener.
     ClientCertificate(ClientCertificatePlan),
+    /// A name and a password.
+    Basic(Arc<BasicPlan>),
+}
+
+/// Whose names and passwords.
+#[derive(Clone, Debug)]
+pub struct BasicPlan {
+    /// The file with the users.
+    pub users: Reference,
+    /// `Basic realm="…", charset="UTF-8"`.
+    pub challenge: HeaderValue,
 }
 
 /// How a certificate becomes a consumer.
@@ -50,11 +65,19 @@ pub struct ApiKeyPlan {
 }
 
 impl AuthenticationPlan {
+    /// Where callers may prove themselves by name and password.
+    pub fn basic(&self) -> impl Iterator<Item = &Arc<BasicPlan>> {
+        self.methods.iter().filter_map(|method| match method {
+            MethodPlan::Basic(plan) => Some(plan),
+            _ => None,
+        })
+    }
+
     /// Headers that may carry an API key, in order.
     pub fn api_key_headers(&self) -> impl Iterator<Item = &HeaderName> {
         self.methods.iter().filter_map(|method| match method {
             MethodPlan::ApiKey(plan) => Some(&plan.header),
-            MethodPlan::ClientCertificate(_) => None,
+            MethodPlan::ClientCertificate(_) | MethodPlan::Basic(_) => None,
         })
     }
 

@@ -1,8 +1,14 @@
 //! `AuthenticationPolicy`: how callers prove who they are.
 
+mod basic;
 mod certificate;
+mod failures;
 
-pub use self::certificate::{CertificateNameType, ClientCertificateSource};
+pub use self::{
+    basic::BasicSource,
+    certificate::{CertificateNameType, ClientCertificateSource},
+    failures::{FailureRateSpec, Failures},
+};
 use super::common::TargetRef;
 use crate::{
     read::Spanned,
@@ -17,6 +23,8 @@ crate::choice! {
         ApiKey = "ApiKey",
         /// A client's certificate, verified by the listener.
         ClientCertificate = "ClientCertificate",
+        /// A name and a password.
+        Basic = "Basic",
         /// No proof: callers without a credential pass as nobody. Stands last.
         Anonymous = "Anonymous",
     }
@@ -32,6 +40,8 @@ crate::document! {
         pub methods: Vec<Spanned<AuthenticationMethod>>,
         /// Whether a narrower AuthenticationPolicy may replace this one.
         pub allow_override: bool = false,
+        /// How often callers may fail before they must wait.
+        pub failures: Failures = Failures::default(),
         /// Whether it bites.
         pub mode: Mode = Mode::Enforce,
         /// Share of callers it bites, in percent; the rest is judged in shadow.
@@ -50,6 +60,8 @@ crate::document! {
         pub api_key: ApiKeySource = ApiKeySource::default(),
         /// With `type: ClientCertificate`: how it becomes a consumer.
         pub client_certificate: Option<Spanned<ClientCertificateSource>>,
+        /// With `type: Basic`: whose names and passwords.
+        pub basic: Option<Spanned<BasicSource>>,
     }
 }
 

@@ -146,6 +146,10 @@ fn compose(shared: &Shared, sendable: Sendable) -> Result<Composed, Denial> {
     for name in shared.live.credential_headers() {
         headers.remove(name);
     }
+    if identity.method() == Method::Basic {
+        // The password was for the gateway.
+        headers.remove(header::AUTHORIZATION);
+    }
     for policy in &plan.headers {
         if !policy.request.is_empty() && mode_for(shared, policy.bite, &head) == Mode::Enforce {
             policy.request.apply(&mut headers);

@@ -2,14 +2,16 @@
 //!
 //! The methods of the route's AuthenticationPolicy are tried in order, each in its own file. The first credential that
 //! is there decides: one that is present and invalid is refused whatever comes after it, since invalid is never absent.
+//! Who failed too often is refused before anything is judged.
 
 use std::{
     sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
 use bartizan_config::snapshot::{AuthenticationPlan, Captures, ConsumerPlan, MethodPlan, RoutePlan};
 use bartizan_identity::{CredentialId, Identity};
+use bartizan_limit::Held;
 use bartizan_message::RequestHead;
 use bartizan_model::{Denial, Fault, Mode, OnFault, Reason, Stage};
 use bartizan_telemetry::{WouldDeny, record::Would};
@@ -19,7 +21,9 @@ use super::{Routed, route::mode_for};
 use crate::exchange::{Exchange, Shared, Stop};
 
 mod api_key;
+mod basic;
 mod certificate;
+mod failures;
 
 pub(super) use self::certificate::client_cert;
 
@@ -92,8 +96,15 @@ enum Attempt {
     Known(Caller),
     /// A credential is there and does not hold.
     Refused(Denial),
+    /// A credential is there, is genuine and does not hold any more, for this reason that only the record is told. It is
+    /// refused like an invalid one and is no guess.
+    Spent(Box<str>),
     /// A credential is there and cannot be judged.
     Faulted(Fault),
+    /// A credential is there and is not judged by a policy that only watches.
+    Unjudged(&'static str),
+    /// While the credential waited to be judged, too many others failed.
+    HeldMeanwhile,
 }
 
 impl Attempt {
@@ -108,6 +119,10 @@ enum Judged {
     Known(Caller),
     Refused(Denial),
     Faulted(Fault),
+    /// By a policy that only watches.
+    Unjudged(&'static str),
+    /// It failed too often: not looked at.
+    Held(Held),
 }
 
 /// Finds out who the caller is.
@@ -115,13 +130,14 @@ pub async fn identify(x: Exchange<Routed>) -> Result<Exchange<Identified>, Stop>
     let mut x = x;
     let plan = x.proof.plan().clone();
     for policy in &plan.authentication.shadow {
-        watch(&mut x.shared, policy, x.proof.head());
+        watch(&mut x.shared, policy, x.proof.head()).await;
     }
     let Some(policy) = &plan.authentication.enforced else {
         return Ok(x.prove(|routed| Identified { routed, caller: Caller::nobody() }));
     };
     let mode = mode_for(&x.shared, policy.bite, x.proof.head());
-    let denial = match judge(&x.shared, policy, x.proof.head(), true) {
+    let judged = judge(&x.shared, policy, x.proof.head(), mode == Mode::Enforce).await;
+    let denial = match judged {
         Judged::Known(caller) => {
             note(&mut x.shared, &caller);
             return Ok(x.prove(|routed| Identified { routed, caller }));
@@ -129,6 +145,17 @@ pub async fn identify(x: Exchange<Routed>) -> Result<Exchange<Identified>, Stop>
         Judged::Refused(denial) => {
             x.shared.core.metrics.auth_failure(denial.reason);
             x.shared.weigh(mode, Stage::Identify, &policy.label, denial)
+        }
+        Judged::Held(held) => {
+            let denial = Denial::new(Reason::TooManyFailures).because(held.by.as_str());
+            x.shared.core.metrics.auth_failure(denial.reason);
+            let retry_after = bartizan_limit::header::retry_after(held.retry_after);
+            x.shared.dress(header::RETRY_AFTER, retry_after.into());
+            x.shared.weigh(mode, Stage::Identify, &policy.label, denial)
+        }
+        Judged::Unjudged(detail) => {
+            x.shared.record.would_deny(incomplete(policy, detail));
+            None
         }
         Judged::Faulted(fault) if mode == Mode::Enforce => {
             let id = x.shared.live.policy_id(&policy.label);
@@ -148,7 +175,9 @@ pub async fn identify(x: Exchange<Routed>) -> Result<Exchange<Identified>, Stop>
     };
     match denial {
         Some(denial) => {
-            challenge(&mut x.shared, policy);
+            if denial.reason != Reason::TooManyFailures {
+                challenge(&mut x.shared, policy);
+            }
             Err(x.deny(Stage::Identify, denial))
         }
         // For callers outside of `enforcePercent` the policy only watches, and they are nobody.
@@ -166,9 +195,10 @@ fn note(shared: &mut Shared, caller: &Caller) {
     }
 }
 
-fn watch(shared: &mut Shared, policy: &AuthenticationPlan, head: &RequestHead) {
-    match judge(shared, policy, head, false) {
-        Judged::Known(_) => {}
+async fn watch(shared: &mut Shared, policy: &AuthenticationPlan, head: &RequestHead) {
+    match judge(shared, policy, head, false).await {
+        Judged::Known(_) | Judged::Held(_) => {}
+        Judged::Unjudged(detail) => shared.record.would_deny(incomplete(policy, detail)),
         Judged::Refused(denial) => {
             shared.weigh(Mode::Shadow, Stage::Identify, &policy.label, denial);
         }
@@ -186,21 +216,62 @@ fn would(policy: &AuthenticationPlan, fault: Fault) -> WouldDeny {
     WouldDeny { stage: Stage::Identify, policy, outcome, reason, detail: Some(fault.what) }
 }
 
-/// Judges by one policy.
-fn judge(shared: &Shared, policy: &AuthenticationPlan, head: &RequestHead, notes_use: bool) -> Judged {
+/// What a policy that only watches did not judge.
+fn incomplete(policy: &AuthenticationPlan, detail: &str) -> WouldDeny {
+    WouldDeny {
+        stage: Stage::Identify,
+        policy: policy.label.clone(),
+        outcome: Would::Incomplete,
+        reason: Reason::JudgeUnavailable,
+        detail: Some(detail.into()),
+    }
+}
+
+/// Judges by one policy. One that only watches neither counts failures nor holds anybody.
+async fn judge(shared: &Shared, policy: &AuthenticationPlan, head: &RequestHead, notes_use: bool) -> Judged {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let now_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
     let call = Call { shared, head, now_ms, notes_use };
+    let counting = policy.failures.as_deref().filter(|_| notes_use);
+    let counting = counting.and_then(|failures| Some((failures, failures::claimed(&call, policy)?)));
+    let held = || {
+        let (failures, claimed) = counting.as_ref()?;
+        claimed.held(&call, failures, shared.core.runtime.nanos(Instant::now()))
+    };
+    if let Some(held) = held() {
+        return Judged::Held(held);
+    }
     for method in &policy.methods {
         let attempt = match method {
             MethodPlan::ApiKey(plan) => api_key::judge(&call, plan),
             MethodPlan::ClientCertificate(plan) => certificate::judge(&call, plan),
+            MethodPlan::Basic(plan) => basic::judge(&call, plan, || held().is_none()).await,
         };
         match attempt {
             Attempt::Absent => {}
             Attempt::Known(caller) => return Judged::Known(caller),
-            Attempt::Refused(denial) => return Judged::Refused(denial),
+            Attempt::Refused(denial) => {
+                if let (Some((failures, claimed)), Reason::CredentialInvalid) = (&counting, denial.reason) {
+                    claimed.note_failure(&call, failures, shared.core.runtime.nanos(Instant::now()));
+                }
+                return Judged::Refused(denial);
+            }
+            Attempt::Spent(detail) => {
+                return Judged::Refused(Denial::new(Reason::CredentialInvalid).because(detail));
+            }
             Attempt::Faulted(fault) => return Judged::Faulted(fault),
+            // Only a policy that watches may leave something open.
+            Attempt::Unjudged(detail) if notes_use => {
+                return Judged::Faulted(Fault::new(Stage::Identify, detail));
+            }
+            Attempt::Unjudged(detail) => return Judged::Unjudged(detail),
+            Attempt::HeldMeanwhile => {
+                return match held() {
+                    Some(held) => Judged::Held(held),
+                    // The time passed between the two looks; nothing was judged, so nothing may pass.
+                    None => Judged::Faulted(Fault::new(Stage::Identify, "held for a moment")),
+                };
+            }
         }
     }
     if policy.anonymous {
@@ -215,6 +286,7 @@ fn challenge(shared: &mut Shared, policy: &AuthenticationPlan) {
         let value = match method {
             MethodPlan::ApiKey(plan) => api_key::challenge(plan),
             MethodPlan::ClientCertificate(_) => Some(certificate::challenge()),
+            MethodPlan::Basic(plan) => Some(plan.challenge.clone()),
         };
         if let Some(value) = value {
             shared.dress(header::WWW_AUTHENTICATE, value);

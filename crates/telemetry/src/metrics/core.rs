@@ -17,7 +17,7 @@ use bartizan_model::{Mode, OnFault, Reason, Stage};
 
 use super::{
     cell::{Counter, GATEWAY_BOUNDS, Histogram, Slots, TOTAL_BOUNDS},
-    label::{self, ConnectionState, Decision, Outcome, RefusedConnection},
+    label::{self, ConnectionState, Decision, FailureCounter, Outcome, RefusedConnection},
     names::{
         ENDPOINTS_MAX, EndpointId, LISTENERS_MAX, ListenerId, POLICIES_MAX, PolicyId, ROUTES_MAX,
         UPSTREAMS_MAX, UpstreamId,
@@ -105,6 +105,11 @@ impl CoreMetrics {
         add_at(&self.cells.auth_failures, label::reason_number(reason));
     }
 
+    /// A counter of failed attempts to identify has filled.
+    pub fn failure_counter_filled(&self, counter: FailureCounter) {
+        add_at(&self.cells.failure_counters, counter as usize);
+    }
+
     /// An attempt at an endpoint ended.
     pub fn upstream_attempt(&self, endpoint: EndpointId, outcome: Outcome) {
         if let Some(cells) = self.cells.endpoints.cell(endpoint.index()) {
@@ -189,6 +194,7 @@ pub(super) struct CoreCells {
     pub(super) policies: Slots<PolicyCells>,
     pub(super) refusals: Box<[Counter]>,
     pub(super) auth_failures: Box<[Counter]>,
+    pub(super) failure_counters: Box<[Counter]>,
     pub(super) in_flight: Counter,
 }
 
@@ -203,6 +209,7 @@ impl Default for CoreCells {
             policies: Slots::new(POLICIES_MAX),
             refusals: counters(2 * Stage::ALL.len() * Reason::ALL.len()),
             auth_failures: counters(Reason::ALL.len()),
+            failure_counters: counters(FailureCounter::COUNT),
             in_flight: Counter::default(),
         }
     }

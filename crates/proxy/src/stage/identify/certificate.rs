@@ -17,7 +17,7 @@ pub(super) fn judge(call: &Call<'_>, plan: &ClientCertificatePlan) -> Attempt {
     let Some(tls) = &shared.connection.tls else { return Attempt::Absent };
     let Some(certificate) = &tls.client else { return Attempt::Absent };
     if shared.live.trust_of(shared.listener) != Some(tls.trust) {
-        return Attempt::invalid("the certificate was verified under an earlier trust");
+        return Attempt::Spent("the certificate was verified under an earlier trust".into());
     }
     let now = i64::try_from(call.now_ms / 1_000).unwrap_or(i64::MAX);
     let snapshot = shared.snapshot();
@@ -29,7 +29,7 @@ pub(super) fn judge(call: &Call<'_>, plan: &ClientCertificatePlan) -> Attempt {
                 consumer: Some(consumer.clone()),
                 identity: Identity::from(identity),
             }),
-            None => Attempt::invalid(format!("{}: its consumer is not in the documents", of())),
+            None => Attempt::Spent(format!("{}: its consumer is not in the documents", of()).into()),
         },
         Err(flaw) => Attempt::Refused(Denial::new(flaw.kind().reason()).because(format!("{}: {flaw}", of()))),
     }

@@ -1,0 +1,52 @@
+//! `type: Basic`.
+
+use std::sync::Arc;
+
+use bartizan_model::{
+    document::{Document, authentication::AuthenticationMethod},
+    problem::{Code, Problem, Problems, shown},
+    read::Spanned,
+};
+use http::HeaderValue;
+
+use super::super::{index::Index, upstream::one_secret};
+use crate::snapshot::{BasicPlan, MethodPlan};
+
+/// One method.
+pub(super) fn compile(
+    index: &Index<'_>,
+    document: &Document,
+    method: &Spanned<AuthenticationMethod>,
+    before: &[MethodPlan],
+    problems: &mut Problems,
+) -> Option<MethodPlan> {
+    const PATH: &str = "spec.methods.basic";
+    if before.iter().any(|known| matches!(known, MethodPlan::Basic(_))) {
+        // The first that is there decides, so the users of a second file could never sign in.
+        let message = "a second `Basic` would never be tried: write all users into one file";
+        problems.push(Problem::new(Code::FieldsClash, method.at, "spec.methods", message));
+    }
+    let Some(source) = &method.basic else {
+        let message = "`type: Basic` needs the field `basic` with the users";
+        problems.push(Problem::new(Code::MissingField, method.at, PATH, message));
+        return None;
+    };
+    let secret = (&source.users_ref, &source.secret_name);
+    let users = one_secret(index, document, secret, (source.at, "usersRef", PATH), problems)?;
+    // RFC 9110 §5.6.4: what a quoted string holds without escapes.
+    let sound = |byte: u8| (b' '..=b'~').contains(&byte) && !matches!(byte, b'"' | b'\\');
+    let realm = &source.realm;
+    match HeaderValue::try_from(format!("Basic realm=\"{}\", charset=\"UTF-8\"", **realm)) {
+        Ok(challenge) if !realm.is_empty() && realm.bytes().all(sound) => {
+            Some(MethodPlan::Basic(Arc::new(BasicPlan { users, challenge })))
+        }
+        _ => {
+            let message = format!("{} cannot be a realm", shown(realm));
+            problems.push(
+                Problem::new(Code::BadText, realm.at, format!("{PATH}.realm"), message)
+                    .hint("letters, digits, blanks and signs of ASCII without quotes and backslashes"),
+            );
+            None
+        }
+    }
+}
