@@ -40,6 +40,8 @@ enum Command {
     Schema(command::schema::Args),
     /// Write a first set of documents for an API of your own.
     Init(command::init::Args),
+    /// Try the rules of an inspection on a request, offline.
+    Inspect(command::inspect::Args),
     /// Create, list, show and revoke API keys.
     Keys(command::keys::Args),
     /// Tell of signed tokens on standard input whether their signatures are right.
@@ -57,6 +59,7 @@ fn main() -> ExitCode {
         Command::Routes(args) => command::routes::run(&args),
         Command::Schema(args) => command::schema::run(&args),
         Command::Init(args) => command::init::run(&args),
+        Command::Inspect(args) => command::inspect::run(&args),
         Command::Keys(args) => command::keys::run(&args),
         Command::Verify(args) => command::verify::run(&args),
     }

@@ -11,6 +11,7 @@ use bartizan_model::{
 use crate::{
     compile::{Compiled, Parsed, compile},
     parse,
+    rules::RuleFiles,
     source::{self, LoadError, Sources},
 };
 
@@ -23,6 +24,8 @@ pub struct Set {
     pub documents: Vec<Document>,
     /// The snapshot, or why there is none.
     pub compiled: Compiled,
+    /// Identifies the texts and the rule files they name: two sets with the same digest are the same set.
+    pub digest: String,
 }
 
 impl Set {
@@ -48,9 +51,11 @@ impl Set {
             .collect();
         let digest = sources.digest_hex();
         let folders = Folders(&sources);
-        let set = Parsed { documents: &documents, nodes: &nodes, folders, digest: &digest };
+        let rules = RuleFiles::new();
+        let set = Parsed { documents: &documents, nodes: &nodes, folders, digest: &digest, rules: &rules };
         let compiled = compile(&set, problems);
-        Set { sources, documents, compiled }
+        let digest = rules.digest_with(&digest);
+        Set { sources, documents, compiled, digest }
     }
 }
 
@@ -58,6 +63,15 @@ impl Set {
 pub(crate) struct Folders<'s>(&'s Sources);
 
 impl Folders<'_> {
+    /// A path that a document in `file` names, as the process finds it: relative ones count from the document.
+    pub(crate) fn path(&self, file: FileId, path: &str) -> String {
+        if Path::new(path).is_absolute() {
+            return path.to_owned();
+        }
+        let folder = self.0.get(file).and_then(|source| source.folder()).unwrap_or(Path::new(""));
+        folder.join(path).to_string_lossy().into_owned()
+    }
+
     /// The name that a document without one gets from its file.
     pub(crate) fn stem(&self, file: FileId) -> Option<&str> {
         self.0.get(file).and_then(|source| source.stem())

@@ -25,6 +25,7 @@
 //! (what a rule tests with), [`body`] (bodies into named values), [`ruleset`] and `gate` (rules compiled), [`session`]
 //! (one exchange).
 
+mod baseline;
 pub mod body;
 mod error;
 mod gate;
@@ -38,6 +39,7 @@ pub mod session;
 mod source;
 pub mod transform;
 
+pub use baseline::{BASELINE_FILES, baseline, load_baseline};
 pub use error::{LoadError, Place, Problem};
 pub use overlay::{Overlay, OverlayError};
 pub use ruleset::{EngineMode, Notice, OnLimit, RuleSet, Settings};
@@ -46,3 +48,4 @@ pub use session::{
     Decision, Exchange, Incomplete, MatchRecord, Refusal, RequestHead, ResponseHead, Session, Step, Verdict,
 };
 pub use source::{Files, MemoryFiles, matches_wildcard};
+pub use transform::Transform;

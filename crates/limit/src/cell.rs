@@ -7,7 +7,7 @@
 
 use std::sync::atomic::{
     AtomicU32, AtomicU64,
-    Ordering::{AcqRel, Acquire, Relaxed},
+    Ordering::{AcqRel, Acquire, Relaxed, Release},
 };
 
 use crate::gcra::{Bucket, Step};
@@ -77,6 +77,12 @@ impl Cell {
             copy.word.store(other.word(), Relaxed);
         }
         copy
+    }
+
+    /// Writes the word as a record has it; for rehearsals.
+    pub(crate) fn put(&self, word: u64, bound: u64) {
+        self.bound.store(bound, Relaxed);
+        self.word.store(word, Release);
     }
 
     /// The word, for reports.
@@ -341,11 +347,7 @@ mod tests {
 
     #[test]
     fn of_a_taker_and_a_sealer_at_the_same_moment_one_wins() {
-        use std::{
-            hint,
-            sync::atomic::{AtomicUsize, Ordering::Release},
-            thread,
-        };
+        use std::{hint, sync::atomic::AtomicUsize, thread};
 
         let cells: Vec<Cell> = (0..100_000).map(|_| Cell::new(Kind::Rate, bucket().bound())).collect();
         let arrived = [AtomicUsize::new(0), AtomicUsize::new(0)];

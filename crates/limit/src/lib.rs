@@ -19,6 +19,7 @@ mod gcra;
 pub mod header;
 pub mod key;
 pub mod policy;
+mod rehearse;
 pub mod reservation;
 mod reserve;
 mod table;

@@ -99,7 +99,7 @@ impl Cells {
     }
 
     /// Finds or makes the cell of a limit in the table; says whether it is the overflow cell.
-    fn locate(&self, key: u128, ask: &Ask<'_>, gauge: &Gauge, now: u64) -> (Arc<Cell>, bool) {
+    pub(crate) fn locate(&self, key: u128, ask: &Ask<'_>, gauge: &Gauge, now: u64) -> (Arc<Cell>, bool) {
         let begin = || match ask.bite {
             // A shadow begins as a copy of what is enforced, or its first window would admit what is refused now.
             Bite::Shadow => self

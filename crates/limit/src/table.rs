@@ -62,6 +62,15 @@ impl Table {
         }
     }
 
+    /// Removes every cell; for rehearsals.
+    pub(crate) fn clear(&self) {
+        for shard in &self.shards {
+            *write(&shard.0) = Shard::default();
+        }
+        *write(&self.overflow) = Shard::default();
+        self.cells.store(0, Relaxed);
+    }
+
     pub(crate) fn cells(&self) -> usize {
         self.cells.load(Relaxed)
     }

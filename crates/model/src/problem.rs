@@ -134,6 +134,7 @@ codes! {
     BadPattern = "BZ-2115": "The text is not a regular expression that can be compiled.",
     SecretInDocument = "BZ-2116": "A secret must be a reference, never a value.",
     BadCondition = "BZ-2117": "The text is not a CEL condition that can be compiled.",
+    BadRules = "BZ-2140": "The rules of an inspection cannot be loaded, or do not have what is named.",
 
     UnknownReference = "BZ-3001": "The document refers to another one that does not exist.",
     DuplicateName = "BZ-3002": "Two documents of one kind have the same name.",
@@ -171,6 +172,9 @@ codes! {
     RuleOpen = "BZ-9011": "A rule of an AuthorizationPolicy allows every caller.",
     RevocationOpen = "BZ-9015": "A listener accepts certificates whose revocation is not known.",
     FailuresUncounted = "BZ-9016": "Failed attempts to identify are not limited.",
+    CredentialClearText = "BZ-9017": "A credential is sent to an upstream without TLS, beyond this machine.",
+    BodyUnjudged = "BZ-9030": "An InspectionPolicy lets bodies or parts of them pass unjudged.",
+    RulesSwitchedOff = "BZ-9031": "Rules of an InspectionPolicy are off, or only watch.",
 }
 
 impl Code {

@@ -19,12 +19,13 @@ use hyper::body::Incoming;
 
 use crate::{
     answer::AnswerBody,
-    body::RequestBody,
+    body::{HELD_BYTES_MAX, HeldBytes, Inbound, RequestBody},
     exchange::{Dress, Exchange, Received, Shared},
     listener::{ConnectionFacts, Serve},
     live::Live,
     pipeline,
     random::Random,
+    rehearsal::Rehearsing,
     runtime::{Current, Runtime},
     stage::OpenRecord,
     upstream::CorePools,
@@ -43,6 +44,10 @@ pub struct Core {
     pub(crate) cells: RefCell<CellCache>,
     /// The host asked for last.
     pub(crate) authority: RefCell<AuthorityMemo>,
+    /// Room for bodies that are held until they are judged.
+    pub(crate) held: HeldBytes,
+    /// Shared by every exchange that an inspection watches, so that they are counted.
+    pub(crate) watched: Rc<()>,
     random: Random,
     keys: RefCell<Cache<crate::runtime::CurrentKeys, Arc<bartizan_identity::KeyTable>>>,
     served: Cell<u64>,
@@ -60,6 +65,8 @@ impl Core {
             recorder,
             cells: RefCell::new(CellCache::new(CELL_CACHE)),
             authority: RefCell::default(),
+            held: HeldBytes::of(HELD_BYTES_MAX),
+            watched: Rc::new(()),
             random,
             served: Cell::new(0),
             runtime,
@@ -86,6 +93,14 @@ impl Core {
         self.random.next()
     }
 
+    /// Counts a record that is complete and hands it to the log.
+    pub(crate) fn close(&self, record: Box<RequestRecord>) {
+        self.metrics.close(&record);
+        if let Some(recorder) = &self.recorder {
+            recorder.submit(record);
+        }
+    }
+
     /// Requests served so far.
     pub fn served(&self) -> u64 {
         self.served.get()
@@ -96,20 +111,31 @@ impl Core {
         connection: Rc<ConnectionFacts>,
         request: Request<Incoming>,
     ) -> Exchange<Received> {
-        let live = self.live();
-        let listener = live.listener_index(&connection.listener.name);
         let started = Instant::now();
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let nanos = u64::try_from(unix.as_nanos()).unwrap_or(u64::MAX);
+        self.open(connection, request.map(Inbound::Wire), (started, nanos), None)
+    }
+
+    /// Opens the exchange of a request whose head was complete at this instant and unix time in nanoseconds.
+    pub(crate) fn open(
+        self: Rc<Self>,
+        connection: Rc<ConnectionFacts>,
+        request: Request<Inbound>,
+        (started, unix_nanos): (Instant, u64),
+        rehearsing: Option<Box<Rehearsing>>,
+    ) -> Exchange<Received> {
+        let live = self.live();
+        let listener = live.listener_index(&connection.listener.name);
         let protocol = match request.version() {
             Version::HTTP_2 => Protocol::Http2,
             Version::HTTP_10 => Protocol::Http10,
             _ => Protocol::Http11,
         };
-        let nanos = u64::try_from(unix.as_nanos()).unwrap_or(u64::MAX);
         let plan = live.snapshot.record.clone();
         let mut record = match &self.recorder {
-            Some(recorder) => recorder.open(nanos, started, connection.client, protocol, plan),
-            None => RequestRecord::open(nanos, started, connection.client, protocol, plan),
+            Some(recorder) => recorder.open(unix_nanos, started, connection.client, protocol, plan),
+            None => RequestRecord::open(unix_nanos, started, connection.client, protocol, plan),
         };
         record.tls = connection.tls.as_ref().map(|tls| tls.version);
         record.method = request.method().clone();
@@ -124,6 +150,7 @@ impl Core {
         }
         self.served.set(self.served.get().wrapping_add(1));
         let record = OpenRecord::new(Rc::clone(&self), record);
+        let share = Cell::new(rehearsing.as_ref().and_then(|given| given.share));
         let shared = Box::new(Shared {
             core: self,
             live,
@@ -134,7 +161,8 @@ impl Core {
             id_value,
             dress: Dress::default(),
             reservation: None,
-            share: Cell::new(None),
+            share,
+            rehearsing,
         });
         Exchange { shared, proof: Received { request } }
     }

@@ -4,7 +4,12 @@
 //! make. `Shared` holds what an answer needs however early it comes. An exchange is one pointer plus its proof, and is
 //! never pooled, so that no field of one request can reach another.
 
-use std::{cell::Cell, rc::Rc, sync::Arc};
+use std::{
+    cell::Cell,
+    rc::Rc,
+    sync::Arc,
+    time::{Instant, SystemTime, UNIX_EPOCH},
+};
 
 use bartizan_config::snapshot::{ListenerPlan, PublishedListener, RoutePlan, Snapshot};
 use bartizan_limit::Reservation;
@@ -12,10 +17,10 @@ use bartizan_message::{RequestHead, RequestId};
 use bartizan_model::{Denial, Fault, Mode, Reason, Stage};
 use bartizan_telemetry::{WouldDeny, record::Would};
 use http::{HeaderName, HeaderValue, Response};
-use hyper::body::Incoming;
 
 use crate::{
-    answer::AnswerBody, core::Core, listener::ConnectionFacts, live::Live, share::share_on, stage::OpenRecord,
+    answer::AnswerBody, body::Inbound, core::Core, listener::ConnectionFacts, live::Live,
+    rehearsal::Rehearsing, share::share_on, stage::OpenRecord,
 };
 
 /// A request that has come as far as `S` says.
@@ -44,7 +49,7 @@ impl<S> Exchange<S> {
 
 /// A request as it came from the connection.
 pub struct Received {
-    pub(crate) request: http::Request<Incoming>,
+    pub(crate) request: http::Request<Inbound>,
 }
 
 /// What every stage may look at and every answer needs.
@@ -69,6 +74,8 @@ pub struct Shared {
     pub(crate) reservation: Option<Reservation>,
     /// The caller's share (0–99), once somebody asked for it.
     pub(crate) share: Cell<Option<u8>>,
+    /// What a rehearsal gives instead of clocks and credentials; `None` in live traffic.
+    pub(crate) rehearsing: Option<Box<Rehearsing>>,
 }
 
 /// What stages ask of the answer, whichever it will be.
@@ -109,6 +116,20 @@ impl Shared {
         let share = share_on(self.dress.route.as_deref(), head.headers(), head.client());
         self.share.set(Some(share));
         share
+    }
+
+    /// What the clock of the limit cells shows for `limit`.
+    pub(crate) fn instant(&self) -> Instant {
+        self.rehearsing.as_ref().map_or_else(Instant::now, |given| given.limit_at)
+    }
+
+    /// What the wall clock shows for `stage`, in milliseconds since 1970.
+    pub(crate) fn unix_ms(&self, stage: Stage) -> u64 {
+        if let Some(given) = &self.rehearsing {
+            return given.unix_ms(stage);
+        }
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
     }
 
     /// Adds a header to the answer.

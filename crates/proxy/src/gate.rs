@@ -80,6 +80,7 @@ pub struct Gate {
     count: usize,
     lock_dir: Option<PathBuf>,
     tickets: TicketKeys,
+    passwords: Arc<Passwords>,
     read_secret: Box<ReadSecret>,
     grace: Duration,
     /// The active health checks of the set in force; dropping the sender ends them.
@@ -116,7 +117,7 @@ impl Gate {
             metrics: &metrics,
         };
         let prepared = preparing.prepare(snapshot, None, &|_| None)?;
-        let runtime = Runtime::new(prepared.live.clone(), metrics.clone(), pepper, passwords);
+        let runtime = Runtime::new(prepared.live.clone(), metrics.clone(), pepper, Some(passwords.clone()));
         runtime.set_keys(keys);
         let options = CoreOptions { events: Arc::new(Events::new(metrics)), ..CoreOptions::default() };
         let for_cores = runtime.clone();
@@ -128,7 +129,7 @@ impl Gate {
         })
         .map_err(|error| vec![process_problem(format!("the cores could not be started: {error}"))])?;
         let checks = Mutex::new(None);
-        let gate = Gate { runtime, cores, count, lock_dir, tickets, read_secret, grace, checks };
+        let gate = Gate { runtime, cores, count, lock_dir, tickets, passwords, read_secret, grace, checks };
         gate.publish(prepared)?;
         Ok(gate)
     }
@@ -143,7 +144,7 @@ impl Gate {
             count: self.count,
             lock: self.lock_dir.as_deref(),
             tickets: &self.tickets,
-            passwords: self.runtime.passwords(),
+            passwords: &self.passwords,
             secrets: &*self.read_secret,
             metrics: self.runtime.metrics(),
         };
@@ -283,6 +284,7 @@ impl Preparing<'_> {
             }
         };
         let users = self.users(&snapshot, &mut problems);
+        problems.extend(warm(&snapshot));
         match upstreams {
             Some(upstreams) if problems.is_empty() => {
                 // Without a problem each listener of the snapshot is here, in its order.
@@ -329,6 +331,20 @@ impl Preparing<'_> {
         }
         users
     }
+}
+
+/// Builds the automata of all rules, so that none is built while a request waits. Rule sets are shared; each is built
+/// once.
+fn warm(snapshot: &Snapshot) -> Vec<PrepareProblem> {
+    let mut seen = HashSet::new();
+    let plans = snapshot.routes.iter().flat_map(|route| &route.inspection);
+    plans
+        .filter(|plan| seen.insert(Arc::as_ptr(&plan.rules)))
+        .filter_map(|plan| {
+            let error = plan.rules.warm().err()?;
+            Some(PrepareProblem { document: plan.label.to_string(), message: error.to_string() })
+        })
+        .collect()
 }
 
 fn process_problem(message: String) -> PrepareProblem {

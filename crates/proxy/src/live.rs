@@ -2,12 +2,12 @@
 
 use std::{collections::HashMap, sync::Arc, time::Instant};
 
-use bartizan_config::snapshot::{ConsumerPlan, RoutePlan, Snapshot};
+use bartizan_config::snapshot::{ConsumerPlan, InspectionPlan, RoutePlan, Snapshot};
 use bartizan_identity::BasicUsers;
 use bartizan_model::Reference;
 use bartizan_telemetry::{
     Metrics,
-    metrics::{EndpointId, ListenerId, PolicyId, RouteId, UpstreamId},
+    metrics::{EndpointId, ListenerId, OVERFLOW, PolicyId, RouteId, RuleGroupId, UpstreamId},
 };
 
 use http::HeaderName;
@@ -20,7 +20,7 @@ use crate::{
 /// What one pointer swap puts into force.
 pub struct Live {
     /// The compiled documents.
-    pub snapshot: Snapshot,
+    pub snapshot: Arc<Snapshot>,
     /// The upstreams, ready to be asked; indices are the snapshot's.
     pub upstreams: Arc<UpstreamSet>,
     /// Whether any plan writes an access log: if none does, requests are not described for it.
@@ -45,19 +45,59 @@ struct Ids {
     routes: Vec<RouteId>,
     route_limits: Vec<Vec<PolicyId>>,
     policies: HashMap<Arc<str>, PolicyId>,
+    inspection: HashMap<Arc<str>, InspectionIds>,
     consumer_limits: HashMap<Arc<str>, Vec<PolicyId>>,
     upstreams: Vec<UpstreamId>,
     endpoints: Vec<Vec<(Arc<str>, EndpointId)>>,
 }
 
+/// The numbers of an inspection policy.
+#[derive(Debug, Default)]
+pub(crate) struct InspectionIds {
+    pub(crate) policy: PolicyId,
+    groups: HashMap<u32, RuleGroupId>,
+    /// Groups beyond the first share one.
+    overflow: RuleGroupId,
+}
+
+/// 64 groups of rules of one policy are told apart in the metrics; the Core Rule Set has 24.
+const RULE_GROUPS_MAX: usize = 64;
+
+impl InspectionIds {
+    fn register(plan: &InspectionPlan, metrics: &Metrics) -> Self {
+        let mut ids = InspectionIds {
+            policy: metrics.policy(&plan.label),
+            groups: HashMap::new(),
+            overflow: metrics.rule_group(&plan.label, OVERFLOW),
+        };
+        for rule in plan.rules.rules() {
+            let group = rule.id / 1000;
+            if ids.groups.len() < RULE_GROUPS_MAX {
+                let number = || metrics.rule_group(&plan.label, &group.to_string());
+                ids.groups.entry(group).or_insert_with(number);
+            }
+        }
+        ids
+    }
+
+    /// The group of a rule.
+    pub(crate) fn group(&self, rule: u32) -> RuleGroupId {
+        self.groups.get(&(rule / 1000)).copied().unwrap_or(self.overflow)
+    }
+}
+
+/// For what is not registered: counted under no name.
+static UNREGISTERED: std::sync::LazyLock<InspectionIds> = std::sync::LazyLock::new(InspectionIds::default);
+
 impl Live {
     /// Puts a snapshot and its prepared upstreams together and registers what is counted.
     pub fn new(
-        snapshot: Snapshot,
+        snapshot: impl Into<Arc<Snapshot>>,
         upstreams: Arc<UpstreamSet>,
         prepared: LiveParts,
         metrics: &Metrics,
     ) -> Arc<Self> {
+        let snapshot = snapshot.into();
         let policies = |limits: &[Arc<bartizan_limit::Policy>]| {
             limits.iter().map(|policy| metrics.policy(&policy.label)).collect::<Vec<_>>()
         };
@@ -68,6 +108,7 @@ impl Live {
             routes: snapshot.routes.iter().map(|plan| metrics.route(&plan.route)).collect(),
             route_limits: snapshot.routes.iter().map(|plan| policies(&plan.limits)).collect(),
             policies: faulting(&snapshot).map(|label| (label.clone(), metrics.policy(label))).collect(),
+            inspection: inspection_ids(&snapshot, metrics),
             consumer_limits: snapshot
                 .consumers
                 .values()
@@ -159,6 +200,11 @@ impl Live {
         self.ids.policies.get(label).copied().unwrap_or(PolicyId::NONE)
     }
 
+    /// The numbers of an inspection policy.
+    pub(crate) fn inspection_ids(&self, label: &str) -> &InspectionIds {
+        self.ids.inspection.get(label).unwrap_or(&UNREGISTERED)
+    }
+
     pub(crate) fn route_limit_ids(&self, plan: &RoutePlan) -> &[PolicyId] {
         self.ids.route_limits.get(plan.index).map_or(&[], Vec::as_slice)
     }
@@ -182,6 +228,14 @@ fn credential_headers(snapshot: &Snapshot) -> Vec<HeaderName> {
         }
     }
     names
+}
+
+fn inspection_ids(snapshot: &Snapshot, metrics: &Metrics) -> HashMap<Arc<str>, InspectionIds> {
+    let mut ids: HashMap<Arc<str>, InspectionIds> = HashMap::new();
+    for plan in snapshot.routes.iter().flat_map(|route| &route.inspection) {
+        ids.entry(plan.label.clone()).or_insert_with(|| InspectionIds::register(plan, metrics));
+    }
+    ids
 }
 
 /// The policies whose judges may fail to decide, by label.

@@ -7,7 +7,7 @@
 use crate::{
     answer::{self, AnswerBody},
     exchange::{Exchange, Received, Stop},
-    stage::{self, Looked, Screened},
+    stage::{self, Admitted, Authorized, Identified, Inspected, Looked, Metered, Missed, Routed, Screened},
 };
 
 /// Serves one received request; never fails, because a refusal is also an answer.
@@ -16,16 +16,52 @@ pub async fn serve(x: Exchange<Received>) -> http::Response<AnswerBody> {
 }
 
 async fn run(x: Exchange<Received>) -> Result<Exchange<Screened>, Stop> {
-    let x = stage::admit(x)?;
-    let x = stage::route(x)?;
-    let x = stage::identify(x).await?;
-    let x = stage::authorize(x)?;
-    let x = stage::limit(x).await?;
-    let x = stage::inspect(x)?;
-    let Looked::Miss(x) = stage::cache(x)?;
+    let x = judge(x, &mut ()).await?;
     let x = stage::forward(x).await?;
-    stage::screen(x)
+    stage::screen(x).await
 }
+
+/// All that is decided before an upstream is asked. Live traffic and rehearsals run this one function.
+pub(crate) async fn judge(
+    x: Exchange<Received>,
+    onlooker: &mut impl Onlooker,
+) -> Result<Exchange<Missed>, Stop> {
+    let x = stage::admit(x)?;
+    onlooker.admitted(&x);
+    let x = stage::route(x)?;
+    onlooker.routed(&x);
+    let x = stage::identify(x).await?;
+    onlooker.identified(&x);
+    let x = stage::authorize(x)?;
+    onlooker.authorized(&x);
+    let x = stage::limit(x).await?;
+    onlooker.metered(&x);
+    let x = stage::inspect(x).await?;
+    onlooker.inspected(&x);
+    let Looked::Miss(x) = stage::cache(x)?;
+    onlooker.missed(&x);
+    Ok(x)
+}
+
+/// Who is told how far a request has come. Live traffic has none: `()` is told nothing and costs nothing.
+pub(crate) trait Onlooker {
+    /// After `admit`.
+    fn admitted(&mut self, _: &Exchange<Admitted>) {}
+    /// After `route`.
+    fn routed(&mut self, _: &Exchange<Routed>) {}
+    /// After `identify`.
+    fn identified(&mut self, _: &Exchange<Identified>) {}
+    /// After `authorize`.
+    fn authorized(&mut self, _: &Exchange<Authorized>) {}
+    /// After `limit`.
+    fn metered(&mut self, _: &Exchange<Metered>) {}
+    /// After `inspect`.
+    fn inspected(&mut self, _: &Exchange<Inspected>) {}
+    /// After `cache`.
+    fn missed(&mut self, _: &Exchange<Missed>) {}
+}
+
+impl Onlooker for () {}
 
 #[cfg(test)]
 mod tests {

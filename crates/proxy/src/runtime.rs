@@ -14,7 +14,7 @@ use bartizan_identity::{KeyTable, Pepper};
 use bartizan_limit::{CELLS_MAX, Cells, Nanos};
 use bartizan_telemetry::Metrics;
 
-use crate::{live::Live, passwords::Passwords};
+use crate::{live::Live, passwords::Passwords, stage::JudgePool};
 
 /// The pointer that a reload swaps.
 pub(crate) type Current = Arc<ArcSwap<Live>>;
@@ -27,9 +27,10 @@ pub struct Runtime {
     current: Current,
     keys: CurrentKeys,
     pepper: Option<Arc<Pepper>>,
-    passwords: Arc<Passwords>,
+    passwords: Option<Arc<Passwords>>,
     cells: Arc<Cells>,
     metrics: Arc<Metrics>,
+    judges: JudgePool,
     began: Instant,
     stops_at: OnceLock<Instant>,
     stopped: AtomicBool,
@@ -41,7 +42,7 @@ impl Runtime {
         live: Arc<Live>,
         metrics: Arc<Metrics>,
         pepper: Option<Arc<Pepper>>,
-        passwords: Arc<Passwords>,
+        passwords: Option<Arc<Passwords>>,
     ) -> Arc<Self> {
         Arc::new(Runtime {
             current: Arc::new(ArcSwap::new(live)),
@@ -50,6 +51,7 @@ impl Runtime {
             passwords,
             cells: Arc::new(Cells::new(CELLS_MAX, [RandomState::new(), RandomState::new()])),
             metrics,
+            judges: JudgePool::default(),
             began: Instant::now(),
             stops_at: OnceLock::new(),
             stopped: AtomicBool::new(false),
@@ -71,14 +73,19 @@ impl Runtime {
         self.current.load_full()
     }
 
-    /// Where passwords are checked.
-    pub(crate) fn passwords(&self) -> &Arc<Passwords> {
-        &self.passwords
+    /// Where passwords are checked; a rehearsal has no such place.
+    pub(crate) fn passwords(&self) -> Option<&Arc<Passwords>> {
+        self.passwords.as_ref()
     }
 
     /// The limit cells.
     pub fn cells(&self) -> &Arc<Cells> {
         &self.cells
+    }
+
+    /// The threads that judge large bodies.
+    pub(crate) fn judges(&self) -> &JudgePool {
+        &self.judges
     }
 
     /// The metrics.

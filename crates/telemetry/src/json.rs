@@ -15,6 +15,7 @@ use crate::{
     plan::{AddressPrivacy, QueryValues},
     record::{PassedFault, RequestRecord, Would, WouldDeny},
     redact::{self, AddressKey, ShownAddress},
+    rules::RuleMatch,
     text::cut,
     time::Rfc3339,
 };
@@ -154,6 +155,10 @@ fn verdict(record: &RequestRecord, out: &mut Vec<u8>) {
     }
     list(b"would_deny", &record.would_deny, would_deny, out);
     list(b"faults", &record.faults, passed_fault, out);
+    list(b"rules", record.rules.as_slice(), rule, out);
+    if record.rules.lost() > 0 {
+        number(b"rules_lost", record.rules.lost(), out);
+    }
 }
 
 fn would_deny(entry: &WouldDeny, out: &mut Vec<u8>) {
@@ -173,6 +178,20 @@ fn passed_fault(entry: &PassedFault, out: &mut Vec<u8>) {
     escape::string(entry.fault.stage.as_str().as_bytes(), out);
     name(b"policy", entry.policy.as_deref(), out);
     detail(Some(&entry.fault.what), out);
+}
+
+fn rule(entry: &RuleMatch, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"\"rule\":");
+    escape::number(u64::from(entry.rule), out);
+    string(b"role", entry.role.as_str().as_bytes(), out);
+    name(b"policy", Some(&entry.policy), out);
+    string(b"half", entry.half.as_bytes(), out);
+    name(b"at", Some(&entry.at), out);
+    name(b"message", Some(&entry.message), out);
+    name(b"variable", Some(&entry.variable), out);
+    name(b"transforms", Some(&entry.transforms), out);
+    name(b"excerpt", Some(&entry.excerpt), out);
+    name(b"exclusion", entry.exclusion.as_deref(), out);
 }
 
 fn headers(record: &RequestRecord, out: &mut Vec<u8>) {
@@ -302,6 +321,8 @@ fields! {
     "detail" "The evidence, which the caller did not see (up to 1,024 bytes)." "\"bucket consumer=shop\"";
     "would_deny" "What policies in shadow would have done: objects with `mode` (`would_deny`, `would_throttle`, `shadow_incomplete`), `stage`, `policy`, `reason`, `wait_ms`, `detail`." "[{\"mode\":\"would_deny\",…}]";
     "faults" "Judges that could not decide while their policy says `onFault: allow`: objects with `stage`, `policy`, `detail`." "[{\"stage\":\"limit\",…}]";
+    "rules" "Rules of inspections that matched (up to 64): objects with `rule`, `role` (`decided`, `matched`, `shadow`), `policy`, `half` (`request`, `response`), `at` (file and line), `message`, `variable`, `transforms`, `excerpt` (its shape: letters as `a`, digits as `9`) and `exclusion`, which would let it pass." "[{\"rule\":942100,…}]";
+    "rules_lost" "How many more matched; absent when none did." "3";
     "headers" "Request headers that the `RecordPolicy` asks for (up to 256 bytes each, 16 in all); credentials show as `***`." "{\"accept\":\"*/*\"}";
     "revision" "The revision of the documents that served it." "\"r12\"";
 }

@@ -17,6 +17,7 @@ use http::{HeaderMap, Method};
 use crate::{
     metrics::{ListenerId, RouteId, UpstreamId},
     plan::RecordPlan,
+    rules::MatchedRules,
     text::{Slot, Texts},
 };
 
@@ -79,6 +80,8 @@ pub struct RequestRecord {
     pub would_deny: Vec<WouldDeny>,
     /// Judges that could not decide and whose policy lets such requests pass.
     pub faults: Vec<PassedFault>,
+    /// Rules of inspections that matched.
+    pub rules: MatchedRules,
     /// How it ended.
     pub exit: Exit,
     texts: Texts,
@@ -150,6 +153,7 @@ impl RequestRecord {
             refusal: None,
             would_deny: Vec::new(),
             faults: Vec::new(),
+            rules: MatchedRules::default(),
             exit: Exit::Abandoned,
             texts: Texts::default(),
         }

@@ -18,7 +18,7 @@ struct Ban {
 /// The parts of the repository that no request passes through.
 const BESIDE: [&str; 3] = ["crates/testkit/", "tests/", "xtask/"];
 
-const BANS: [Ban; 11] = [
+const BANS: [Ban; 12] = [
     Ban {
         call: "env::var",
         home: &["crates/bartizan/"],
@@ -64,6 +64,11 @@ const BANS: [Ban; 11] = [
         // What a macro writes is needed in some of its uses only.
         home: &["crates/model/src/macros.rs"],
         remedy: "write `#[expect(…, reason = \"…\")]`: it tells when it is not needed",
+    },
+    Ban {
+        call: "rehearsed_api_key(",
+        home: &["crates/identity/src/claim.rs", "crates/proxy/src/stage/identify/rehearsed.rs"],
+        remedy: "identify by a credential: only a rehearsal takes an identity for given",
     },
     Ban { call: "todo!(", home: &[], remedy: "finish it, or leave it out" },
     Ban { call: "unimplemented!(", home: &[], remedy: "finish it, or leave it out" },

@@ -5,6 +5,7 @@ pub(crate) mod check;
 pub(crate) mod demo;
 pub(crate) mod explain;
 pub(crate) mod init;
+pub(crate) mod inspect;
 pub(crate) mod keys;
 pub(crate) mod routes;
 pub(crate) mod run;

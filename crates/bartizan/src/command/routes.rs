@@ -87,6 +87,7 @@ struct Row<'s> {
     identify: Vec<String>,
     authorize: Vec<String>,
     limits: Vec<String>,
+    inspect: Vec<String>,
     headers: Vec<String>,
     cors: Vec<String>,
     upstreams: Vec<Share<'s>>,
@@ -171,6 +172,8 @@ impl<'s> Row<'s> {
             .authorization
             .iter()
             .map(|policy| biting(&policy.label, policy.bite.mode, policy.bite.percent));
+        let of_inspection =
+            plan.inspection.iter().map(|policy| biting(&policy.label, policy.bite.mode, policy.bite.percent));
         let of_cors =
             all(&plan.cors).map(|policy| biting(&policy.label, policy.bite.mode, policy.bite.percent));
         let (upstreams, redirect) = match &plan.action {
@@ -197,6 +200,7 @@ impl<'s> Row<'s> {
                     format!("{name}: {}", words::limits(policy))
                 })
                 .collect(),
+            inspect: of_inspection.collect(),
             headers: of_headers.collect(),
             cors: of_cors.collect(),
             upstreams: upstreams.into_iter().map(|(name, percent)| Share { name, percent }).collect(),
@@ -218,6 +222,7 @@ impl<'s> Row<'s> {
             always("identify", &self.identify),
             some("authorize", &self.authorize),
             always("limit", &self.limits),
+            some("inspect", &self.inspect),
             some("headers", &self.headers),
             some("cors", &self.cors),
         ]
@@ -355,7 +360,8 @@ impl<'s> Exposed<'s> {
             .map(|policy| &policy.label)
             .chain(all(&plan.cors).map(|policy| &policy.label))
             .chain(plan.headers.iter().map(|policy| &policy.label))
-            .chain(plan.limits.iter().map(|policy| &policy.label));
+            .chain(plan.limits.iter().map(|policy| &policy.label))
+            .chain(plan.inspection.iter().map(|policy| &policy.label));
         met.extend(labels.filter_map(|label| words::kind_and_name(label)));
         found.extend(met.iter().filter_map(|name| self.0.get(name)).flatten().copied());
         found.into_iter().collect()

@@ -68,6 +68,8 @@ pub(crate) struct Service {
     access_log: Arc<AccessLog>,
     config: Vec<PathBuf>,
     digest: String,
+    /// Of the files that the documents in force name.
+    secrets: [u8; 32],
     log_plan: AccessLogPlan,
     drain: Duration,
     following: Option<Following>,
@@ -83,8 +85,15 @@ impl Service {
         // Before anybody can be told that the gateway is ready: a signal is for us then, not for the process's default.
         let wishes = Wishes::listen().map_err(|error| Failure::Process(format!("no signals: {error}")))?;
         // And before the files are read, so that no change between is missed.
-        let files = FileWatch::start(&config, wishes.sender());
+        let mut files = FileWatch::start(&config, wishes.sender());
         let (snapshot, digest) = load(&config)?;
+        let named = secrets::files(&snapshot);
+        if let Ok(files) = &mut files {
+            files.follow(named.iter().copied());
+        }
+        // Before they are read: a change between is then a change to the next look.
+        let secrets = secrets::fingerprint(&named);
+        drop(named);
         let metrics = Metrics::new(env!("CARGO_PKG_VERSION"), SystemTime::now());
         let management = TcpListener::bind(admin).map_err(|error| {
             Failure::Process(format!("the management address {admin} cannot be bound: {error}"))
@@ -127,6 +136,7 @@ impl Service {
             access_log: log,
             config,
             digest,
+            secrets,
             log_plan,
             drain,
             following: Some(following),
@@ -181,7 +191,13 @@ impl Service {
                 return;
             }
         };
-        if digest == self.digest && !asked {
+        let named = secrets::files(&snapshot);
+        if let Ok(files) = &mut self.files {
+            files.follow(named.iter().copied());
+        }
+        let secrets = secrets::fingerprint(&named);
+        drop(named);
+        if digest == self.digest && secrets == self.secrets && !asked {
             return;
         }
         if snapshot.access_log != self.log_plan {
@@ -191,6 +207,7 @@ impl Service {
         match self.gate.reload(snapshot) {
             Ok(()) => {
                 self.digest = digest;
+                self.secrets = secrets;
                 self.state.metrics.config_applied(&revision, SystemTime::now());
                 tracing::info!(%revision, "the changed documents are in force");
             }
@@ -228,7 +245,7 @@ impl Service {
 /// Reads and compiles the set. A set without a listener or a route can be checked, but an empty gate is never served.
 fn load(config: &[PathBuf]) -> Result<(Snapshot, String), Failure> {
     let set = Set::open(config).map_err(|error| Failure::Process(chain(&error)))?;
-    let digest = set.sources.digest_hex();
+    let digest = set.digest.clone();
     let text = || render::text(&set.compiled.problems, &set.sources, Style::Plain);
     let Some(snapshot) = set.compiled.snapshot else {
         return Err(Failure::Documents(text()));

@@ -13,6 +13,7 @@ use bartizan_model::{
     document::{
         Document, Kind, Spec,
         authorization::RuleEffect,
+        inspection::{BodySpec, InspectionPhase, OnEncoded, OnOversize},
         listener::{ListenerProtocol, OnDoubt},
     },
     problem::{Code, Problem, Problems, Span},
@@ -22,6 +23,7 @@ use bartizan_model::{
 use super::{
     attach::Scoped,
     index::{Index, spec_of},
+    inspection::InspectionTerms,
     policy::Policies,
 };
 use crate::snapshot::{Bite, RouteAction, RoutePlan};
@@ -61,6 +63,8 @@ pub(super) fn list(
     of_policies(&policies.authorization, problems);
     of_policies(&policies.cors, problems);
     of_policies(&policies.headers, problems);
+    of_policies(&policies.inspection, problems);
+    of_inspection(&policies.inspection, problems);
     of_policies(&policies.limits, problems);
     of_policies(&policies.records, problems);
 }
@@ -168,6 +172,18 @@ fn of_listener(document: &Document, problems: &mut Problems) {
 
 fn of_upstream(document: &Document, problems: &mut Problems) {
     let Some(spec) = spec_of!(document, Upstream) else { return };
+    let is_here = |host: &str| {
+        let address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
+        host == "localhost" || address.is_ok_and(|address| address.to_canonical().is_loopback())
+    };
+    let clear = spec.endpoints.iter().find(|endpoint| !endpoint.url.tls && !is_here(&endpoint.url.host));
+    if let (Some(_), Some(credential)) = (clear, &spec.credential) {
+        let message = format!("Upstream/{} is sent its credential without TLS", document.name.as_str());
+        problems.push(
+            exposure(Code::CredentialClearText, credential.at, "spec.credential", message)
+                .hint("whoever stands between can read it; write `https://` in the endpoints"),
+        );
+    }
     let unverified = spec.tls.as_ref().filter(|tls| tls.danger_accept_any_certificate);
     if let Some(tls) = unverified {
         let message = format!("Upstream/{} accepts any certificate", document.name.as_str());
@@ -214,6 +230,48 @@ fn of_authorization(document: &Document, problems: &mut Problems) {
             let message = format!("a rule of AuthorizationPolicy/{name} allows every caller");
             problems.push(exposure(Code::RuleOpen, rule.at, "spec.rules", message));
         }
+    }
+}
+
+fn of_inspection(policies: &[Scoped<'_, InspectionTerms>], problems: &mut Problems) {
+    for policy in policies.iter().filter(|policy| policy.bite.mode == Mode::Enforce) {
+        let Some(spec) = spec_of!(policy.document, InspectionPolicy) else { continue };
+        let name = policy.document.name.as_str();
+        for (half, body) in
+            [(InspectionPhase::Request, &spec.request), (InspectionPhase::Response, &spec.response)]
+        {
+            if spec.phases.contains(&half) {
+                of_body(name, half, body, problems);
+            }
+        }
+        if policy.plan.loosens() {
+            let message = format!("rules of InspectionPolicy/{name} are off or only watch");
+            problems.push(exposure(
+                Code::RulesSwitchedOff,
+                policy.document.name.at,
+                "spec.ruleModes",
+                message,
+            ));
+        }
+    }
+}
+
+fn of_body(name: &str, half: InspectionPhase, body: &BodySpec, problems: &mut Problems) {
+    let path = format!("spec.{half}");
+    let what = match *body.on_oversize {
+        OnOversize::Deny => None,
+        OnOversize::JudgeStart => Some("judges only the start of"),
+        OnOversize::Allow => Some("does not judge"),
+    };
+    if let Some(what) = what {
+        let message = format!("InspectionPolicy/{name} {what} bodies larger than {}", *body.body_bytes);
+        let path = format!("{path}.onOversize");
+        problems.push(exposure(Code::BodyUnjudged, body.on_oversize.at, &path, message));
+    }
+    if *body.on_encoded == OnEncoded::Allow {
+        let message = format!("InspectionPolicy/{name} does not judge compressed bodies");
+        let path = format!("{path}.onEncoded");
+        problems.push(exposure(Code::BodyUnjudged, body.on_encoded.at, &path, message));
     }
 }
 

@@ -14,6 +14,7 @@ use bartizan_model::{
 };
 
 use crate::{
+    rules::RuleFiles,
     set::Folders,
     snapshot::{PublishedListener, Revision, RouteTable, Snapshot},
 };
@@ -22,9 +23,11 @@ mod attach;
 mod authentication;
 mod authorization;
 mod consumer;
+mod credential;
 mod exposure;
 mod filter;
 mod index;
+mod inspection;
 mod limit;
 mod listener;
 mod path;
@@ -59,6 +62,8 @@ pub(crate) struct Parsed<'d> {
     pub(crate) folders: Folders<'d>,
     /// Identifies the text of the set.
     pub(crate) digest: &'d str,
+    /// The rule files they name.
+    pub(crate) rules: &'d RuleFiles,
 }
 
 /// Compiles a set of documents; `problems` are those found while reading it, so that one list holds all.
@@ -105,8 +110,9 @@ fn snapshot(set: &Parsed<'_>, unread: bool, problems: &mut Problems) -> Option<S
         .map(|(plan, entries)| PublishedListener { plan, routes: RouteTable::build(entries) })
         .collect();
     let (record, access_log) = attached.gateway_record();
+    let digest = set.rules.digest_with(set.digest);
     Some(Snapshot {
-        revision: Revision { id: set.digest.get(..12).unwrap_or(set.digest).into() },
+        revision: Revision { id: digest.get(..12).unwrap_or(&digest).into() },
         listeners: published,
         routes: routes.plans,
         upstreams,

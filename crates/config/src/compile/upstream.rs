@@ -3,28 +3,26 @@
 use std::{collections::HashMap, net::SocketAddr, num::NonZeroU32, sync::Arc};
 
 use bartizan_model::{
-    Reference,
     document::{
         Document, Kind, Spec,
         upstream::{
-            ActiveHealth, CredentialSpec, EndpointSpec, HashOn, LoadBalancing, LoadBalancingAlgorithm,
-            PassiveHealth, UpstreamProtocolName, UpstreamSpec, UpstreamTls,
+            ActiveHealth, EndpointSpec, HashOn, LoadBalancing, LoadBalancingAlgorithm, PassiveHealth,
+            UpstreamProtocolName, UpstreamSpec, UpstreamTls,
         },
     },
-    problem::{Code, Problem, Problems, Span, shown},
+    problem::{Code, Problem, Problems, shown},
     read::Spanned,
-    scalar::Name,
 };
 
 use super::{
+    credential,
     index::{Index, spec_of},
     listener::{count, size},
     path::canonical,
-    policy::check_reserved,
     positive,
 };
 use crate::snapshot::{
-    ActiveCheckPlan, Balancing, CredentialPlan, EndpointAddress, EndpointPlan, HashKey, PassiveCheckPlan,
+    ActiveCheckPlan, Balancing, ClientIdentityPlan, EndpointAddress, EndpointPlan, HashKey, PassiveCheckPlan,
     UpstreamPlan, UpstreamProtocol, UpstreamTlsPlan,
 };
 
@@ -65,7 +63,7 @@ fn compile(
         credential: spec
             .credential
             .as_ref()
-            .and_then(|credential| credential_plan(index, document, credential, problems)),
+            .and_then(|spec| credential::compile(index, document, spec, problems)),
         connect_timeout: positive(&spec.connect_timeout, "spec.connectTimeout", problems),
         idle_timeout: positive(&spec.idle_timeout, "spec.idleTimeout", problems),
         connections_max: size(&spec.connections),
@@ -119,6 +117,12 @@ fn tls(
                     .as_ref()
                     .and_then(|tls| tls.authorities_ref.as_ref())
                     .map(|reference| index.locate(document, reference)),
+                client: tls.as_ref().and_then(|tls| tls.client_certificate.as_ref()).map(|client| {
+                    ClientIdentityPlan {
+                        chain: index.locate(document, &client.chain_ref),
+                        key: index.locate(document, &client.key_ref),
+                    }
+                }),
                 danger_accept_any_certificate: tls
                     .as_ref()
                     .is_some_and(|tls| tls.danger_accept_any_certificate),
@@ -240,53 +244,5 @@ fn passive_plan(passive: &PassiveHealth, problems: &mut Problems) -> PassiveChec
         failures: count(&passive.consecutive_failures),
         eject_for: positive(&passive.eject_for, "spec.health.passive.ejectFor", problems),
         ejected_percent_max: passive.max_ejected_percent.get(),
-    }
-}
-
-fn credential_plan(
-    index: &Index<'_>,
-    document: &Document,
-    credential: &Spanned<CredentialSpec>,
-    problems: &mut Problems,
-) -> Option<CredentialPlan> {
-    check_reserved(&credential.header, "spec.credential.header", "cannot carry a credential", problems);
-    let written = (&credential.value_ref, &credential.secret_name);
-    let secret =
-        one_secret(index, document, written, (credential.at, "valueRef", "spec.credential"), problems)?;
-    Some(CredentialPlan {
-        header: credential.header.as_str().into(),
-        prefix: credential
-            .prefix
-            .as_ref()
-            .filter(|prefix| !prefix.as_str().is_empty())
-            .map_or("".into(), |prefix| format!("{} ", prefix.as_str()).into()),
-        secret,
-    })
-}
-
-/// A secret that is written as a reference or as the name of a `Secret`. `place` is where, the reference's field, and
-/// the path of both.
-pub(super) fn one_secret(
-    index: &Index<'_>,
-    document: &Document,
-    written: (&Option<Reference>, &Option<Spanned<Name>>),
-    place: (Span, &str, &str),
-    problems: &mut Problems,
-) -> Option<Reference> {
-    let (at, field, path) = place;
-    match written {
-        (Some(reference), None) => Some(index.locate(document, reference)),
-        (None, Some(name)) => {
-            let secret = index.find(Kind::Secret, name, &format!("{path}.secretName"), problems)?;
-            spec_of!(secret, Secret).map(|spec| index.locate(secret, &spec.value_ref))
-        }
-        _ => {
-            let message = match path == "spec.credential" {
-                true => "a credential needs `valueRef` or `secretName`, not both".to_owned(),
-                false => format!("write `{field}` or `secretName`, not both"),
-            };
-            problems.push(Problem::new(Code::NotExactlyOne, at, path, message));
-            None
-        }
     }
 }

@@ -69,8 +69,19 @@ pub struct UpstreamTlsPlan {
     pub server_name: Option<Arc<str>>,
     /// PEM bundle of trusted roots; the system's roots where absent.
     pub authorities: Option<Reference>,
+    /// The gateway's own certificate, for upstreams that ask for one.
+    pub client: Option<ClientIdentityPlan>,
     /// No verification at all: listed as an exposure.
     pub danger_accept_any_certificate: bool,
+}
+
+/// The gateway's own certificate toward an upstream.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClientIdentityPlan {
+    /// PEM chain, leaf first.
+    pub chain: Reference,
+    /// PEM private key.
+    pub key: Reference,
 }
 
 /// How an endpoint is chosen among the healthy ones.
@@ -127,9 +138,45 @@ pub struct PassiveCheckPlan {
     pub ejected_percent_max: u8,
 }
 
-/// A credential for the upstream: `name: prefix + secret`.
+/// A credential for the upstream.
 #[derive(Clone, Debug, PartialEq)]
-pub struct CredentialPlan {
+pub enum CredentialPlan {
+    /// A header with a secret.
+    Header(HeaderCredentialPlan),
+    /// `Authorization: Basic`.
+    Basic(BasicCredentialPlan),
+}
+
+impl CredentialPlan {
+    /// The header that carries it, lower-case.
+    pub fn header(&self) -> &str {
+        match self {
+            CredentialPlan::Header(plan) => &plan.header,
+            CredentialPlan::Basic(_) => "authorization",
+        }
+    }
+
+    /// The secrets it is made of.
+    pub fn references(&self) -> impl Iterator<Item = &Reference> {
+        match self {
+            CredentialPlan::Header(plan) => std::iter::once(&plan.secret),
+            CredentialPlan::Basic(plan) => std::iter::once(&plan.password),
+        }
+    }
+}
+
+/// A name and a password for the upstream.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BasicCredentialPlan {
+    /// The name.
+    pub user: Arc<str>,
+    /// Where the password lies.
+    pub password: Reference,
+}
+
+/// A header for the upstream: `name: prefix + secret`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HeaderCredentialPlan {
     /// Lower-case header name, for example `authorization`.
     pub header: Arc<str>,
     /// What stands before the secret, for example `Bearer `.

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use bartizan_access::{Condition, RoleSet};
 use bartizan_config::snapshot::{
-    AuthorizationPlan, Bite, HeaderChangesPlan, ListenerPlan, MethodSet, RouteAction, RoutePlan, Settled,
-    Snapshot, UpstreamPlan,
+    AuthorizationPlan, Bite, HeaderChangesPlan, ListenerPlan, MethodPlan, MethodSet, RouteAction, RoutePlan,
+    Settled, Snapshot, UpstreamPlan,
 };
 use bartizan_model::{Mode, OnFault};
 
@@ -133,6 +133,13 @@ fn write_limit(out: &mut String, limit: &bartizan_limit::Policy) {
     );
 }
 
+fn method(method: &MethodPlan) -> String {
+    match method {
+        MethodPlan::ApiKey(plan) => plan.header.to_string(),
+        MethodPlan::ClientCertificate(_) => "client certificate".to_owned(),
+    }
+}
+
 fn write_route(out: &mut String, snapshot: &Snapshot, plan: &RoutePlan) {
     let action = match &plan.action {
         RouteAction::Redirect(redirect) => format!("{redirect:?}"),
@@ -151,7 +158,8 @@ fn write_route(out: &mut String, snapshot: &Snapshot, plan: &RoutePlan) {
     write_changes(out, "response", &plan.response_headers);
     write_settled(out, "authentication", &plan.authentication, |policy| {
         let anonymous = if policy.anonymous { " or nobody" } else { "" };
-        format!("{}{} {:?}{anonymous}", policy.label, bite(policy.bite), policy.methods)
+        let methods: Vec<String> = policy.methods.iter().map(method).collect();
+        format!("{}{} {methods:?}{anonymous}", policy.label, bite(policy.bite))
     });
     write_settled(out, "cors", &plan.cors, |policy| {
         let methods = &policy.methods_value;

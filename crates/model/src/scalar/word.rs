@@ -2,7 +2,14 @@
 
 use serde::{Serialize, Serializer};
 
-use crate::verdict::{Mode, OnFault};
+use crate::{
+    node::Node,
+    problem::Problems,
+    read::{Path, Read, word},
+    reason::{Reason, Stage},
+    shape::{Shape, Word},
+    verdict::{Mode, OnFault},
+};
 
 choice! {
     /// Whether a policy bites.
@@ -33,6 +40,47 @@ impl Serialize for Mode {
 }
 
 impl Serialize for OnFault {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl Read for Reason {
+    fn read(node: &Node, at: &mut Path, problems: &mut Problems) -> Option<Self> {
+        let words: Vec<_> = Reason::ALL.iter().map(|reason| (reason.as_str(), *reason)).collect();
+        word(node, &words, at, problems)
+    }
+
+    fn shape() -> Shape {
+        Shape::Choice {
+            name: "Reason",
+            doc: "Why a request is refused: the `code` that the caller sees.".to_owned(),
+            words: Reason::ALL.iter().map(|reason| Word::new(reason.as_str(), reason.meaning())).collect(),
+        }
+    }
+}
+
+impl Serialize for Reason {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl Read for Stage {
+    fn read(node: &Node, at: &mut Path, problems: &mut Problems) -> Option<Self> {
+        word(node, &Stage::ALL.map(|stage| (stage.as_str(), stage)), at, problems)
+    }
+
+    fn shape() -> Shape {
+        Shape::Choice {
+            name: "Stage",
+            doc: "A stage of the pipeline.".to_owned(),
+            words: Stage::ALL.iter().map(|stage| Word::new(stage.as_str(), "")).collect(),
+        }
+    }
+}
+
+impl Serialize for Stage {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.as_str())
     }

@@ -19,6 +19,7 @@ pub mod facts;
 mod flow;
 mod http;
 pub mod proxy_protocol;
+mod rehearsed;
 mod slots;
 mod socket;
 mod sweep;
@@ -28,7 +29,6 @@ mod watch;
 
 use std::{future::Future, rc::Rc};
 
-pub(crate) use self::watch::Watch;
 pub use self::{
     bind::{BindError, Bound},
     body::{BodyError, Pace, Paced, PacedError, Tracked},
@@ -40,6 +40,7 @@ pub use self::{
     ticket::{TicketKeys, TlsTrust},
     tls::{PreparedTls, prepare_tls},
 };
+pub(crate) use self::{rehearsed::connection as rehearsed_connection, watch::Watch};
 
 /// What serves requests: the pipeline, one per core.
 pub trait Serve: 'static {

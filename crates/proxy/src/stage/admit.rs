@@ -10,9 +10,10 @@ use bartizan_limit::{Ask, Bite, Decision, Key, KeyFacts};
 use bartizan_message::{HeadLimits, PeerFacts, RequestHead};
 use bartizan_model::{Denial, Reason, Stage};
 use http::{Method, header};
-use hyper::{body::Incoming, upgrade::OnUpgrade};
+use hyper::upgrade::OnUpgrade;
 
 use crate::{
+    body::Inbound,
     exchange::{Exchange, Received, Shared, Stop},
     share::block_key,
 };
@@ -21,7 +22,7 @@ use crate::{
 #[must_use]
 pub struct Admitted {
     head: Box<RequestHead>,
-    body: Incoming,
+    body: Inbound,
     upgrade: Option<OnUpgrade>,
 }
 
@@ -32,7 +33,7 @@ impl Admitted {
     }
 
     /// The head, the body and the connection's end for an upgrade, for whoever sends them on.
-    pub(super) fn into_parts(self) -> (Box<RequestHead>, Incoming, Option<OnUpgrade>) {
+    pub(super) fn into_parts(self) -> (Box<RequestHead>, Inbound, Option<OnUpgrade>) {
         (self.head, self.body, self.upgrade)
     }
 }

@@ -3,11 +3,7 @@
 //! Judged by the head alone, before a byte of the body is read. Every policy that applies must allow: the route's from
 //! wide to narrow, then the consumer's. Policies in shadow are judged in any case, also behind one that denied.
 
-use std::{
-    net::IpAddr,
-    sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::{net::IpAddr, sync::Arc};
 
 use bartizan_access::{Asked, Ground, Subject, Verdict};
 use bartizan_config::snapshot::{AuthorizationPlan, Captures, ConsumerPlan, RoutePlan};
@@ -160,8 +156,7 @@ fn judge(shared: &mut Shared, who: &Identified) -> Result<Option<Ground>, Refusa
     let (head, plan) = (who.head(), who.plan());
     let consumer = who.consumer().map(|consumer| &**consumer);
     let captures = who.captures();
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let now_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+    let now_ms = shared.unix_ms(Stage::Authorize);
     let subject = subject(consumer, who.identity().method());
     let inquiry = Inquiry { subject, head, plan, captures: &captures, now_ms };
     let mut decision = Ok(None);

@@ -3,6 +3,8 @@
 //! What is sent is what was judged: the canonical path, the cleaned headers, the verified identity. Nothing of the
 //! caller's decides where a request goes beyond what the route says.
 
+mod rehearsed;
+
 use std::{cell::Cell, sync::Arc, time::Instant};
 
 use bartizan_config::snapshot::{Balancing, HashKey, MethodPlan, RouteAction, RoutePlan};
@@ -13,7 +15,11 @@ use bartizan_telemetry::metrics::Outcome as Counted;
 use http::{HeaderName, HeaderValue, Request, Response, Uri, header};
 use hyper::upgrade::OnUpgrade;
 
-use super::{Missed, inspect::Sendable, route::mode_for};
+use super::{
+    Missed,
+    inspect::{Bench, Sendable},
+    route::mode_for,
+};
 use crate::{
     body::{BodyWatch, Deadlines, Origin, RequestBody},
     exchange::{Exchange, Shared, Stop},
@@ -29,11 +35,12 @@ const X_CONSUMER_ROLES: HeaderName = HeaderName::from_static("x-consumer-roles")
 const CLIENT_CERT: HeaderName = HeaderName::from_static("client-cert");
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+pub(crate) use rehearsed::rehearse;
+
 /// The proof that an upstream answered.
 #[must_use]
 pub struct Forwarded {
     response: Response<UpstreamBody<RequestBody>>,
-    plan: Arc<RoutePlan>,
     rest: Rest,
 }
 
@@ -49,14 +56,11 @@ pub(crate) struct Rest {
     pub(crate) origin: Origin,
     /// How long the answer may take.
     pub(crate) deadlines: Deadlines,
+    /// Policies that judge the answer.
+    pub(crate) bench: Option<Bench>,
 }
 
 impl Forwarded {
-    /// The rule.
-    pub(crate) fn plan(&self) -> &Arc<RoutePlan> {
-        &self.plan
-    }
-
     /// The response and the rest, for `screen`.
     pub(super) fn into_response(self) -> (Response<UpstreamBody<RequestBody>>, Rest) {
         (self.response, self.rest)
@@ -66,7 +70,8 @@ impl Forwarded {
 /// Sends the request to an endpoint and waits for the head of its answer.
 pub async fn forward(x: Exchange<Missed>) -> Result<Exchange<Forwarded>, Stop> {
     let Exchange { mut shared, proof } = x;
-    let sendable = proof.into_inspected().into_sendable();
+    let mut sendable = proof.into_inspected().into_sendable();
+    let bench = sendable.bench.take();
     let plan = sendable.plan.clone();
     let (index, prepared) = match choose(&mut shared, &plan) {
         Ok(chosen) => chosen,
@@ -76,7 +81,7 @@ pub async fn forward(x: Exchange<Missed>) -> Result<Exchange<Forwarded>, Stop> {
     let since = Instant::now();
     let watch = sendable.watch.clone();
     shared.record.asks_upstream(since, watch.clone());
-    let (request, asked, upgrade) = match compose(&shared, sendable) {
+    let (request, asked, upgrade) = match compose(&shared, sendable, bench.is_some()) {
         Ok(composed) => composed,
         Err(denial) => return Err(Exchange { shared, proof: () }.deny(Stage::Forward, denial)),
     };
@@ -91,8 +96,8 @@ pub async fn forward(x: Exchange<Missed>) -> Result<Exchange<Forwarded>, Stop> {
             note(&mut shared, &sent);
             let deadlines = Deadlines { idle: plan.timeouts.idle, end };
             let origin = Origin { upstream: prepared, endpoint: sent.index };
-            let rest = Rest { asked, upgrade, watch, origin, deadlines };
-            Ok(Exchange { shared, proof: Forwarded { response: sent.response, plan, rest } })
+            let rest = Rest { asked, upgrade, watch, origin, deadlines, bench };
+            Ok(Exchange { shared, proof: Forwarded { response: sent.response, rest } })
         }
         Err(failure) => {
             let denial = failed(&mut shared, index, &watch, failure);
@@ -135,7 +140,7 @@ fn hash(prepared: &PreparedUpstream, sendable: &Sendable) -> Option<u64> {
 type Composed = (Request<RequestBody>, Option<Upgrade>, Option<OnUpgrade>);
 
 /// Makes the request that the upstream sees.
-fn compose(shared: &Shared, sendable: Sendable) -> Result<Composed, Denial> {
+fn compose(shared: &Shared, sendable: Sendable, is_judged: bool) -> Result<Composed, Denial> {
     let Sendable { mut head, body, upgrade, plan, prefix_bytes, consumer, identity, .. } = sendable;
     if plan.headers.iter().any(|policy| policy.bite.percent < 100) {
         // Before its headers leave the head, because the caller's share is taken from them.
@@ -175,6 +180,12 @@ fn compose(shared: &Shared, sendable: Sendable) -> Result<Composed, Denial> {
         headers.insert(X_REQUEST_ID, shared.id_value.clone());
     }
     head.write_forwarding(&mut headers, RfcForwarded::Omit);
+    if is_judged {
+        // An answer is judged as a whole and as it is: in no coding, and not in pieces that each look harmless.
+        headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        headers.remove(header::RANGE);
+        headers.remove(header::IF_RANGE);
+    }
     if let Some(host) = &plan.rewrite.host {
         headers.insert(header::HOST, host.clone());
     }

@@ -4,10 +4,7 @@
 //! is there decides: one that is present and invalid is refused whatever comes after it, since invalid is never absent.
 //! Who failed too often is refused before anything is judged.
 
-use std::{
-    sync::Arc,
-    time::{Instant, SystemTime, UNIX_EPOCH},
-};
+use std::{sync::Arc, time::Instant};
 
 use bartizan_config::snapshot::{AuthenticationPlan, Captures, ConsumerPlan, MethodPlan, RoutePlan};
 use bartizan_identity::{CredentialId, Identity};
@@ -24,6 +21,7 @@ mod api_key;
 mod basic;
 mod certificate;
 mod failures;
+mod rehearsed;
 
 pub(super) use self::certificate::client_cert;
 
@@ -229,10 +227,11 @@ fn incomplete(policy: &AuthenticationPlan, detail: &str) -> WouldDeny {
 
 /// Judges by one policy. One that only watches neither counts failures nor holds anybody.
 async fn judge(shared: &Shared, policy: &AuthenticationPlan, head: &RequestHead, notes_use: bool) -> Judged {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let now_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
-    let call = Call { shared, head, now_ms, notes_use };
-    let counting = policy.failures.as_deref().filter(|_| notes_use);
+    if let Some(judged) = rehearsed::judge(shared, policy) {
+        return judged;
+    }
+    let call = Call { shared, head, now_ms: shared.unix_ms(Stage::Identify), notes_use };
+    let counting = policy.failures.as_deref().filter(|_| notes_use && shared.rehearsing.is_none());
     let counting = counting.and_then(|failures| Some((failures, failures::claimed(&call, policy)?)));
     let held = || {
         let (failures, claimed) = counting.as_ref()?;

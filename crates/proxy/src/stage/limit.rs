@@ -3,13 +3,15 @@
 //! Every limit of the route and of the consumer is asked at once: all reserve or none. A call over its rate may wait
 //! for its own slot where the policy throttles; it waits here, once, before its body is read.
 
-use std::{sync::Arc, time::Instant};
+mod rehearsed;
+
+use std::sync::Arc;
 
 use bartizan_config::snapshot::{Bite as Extent, ConsumerPlan, RoutePlan};
 use bartizan_identity::Identity;
 use bartizan_limit::{
-    Ask, Bite, Decision, Few, Key, KeyFacts, Nanos, Policy, Refusal, State, Verdict, Waiting, Would,
-    header as fields,
+    Ask, Bite, Decision, Few, HeaderValues, Key, KeyFacts, Nanos, Policy, Refusal, State, Verdict, Waiting,
+    Would, header as fields,
 };
 use bartizan_message::RequestHead;
 use bartizan_model::{Denial, Mode, Reason, Stage};
@@ -81,6 +83,7 @@ pub async fn limit(x: Exchange<Authorized>) -> Result<Exchange<Metered>, Stop> {
         Err(denial) => return Err(x.deny(Stage::Limit, denial)),
     };
     let verdict = reserve(&x.shared, &bearings);
+    rehearsed::note(&mut x.shared, &x.proof, &bearings, &verdict.states);
     tell(&mut x.shared, &bearings, &verdict.states);
     count(&mut x.shared, &bearings, &verdict);
     match verdict.decision {
@@ -101,7 +104,7 @@ async fn wait(
     until: Nanos,
     reservation: Waiting,
 ) -> Result<Exchange<Metered>, Stop> {
-    let (begun, until) = (Instant::now(), x.shared.core.runtime.instant(until));
+    let (begun, until) = (x.shared.instant(), x.shared.core.runtime.instant(until));
     // A slot behind the route's time limit is as good as none. It stays taken, as for a caller that leaves.
     let limit = x.proof.plan().timeouts.request;
     if limit.is_some_and(|limit| x.shared.record.started + limit < until) {
@@ -110,8 +113,14 @@ async fn wait(
         let denial = Denial::new(Reason::RateExceeded);
         return Err(x.deny(Stage::Limit, denial.because("its slot comes after the route's time limit")));
     }
-    tokio::time::sleep_until(until.into()).await;
-    x.shared.record.waited = begun.elapsed();
+    x.shared.record.waited = match &x.shared.rehearsing {
+        None => {
+            tokio::time::sleep_until(until.into()).await;
+            begun.elapsed()
+        }
+        // Nothing waits in a rehearsal.
+        Some(_) => until.saturating_duration_since(begun),
+    };
     x.shared.reservation = Some(reservation.start());
     Ok(x.prove(|authorized| Metered { authorized }))
 }
@@ -120,12 +129,8 @@ async fn wait(
 fn bearings(shared: &mut Shared, proof: &Authorized) -> Result<Vec<Bearing>, Denial> {
     let head = proof.head();
     let consumer = proof.consumer();
-    let facts = KeyFacts {
-        route: &proof.plan().route,
-        consumer: consumer.map(|consumer| &*consumer.name),
-        client: block_key(head.client()),
-        header: &|name, each| head.headers().get_all(name).iter().for_each(|value| each(value.as_bytes())),
-    };
+    let header = |name: &str, each: &mut dyn FnMut(&[u8])| values_of(head, name, each);
+    let facts = key_facts(proof, &header);
     let live = shared.live.clone();
     let of_route = proof.plan().limits.iter().zip(live.route_limit_ids(proof.plan()));
     let of_consumer = consumer
@@ -150,6 +155,21 @@ fn bearings(shared: &mut Shared, proof: &Authorized) -> Result<Vec<Bearing>, Den
         }
     }
     denied.map_or(Ok(bearings), Err)
+}
+
+/// Calls `each` with every value of a header.
+fn values_of(head: &RequestHead, name: &str, each: &mut dyn FnMut(&[u8])) {
+    head.headers().get_all(name).iter().for_each(|value| each(value.as_bytes()));
+}
+
+/// What keys are made of.
+fn key_facts<'a>(proof: &'a Authorized, header: &'a HeaderValues<'a>) -> KeyFacts<'a> {
+    KeyFacts {
+        route: &proof.plan().route,
+        consumer: proof.consumer().map(|consumer| &*consumer.name),
+        client: block_key(proof.head().client()),
+        header,
+    }
 }
 
 /// A part of the key is absent, and the policy says to deny.
@@ -179,7 +199,8 @@ fn reserve(shared: &Shared, bearings: &[Bearing]) -> Verdict {
         .iter()
         .map(|bearing| Ask { policy: &bearing.policy, key: bearing.key, bite: bearing.bite, cost: 1 })
         .collect();
-    let now = shared.core.runtime.nanos(Instant::now());
+    let now = shared.core.runtime.nanos(shared.instant());
+    rehearsed::put_cells(shared, now, &asks);
     shared.core.runtime.cells().reserve(&mut shared.core.cells.borrow_mut(), now, &asks)
 }
 

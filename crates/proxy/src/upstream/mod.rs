@@ -12,6 +12,7 @@ mod answer;
 pub mod balance;
 mod body;
 mod connect;
+mod credential;
 mod endpoint;
 mod error;
 pub mod health;

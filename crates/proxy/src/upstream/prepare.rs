@@ -12,15 +12,13 @@ use std::{
     },
 };
 
-use bartizan_config::snapshot::upstream::{
-    Balancing, CredentialPlan, EndpointPlan, UpstreamPlan, UpstreamProtocol,
-};
+use bartizan_config::snapshot::upstream::{Balancing, EndpointPlan, UpstreamPlan, UpstreamProtocol};
 use bartizan_model::{Reference, SecretValue};
-use http::{HeaderName, HeaderValue};
 use rustls::pki_types::ServerName;
 
 use super::{
     balance::Maglev,
+    credential::Credential,
     state::EndpointState,
     tls::{self, SystemRoots, TlsClient},
 };
@@ -42,7 +40,7 @@ pub struct PreparedUpstream {
     /// Unique in the process; the key of the cores' balancing state.
     pub(super) id: u64,
     pub(super) tls: Option<Arc<TlsClient>>,
-    pub(super) credential: Option<(HeaderName, HeaderValue)>,
+    pub(super) credential: Option<Credential>,
     pub(super) maglev: Option<Maglev>,
 }
 
@@ -70,7 +68,7 @@ pub struct PrepareError {
     pub message: String,
 }
 
-type Secrets<'a> = &'a dyn Fn(&Reference) -> Result<SecretValue, String>;
+pub(super) type Secrets<'a> = &'a dyn Fn(&Reference) -> Result<SecretValue, String>;
 
 impl UpstreamSet {
     /// Prepares all `plans`, reading PEM bundles and credentials through `secrets`, and carries over what `previous`
@@ -144,8 +142,8 @@ fn prepare_one(
     }
     let mut credential = None;
     if let Some(wanted) = &plan.credential {
-        match prepare_credential(wanted, secrets) {
-            Ok(header) => credential = Some(header),
+        match Credential::prepare(wanted, secrets) {
+            Ok(prepared) => credential = Some(prepared),
             Err(message) => problem(("credential", message)),
         }
     }
@@ -193,25 +191,6 @@ fn prepare_endpoint(
         .map_or_else(unique, |known| known.slot);
     let state = known.map(|known| Arc::clone(&known.state)).unwrap_or_default();
     PreparedEndpoint { plan: plan.clone(), state, slot, server_name }
-}
-
-fn prepare_credential(
-    plan: &CredentialPlan,
-    secrets: Secrets<'_>,
-) -> Result<(HeaderName, HeaderValue), String> {
-    let name = HeaderName::from_bytes(plan.header.as_bytes())
-        .map_err(|_| format!("`{}` is not a header name", plan.header))?;
-    let secret = secrets(&plan.secret)?;
-    if secret.expose().is_empty() {
-        return Err(format!("{} is empty", plan.secret));
-    }
-    let mut bytes = Vec::with_capacity(plan.prefix.len() + secret.expose().len());
-    bytes.extend_from_slice(plan.prefix.as_bytes());
-    bytes.extend_from_slice(secret.expose());
-    let mut value = HeaderValue::from_maybe_shared(bytes::Bytes::from(bytes))
-        .map_err(|_| format!("{} holds bytes a header cannot carry", plan.secret))?;
-    value.set_sensitive(true);
-    Ok((name, value))
 }
 
 fn unique() -> u64 {

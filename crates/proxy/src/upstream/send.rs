@@ -259,8 +259,8 @@ fn choose<B: RequestBody>(
 
 /// Adds the credential and puts the request line into the form the protocol wants.
 fn dress<B>(upstream: &PreparedUpstream, asked: Asked, request: &mut Request<B>) -> Result<(), &'static str> {
-    if let Some((name, value)) = &upstream.credential {
-        request.headers_mut().insert(name, value.clone());
+    if let Some(credential) = &upstream.credential {
+        credential.dress(request.headers_mut());
     }
     if is_http2(upstream) {
         return dress_http2(upstream, asked, request);

@@ -65,6 +65,7 @@ fn trusting(origin: &Origin, name: Option<&str>) -> UpstreamPlan {
     plan.tls = Some(UpstreamTlsPlan {
         server_name: name.map(Into::into),
         authorities: Some(Reference::File("ca.pem".into())),
+        client: None,
         danger_accept_any_certificate: false,
     });
     plan
@@ -152,6 +153,7 @@ fn any_certificate_is_accepted_only_where_the_plan_says_danger() {
         plan.tls = Some(UpstreamTlsPlan {
             server_name: None,
             authorities: None,
+            client: None,
             danger_accept_any_certificate: true,
         });
         called(&pools(), &prepare(plan, "")).await;

@@ -9,7 +9,7 @@ use bartizan_model::{
 };
 use http::HeaderValue;
 
-use super::super::{index::Index, upstream::one_secret};
+use super::super::{credential::one_secret, index::Index};
 use crate::snapshot::{BasicPlan, MethodPlan};
 
 /// One method.

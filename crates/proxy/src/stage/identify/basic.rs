@@ -16,10 +16,11 @@ pub(super) async fn judge(call: &Call<'_>, plan: &BasicPlan, still_wanted: impl 
         Some(Err(_)) => return Attempt::invalid("the Basic credentials are malformed"),
         Some(Ok(credentials)) => credentials,
     };
-    let Some(users) = call.shared.live.users(&plan.users) else {
-        return Attempt::Faulted(Fault::new(Stage::Identify, "the users are not prepared"));
+    let users = call.shared.live.users(&plan.users);
+    let (Some(users), Some(passwords)) = (users, call.shared.core.runtime.passwords()) else {
+        // As in a rehearsal, which holds no secrets.
+        return Attempt::Faulted(Fault::new(Stage::Identify, "no passwords are known here"));
     };
-    let passwords = call.shared.core.runtime.passwords();
     if let Some(identity) = passwords.recall(users, &credentials) {
         return known(call, identity);
     }

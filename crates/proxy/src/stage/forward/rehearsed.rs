@@ -1,0 +1,38 @@
+//! `forward` up to the point where an upstream would be asked: which one, and with what.
+
+use bartizan_config::{rehearsal::Sending, snapshot::RouteAction};
+use bartizan_model::{Denial, Reason, Stage};
+
+use super::compose;
+use crate::{
+    exchange::{Exchange, Shared, Stop},
+    stage::Missed,
+};
+
+/// Makes the request that an upstream would be sent. Nobody is asked, so health and connections decide nothing.
+pub(crate) fn rehearse(x: Exchange<Missed>) -> Result<(Box<Shared>, Sending), Stop> {
+    let Exchange { mut shared, proof } = x;
+    let mut sendable = proof.into_inspected().into_sendable();
+    let is_judged = sendable.bench.take().is_some();
+    let plan = sendable.plan.clone();
+    let RouteAction::Forward(backends) = &plan.action else {
+        let denial = Denial::new(Reason::InternalError).because("a redirect reached forward");
+        return Err(Exchange { shared, proof: () }.deny(Stage::Forward, denial));
+    };
+    let given = shared.rehearsing.as_ref().and_then(|given| given.draw);
+    let index = backends.pick(given.unwrap_or_else(|| shared.core.draw()));
+    let Some(upstream) = shared.snapshot().upstreams.get(index).map(|upstream| upstream.name.clone()) else {
+        let denial = Denial::new(Reason::NoEndpoint).because("the upstream is not in the documents");
+        return Err(Exchange { shared, proof: () }.deny(Stage::Forward, denial));
+    };
+    shared.record.upstream = Some(upstream.clone());
+    match compose(&shared, sendable, is_judged) {
+        Ok((request, ..)) => {
+            let (parts, _) = request.into_parts();
+            let sending =
+                Sending { upstream, method: parts.method, target: parts.uri, headers: parts.headers };
+            Ok((shared, sending))
+        }
+        Err(denial) => Err(Exchange { shared, proof: () }.deny(Stage::Forward, denial)),
+    }
+}
