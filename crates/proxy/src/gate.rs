@@ -23,6 +23,7 @@ use tokio::sync::oneshot;
 use crate::{
     core::Core,
     events::Events,
+    fetch::Fetcher,
     listener::{Bound, CoreOptions, CoreThreads, ReadyListener, TicketKeys, prepare_tls},
     live::{Live, LiveParts},
     passwords::Passwords,
@@ -104,6 +105,9 @@ impl Gate {
             options;
         let tickets = TicketKeys::default();
         let lock = lock_dir.as_deref();
+        let fetcher = Fetcher::start().map_err(|error| {
+            vec![process_problem(format!("the fetching thread could not be started: {error}"))]
+        })?;
         // Half of the cores: passwords must not be able to take the machine from the requests.
         let passwords = Passwords::new(count / 2)
             .map_err(|error| vec![process_problem(format!("passwords cannot be checked: {error}"))])?;
@@ -117,7 +121,13 @@ impl Gate {
             metrics: &metrics,
         };
         let prepared = preparing.prepare(snapshot, None, &|_| None)?;
-        let runtime = Runtime::new(prepared.live.clone(), metrics.clone(), pepper, Some(passwords.clone()));
+        let runtime = Runtime::new(
+            prepared.live.clone(),
+            metrics.clone(),
+            pepper,
+            Some(passwords.clone()),
+            Some(fetcher),
+        );
         runtime.set_keys(keys);
         let options = CoreOptions { events: Arc::new(Events::new(metrics)), ..CoreOptions::default() };
         let for_cores = runtime.clone();

@@ -14,7 +14,7 @@ use bartizan_identity::{KeyTable, Pepper};
 use bartizan_limit::{CELLS_MAX, Cells, Nanos};
 use bartizan_telemetry::Metrics;
 
-use crate::{live::Live, passwords::Passwords, stage::JudgePool};
+use crate::{fetch::Fetcher, live::Live, passwords::Passwords, stage::JudgePool};
 
 /// The pointer that a reload swaps.
 pub(crate) type Current = Arc<ArcSwap<Live>>;
@@ -28,6 +28,7 @@ pub struct Runtime {
     keys: CurrentKeys,
     pepper: Option<Arc<Pepper>>,
     passwords: Option<Arc<Passwords>>,
+    fetcher: Option<Arc<Fetcher>>,
     cells: Arc<Cells>,
     metrics: Arc<Metrics>,
     judges: JudgePool,
@@ -43,12 +44,14 @@ impl Runtime {
         metrics: Arc<Metrics>,
         pepper: Option<Arc<Pepper>>,
         passwords: Option<Arc<Passwords>>,
+        fetcher: Option<Arc<Fetcher>>,
     ) -> Arc<Self> {
         Arc::new(Runtime {
             current: Arc::new(ArcSwap::new(live)),
             keys: Arc::new(ArcSwap::from_pointee(KeyTable::empty())),
             pepper,
             passwords,
+            fetcher,
             cells: Arc::new(Cells::new(CELLS_MAX, [RandomState::new(), RandomState::new()])),
             metrics,
             judges: JudgePool::default(),
@@ -71,6 +74,11 @@ impl Runtime {
     /// The snapshot in force.
     pub fn live(&self) -> Arc<Live> {
         self.current.load_full()
+    }
+
+    /// What the gateway itself asks others with; a rehearsal asks nobody.
+    pub(crate) fn fetcher(&self) -> Option<&Arc<Fetcher>> {
+        self.fetcher.as_ref()
     }
 
     /// Where passwords are checked; a rehearsal has no such place.

@@ -19,6 +19,7 @@ mod balance;
 mod basic;
 mod certificates;
 mod cors;
+mod credentials;
 mod failures;
 mod faults;
 mod headers;

@@ -4,7 +4,7 @@ use bartizan_model::{
     Reference,
     document::{
         Document, Kind, Spec,
-        upstream::{BasicCredentialSpec, CredentialSpec},
+        upstream::{BasicCredentialSpec, ClientCredentialsSpec, CredentialSpec, TokenClientAuthentication},
     },
     problem::{Code, Problem, Problems, Span, shown},
     read::Spanned,
@@ -14,8 +14,9 @@ use bartizan_model::{
 use super::{
     index::{Index, spec_of},
     policy::check_reserved,
+    positive,
 };
-use crate::snapshot::{BasicCredentialPlan, CredentialPlan, HeaderCredentialPlan};
+use crate::snapshot::{BasicCredentialPlan, CredentialPlan, HeaderCredentialPlan, TokenPlan};
 
 const PATH: &str = "spec.credential";
 
@@ -26,9 +27,14 @@ pub(super) fn compile(
     spec: &Spanned<CredentialSpec>,
     problems: &mut Problems,
 ) -> Option<CredentialPlan> {
-    let forms = [spec.header.is_some(), spec.basic.is_some(), spec.bearer.is_some()];
+    let forms = [
+        spec.header.is_some(),
+        spec.basic.is_some(),
+        spec.bearer.is_some(),
+        spec.client_credentials.is_some(),
+    ];
     if forms.into_iter().filter(|is_written| *is_written).count() != 1 {
-        let message = "a credential is exactly one of `header`, `basic` and `bearer`";
+        let message = "a credential is exactly one of `header`, `basic`, `bearer` and `clientCredentials`";
         problems.push(Problem::new(Code::NotExactlyOne, spec.at, PATH, message));
         return None;
     }
@@ -47,6 +53,9 @@ pub(super) fn compile(
         let secret = one_secret(index, document, written, (bearer.at, "tokenRef", path), problems)?;
         let (header, prefix) = ("authorization".into(), "Bearer ".into());
         return Some(CredentialPlan::Header(HeaderCredentialPlan { header, prefix, secret }));
+    }
+    if let Some(client) = &spec.client_credentials {
+        return token(index, document, client, problems).map(CredentialPlan::Token);
     }
     let header = spec.header.as_ref()?;
     self::header(index, document, spec, header, problems).map(CredentialPlan::Header)
@@ -82,6 +91,49 @@ fn basic(
     let written = (&spec.password_ref, &spec.secret_name);
     let password = one_secret(index, document, written, (spec.at, "passwordRef", path), problems)?;
     Some(BasicCredentialPlan { user: spec.user.as_str().into(), password })
+}
+
+fn token(
+    index: &Index<'_>,
+    document: &Document,
+    spec: &Spanned<ClientCredentialsSpec>,
+    problems: &mut Problems,
+) -> Option<TokenPlan> {
+    let path = "spec.credential.clientCredentials";
+    if !spec.token_url.is_https() && !spec.danger_allow_clear_text {
+        let message = "a token endpoint is asked over TLS: it is sent the gateway's secret";
+        problems.push(
+            Problem::new(Code::BadUrl, spec.token_url.at, format!("{path}.tokenUrl"), message)
+                .hint("write `https://`; for tests on this machine there is `dangerAllowClearText`"),
+        );
+    }
+    let mut plain = |text: &Spanned<String>, field: &str, allowed: fn(char) -> bool| {
+        if text.is_empty() || !text.chars().all(allowed) {
+            let message = format!("{} cannot stand here", shown(text));
+            problems.push(Problem::new(Code::BadText, text.at, format!("{path}.{field}"), message));
+        }
+    };
+    let visible = |character: char| character.is_ascii_graphic() || character == ' ';
+    plain(&spec.client_id, "clientId", visible);
+    // RFC 6749 §3.3: scope-token.
+    let of_scope = |character: char| character.is_ascii_graphic() && !matches!(character, '"' | '\\');
+    spec.scopes.iter().for_each(|scope| plain(scope, "scopes", of_scope));
+    spec.audience.iter().for_each(|audience| plain(audience, "audience", visible));
+    let written = (&spec.client_secret_ref, &spec.secret_name);
+    let secret = one_secret(index, document, written, (spec.at, "clientSecretRef", path), problems)?;
+    let scopes: Vec<&str> = spec.scopes.iter().map(|scope| scope.as_str()).collect();
+    Some(TokenPlan {
+        url: (*spec.token_url).clone(),
+        client_id: spec.client_id.as_str().into(),
+        secret,
+        scope: scopes.join(" ").into(),
+        audience: spec.audience.as_ref().map(|audience| audience.as_str().into()),
+        secret_in_form: spec.authentication == TokenClientAuthentication::Post,
+        authorities: spec.authorities_ref.as_ref().map(|reference| index.locate(document, reference)),
+        private_network: spec.allow_private_network,
+        clear_text: spec.danger_allow_clear_text,
+        timeout: positive(&spec.timeout, &format!("{path}.timeout"), problems),
+    })
 }
 
 /// A secret that is written as a reference or as the name of a `Secret`. `place` is where, the reference's field, and

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, num::NonZeroU32, sync::Arc, time::Duration};
 
-use bartizan_model::Reference;
+use bartizan_model::{Reference, scalar::FetchUrl};
 
 /// One upstream, flat and final. Compiling it opened nothing; TLS material and credentials are read in `prepare`.
 #[derive(Clone, Debug, PartialEq)]
@@ -145,6 +145,33 @@ pub enum CredentialPlan {
     Header(HeaderCredentialPlan),
     /// `Authorization: Basic`.
     Basic(BasicCredentialPlan),
+    /// `Authorization: Bearer` with a token by client credentials.
+    Token(TokenPlan),
+}
+
+/// Tokens by OAuth 2.0 client credentials.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TokenPlan {
+    /// The token endpoint.
+    pub url: FetchUrl,
+    /// The gateway's name there.
+    pub client_id: Arc<str>,
+    /// Where its secret lies.
+    pub secret: Reference,
+    /// The scopes, with blanks between them; may be empty.
+    pub scope: Arc<str>,
+    /// Whom the token is for.
+    pub audience: Option<Arc<str>>,
+    /// Whether the secret goes into the form instead of `Authorization`.
+    pub secret_in_form: bool,
+    /// PEM bundle of the authorities trusted.
+    pub authorities: Option<Reference>,
+    /// Whether it may be in a private network.
+    pub private_network: bool,
+    /// Whether it may be asked without TLS: listed as an exposure.
+    pub clear_text: bool,
+    /// Longest time for an answer.
+    pub timeout: Duration,
 }
 
 impl CredentialPlan {
@@ -152,16 +179,18 @@ impl CredentialPlan {
     pub fn header(&self) -> &str {
         match self {
             CredentialPlan::Header(plan) => &plan.header,
-            CredentialPlan::Basic(_) => "authorization",
+            CredentialPlan::Basic(_) | CredentialPlan::Token(_) => "authorization",
         }
     }
 
     /// The secrets it is made of.
     pub fn references(&self) -> impl Iterator<Item = &Reference> {
-        match self {
-            CredentialPlan::Header(plan) => std::iter::once(&plan.secret),
-            CredentialPlan::Basic(plan) => std::iter::once(&plan.password),
-        }
+        let (secret, authorities) = match self {
+            CredentialPlan::Header(plan) => (&plan.secret, None),
+            CredentialPlan::Basic(plan) => (&plan.password, None),
+            CredentialPlan::Token(plan) => (&plan.secret, plan.authorities.as_ref()),
+        };
+        std::iter::once(secret).chain(authorities)
     }
 }
 

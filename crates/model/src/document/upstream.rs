@@ -2,7 +2,9 @@
 
 use crate::{
     read::Spanned,
-    scalar::{Count, EndpointUrl, HeaderName, HeaderValue, HostText, Name, PathText, Percent, Time},
+    scalar::{
+        Count, EndpointUrl, FetchUrl, HeaderName, HeaderValue, HostText, Name, PathText, Percent, Time,
+    },
     secret::Reference,
 };
 
@@ -180,6 +182,47 @@ crate::document! {
         pub basic: Option<Spanned<BasicCredentialSpec>>,
         /// `Authorization: Bearer` with a token that somebody else renews.
         pub bearer: Option<Spanned<BearerCredentialSpec>>,
+        /// `Authorization: Bearer` with a token that the gateway gets and renews by itself.
+        pub client_credentials: Option<Spanned<ClientCredentialsSpec>>,
+    }
+}
+
+crate::choice! {
+    /// How the gateway proves who it is to a token endpoint, RFC 6749 §2.3.1.
+    pub enum TokenClientAuthentication {
+        /// In `Authorization: Basic`.
+        Basic = "basic",
+        /// In the form.
+        Post = "post",
+    }
+}
+
+crate::document! {
+    /// Tokens by OAuth 2.0 client credentials, RFC 6749 §4.4. One is fetched before the first request, kept, and renewed
+    /// before it ends; without a token nothing is sent.
+    pub struct ClientCredentialsSpec {
+        /// The token endpoint.
+        pub token_url: Spanned<FetchUrl>,
+        /// The gateway's name there.
+        pub client_id: Spanned<String>,
+        /// Where the gateway's secret lies.
+        pub client_secret_ref: Option<Reference>,
+        /// The name of a `Secret` document, instead of `clientSecretRef`.
+        pub secret_name: Option<Spanned<Name>>,
+        /// Scopes asked for.
+        pub scopes: Vec<Spanned<String>> = Vec::new(),
+        /// Whom the token is for, in `audience`.
+        pub audience: Option<Spanned<String>>,
+        /// How the gateway proves who it is.
+        pub authentication: TokenClientAuthentication = TokenClientAuthentication::Basic,
+        /// PEM bundle of the authorities trusted; the system's where absent.
+        pub authorities_ref: Option<Reference>,
+        /// The token endpoint may be on this machine or in a private network.
+        pub allow_private_network: bool = false,
+        /// `http` may be used, to such addresses only. Whoever stands between can then read secret and tokens.
+        pub danger_allow_clear_text: bool = false,
+        /// Longest time for an answer.
+        pub timeout: Spanned<Time> = Time::seconds(5).into(),
     }
 }
 

@@ -12,7 +12,7 @@ use bartizan_identity::{Identity, Method};
 use bartizan_message::{RfcForwarded, Tolerate, Upgrade};
 use bartizan_model::{Denial, Mode, Reason, Stage};
 use bartizan_telemetry::metrics::Outcome as Counted;
-use http::{HeaderName, HeaderValue, Request, Response, Uri, header};
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode, Uri, header};
 use hyper::upgrade::OnUpgrade;
 
 use super::{
@@ -252,7 +252,23 @@ impl Asking<'_> {
         request: Request<RequestBody>,
     ) -> Result<Sent<RequestBody>, Failure> {
         let tries = Tries::new(shared, self.index);
+        let fetcher = shared.core.runtime.fetcher();
+        let token = match self.prepared.token(fetcher, self.since).await {
+            Ok(token) => token,
+            Err(why) => {
+                let detail = format!("no token for the upstream: {why}");
+                return Err(Failure::Upstream(ForwardError {
+                    kind: ForwardErrorKind::ConnectFailed,
+                    endpoint: None,
+                    retry: upstream::Retry::Never,
+                    attempts: 0,
+                    detail,
+                    source: None,
+                }));
+            }
+        };
         let pick = Pick {
+            token: token.as_ref(),
             hash: self.hash,
             now: Some(self.since),
             chosen: Some(&tries.chosen),
@@ -263,6 +279,9 @@ impl Asking<'_> {
         let sent = within(&shared.connection, limit, sending).await;
         let failure = match sent {
             Ok(Ok(sent)) => {
+                if sent.response.status() == StatusCode::UNAUTHORIZED {
+                    self.prepared.doubt_token(Instant::now());
+                }
                 let is_error = sent.response.status().is_server_error();
                 tries.over(if is_error { Counted::ServerError } else { Counted::Answered });
                 return Ok(sent);

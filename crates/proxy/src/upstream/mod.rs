@@ -24,6 +24,7 @@ mod resolve;
 mod send;
 mod state;
 mod tls;
+mod token;
 
 pub use body::{InFlight, UpstreamBody, UpstreamBodyError};
 pub use error::{ForwardError, ForwardErrorKind, Retry};

@@ -10,10 +10,12 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
+    time::Instant,
 };
 
 use bartizan_config::snapshot::upstream::{Balancing, EndpointPlan, UpstreamPlan, UpstreamProtocol};
 use bartizan_model::{Reference, SecretValue};
+use http::HeaderValue;
 use rustls::pki_types::ServerName;
 
 use super::{
@@ -22,6 +24,7 @@ use super::{
     state::EndpointState,
     tls::{self, SystemRoots, TlsClient},
 };
+use crate::fetch::Fetcher;
 
 /// All upstreams of a snapshot, in the order of their plans.
 #[derive(Debug, Default)]
@@ -109,6 +112,26 @@ impl UpstreamSet {
 }
 
 impl PreparedUpstream {
+    /// The token that a request needs now, if its upstream takes tokens. The error is a sentence for the record.
+    pub(crate) async fn token(
+        &self,
+        fetcher: Option<&Arc<Fetcher>>,
+        now: Instant,
+    ) -> Result<Option<HeaderValue>, Arc<str>> {
+        let Some(Credential::Token(source)) = &self.credential else { return Ok(None) };
+        match fetcher {
+            Some(fetcher) => source.header(fetcher, now).await.map(Some),
+            None => Err("no token can be fetched here".into()),
+        }
+    }
+
+    /// The upstream refused a request: its token is not what it was.
+    pub(crate) fn doubt_token(&self, now: Instant) {
+        if let Some(Credential::Token(source)) = &self.credential {
+            source.doubt(now);
+        }
+    }
+
     /// The scheme spoken to the endpoints.
     pub(super) fn scheme(&self) -> http::uri::Scheme {
         if self.tls.is_some() { http::uri::Scheme::HTTPS } else { http::uri::Scheme::HTTP }
@@ -142,7 +165,8 @@ fn prepare_one(
     }
     let mut credential = None;
     if let Some(wanted) = &plan.credential {
-        match Credential::prepare(wanted, secrets) {
+        let known = before.and_then(|before| before.credential.as_ref());
+        match Credential::prepare(wanted, secrets, known) {
             Ok(prepared) => credential = Some(prepared),
             Err(message) => problem(("credential", message)),
         }

@@ -38,6 +38,8 @@ pub struct Pick<'a> {
     pub now: Option<Instant>,
     /// Where to note the endpoint being tried, so that a caller whose deadline passes can [`report`] on it.
     pub chosen: Option<&'a Cell<Option<usize>>>,
+    /// The token, for an upstream that takes tokens ([`PreparedUpstream::token`]).
+    pub token: Option<&'a HeaderValue>,
     /// Where to note an endpoint that was given up for another one, and why.
     pub given_up: Option<&'a Cell<Option<(usize, ForwardErrorKind)>>>,
 }
@@ -80,7 +82,7 @@ pub async fn send<B: RequestBody>(
         return Err(nowhere(ForwardErrorKind::Unsendable, Retry::Never, "there is no request"));
     };
     let asked = Asked::of(request);
-    if let Err(detail) = dress(upstream, asked, request) {
+    if let Err(detail) = dress(upstream, pick.token, asked, request) {
         return Err(nowhere(ForwardErrorKind::Unsendable, Retry::Never, detail));
     }
     let mut started = pick.now.unwrap_or_else(Instant::now);
@@ -258,9 +260,14 @@ fn choose<B: RequestBody>(
 }
 
 /// Adds the credential and puts the request line into the form the protocol wants.
-fn dress<B>(upstream: &PreparedUpstream, asked: Asked, request: &mut Request<B>) -> Result<(), &'static str> {
+fn dress<B>(
+    upstream: &PreparedUpstream,
+    token: Option<&HeaderValue>,
+    asked: Asked,
+    request: &mut Request<B>,
+) -> Result<(), &'static str> {
     if let Some(credential) = &upstream.credential {
-        credential.dress(request.headers_mut());
+        credential.dress(token, request.headers_mut())?;
     }
     if is_http2(upstream) {
         return dress_http2(upstream, asked, request);
