@@ -252,23 +252,8 @@ impl Asking<'_> {
         request: Request<RequestBody>,
     ) -> Result<Sent<RequestBody>, Failure> {
         let tries = Tries::new(shared, self.index);
-        let fetcher = shared.core.runtime.fetcher();
-        let token = match self.prepared.token(fetcher, self.since).await {
-            Ok(token) => token,
-            Err(why) => {
-                let detail = format!("no token for the upstream: {why}");
-                return Err(Failure::Upstream(ForwardError {
-                    kind: ForwardErrorKind::ConnectFailed,
-                    endpoint: None,
-                    retry: upstream::Retry::Never,
-                    attempts: 0,
-                    detail,
-                    source: None,
-                }));
-            }
-        };
         let pick = Pick {
-            token: token.as_ref(),
+            fetcher: shared.core.runtime.fetcher(),
             hash: self.hash,
             now: Some(self.since),
             chosen: Some(&tries.chosen),

@@ -128,7 +128,8 @@ pub async fn identify(x: Exchange<Routed>) -> Result<Exchange<Identified>, Stop>
     let mut x = x;
     let plan = x.proof.plan().clone();
     for policy in &plan.authentication.shadow {
-        watch(&mut x.shared, policy, x.proof.head()).await;
+        // Boxed, as policies in shadow are few.
+        Box::pin(watch(&mut x.shared, policy, x.proof.head())).await;
     }
     let Some(policy) = &plan.authentication.enforced else {
         return Ok(x.prove(|routed| Identified { routed, caller: Caller::nobody() }));
@@ -244,7 +245,8 @@ async fn judge(shared: &Shared, policy: &AuthenticationPlan, head: &RequestHead,
         let attempt = match method {
             MethodPlan::ApiKey(plan) => api_key::judge(&call, plan),
             MethodPlan::ClientCertificate(plan) => certificate::judge(&call, plan),
-            MethodPlan::Basic(plan) => basic::judge(&call, plan, || held().is_none()).await,
+            // Boxed: its state would make every request's future larger.
+            MethodPlan::Basic(plan) => Box::pin(basic::judge(&call, plan, || held().is_none())).await,
         };
         match attempt {
             Attempt::Absent => {}

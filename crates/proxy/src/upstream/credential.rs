@@ -40,14 +40,12 @@ impl Credential {
     /// request without its credential, or with the caller's in its place, is never sent.
     pub(super) fn dress(
         &self,
-        token: Option<&HeaderValue>,
+        token: Option<HeaderValue>,
         headers: &mut HeaderMap,
     ) -> Result<(), &'static str> {
         match self {
             Credential::Header(name, value) => headers.insert(name.clone(), value.clone()),
-            Credential::Token(_) => {
-                headers.insert(header::AUTHORIZATION, token.ok_or("there is no token")?.clone())
-            }
+            Credential::Token(_) => headers.insert(header::AUTHORIZATION, token.ok_or("there is no token")?),
         };
         Ok(())
     }

@@ -112,6 +112,11 @@ impl UpstreamSet {
 }
 
 impl PreparedUpstream {
+    /// Whether requests need a token.
+    pub(crate) fn takes_tokens(&self) -> bool {
+        matches!(self.credential, Some(Credential::Token(_)))
+    }
+
     /// The token that a request needs now, if its upstream takes tokens. The error is a sentence for the record.
     pub(crate) async fn token(
         &self,
