@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use bartizan_model::{
     Reference,
     document::Document,
+    node::Node,
     problem::{FileId, Problems},
 };
 
@@ -22,6 +23,8 @@ pub struct Set {
     pub sources: Sources,
     /// The documents that could be read.
     pub documents: Vec<Document>,
+    /// All documents as trees: where each field stands.
+    pub nodes: Vec<Node>,
     /// The snapshot, or why there is none.
     pub compiled: Compiled,
     /// Identifies the texts and the rule files they name: two sets with the same digest are the same set.
@@ -55,7 +58,7 @@ impl Set {
         let set = Parsed { documents: &documents, nodes: &nodes, folders, digest: &digest, rules: &rules };
         let compiled = compile(&set, problems);
         let digest = rules.digest_with(&digest);
-        Set { sources, documents, compiled, digest }
+        Set { sources, documents, nodes, compiled, digest }
     }
 }
 

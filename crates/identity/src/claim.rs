@@ -184,7 +184,7 @@ impl From<CertificateIdentity> for Identity {
 impl From<TokenIdentity> for Identity {
     fn from(token: TokenIdentity) -> Self {
         let consumer = token.consumer().cloned();
-        Identity { consumer, method: Method::Jwt, credential: None, token: Some(token) }
+        Identity { consumer, method: token.method(), credential: None, token: Some(token) }
     }
 }
 
@@ -201,6 +201,8 @@ pub enum Method {
     ClientCertificate,
     /// By a signed token.
     Jwt,
+    /// By a token that its issuer was asked about.
+    Introspection,
 }
 
 impl Method {
@@ -212,6 +214,7 @@ impl Method {
             Method::Basic => "basic",
             Method::ClientCertificate => "client_certificate",
             Method::Jwt => "jwt",
+            Method::Introspection => "introspection",
         }
     }
 }

@@ -16,6 +16,7 @@ pub const BASELINE_FILES: &[(&str, &str)] = &[
     ("baseline/44-template.conf", include_str!("../../../policies/baseline/44-template.conf")),
     ("baseline/46-deserialisation.conf", include_str!("../../../policies/baseline/46-deserialisation.conf")),
     ("baseline/50-traversal.conf", include_str!("../../../policies/baseline/50-traversal.conf")),
+    ("baseline/51-traversal-raw.conf", include_str!("../../../policies/baseline/51-traversal-raw.conf")),
     ("baseline/52-ssrf.conf", include_str!("../../../policies/baseline/52-ssrf.conf")),
     ("baseline/54-xml.conf", include_str!("../../../policies/baseline/54-xml.conf")),
     ("baseline/60-xss.conf", include_str!("../../../policies/baseline/60-xss.conf")),

@@ -155,6 +155,7 @@ codes! {
     RouteUnreachable = "BZ-4009": "None of a route's listeners serves its hosts.",
     RoleUnused = "BZ-4010": "Nobody has a role and nothing asks for it.",
     VariableAbsent = "BZ-4011": "A condition needs a variable of the path that a route does not have.",
+    RelativeReference = "BZ-4012": "A document of a revision refers to a file relative to its own folder, and has none.",
 
     FileUnreadable = "BZ-5001": "A file that a document names cannot be read.",
     BindFailed = "BZ-5002": "A listener's address cannot be bound.",
@@ -170,6 +171,8 @@ codes! {
     SwitchedOff = "BZ-9009": "A policy is off.",
     RoleWildcard = "BZ-9010": "A role permits something on every route, also on those that come later.",
     RuleOpen = "BZ-9011": "A rule of an AuthorizationPolicy allows every caller.",
+    FetchClearText = "BZ-9013": "Keys or answers about tokens are fetched without TLS.",
+    AnyAudience = "BZ-9014": "Tokens that were made for other services are taken.",
     RevocationOpen = "BZ-9015": "A listener accepts certificates whose revocation is not known.",
     FailuresUncounted = "BZ-9016": "Failed attempts to identify are not limited.",
     CredentialClearText = "BZ-9017": "A credential is sent to an upstream without TLS, beyond this machine.",

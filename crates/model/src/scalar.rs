@@ -15,6 +15,7 @@ use crate::{
 
 mod access;
 mod http;
+mod model;
 mod moment;
 mod name;
 mod net;
@@ -25,6 +26,7 @@ mod word;
 
 pub use access::{Condition, RouteScope};
 pub use http::{HeaderName, HeaderValue, Method, PathText};
+pub use model::{ModelName, Price};
 pub use moment::Moment;
 pub use name::{Name, Pattern};
 pub use net::{Cidr, EndpointUrl, HostText, ListenAddress};

@@ -11,6 +11,7 @@ use std::{
 };
 
 use arc_swap::Cache;
+use bartizan_identity::jwt::{KeyRing, TokenCache};
 use bartizan_limit::CellCache;
 use bartizan_message::{AuthorityMemo, RequestId};
 use bartizan_telemetry::{CoreMetrics, Protocol, Recorder, RequestRecord};
@@ -21,13 +22,14 @@ use crate::{
     answer::AnswerBody,
     body::{HELD_BYTES_MAX, HeldBytes, Inbound, RequestBody},
     exchange::{Dress, Exchange, Received, Shared},
+    fetch::keys::CurrentRing,
     listener::{ConnectionFacts, Serve},
     live::Live,
     pipeline,
     random::Random,
     rehearsal::Rehearsing,
     runtime::{Current, Runtime},
-    stage::OpenRecord,
+    stage::{CallerMemo, OpenRecord},
     upstream::CorePools,
 };
 
@@ -50,6 +52,11 @@ pub struct Core {
     pub(crate) watched: Rc<()>,
     random: Random,
     keys: RefCell<Cache<crate::runtime::CurrentKeys, Arc<bartizan_identity::KeyTable>>>,
+    ring: RefCell<Cache<CurrentRing, Arc<KeyRing>>>,
+    /// Tokens judged before; made when the first one comes.
+    pub(crate) tokens: RefCell<Option<TokenCache>>,
+    /// What they meant.
+    pub(crate) callers: RefCell<CallerMemo>,
     served: Cell<u64>,
 }
 
@@ -60,6 +67,11 @@ impl Core {
         Core {
             live: RefCell::new(Cache::new(runtime.current())),
             keys: RefCell::new(Cache::new(runtime.current_keys())),
+            ring: RefCell::new(Cache::new(
+                runtime.outside().map_or_else(CurrentRing::default, |outside| outside.key_sets.current()),
+            )),
+            tokens: RefCell::default(),
+            callers: RefCell::default(),
             pools: CorePools::new(random.next()),
             metrics: runtime.metrics().core(),
             recorder,
@@ -86,6 +98,11 @@ impl Core {
     /// The API keys as they are now.
     pub(crate) fn keys(&self) -> Arc<bartizan_identity::KeyTable> {
         self.keys.borrow_mut().load().clone()
+    }
+
+    /// The key sets of issuers as they are now.
+    pub(crate) fn ring(&self) -> Arc<KeyRing> {
+        self.ring.borrow_mut().load().clone()
     }
 
     /// A number that nobody has to be unable to guess: ids, shares of traffic.

@@ -23,11 +23,12 @@ use tokio::sync::oneshot;
 use crate::{
     core::Core,
     events::Events,
-    fetch::Fetcher,
+    fetch::{Fetcher, KeySets},
     listener::{Bound, CoreOptions, CoreThreads, ReadyListener, TicketKeys, prepare_tls},
     live::{Live, LiveParts},
     passwords::Passwords,
-    runtime::Runtime,
+    runtime::{Outside, Runtime},
+    tokens::TokenSet,
     upstream::{UpstreamSet, run_checks},
 };
 
@@ -77,6 +78,7 @@ pub struct ServedAddress {
 /// A running data plane.
 pub struct Gate {
     runtime: Arc<Runtime>,
+    key_sets: Arc<KeySets>,
     cores: CoreThreads,
     count: usize,
     lock_dir: Option<PathBuf>,
@@ -112,6 +114,7 @@ impl Gate {
         let passwords = Passwords::new(count / 2)
             .map_err(|error| vec![process_problem(format!("passwords cannot be checked: {error}"))])?;
         let passwords = Arc::new(passwords);
+        let key_sets = KeySets::start(fetcher.clone());
         let preparing = Preparing {
             count,
             lock,
@@ -119,14 +122,14 @@ impl Gate {
             passwords: &passwords,
             secrets: &*read_secret,
             metrics: &metrics,
+            key_sets: &key_sets,
         };
         let prepared = preparing.prepare(snapshot, None, &|_| None)?;
         let runtime = Runtime::new(
             prepared.live.clone(),
             metrics.clone(),
             pepper,
-            Some(passwords.clone()),
-            Some(fetcher),
+            Some(Outside { fetcher, key_sets: key_sets.clone(), passwords: passwords.clone() }),
         );
         runtime.set_keys(keys);
         let options = CoreOptions { events: Arc::new(Events::new(metrics)), ..CoreOptions::default() };
@@ -139,7 +142,18 @@ impl Gate {
         })
         .map_err(|error| vec![process_problem(format!("the cores could not be started: {error}"))])?;
         let checks = Mutex::new(None);
-        let gate = Gate { runtime, cores, count, lock_dir, tickets, passwords, read_secret, grace, checks };
+        let gate = Gate {
+            runtime,
+            key_sets,
+            cores,
+            count,
+            lock_dir,
+            tickets,
+            passwords,
+            read_secret,
+            grace,
+            checks,
+        };
         gate.publish(prepared)?;
         Ok(gate)
     }
@@ -157,10 +171,10 @@ impl Gate {
             passwords: &self.passwords,
             secrets: &*self.read_secret,
             metrics: self.runtime.metrics(),
+            key_sets: &self.key_sets,
         };
         let previous = self.runtime.live();
-        let prepared =
-            preparing.prepare(snapshot, Some(&previous.upstreams), &|name| self.cores.bound(name))?;
+        let prepared = preparing.prepare(snapshot, Some(&previous), &|name| self.cores.bound(name))?;
         self.publish(prepared)
     }
 
@@ -205,13 +219,16 @@ impl Gate {
     fn publish(&self, prepared: Prepared) -> Result<(), Vec<PrepareProblem>> {
         let Prepared { live, listeners } = prepared;
         let upstreams = live.upstreams.clone();
+        let sources = live.prepared.tokens.sources.clone();
         let names: Vec<Arc<str>> = listeners.iter().map(|listener| listener.plan.name.clone()).collect();
         let before = self.runtime.publish(live);
         if let Err(error) = self.cores.apply(listeners, self.grace) {
             // No descriptor was left for a new socket: the set before stays in force, as if nothing had happened.
+            self.key_sets.watch(before.prepared.tokens.sources.clone());
             self.runtime.publish(before);
             return Err(vec![process_problem(format!("the listeners could not be changed: {error}"))]);
         }
+        self.key_sets.watch(sources);
         before.retire(&self.runtime.live(), self.runtime.metrics());
         self.tickets.retain(|name| names.iter().any(|known| **known == *name));
         self.watch_health(upstreams);
@@ -254,6 +271,7 @@ struct Preparing<'p> {
     passwords: &'p Passwords,
     secrets: &'p ReadSecret,
     metrics: &'p Metrics,
+    key_sets: &'p Arc<KeySets>,
 }
 
 impl Preparing<'_> {
@@ -261,7 +279,7 @@ impl Preparing<'_> {
     fn prepare(
         &self,
         snapshot: Snapshot,
-        previous: Option<&UpstreamSet>,
+        previous: Option<&Live>,
         bound: &dyn Fn(&str) -> Option<Bound>,
     ) -> Result<Prepared, Vec<PrepareProblem>> {
         let mut problems = Vec::new();
@@ -283,7 +301,16 @@ impl Preparing<'_> {
                 Err(error) => problem(error.to_string()),
             }
         }
-        let upstreams = match UpstreamSet::prepare(&snapshot.upstreams, &self.secrets, previous) {
+        let tokens = TokenSet::prepare(
+            &snapshot,
+            &self.secrets,
+            previous.map(|previous| &previous.prepared.tokens),
+            &mut |document, message| {
+                problems.push(PrepareProblem { document: document.to_owned(), message });
+            },
+        );
+        let previous_upstreams = previous.map(|previous| &*previous.upstreams);
+        let upstreams = match UpstreamSet::prepare(&snapshot.upstreams, &self.secrets, previous_upstreams) {
             Ok(set) => Some(Arc::new(set)),
             Err(found) => {
                 problems.extend(found.into_iter().map(|error| PrepareProblem {
@@ -300,10 +327,9 @@ impl Preparing<'_> {
                 // Without a problem each listener of the snapshot is here, in its order.
                 let trusts =
                     listeners.iter().map(|ready| ready.tls.as_ref().map(|tls| tls.trust())).collect();
-                Ok(Prepared {
-                    live: Live::new(snapshot, upstreams, LiveParts { trusts, users }, self.metrics),
-                    listeners,
-                })
+                self.fetch_keys(&tokens);
+                let parts = LiveParts { trusts, users, tokens };
+                Ok(Prepared { live: Live::new(snapshot, upstreams, parts, self.metrics), listeners })
             }
             _ => Err(problems),
         }
@@ -356,6 +382,19 @@ fn warm(snapshot: &Snapshot) -> Vec<PrepareProblem> {
         })
         .collect()
 }
+
+impl Preparing<'_> {
+    /// Fetches new key sets, so that the first token finds them. That an issuer does not answer now is no reason to
+    /// refuse a set: its tokens cannot be judged until it does.
+    fn fetch_keys(&self, tokens: &TokenSet) {
+        for set in self.key_sets.prefetch(&tokens.sources, PREFETCH_MAX) {
+            tracing::warn!(%set, "a key set is not there yet: tokens that need it are answered 503 until it is");
+        }
+    }
+}
+
+/// 5 s: so long a start or a reload waits for issuers.
+const PREFETCH_MAX: Duration = Duration::from_secs(5);
 
 fn process_problem(message: String) -> PrepareProblem {
     PrepareProblem { document: "process".to_owned(), message }

@@ -1,6 +1,13 @@
 //! A snapshot that serves: compiled documents, prepared upstreams, and the numbers under which all of it is counted.
 
-use std::{collections::HashMap, sync::Arc, time::Instant};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Instant,
+};
 
 use bartizan_config::snapshot::{ConsumerPlan, InspectionPlan, RoutePlan, Snapshot};
 use bartizan_identity::BasicUsers;
@@ -14,6 +21,7 @@ use http::HeaderName;
 
 use crate::{
     listener::TlsTrust,
+    tokens::TokenSet,
     upstream::{EndpointState, UpstreamSet},
 };
 
@@ -23,11 +31,16 @@ pub struct Live {
     pub snapshot: Arc<Snapshot>,
     /// The upstreams, ready to be asked; indices are the snapshot's.
     pub upstreams: Arc<UpstreamSet>,
+    /// Whether a route publishes which tokens it takes.
+    pub(crate) publishes_resources: bool,
+    /// Tells it from every other one of the process.
+    pub(crate) id: u64,
     /// Whether any plan writes an access log: if none does, requests are not described for it.
     pub(crate) logs: bool,
     /// Headers that carry credentials for the gateway on any route; no upstream gets them.
     credential_headers: Vec<HeaderName>,
-    prepared: LiveParts,
+    /// What was read for it.
+    pub(crate) prepared: LiveParts,
     ids: Ids,
 }
 
@@ -38,6 +51,8 @@ pub struct LiveParts {
     pub trusts: Vec<Option<TlsTrust>>,
     /// The users of files that policies name.
     pub users: HashMap<Reference, Arc<BasicUsers>>,
+    /// Judges and endpoints of token methods.
+    pub(crate) tokens: TokenSet,
 }
 
 struct Ids {
@@ -91,12 +106,14 @@ static UNREGISTERED: std::sync::LazyLock<InspectionIds> = std::sync::LazyLock::n
 
 impl Live {
     /// Puts a snapshot and its prepared upstreams together and registers what is counted.
-    pub fn new(
+    pub(crate) fn new(
         snapshot: impl Into<Arc<Snapshot>>,
         upstreams: Arc<UpstreamSet>,
         prepared: LiveParts,
         metrics: &Metrics,
     ) -> Arc<Self> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let id = NEXT.fetch_add(1, Ordering::Relaxed);
         let snapshot = snapshot.into();
         let policies = |limits: &[Arc<bartizan_limit::Policy>]| {
             limits.iter().map(|policy| metrics.policy(&policy.label)).collect::<Vec<_>>()
@@ -127,7 +144,18 @@ impl Live {
         };
         let logs = snapshot.record.access_log || snapshot.routes.iter().any(|plan| plan.record.access_log);
         let credential_headers = credential_headers(&snapshot);
-        Arc::new(Live { snapshot, upstreams, credential_headers, prepared, logs, ids })
+        let enforced = snapshot.routes.iter().filter_map(|plan| plan.authentication.enforced.as_ref());
+        let publishes_resources = enforced.into_iter().any(|policy| policy.publishes());
+        Arc::new(Live {
+            snapshot,
+            upstreams,
+            publishes_resources,
+            id,
+            credential_headers,
+            prepared,
+            logs,
+            ids,
+        })
     }
 
     /// What handshakes on a listener of the snapshot prove; nothing for clear text.

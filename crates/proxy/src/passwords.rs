@@ -36,8 +36,8 @@ pub(crate) struct Passwords {
 
 struct Job {
     users: Arc<BasicUsers>,
-    credentials: BasicCredentials,
-    answer: oneshot::Sender<(Option<BasicIdentity>, BasicCredentials)>,
+    credentials: Arc<BasicCredentials>,
+    answer: oneshot::Sender<Option<BasicIdentity>>,
     /// Held until the check has ended, also when nobody waits for it any more.
     _turn: OwnedSemaphorePermit,
 }
@@ -87,7 +87,7 @@ impl Passwords {
     pub(crate) async fn check(
         &self,
         users: &Arc<BasicUsers>,
-        credentials: BasicCredentials,
+        credentials: &Arc<BasicCredentials>,
         still_wanted: impl FnOnce() -> bool,
     ) -> Result<Option<BasicIdentity>, NotChecked> {
         let turn = {
@@ -98,15 +98,16 @@ impl Passwords {
             return Err(NotChecked::Given);
         }
         // The same caller may have waited in several requests at once; one check is enough for all that hold.
-        if let Some(identity) = self.recall(users, &credentials) {
+        if let Some(identity) = self.recall(users, credentials) {
             return Ok(Some(identity));
         }
         let (answer, answered) = oneshot::channel();
-        let job = Job { users: Arc::clone(users), credentials, answer, _turn: turn };
+        let (users_of_job, credentials_of_job) = (Arc::clone(users), Arc::clone(credentials));
+        let job = Job { users: users_of_job, credentials: credentials_of_job, answer, _turn: turn };
         self.send(job).map_err(|_| NotChecked::Broken)?;
-        let (identity, credentials) = answered.await.map_err(|_| NotChecked::Broken)?;
+        let identity = answered.await.map_err(|_| NotChecked::Broken)?;
         if let Some(identity) = &identity {
-            self.verified.put(self.verified.key_of(users, &credentials), identity, self.now());
+            self.verified.put(self.verified.key_of(users, credentials), identity, self.now());
         }
         Ok(identity)
     }
@@ -136,9 +137,8 @@ fn start(threads: usize) -> io::Result<mpsc::Sender<Job>> {
             loop {
                 let next = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
                 let Ok(Job { users, credentials, answer, _turn }) = next else { return };
-                let identity = users.judge(&credentials);
                 // Nobody waits any more: the work is done all the same, and the turn is given back.
-                drop(answer.send((identity, credentials)));
+                drop(answer.send(users.judge(&credentials)));
             }
         })?;
     }

@@ -105,7 +105,7 @@ impl Theatre {
         let parts = LiveParts { trusts, ..LiveParts::default() };
         let live = Live::new(snapshot, Arc::new(UpstreamSet::default()), parts, &metrics);
         let (table, pepper) = props.keys.unzip();
-        let runtime = Runtime::new(live.clone(), metrics, pepper, None, None);
+        let runtime = Runtime::new(live.clone(), metrics, pepper, None);
         if let Some(table) = table {
             runtime.set_keys(table);
         }

@@ -111,7 +111,12 @@ impl LineFormat {
 
     fn request(&mut self, record: &RequestRecord, out: &mut Vec<u8>) {
         name(b"consumer", record.consumer.as_deref(), out);
+        if let Some(method) = record.identified_by {
+            string(b"identified_by", method.as_bytes(), out);
+        }
         optional(b"credential", record.credential_id(), out);
+        name(b"issuer", record.issuer.as_deref(), out);
+        optional(b"subject", record.subject(), out);
         string(b"method", cut(record.method.as_str().as_bytes(), METHOD_BYTES_MAX), out);
         optional(b"host", record.host(), out);
         optional(b"path", record.path(), out);
@@ -297,7 +302,10 @@ fields! {
     "protocol" "`HTTP/1.0`, `HTTP/1.1` or `HTTP/2`." "\"HTTP/2\"";
     "tls" "The TLS version; absent in clear text." "\"TLSv1.3\"";
     "consumer" "The verified consumer." "\"shop\"";
-    "credential" "The public id of the credential, never the credential." "\"k_7f3a\"";
+    "identified_by" "How the caller was identified: `api_key`, `client_certificate`, `jwt`, `introspection`; absent for callers who are nobody." "\"jwt\"";
+    "credential" "The public id of the credential, never the credential: of a token the beginning of its digest." "\"k_7f3a\"";
+    "issuer" "The issuer of a verified token." "\"https://id.example.com\"";
+    "subject" "The subject (`sub`) of a verified token (up to 256 bytes)." "\"ada\"";
     "method" "The method." "\"GET\"";
     "host" "The host that was asked for." "\"api.example.com\"";
     "path" "The canonical path, which all judges saw and the upstream was sent (up to 2,048 bytes)." "\"/orders/7\"";
@@ -423,6 +431,8 @@ pub(crate) mod tests {
         record.set_path(b"/orders/7");
         record.set_query(b"page=2&token=hunter2");
         record.set_credential_id("k_7f3a");
+        record.set_subject("ada");
+        record.identified_by = Some("jwt");
         record.tls = Some("TLSv1.3");
         for (place, name) in [
             (&mut record.listener, "public"),
@@ -430,6 +440,7 @@ pub(crate) mod tests {
             (&mut record.upstream, "orders-api"),
             (&mut record.endpoint, "10.0.0.5:8080"),
             (&mut record.consumer, "shop"),
+            (&mut record.issuer, "https://id.example.com"),
             (&mut record.revision, "r12"),
         ] {
             *place = Some(name.into());
@@ -463,8 +474,8 @@ pub(crate) mod tests {
     fn a_full_record_is_written_field_by_field() {
         let expected = concat!(
             r#"{"time":"2026-01-01T00:00:00.123456Z","id":"id-1","listener":"public","client":"192.0.2.7","#,
-            r#""peer":"192.0.2.7","peer_port":4711,"protocol":"HTTP/1.1","tls":"TLSv1.3","consumer":"shop","#,
-            r#""credential":"k_7f3a","method":"GET","host":"api.example.com","path":"/orders/7","#,
+            r#""peer":"192.0.2.7","peer_port":4711,"protocol":"HTTP/1.1","tls":"TLSv1.3","consumer":"shop","identified_by":"jwt","#,
+            r#""credential":"k_7f3a","issuer":"https://id.example.com","subject":"ada","method":"GET","host":"api.example.com","path":"/orders/7","#,
             r#""query":"page=***&token=***","user_agent":"curl/8.5.0","route":"orders","upstream":"orders-api","#,
             r#""endpoint":"10.0.0.5:8080","upstream_attempts":2,"status":429,"exit":"refused","request_bytes":5,"#,
             r#""response_bytes":1024,"duration_us":2310,"gateway_us":10,"upstream_us":2200,"waited_us":100,"#,

@@ -7,12 +7,19 @@ pub(crate) mod explain;
 pub(crate) mod init;
 pub(crate) mod inspect;
 pub(crate) mod keys;
+pub(crate) mod revision;
 pub(crate) mod routes;
 pub(crate) mod run;
 pub(crate) mod schema;
+pub(crate) mod test;
 pub(crate) mod verify;
 
+mod author;
 mod data_dir;
 mod print;
+mod sarif;
 mod set;
+mod when;
 mod words;
+
+pub(crate) use when::now_ms;

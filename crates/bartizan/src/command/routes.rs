@@ -178,6 +178,7 @@ impl<'s> Row<'s> {
             all(&plan.cors).map(|policy| biting(&policy.label, policy.bite.mode, policy.bite.percent));
         let (upstreams, redirect) = match &plan.action {
             RouteAction::Forward(backends) => (words::shares(&sound.snapshot, backends), None),
+            RouteAction::Models => (Vec::new(), None),
             RouteAction::Redirect(redirect) => (Vec::new(), Some(redirect.status.as_u16())),
         };
         Row {
@@ -285,6 +286,11 @@ fn identify(policy: &AuthenticationPlan) -> String {
         MethodPlan::ApiKey(plan) => format!("key in {}", plan.header),
         MethodPlan::ClientCertificate(_) => "client certificate".to_owned(),
         MethodPlan::Basic(_) => "name and password".to_owned(),
+        MethodPlan::Jwt(plan) => {
+            let issuers: Vec<&str> = plan.issuers.iter().map(|issuer| &*issuer.name).collect();
+            format!("token of {}", issuers.join(" or "))
+        }
+        MethodPlan::Introspection(plan) => format!("token known to {}", plan.url),
     });
     let ways: Vec<String> = methods.chain(policy.anonymous.then(|| "anonymous".to_owned())).collect();
     format!("{}: {}", biting(&policy.label, policy.bite.mode, policy.bite.percent), ways.join(", "))

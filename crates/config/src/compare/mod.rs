@@ -7,7 +7,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use bartizan_model::document::{Document, Kind};
+use bartizan_model::{
+    document::{Document, Kind},
+    node::Node,
+};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -32,6 +35,8 @@ pub struct Side<'s> {
     pub sources: &'s Sources,
     /// Its documents.
     pub documents: &'s [Document],
+    /// The same as trees.
+    pub nodes: &'s [Node],
     /// What it compiles to.
     pub snapshot: &'s Snapshot,
 }
@@ -40,7 +45,7 @@ impl<'s> Side<'s> {
     /// A set, if it compiled.
     pub fn of(set: &'s Set) -> Option<Self> {
         let snapshot = set.compiled.snapshot.as_ref()?;
-        Some(Side { sources: &set.sources, documents: &set.documents, snapshot })
+        Some(Side { sources: &set.sources, documents: &set.documents, nodes: &set.nodes, snapshot })
     }
 }
 
@@ -233,15 +238,14 @@ impl Comparison {
 pub fn compare(before: Option<Side<'_>>, after: Side<'_>) -> Comparison {
     let old = before.map_or(&[][..], |side| side.documents);
     let (documents, mut findings) = documents(old, after.documents);
-    let mut places = Places::new(before, after);
-    let documents: Vec<DocumentChange> =
-        documents.into_iter().map(|found| found.placed(&mut places)).collect();
+    let places = Places::new(before, after);
+    let documents: Vec<DocumentChange> = documents.into_iter().map(|found| found.placed(&places)).collect();
     let surfaces = (before.map(|side| reach::Surface::of(side.snapshot)), reach::Surface::of(after.snapshot));
     let reached = reach::compare(surfaces.0.as_ref(), &surfaces.1);
     findings.extend(reached.findings);
     let changed: HashSet<String> =
         documents.iter().map(|document| format!("{}/{}", document.kind, document.name)).collect();
-    let routes = touch::RoutesBy::of(before.map(|side| side.snapshot), after.snapshot);
+    let routes = touch::RoutesBy::of(surfaces.0.as_ref(), &surfaces.1);
     for finding in &mut findings {
         finding.place = places.of_finding(finding);
         if finding.routes.is_empty() {
@@ -277,7 +281,7 @@ struct Found<'d> {
 }
 
 impl Found<'_> {
-    fn placed(self, places: &mut Places<'_>) -> DocumentChange {
+    fn placed(self, places: &Places<'_>) -> DocumentChange {
         let document = self.after.or(self.before);
         let kind = document.map_or("", |document| document.kind().as_str()).to_owned();
         let name = document.map_or("", |document| document.name.as_str()).to_owned();

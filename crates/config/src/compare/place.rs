@@ -1,42 +1,42 @@
 //! Where a document or field stands, in lines that people can open.
 //!
-//! Typed documents know where they begin and not where each field is; the trees do. They are parsed again, and only
-//! when something differs: keeping them would cost every set what only compared ones need.
+//! Typed documents know where they begin and not where each field is; the trees do, and are asked once a field differs.
 
 use std::collections::HashMap;
 
 use bartizan_model::{
     document::Document,
     node::{Node, Value},
-    problem::{Problems, Span},
+    problem::Span,
 };
 
 use super::{Finding, Place, Side};
-use crate::{parse, source::Sources};
+use crate::source::Sources;
 
 /// The places of two sets.
 pub(super) struct Places<'s> {
     before: Option<&'s Sources>,
     after: &'s Sources,
-    nodes_before: Option<Nodes>,
-    nodes_after: Option<Nodes>,
+    nodes_before: Nodes<'s>,
+    nodes_after: Nodes<'s>,
     known_before: Known<'s>,
     known_after: Known<'s>,
 }
 
 /// Documents as trees, by where they begin.
-type Nodes = HashMap<Span, Node>;
+type Nodes<'s> = HashMap<Span, &'s Node>;
 
 /// Where documents begin, by kind and name.
 type Known<'s> = HashMap<(&'static str, &'s str), Span>;
 
 impl<'s> Places<'s> {
     pub(super) fn new(before: Option<Side<'s>>, after: Side<'s>) -> Self {
+        let nodes = |nodes: &'s [Node]| nodes.iter().map(|node| (node.at, node)).collect();
         Places {
             before: before.map(|side| side.sources),
             after: after.sources,
-            nodes_before: None,
-            nodes_after: None,
+            nodes_before: nodes(before.map_or(&[][..], |side| side.nodes)),
+            nodes_after: nodes(after.nodes),
             known_before: known(before.map_or(&[][..], |side| side.documents)),
             known_after: known(after.documents),
         }
@@ -51,21 +51,17 @@ impl<'s> Places<'s> {
     }
 
     /// A field of a document of the first set, by its path.
-    pub(super) fn field_before(&mut self, document: Span, path: &str) -> Option<Place> {
-        let sources = self.before?;
-        let nodes = self.nodes_before.get_or_insert_with(|| nodes(sources));
-        place(sources, find(nodes.get(&document)?, path)?.at)
+    pub(super) fn field_before(&self, document: Span, path: &str) -> Option<Place> {
+        place(self.before?, find(self.nodes_before.get(&document)?, path)?.at)
     }
 
     /// A field of a document of the second set, by its path.
-    pub(super) fn field_after(&mut self, document: Span, path: &str) -> Option<Place> {
-        let sources = self.after;
-        let nodes = self.nodes_after.get_or_insert_with(|| nodes(sources));
-        place(sources, find(nodes.get(&document)?, path)?.at)
+    pub(super) fn field_after(&self, document: Span, path: &str) -> Option<Place> {
+        place(self.after, find(self.nodes_after.get(&document)?, path)?.at)
     }
 
     /// Where a finding's field is written now, else its document, else where the document was.
-    pub(super) fn of_finding(&mut self, finding: &Finding) -> Option<Place> {
+    pub(super) fn of_finding(&self, finding: &Finding) -> Option<Place> {
         let key = finding.document.split_once('/')?;
         let Some(document) = self.known_after.get(&key).copied() else {
             return self.before(self.known_before.get(&key).copied()?);
@@ -77,11 +73,6 @@ impl<'s> Places<'s> {
 
 fn known(documents: &[Document]) -> Known<'_> {
     documents.iter().map(|one| ((one.kind().as_str(), one.name.as_str()), one.at)).collect()
-}
-
-fn nodes(sources: &Sources) -> Nodes {
-    // What is wrong with the texts was told when they were compiled.
-    parse::parse(sources, &mut Problems::new()).into_iter().map(|node| (node.at, node)).collect()
 }
 
 fn place(sources: &Sources, at: Span) -> Option<Place> {

@@ -17,7 +17,7 @@ use crate::snapshot::{
 
 /// What a set publishes.
 pub(super) struct Surface<'s> {
-    snapshot: &'s Snapshot,
+    pub(super) snapshot: &'s Snapshot,
     entries: BTreeMap<Key, Vec<(&'s PublishedListener, &'s RouteEntry)>>,
 }
 
@@ -41,6 +41,11 @@ impl<'s> Surface<'s> {
             }
         }
         Surface { snapshot, entries }
+    }
+
+    /// Every listener with the routes that it publishes, each pair once or more.
+    pub(super) fn listened(&self) -> impl Iterator<Item = (&'s str, &'s str)> {
+        self.entries.values().flatten().map(|(listener, entry)| (&*listener.plan.name, &*entry.plan.route))
     }
 
     /// The rule that answers the least request of an entry, and the listener.
@@ -223,7 +228,7 @@ impl<'s> Guards<'s> {
         };
         let upstreams = match &plan.action {
             RouteAction::Forward(backends) => backends.shares.as_slice(),
-            RouteAction::Redirect(_) => &[],
+            RouteAction::Models | RouteAction::Redirect(_) => &[],
         };
         Guards {
             proof,

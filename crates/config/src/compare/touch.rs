@@ -4,21 +4,21 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use bartizan_model::document::{Document, Spec};
 
+use super::reach::Surface;
 use crate::snapshot::{RouteAction, RoutePlan, Snapshot};
 
 /// The routes of two sets by each document (`Kind/name`) that decides about them.
 pub(super) struct RoutesBy(HashMap<String, BTreeSet<String>>);
 
 impl RoutesBy {
-    pub(super) fn of(before: Option<&Snapshot>, after: &Snapshot) -> Self {
+    pub(super) fn of(before: Option<&Surface<'_>>, after: &Surface<'_>) -> Self {
         let mut by: HashMap<String, BTreeSet<String>> = HashMap::new();
-        for snapshot in before.into_iter().chain([after]) {
-            for published in &snapshot.listeners {
-                let listener = by.entry(format!("Listener/{}", published.plan.name)).or_default();
-                listener.extend(published.routes.entries().iter().map(|entry| entry.plan.route.to_string()));
+        for surface in before.into_iter().chain([after]) {
+            for (listener, route) in surface.listened() {
+                by.entry(format!("Listener/{listener}")).or_default().insert(route.to_owned());
             }
-            for plan in &snapshot.routes {
-                for label in labels(snapshot, plan) {
+            for plan in &surface.snapshot.routes {
+                for label in labels(surface.snapshot, plan) {
                     by.entry(label).or_default().insert(plan.route.to_string());
                 }
             }
@@ -73,7 +73,7 @@ pub(super) fn consumers(
 fn labels(snapshot: &Snapshot, plan: &RoutePlan) -> Vec<String> {
     let upstreams = match &plan.action {
         RouteAction::Forward(backends) => backends.shares.as_slice(),
-        RouteAction::Redirect(_) => &[],
+        RouteAction::Models | RouteAction::Redirect(_) => &[],
     };
     let upstreams = upstreams.iter().filter_map(|(_, upstream)| snapshot.upstreams.get(*upstream));
     let mut labels = vec![format!("Route/{}", plan.route)];

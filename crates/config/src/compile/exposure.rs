@@ -58,6 +58,7 @@ pub(super) fn list(
     }
     for document in index.of(Kind::AuthenticationPolicy) {
         of_failures(document, problems);
+        of_authentication(document, problems);
     }
     of_policies(&policies.authentication, problems);
     of_policies(&policies.authorization, problems);
@@ -67,6 +68,27 @@ pub(super) fn list(
     of_inspection(&policies.inspection, problems);
     of_policies(&policies.limits, problems);
     of_policies(&policies.records, problems);
+}
+
+fn of_authentication(document: &Document, problems: &mut Problems) {
+    let Some(spec) = spec_of!(document, AuthenticationPolicy) else { return };
+    let name = document.name.as_str();
+    for method in &spec.methods {
+        let fetches = method.jwt.iter().map(|one| &one.fetch);
+        let fetches = fetches.chain(method.introspection.iter().map(|one| &one.fetch));
+        if fetches.into_iter().any(|fetch| fetch.danger_allow_clear_text) {
+            let message = format!(
+                "AuthenticationPolicy/{name} may fetch keys or answers about tokens without TLS: whoever stands between can replace them"
+            );
+            problems.push(exposure(Code::FetchClearText, method.at, "spec.methods", message));
+        }
+        let any = method.introspection.iter().map(|one| &one.danger_allow_any_audience);
+        for any in any.filter(|any| ***any) {
+            let message =
+                format!("AuthenticationPolicy/{name} takes tokens that were made for other services");
+            problems.push(exposure(Code::AnyAudience, any.at, "spec.methods.introspection", message));
+        }
+    }
 }
 
 fn exposure(code: Code, at: Span, path: &str, message: String) -> Problem {
@@ -111,7 +133,7 @@ const fn bites(bite: Bite) -> bool {
 
 /// Who has the flaw: the route, or by name some of its rules. A redirect is answered before a policy could matter.
 fn subject(document: &Document, plans: &[&RoutePlan], flaw: impl Fn(&RoutePlan) -> bool) -> Option<String> {
-    let forwards = || plans.iter().filter(|plan| matches!(plan.action, RouteAction::Forward(_)));
+    let forwards = || plans.iter().filter(|plan| !matches!(plan.action, RouteAction::Redirect(_)));
     // One rule can have several plans, one per listener with policies of its own.
     let flawed: BTreeSet<&str> = forwards().filter(|plan| flaw(plan)).map(|plan| &*plan.label).collect();
     let name = document.name.as_str();

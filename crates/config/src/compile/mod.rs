@@ -30,10 +30,13 @@ mod index;
 mod inspection;
 mod limit;
 mod listener;
+mod llm;
+mod model;
 mod path;
 mod pattern;
 mod place;
 mod policy;
+mod policy_test;
 mod record;
 mod route;
 mod tie;
@@ -78,6 +81,8 @@ fn snapshot(set: &Parsed<'_>, unread: bool, problems: &mut Problems) -> Option<S
     let index = Index::build(set, problems);
     let listeners = listener::compile_all(&index, problems);
     let upstreams = upstream::compile_all(&index, problems);
+    let models = model::compile_all(&index, &upstreams, problems);
+    model::check_consumers(&index, problems);
     let roles = authorization::roles(&index, problems);
     let policies = policy::compile_all(&index, &roles, problems);
     let mut clashes = Clashes::default();
@@ -87,6 +92,7 @@ fn snapshot(set: &Parsed<'_>, unread: bool, problems: &mut Problems) -> Option<S
     let routes = route::compile_all(&index, &listeners, &upstreams, &attached, &mut clashes, problems);
     clashes.into_problems(problems);
     authorization::check_consumers(&index, problems);
+    policy_test::check(&index, problems);
     authorization::check_variables(&index, &roles, &policies.authorization, &routes.entries, problems);
     if !unread {
         authorization::check_unused(&index, problems);
@@ -116,6 +122,7 @@ fn snapshot(set: &Parsed<'_>, unread: bool, problems: &mut Problems) -> Option<S
         listeners: published,
         routes: routes.plans,
         upstreams,
+        models,
         roles,
         consumers,
         certificates,

@@ -49,7 +49,7 @@ pub(super) fn compile_all<'d>(
 ) -> Policies<'d> {
     let authentication = authentication::compile_all(index, problems);
     let secrets: Vec<HeaderName> =
-        authentication.iter().flat_map(|policy| policy.plan.credential_headers().cloned()).collect();
+        authentication.iter().flat_map(|policy| policy.plan.secret_headers().cloned()).collect();
     Policies {
         authorization: authorization::policies(index, roles, problems),
         cors: cors(index, problems),

@@ -8,7 +8,8 @@ use std::{
 use bartizan_model::{
     document::{
         Document, Kind, Spec,
-        route::{BackendRef, RouteMatch, RouteRule, RouteSpec, RouteTimeouts},
+        route::{BackendKind, BackendRef, RouteMatch, RouteRule, RouteSpec, RouteTimeouts},
+        upstream::UpstreamKind,
     },
     problem::{Code, Problem, Problems, Span},
     read::Spanned,
@@ -209,6 +210,10 @@ impl Compiler<'_, '_> {
         problems: &mut Problems,
     ) -> Option<RouteAction> {
         if !parts.redirects {
+            if let Some(models) = rule.backend_refs.iter().find(|backend| backend.kind == BackendKind::Models)
+            {
+                return self.models(models, rule, problems);
+            }
             return self.backends(rule.at, &rule.backend_refs, problems).map(RouteAction::Forward);
         }
         if let Some(first) = rule.backend_refs.first() {
@@ -219,18 +224,63 @@ impl Compiler<'_, '_> {
         parts.redirect.clone().map(RouteAction::Redirect)
     }
 
+    /// A rule that serves models serves nothing else: which upstream answers is the model's to say.
+    fn models(
+        &self,
+        models: &Spanned<BackendRef>,
+        rule: &Spanned<RouteRule>,
+        problems: &mut Problems,
+    ) -> Option<RouteAction> {
+        const PATH: &str = "spec.rules.backendRefs";
+        if rule.backend_refs.len() > 1 || models.name.is_some() {
+            let message =
+                "`kind: Models` stands alone and without a name: the caller's request names the model";
+            problems.push(
+                Problem::new(Code::FieldsClash, models.at, PATH, message).hint(
+                    "write `backendRefs: [{ kind: Models }]`, and other backends in a rule of their own",
+                ),
+            );
+            return None;
+        }
+        if self.index.of(Kind::Model).next().is_none() {
+            let message = "the rule serves models, and the set has none";
+            problems.push(
+                Problem::new(Code::SetIncomplete, models.at, PATH, message)
+                    .warning()
+                    .hint("write a document of kind Model"),
+            );
+        }
+        Some(RouteAction::Models)
+    }
+
     fn backends(&self, at: Span, refs: &[Spanned<BackendRef>], problems: &mut Problems) -> Option<Backends> {
         const PATH: &str = "spec.rules.backendRefs";
         let mut shares = Vec::new();
         let mut total = 0_u64;
         let mut missing = false;
         for backend in refs {
-            if self.index.find(Kind::Upstream, &backend.name, PATH, problems).is_none() {
+            let Some(name) = &backend.name else {
+                let message = "a backend names its upstream";
+                problems.push(Problem::new(Code::MissingField, backend.at, PATH, message));
+                missing = true;
+                continue;
+            };
+            let Some(found) = self.index.find(Kind::Upstream, name, PATH, problems) else {
+                missing = true;
+                continue;
+            };
+            if spec_of!(found, Upstream).is_some_and(|spec| spec.kind == UpstreamKind::Llm) {
+                let message =
+                    format!("Upstream/{} is a provider of models: only Models send to it", name.as_str());
+                problems.push(
+                    Problem::new(Code::FieldsClash, name.at, PATH, message)
+                        .hint("write `backendRefs: [{ kind: Models }]`"),
+                );
                 missing = true;
                 continue;
             }
             if backend.weight > 0
-                && let Some(upstream) = self.upstreams.get(backend.name.as_str())
+                && let Some(upstream) = self.upstreams.get(name.as_str())
             {
                 total += u64::from(backend.weight);
                 shares.push((total, *upstream));

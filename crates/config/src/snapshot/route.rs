@@ -55,6 +55,8 @@ pub struct RoutePlan {
 pub enum RouteAction {
     /// It goes to one of these upstreams.
     Forward(Backends),
+    /// It goes to the models.
+    Models,
     /// It is answered with a redirect.
     Redirect(RedirectPlan),
 }

@@ -178,6 +178,13 @@ fn wide(rest: &[u8]) -> Piece {
         0xf0 if matches!(rest.get(1), Some(0x80)) && matches!(rest.get(2), Some(0x80 | 0x81)) => {
             Some((Some((continued(2)? << 6) | continued(3)?), 4))
         }
+        // Five and six bytes are no UTF-8 at all; old readers decoded them.
+        0xf8 if rest.get(1..3) == Some(&[0x80, 0x80]) => {
+            Some((Some((continued(3)? << 6) | continued(4)?), 5))
+        }
+        0xfc if rest.get(1..4) == Some(&[0x80, 0x80, 0x80]) => {
+            Some((Some((continued(4)? << 6) | continued(5)?), 6))
+        }
         // Soft hyphen.
         0xc2 if rest.get(1) == Some(&0xad) => Some((None, 2)),
         first @ (0xe2 | 0xef) => {
@@ -193,6 +200,7 @@ fn folded(code: u32) -> Option<Option<u32>> {
     Some(match code {
         0x200b..=0x200f | 0x2060..=0x2064 | 0xfeff => None,
         0x2044 | 0x2215 => Some(u32::from(b'/')),
+        0x2216 | 0xefc8 | 0xf025 => Some(u32::from(b'\\')),
         0xfe64 => Some(u32::from(b'<')),
         0xfe65 => Some(u32::from(b'>')),
         // The punctuation of Chinese and Japanese prose stays: `！`, `（`, `）`, `，`, `：`, `；`, `？`, `～`.
@@ -235,13 +243,14 @@ fn number(digits: &[u8], base: u32) -> u32 {
 fn base64(text: &[u8], output: &mut Vec<u8>) -> bool {
     let start = match memchr::memmem::find(text, b"base64,") {
         Some(at) => at + b"base64,".len(),
-        None => 0,
+        // A path is its slash and one segment.
+        None => usize::from(text.first() == Some(&b'/')),
     };
     let body = text.get(start..).unwrap_or_default();
     let length = body.iter().position(|byte| sextet(*byte).is_none()).unwrap_or(body.len());
     let padding = body.get(length..).unwrap_or_default();
     let padded = padding.iter().take_while(|byte| **byte == b'=').count();
-    let announced = start > 0;
+    let announced = start > 1;
     let whole = announced || (padded == padding.len() && padded <= 2);
     if length < if announced { 4 } else { BASE64_SIGNS_MIN } || length % 4 == 1 || !whole {
         return false;

@@ -12,11 +12,13 @@
     reason = "helpers of tests, shared with another target"
 )]
 
+mod attacks;
 mod collections;
 #[path = "../crs/folder.rs"]
 mod folder;
 #[path = "../crs/ftw.rs"]
 mod ftw;
+mod ordinary;
 mod place;
 #[path = "../crs/yaml.rs"]
 mod yaml;

@@ -15,6 +15,9 @@ use crate::{
     scalar::{HeaderName, Percent},
     verdict::{Mode, OnFault},
 };
+pub use token::*;
+
+mod token;
 
 crate::choice! {
     /// A way to prove who one is.
@@ -25,6 +28,10 @@ crate::choice! {
         ClientCertificate = "ClientCertificate",
         /// A name and a password.
         Basic = "Basic",
+        /// A token that its issuer signed.
+        Jwt = "Jwt",
+        /// A token that its issuer is asked about.
+        Introspection = "Introspection",
         /// No proof: callers without a credential pass as nobody. Stands last.
         Anonymous = "Anonymous",
     }
@@ -62,6 +69,19 @@ crate::document! {
         pub client_certificate: Option<Spanned<ClientCertificateSource>>,
         /// With `type: Basic`: whose names and passwords.
         pub basic: Option<Spanned<BasicSource>>,
+        /// With `type: Jwt`: whose tokens, and what they mean.
+        pub jwt: Option<Spanned<JwtMethod>>,
+        /// With `type: Introspection`: whom to ask, and what the answer means.
+        pub introspection: Option<Spanned<IntrospectionMethod>>,
+    }
+}
+
+impl AuthenticationMethod {
+    /// Whether callers may bring roles of their own.
+    pub fn maps_roles(&self) -> bool {
+        let of_jwt = self.jwt.iter().map(|jwt| &jwt.claims);
+        let of_introspection = self.introspection.iter().map(|introspection| &introspection.claims);
+        of_jwt.chain(of_introspection).any(|claims| claims.roles.is_some())
     }
 }
 

@@ -21,6 +21,7 @@ pub mod cors;
 pub mod header;
 pub mod inspection;
 pub mod listener;
+pub mod model;
 pub mod policy_test;
 pub mod rate_limit;
 pub mod record;
@@ -135,6 +136,7 @@ kinds! {
     InspectionPolicy => inspection::InspectionPolicySpec, "inspection-policies";
     Listener => listener::ListenerSpec, "listeners";
     PolicyTest => policy_test::PolicyTestSpec, "policy-tests";
+    Model => model::ModelSpec, "models";
     RateLimitPolicy => rate_limit::RateLimitPolicySpec, "rate-limit-policies";
     RecordPolicy => record::RecordPolicySpec, "record-policies";
     Role => role::RoleSpec, "roles";

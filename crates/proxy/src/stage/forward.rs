@@ -7,16 +7,17 @@ mod rehearsed;
 
 use std::{cell::Cell, sync::Arc, time::Instant};
 
-use bartizan_config::snapshot::{Balancing, HashKey, MethodPlan, RouteAction, RoutePlan};
+use bartizan_config::snapshot::{Balancing, HashKey, MethodPlan, RouteAction, RoutePlan, TokenPlacePlan};
 use bartizan_identity::{Identity, Method};
 use bartizan_message::{RfcForwarded, Tolerate, Upgrade};
 use bartizan_model::{Denial, Mode, Reason, Stage};
 use bartizan_telemetry::metrics::Outcome as Counted;
-use http::{HeaderName, HeaderValue, Request, Response, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri, header};
 use hyper::upgrade::OnUpgrade;
 
 use super::{
     Missed,
+    identify::remove_cookie,
     inspect::{Bench, Sendable},
     route::mode_for,
 };
@@ -141,7 +142,7 @@ type Composed = (Request<RequestBody>, Option<Upgrade>, Option<OnUpgrade>);
 
 /// Makes the request that the upstream sees.
 fn compose(shared: &Shared, sendable: Sendable, is_judged: bool) -> Result<Composed, Denial> {
-    let Sendable { mut head, body, upgrade, plan, prefix_bytes, consumer, identity, .. } = sendable;
+    let Sendable { mut head, body, upgrade, plan, prefix_bytes, consumer, granted, identity, .. } = sendable;
     if plan.headers.iter().any(|policy| policy.bite.percent < 100) {
         // Before its headers leave the head, because the caller's share is taken from them.
         shared.share(&head);
@@ -155,6 +156,16 @@ fn compose(shared: &Shared, sendable: Sendable, is_judged: bool) -> Result<Compo
         // The password was for the gateway.
         headers.remove(header::AUTHORIZATION);
     }
+    // Tokens were made for the gateway too, unless the policy says that they go on.
+    for place in plan.authentication.enforced.iter().flat_map(|policy| policy.kept_places()) {
+        match place {
+            // Another scheme's credentials were not for this method.
+            TokenPlacePlan::Bearer if !is_bearer(&headers) => {}
+            TokenPlacePlan::Bearer => drop(headers.remove(header::AUTHORIZATION)),
+            TokenPlacePlan::Header(name) => drop(headers.remove(name)),
+            TokenPlacePlan::Cookie(name) => remove_cookie(&mut headers, name),
+        }
+    }
     for policy in &plan.headers {
         if !policy.request.is_empty() && mode_for(shared, policy.bite, &head) == Mode::Enforce {
             policy.request.apply(&mut headers);
@@ -166,9 +177,13 @@ fn compose(shared: &Shared, sendable: Sendable, is_judged: bool) -> Result<Compo
     // After the changes: none of them can touch what the gateway vouches for.
     if let Some(consumer) = &consumer {
         headers.insert(X_CONSUMER_NAME, consumer.name_value.clone());
-        if let Some(roles) = &consumer.roles_value {
-            headers.insert(X_CONSUMER_ROLES, roles.clone());
-        }
+    }
+    let roles = match (&granted, &consumer) {
+        (Some(granted), _) => granted.roles_value.as_ref(),
+        (None, consumer) => consumer.as_ref().and_then(|consumer| consumer.roles_value.as_ref()),
+    };
+    if let Some(roles) = roles {
+        headers.insert(X_CONSUMER_ROLES, roles.clone());
     }
     if passes_certificate(&plan, &identity)
         && let Some(value) = super::identify::client_cert(shared)
@@ -213,6 +228,11 @@ fn passes_certificate(plan: &RoutePlan, identity: &Identity) -> bool {
         && plan.authentication.enforced.as_ref().is_some_and(|policy| policy.methods.iter().any(passes))
 }
 
+fn is_bearer(headers: &HeaderMap) -> bool {
+    let value = headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
+    value.and_then(|value| value.get(..6)).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"bearer"))
+}
+
 /// The path that the upstream sees: the canonical one, or the rewritten one made canonical again. A rewrite that
 /// would change under a second reading is refused (attack case 39).
 pub fn target(
@@ -253,7 +273,7 @@ impl Asking<'_> {
     ) -> Result<Sent<RequestBody>, Failure> {
         let tries = Tries::new(shared, self.index);
         let pick = Pick {
-            fetcher: shared.core.runtime.fetcher(),
+            fetcher: shared.core.runtime.outside().map(|outside| &outside.fetcher),
             hash: self.hash,
             now: Some(self.since),
             chosen: Some(&tries.chosen),

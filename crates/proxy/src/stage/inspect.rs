@@ -28,7 +28,7 @@ pub(crate) use self::{
     pool::{Half, JudgePool, Piece},
     watch::{Watching, is_encoded},
 };
-use super::Metered;
+use super::{Granted, Metered};
 use crate::{
     body::{BodyWatch, Inbound, RequestBody},
     exchange::{Exchange, Shared, Stop},
@@ -45,6 +45,7 @@ pub struct Inspected {
     prefix_bytes: usize,
     identity: Identity,
     consumer: Option<Arc<ConsumerPlan>>,
+    granted: Option<Arc<Granted>>,
     bench: Option<Bench>,
 }
 
@@ -58,6 +59,7 @@ pub(super) struct Sendable {
     pub(super) prefix_bytes: usize,
     pub(super) identity: Identity,
     pub(super) consumer: Option<Arc<ConsumerPlan>>,
+    pub(super) granted: Option<Arc<Granted>>,
     /// Policies that judge the answer too.
     pub(super) bench: Option<Bench>,
 }
@@ -70,8 +72,9 @@ impl Inspected {
 
     /// Everything that is sent on, for `forward`.
     pub(super) fn into_sendable(self) -> Sendable {
-        let Inspected { head, body, watch, upgrade, plan, prefix_bytes, identity, consumer, bench } = self;
-        Sendable { head, body, watch, upgrade, plan, prefix_bytes, identity, consumer, bench }
+        let Inspected { head, body, watch, upgrade, plan, prefix_bytes, identity, consumer, granted, bench } =
+            self;
+        Sendable { head, body, watch, upgrade, plan, prefix_bytes, identity, consumer, granted, bench }
     }
 }
 
@@ -124,6 +127,7 @@ struct Parts {
     prefix_bytes: usize,
     identity: Identity,
     consumer: Option<Arc<ConsumerPlan>>,
+    granted: Option<Arc<Granted>>,
 }
 
 impl Parts {
@@ -132,16 +136,20 @@ impl Parts {
         let plan = proof.plan().clone();
         let identity = proof.identity().clone();
         let consumer = proof.consumer().cloned();
+        let granted = proof.granted().cloned();
         let routed = proof.into_routed();
         let prefix_bytes = routed.prefix_bytes();
         let (head, incoming, upgrade) = routed.into_admitted().into_parts();
         let has_body = head.framing().announces_body() && !incoming.is_end_stream();
-        (Parts { head, upgrade, plan, prefix_bytes, identity, consumer }, has_body.then_some(incoming))
+        (
+            Parts { head, upgrade, plan, prefix_bytes, identity, consumer, granted },
+            has_body.then_some(incoming),
+        )
     }
 
     fn inspected(self, body: RequestBody, watch: BodyWatch, bench: Option<Bench>) -> Inspected {
-        let Parts { head, upgrade, plan, prefix_bytes, identity, consumer } = self;
-        Inspected { head, body, watch, upgrade, plan, prefix_bytes, identity, consumer, bench }
+        let Parts { head, upgrade, plan, prefix_bytes, identity, consumer, granted } = self;
+        Inspected { head, body, watch, upgrade, plan, prefix_bytes, identity, consumer, granted, bench }
     }
 }
 

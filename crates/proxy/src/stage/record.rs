@@ -45,6 +45,11 @@ impl OpenRecord {
         self.watching = Some(watching);
     }
 
+    /// Takes the inspections that watch, for whoever judges them now.
+    pub(crate) fn take_watching(&mut self) -> Option<Box<Watching>> {
+        self.watching.take()
+    }
+
     /// The inspections that watch, if any do.
     pub(crate) fn watching(&mut self) -> Option<&mut Watching> {
         self.watching.as_deref_mut()

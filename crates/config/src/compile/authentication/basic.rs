@@ -10,22 +10,16 @@ use bartizan_model::{
 use http::HeaderValue;
 
 use super::super::{credential::one_secret, index::Index};
-use crate::snapshot::{BasicPlan, MethodPlan};
+use crate::snapshot::BasicPlan;
 
 /// One method.
 pub(super) fn compile(
     index: &Index<'_>,
     document: &Document,
     method: &Spanned<AuthenticationMethod>,
-    before: &[MethodPlan],
     problems: &mut Problems,
-) -> Option<MethodPlan> {
+) -> Option<Arc<BasicPlan>> {
     const PATH: &str = "spec.methods.basic";
-    if before.iter().any(|known| matches!(known, MethodPlan::Basic(_))) {
-        // The first that is there decides, so the users of a second file could never sign in.
-        let message = "a second `Basic` would never be tried: write all users into one file";
-        problems.push(Problem::new(Code::FieldsClash, method.at, "spec.methods", message));
-    }
     let Some(source) = &method.basic else {
         let message = "`type: Basic` needs the field `basic` with the users";
         problems.push(Problem::new(Code::MissingField, method.at, PATH, message));
@@ -38,7 +32,7 @@ pub(super) fn compile(
     let realm = &source.realm;
     match HeaderValue::try_from(format!("Basic realm=\"{}\", charset=\"UTF-8\"", **realm)) {
         Ok(challenge) if !realm.is_empty() && realm.bytes().all(sound) => {
-            Some(MethodPlan::Basic(Arc::new(BasicPlan { users, challenge })))
+            Some(Arc::new(BasicPlan { users, challenge }))
         }
         _ => {
             let message = format!("{} cannot be a realm", shown(realm));

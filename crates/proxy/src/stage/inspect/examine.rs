@@ -9,7 +9,7 @@ use std::{
 
 use bartizan_config::snapshot::{BodyPlan, InspectionPlan, Oversize, RoutePlan};
 use bartizan_message::RequestHead;
-use bartizan_model::{Denial, Mode, Reason};
+use bartizan_model::{Denial, Mode, Reason, Stage};
 use bytes::Bytes;
 
 use super::{
@@ -48,7 +48,10 @@ pub(crate) struct Examined {
 impl Bench {
     /// Takes the policies of a route apart into those that bite this caller and those that watch.
     pub(crate) fn open(shared: &mut Shared, head: &RequestHead, plan: &RoutePlan) -> Self {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let now = match &shared.rehearsing {
+            Some(given) => given.unix_ms(Stage::Inspect) / 1000,
+            None => SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
+        };
         let copy = HeadCopy::of(head, shared.id.as_str(), now);
         let (mut judges, mut watchers) = (Vec::new(), Vec::new());
         for policy in &plan.inspection {
@@ -76,6 +79,23 @@ impl Bench {
 
     /// Judges head and body of a request.
     pub(crate) async fn request(
+        self,
+        shared: &mut Shared,
+        head: &RequestHead,
+        incoming: Option<Inbound>,
+        body: (u64, BodyWatch),
+    ) -> Result<Examined, Refused> {
+        let examined = self.examine(shared, head, incoming, body).await;
+        if shared.rehearsing.is_some()
+            && let Some(watching) = shared.record.take_watching()
+        {
+            // Nothing waits behind a rehearsal, and its record is read at once.
+            watching.judge_now(&shared.core.clone(), &mut shared.record).await;
+        }
+        examined
+    }
+
+    async fn examine(
         mut self,
         shared: &mut Shared,
         head: &RequestHead,
@@ -190,7 +210,9 @@ impl Bench {
     ) -> Result<(Read<Box<Unjudged>>, Held), Refused> {
         let mut held = shared.core.held.nothing();
         let reading = read_request(body, bytes_max, &mut held);
+        // A rehearsal has its bodies at once, and no timer.
         let limit = shared.dress.route.as_ref().and_then(|route| route.timeouts.request);
+        let limit = limit.filter(|_| shared.rehearsing.is_none());
         let read = match limit {
             None => Ok(reading.await),
             Some(limit) => {

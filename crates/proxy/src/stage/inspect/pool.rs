@@ -168,6 +168,36 @@ mod tests {
     }
 
     #[test]
+    fn what_does_not_fit_into_the_queue_is_told_at_once() {
+        use std::{
+            future::Future,
+            pin::pin,
+            sync::Arc,
+            task::{Context, Poll, Waker},
+        };
+        let files = bartizan_inspect::MemoryFiles::new();
+        let rules = Arc::new(bartizan_inspect::Loader::new(&files).finish().unwrap());
+        let session = || Box::new(Session::new(rules.clone(), None, bartizan_inspect::Exchange::default()));
+        // Nobody takes anything out of this queue.
+        let (sender, _receiver) = sync_channel(1);
+        let pool = JudgePool { queue: OnceLock::from(Some(sender)) };
+        let piece = Piece { half: Half::Request, bytes: Bytes::from_static(b"x"), is_cut: false };
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut first = pin!(pool.judge(session(), piece.clone()));
+        assert!(first.as_mut().poll(&mut cx).is_pending());
+        let mut second = pin!(pool.judge(session(), piece));
+        assert!(matches!(second.as_mut().poll(&mut cx), Poll::Ready(Err(Trouble::Full))));
+        // A pool whose threads could not be started is a judge that broke.
+        let none = JudgePool { queue: OnceLock::from(None) };
+        let mut judged = pin!(none.judge(session(), nothing_of_the_request()));
+        assert!(matches!(judged.as_mut().poll(&mut cx), Poll::Ready(Err(Trouble::Broken))));
+    }
+
+    fn nothing_of_the_request() -> Piece {
+        Piece { half: Half::Request, bytes: Bytes::new(), is_cut: false }
+    }
+
+    #[test]
     fn a_session_can_cross_to_a_thread_of_the_pool() {
         fn is_send<T: Send>() {}
         is_send::<Job>();

@@ -102,7 +102,7 @@ const BROKEN: &str = "the judge broke";
 /// Why a message could not be judged completely.
 pub fn described(cause: &Incomplete) -> String {
     match cause {
-        Incomplete::BodyUnreadable(why) => format!("the body cannot be read in one way: {why}"),
+        Incomplete::BodyUnreadable(why) => format!("the body cannot be judged: {why}"),
         Incomplete::BodyTooLong => "the body is longer than is judged".to_owned(),
         Incomplete::Matches => "more rules matched than are recorded".to_owned(),
         Incomplete::Memory => "judging takes more memory than one exchange may use".to_owned(),
@@ -182,4 +182,71 @@ pub(crate) fn matches<'v>(
         excerpt: found.excerpt.as_str().into(),
         exclusion: exclusion(found),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use bartizan_config::snapshot::Bite;
+    use bartizan_inspect::{Loader, MemoryFiles, Overlay};
+
+    use super::*;
+
+    fn plan(on_fault: OnFault) -> InspectionPlan {
+        let files = MemoryFiles::new();
+        InspectionPlan {
+            label: "InspectionPolicy/p".into(),
+            bite: Bite { on_fault, ..Bite::FULL },
+            rules: Arc::new(Loader::new(&files).finish().unwrap()),
+            enforced: Arc::new(Overlay::new()),
+            watching: Arc::new(Overlay::new()),
+            request: None,
+            response: None,
+        }
+    }
+
+    fn short(outcome: Outcome) -> String {
+        match outcome {
+            Outcome::Passed => "passes".to_owned(),
+            Outcome::PassedFault(fault) => format!("passes, {}", fault.stage),
+            Outcome::Denied(denial) => denial.reason.as_str().to_owned(),
+            Outcome::Faulted(fault) => format!("fault, {}", fault.stage),
+        }
+    }
+
+    #[test]
+    fn what_was_not_judged_is_refused_unless_the_policy_says_otherwise_and_never_when_it_can_be_read_in_two_ways()
+     {
+        let of =
+            |incomplete: &[Incomplete]| Verdict { incomplete: incomplete.to_vec(), ..Verdict::default() };
+        let unreadable = Incomplete::BodyUnreadable("two names");
+        for (verdict, deny, allow) in [
+            (of(&[]), "passes", "passes"),
+            (of(&[Incomplete::Work]), "InspectionIncomplete", "passes, inspect"),
+            (of(&[Incomplete::Pattern(7)]), "InspectionIncomplete", "passes, inspect"),
+            (of(&[Incomplete::Work, unreadable]), "InspectionIncomplete", "InspectionIncomplete"),
+        ] {
+            for (on_fault, expected) in [(OnFault::Deny, deny), (OnFault::Allow, allow)] {
+                let plan = plan(on_fault);
+                assert_eq!(short(outcome(&plan, &verdict, Half::Request, 0)), expected, "{verdict:?}");
+                assert_eq!(
+                    short(outcome(&plan, &verdict, Half::Request, verdict.incomplete.len())),
+                    "passes"
+                );
+            }
+        }
+        let answer = outcome(&plan(OnFault::Deny), &of(&[Incomplete::Memory]), Half::Response, 0);
+        assert_eq!(short(answer), "ResponseRefused");
+    }
+
+    #[test]
+    fn a_judge_that_broke_is_a_fault_and_one_that_is_busy_is_overload() {
+        for (trouble, on_fault, expected) in [
+            (Trouble::Broken, OnFault::Deny, "fault, inspect"),
+            (Trouble::Broken, OnFault::Allow, "passes, inspect"),
+            (Trouble::Full, OnFault::Deny, "Overloaded"),
+            (Trouble::Full, OnFault::Allow, "Overloaded"),
+        ] {
+            assert_eq!(short(troubled(&plan(on_fault), trouble, Half::Request)), expected);
+        }
+    }
 }

@@ -182,29 +182,44 @@ pub(crate) fn incomplete(
 impl Settling {
     async fn judge(mut self, watching: Box<Watching>) {
         let _place = Rc::clone(&watching.place);
-        let request = watching.request.taken();
-        let answer = watching.answer.as_ref().map(|(head, body)| (head, body.taken()));
+        let bodies = watching.bodies();
         while let Some(plan) = self.open.last().cloned() {
-            let mut session = watching.head.session(&plan, EngineMode::Detect);
-            let judging = Judging { core: &self.core, plan: &plan };
-            let judged = judging.exchange(&mut session, &request, answer.as_ref()).await;
-            self.open.pop();
             let Some(record) = self.record.as_deref_mut() else { return };
-            match judged {
-                Ok((verdict, unjudged)) => tell(&self.core, &self.live, record, &plan, &verdict, unjudged),
-                Err(Trouble::Full) => {
-                    incomplete(
-                        &self.core,
-                        &self.live,
-                        record,
-                        &plan,
-                        "too many large bodies are being judged",
-                    );
-                }
-                Err(Trouble::Broken) => {
-                    incomplete(&self.core, &self.live, record, &plan, "the judge broke");
-                }
+            watching.judge(&self.core, record, &plan, &bodies).await;
+            self.open.pop();
+        }
+    }
+}
+
+impl Watching {
+    /// Judges while somebody waits for the record.
+    pub(crate) async fn judge_now(self: Box<Self>, core: &Core, record: &mut RequestRecord) {
+        let bodies = self.bodies();
+        for plan in self.plans.iter().rev() {
+            self.judge(core, record, plan, &bodies).await;
+        }
+    }
+
+    fn bodies(&self) -> (Taken, Option<Taken>) {
+        (self.request.taken(), self.answer.as_ref().map(|(_, body)| body.taken()))
+    }
+
+    async fn judge(
+        &self,
+        core: &Core,
+        record: &mut RequestRecord,
+        plan: &InspectionPlan,
+        (request, answer): &(Taken, Option<Taken>),
+    ) {
+        let mut session = self.head.session(plan, EngineMode::Detect);
+        let answer = self.answer.as_ref().map(|(head, _)| head).zip(answer.as_ref());
+        let judged = Judging { core, plan }.exchange(&mut session, request, answer).await;
+        match judged {
+            Ok((verdict, unjudged)) => tell(core, &self.live, record, plan, &verdict, unjudged),
+            Err(Trouble::Full) => {
+                incomplete(core, &self.live, record, plan, "too many large bodies are being judged");
             }
+            Err(Trouble::Broken) => incomplete(core, &self.live, record, plan, "the judge broke"),
         }
     }
 }
@@ -238,7 +253,7 @@ impl Judging<'_> {
         &self,
         session: &mut Box<Session>,
         request: &Taken,
-        answer: Option<&(&AnswerCopy, Taken)>,
+        answer: Option<(&AnswerCopy, &Taken)>,
     ) -> Result<(Verdict, Option<&'static str>), Trouble> {
         let mut unjudged = None;
         // Rules for answers may need what those for requests have set, so requests are judged first in any case.
