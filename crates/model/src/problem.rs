@@ -175,6 +175,8 @@ codes! {
     FetchClearText = "BZ-9013": "Keys or answers about tokens are fetched without TLS.",
     AnyAudience = "BZ-9014": "Tokens that were made for other services are taken.",
     RevocationOpen = "BZ-9015": "A listener accepts certificates whose revocation is not known.",
+    FailuresUncounted = "BZ-9016": "Failed attempts to identify are not limited.",
+    CredentialClearText = "BZ-9017": "A credential is sent to an upstream without TLS, beyond this machine.",
     BodyUnjudged = "BZ-9030": "An InspectionPolicy lets bodies or parts of them pass unjudged.",
     RulesSwitchedOff = "BZ-9031": "Rules of an InspectionPolicy are off, or only watch.",
 }

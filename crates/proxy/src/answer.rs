@@ -121,7 +121,8 @@ const CORS_HEADERS: [HeaderName; 6] = [
 /// What every answer gets, whoever made it.
 fn dress(shared: &mut Shared, parts: &mut response::Parts) {
     for (name, value) in shared.dress.headers.drain(..) {
-        if name == header::VARY {
+        // RFC 9110 §11.6.1: each way that is open has a challenge of its own.
+        if name == header::VARY || name == header::WWW_AUTHENTICATE {
             parts.headers.append(name, value);
         } else {
             parts.headers.insert(name, value);

@@ -10,6 +10,8 @@ use std::{
 };
 
 use bartizan_config::snapshot::{ConsumerPlan, InspectionPlan, RoutePlan, Snapshot};
+use bartizan_identity::BasicUsers;
+use bartizan_model::Reference;
 use bartizan_telemetry::{
     Metrics,
     metrics::{EndpointId, ListenerId, OVERFLOW, PolicyId, RouteId, RuleGroupId, UpstreamId},
@@ -29,8 +31,6 @@ pub struct Live {
     pub snapshot: Arc<Snapshot>,
     /// The upstreams, ready to be asked; indices are the snapshot's.
     pub upstreams: Arc<UpstreamSet>,
-    /// The token methods, ready to judge.
-    pub(crate) tokens: TokenSet,
     /// Whether a route publishes which tokens it takes.
     pub(crate) publishes_resources: bool,
     /// Tells it from every other one of the process.
@@ -39,9 +39,20 @@ pub struct Live {
     pub(crate) logs: bool,
     /// Headers that carry credentials for the gateway on any route; no upstream gets them.
     credential_headers: Vec<HeaderName>,
-    /// What each listener's handshakes prove, in the snapshot's order.
-    trusts: Vec<Option<TlsTrust>>,
+    /// What was read for it.
+    pub(crate) prepared: LiveParts,
     ids: Ids,
+}
+
+/// What was read for a snapshot beside its upstreams.
+#[derive(Default)]
+pub struct LiveParts {
+    /// What each listener's handshakes prove, in the snapshot's order.
+    pub trusts: Vec<Option<TlsTrust>>,
+    /// The users of files that policies name.
+    pub users: HashMap<Reference, Arc<BasicUsers>>,
+    /// Judges and endpoints of token methods.
+    pub(crate) tokens: TokenSet,
 }
 
 struct Ids {
@@ -98,8 +109,7 @@ impl Live {
     pub(crate) fn new(
         snapshot: impl Into<Arc<Snapshot>>,
         upstreams: Arc<UpstreamSet>,
-        trusts: Vec<Option<TlsTrust>>,
-        tokens: TokenSet,
+        prepared: LiveParts,
         metrics: &Metrics,
     ) -> Arc<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
@@ -139,11 +149,10 @@ impl Live {
         Arc::new(Live {
             snapshot,
             upstreams,
-            tokens,
             publishes_resources,
             id,
             credential_headers,
-            trusts,
+            prepared,
             logs,
             ids,
         })
@@ -151,7 +160,12 @@ impl Live {
 
     /// What handshakes on a listener of the snapshot prove; nothing for clear text.
     pub(crate) fn trust_of(&self, listener: usize) -> Option<TlsTrust> {
-        self.trusts.get(listener).copied().flatten()
+        self.prepared.trusts.get(listener).copied().flatten()
+    }
+
+    /// The users of a file that a policy names.
+    pub(crate) fn users(&self, file: &Reference) -> Option<&Arc<BasicUsers>> {
+        self.prepared.users.get(file)
     }
 
     /// Headers that carry credentials for the gateway on any route.

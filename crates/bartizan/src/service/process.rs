@@ -107,7 +107,13 @@ pub(crate) struct Service {
 
 /// What is watched for changes of the documents.
 enum Source {
-    Files { config: Vec<PathBuf>, digest: String, watch: notify::Result<FileWatch> },
+    Files {
+        config: Vec<PathBuf>,
+        digest: String,
+        /// Of the files that the documents in force name.
+        secrets: [u8; 32],
+        watch: notify::Result<FileWatch>,
+    },
     Store(RevisionWatch),
 }
 
@@ -250,7 +256,8 @@ impl Service {
 
     /// Reads the files again and puts them into force, whole or not at all.
     fn reload(&mut self, asked: bool) {
-        let Source::Files { config, digest: in_force, .. } = &self.source else {
+        let Source::Files { config, digest: in_force, secrets: secrets_in_force, watch } = &mut self.source
+        else {
             return self.prepare_again();
         };
         let (snapshot, digest) = match load(config) {
@@ -261,13 +268,14 @@ impl Service {
                 return;
             }
         };
-        if digest == *in_force && !asked {
+        let secrets = look_at_secrets(&snapshot, watch);
+        if digest == *in_force && secrets == *secrets_in_force && !asked {
             return;
         }
         match self.publish(snapshot) {
             Ok(revision) => {
-                if let Source::Files { digest: in_force, .. } = &mut self.source {
-                    *in_force = digest;
+                if let Source::Files { digest: in_force, secrets: secrets_in_force, .. } = &mut self.source {
+                    (*in_force, *secrets_in_force) = (digest, secrets);
                 }
                 tracing::info!(%revision, "the changed documents are in force");
             }
@@ -380,9 +388,21 @@ fn management_state(metrics: Arc<Metrics>, data_plane: Arc<OnceLock<Arc<Runtime>
 
 fn first_of_files(config: Vec<PathBuf>, wishes: &Wishes) -> Result<First, Failure> {
     // Watched before the files are read, so that no change between is missed.
-    let watch = FileWatch::start(&config, wishes.sender());
+    let mut watch = FileWatch::start(&config, wishes.sender());
     let (snapshot, digest) = load(&config)?;
-    Ok(First { snapshot, revision: None, is_kept: false, source: Source::Files { config, digest, watch } })
+    // Before they are read: a change between is then a change to the next look.
+    let secrets = look_at_secrets(&snapshot, &mut watch);
+    let source = Source::Files { config, digest, secrets, watch };
+    Ok(First { snapshot, revision: None, is_kept: false, source })
+}
+
+/// Watches the files that a snapshot is read from beside its documents, and tells their content apart.
+fn look_at_secrets(snapshot: &Snapshot, watch: &mut notify::Result<FileWatch>) -> [u8; 32] {
+    let named = secrets::files(snapshot);
+    if let Ok(watch) = watch {
+        watch.follow(named.iter().copied());
+    }
+    secrets::fingerprint(&named)
 }
 
 /// The active revision of the store; where that is gone or cannot be served, what the data directory kept. Where there

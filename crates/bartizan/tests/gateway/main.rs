@@ -16,8 +16,11 @@ mod harness;
 
 mod authorization;
 mod balance;
+mod basic;
 mod certificates;
 mod cors;
+mod credentials;
+mod failures;
 mod faults;
 mod headers;
 mod inspection;

@@ -23,6 +23,7 @@ mod attach;
 mod authentication;
 mod authorization;
 mod consumer;
+mod credential;
 mod exposure;
 mod filter;
 mod index;

@@ -15,6 +15,7 @@ pub mod inspection;
 pub mod listener;
 pub mod model;
 pub mod policy;
+mod reference;
 pub mod route;
 pub mod table;
 pub mod template;

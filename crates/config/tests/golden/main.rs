@@ -26,8 +26,7 @@ mod summary;
 
 const RULE: &str = "# ---8<---";
 
-/// Codes that no golden document can raise: those of preparation, what is not text at all (see `parse/tests.rs`), and
-/// those that are not yet raised by anything.
+/// Codes that no golden document can raise: those of preparation, and what is not text at all (see `parse/tests.rs`).
 const NOT_IN_DOCUMENTS: &[Code] = &[Code::FileUnreadable, Code::BindFailed, Code::NotUtf8];
 
 fn testdata() -> PathBuf {

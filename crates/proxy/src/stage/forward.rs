@@ -12,7 +12,7 @@ use bartizan_identity::{Identity, Method};
 use bartizan_message::{RfcForwarded, Tolerate, Upgrade};
 use bartizan_model::{Denial, Mode, Reason, Stage};
 use bartizan_telemetry::metrics::Outcome as Counted;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri, header};
 use hyper::upgrade::OnUpgrade;
 
 use super::{
@@ -157,6 +157,10 @@ fn compose(shared: &Shared, sendable: Sendable, is_judged: bool) -> Result<Compo
     for name in shared.live.credential_headers() {
         headers.remove(name);
     }
+    if identity.method() == Method::Basic {
+        // The password was for the gateway.
+        headers.remove(header::AUTHORIZATION);
+    }
     // Tokens were made for the gateway too, unless the policy says that they go on.
     for place in plan.authentication.enforced.iter().flat_map(|policy| policy.kept_places()) {
         match place {
@@ -274,6 +278,7 @@ impl Asking<'_> {
     ) -> Result<Sent<RequestBody>, Failure> {
         let tries = Tries::new(shared, self.index);
         let pick = Pick {
+            fetcher: shared.core.runtime.outside().map(|outside| &outside.fetcher),
             hash: self.hash,
             now: Some(self.since),
             chosen: Some(&tries.chosen),
@@ -284,6 +289,9 @@ impl Asking<'_> {
         let sent = within(&shared.connection, limit, sending).await;
         let failure = match sent {
             Ok(Ok(sent)) => {
+                if sent.response.status() == StatusCode::UNAUTHORIZED {
+                    self.prepared.doubt_token(Instant::now());
+                }
                 let is_error = sent.response.status().is_server_error();
                 tries.over(if is_error { Counted::ServerError } else { Counted::Answered });
                 return Ok(sent);

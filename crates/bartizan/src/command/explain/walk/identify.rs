@@ -30,6 +30,7 @@ enum Judged {
 enum Granted {
     Key(HeaderName),
     Certificate,
+    Password,
     Token(Vec<TokenPlacePlan>),
 }
 
@@ -38,6 +39,7 @@ impl Granted {
         match method {
             MethodPlan::ApiKey(plan) => Granted::Key(plan.header.clone()),
             MethodPlan::ClientCertificate(_) => Granted::Certificate,
+            MethodPlan::Basic(_) => Granted::Password,
             MethodPlan::Jwt(_) | MethodPlan::Introspection(_) => Granted::Token(method.places().to_vec()),
         }
     }
@@ -130,6 +132,7 @@ impl Walk<'_> {
                 }
                 (MethodPlan::ApiKey(plan), None) => return self.judge_key(plan.header.as_str(), None),
                 (MethodPlan::ClientCertificate(_), _) => return self.known("client certificate", ""),
+                (MethodPlan::Basic(_), _) => return self.known("name and password", ""),
                 (MethodPlan::Jwt(_) | MethodPlan::Introspection(_), _) => {
                     return self.judge_token(method, policy);
                 }
@@ -221,17 +224,21 @@ fn sent<'h>(method: &MethodPlan, head: &'h RequestHead) -> Option<Sent<'h>> {
             (Some(_), Some(_)) => Some(Sent::Twice),
         }
     };
+    let scheme = |name: &[u8]| {
+        once(&header::AUTHORIZATION).filter(|sent| match sent {
+            Sent::Once(value) => {
+                value.as_bytes().get(..name.len()).is_some_and(|word| word.eq_ignore_ascii_case(name))
+            }
+            Sent::Twice => true,
+        })
+    };
     match method {
         MethodPlan::ApiKey(plan) => once(&plan.header),
         MethodPlan::ClientCertificate(_) => None,
+        MethodPlan::Basic(_) => scheme(b"basic"),
         MethodPlan::Jwt(_) | MethodPlan::Introspection(_) => {
             method.places().iter().find_map(|place| match place {
-                TokenPlacePlan::Bearer => once(&header::AUTHORIZATION).filter(|sent| match sent {
-                    Sent::Once(value) => {
-                        value.as_bytes().get(..6).is_some_and(|word| word.eq_ignore_ascii_case(b"bearer"))
-                    }
-                    Sent::Twice => true,
-                }),
+                TokenPlacePlan::Bearer => scheme(b"bearer"),
                 TokenPlacePlan::Header(name) => once(name),
                 TokenPlacePlan::Cookie(name) => once(&header::COOKIE).filter(|sent| match sent {
                     Sent::Once(value) => value.to_str().is_ok_and(|cookies| {
