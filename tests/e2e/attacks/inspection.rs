@@ -35,7 +35,8 @@ impl Judged {
              ---\napiVersion: management.v1\nkind: InspectionPolicy\nmetadata: {{ name: attacks }}\nspec: {{ ruleSets: [baseline] }}\n",
             origin.url()
         ));
-        let start = Gateway::starting("run").arg("--config").arg(documents.path()).arg("--admin").arg("127.0.0.1:0");
+        let start =
+            Gateway::starting("run").arg("--config").arg(documents.path()).arg("--admin").arg("127.0.0.1:0");
         let gateway = start.arg("--drain").arg("1").start();
         Judged { gateway, origin, _documents: documents }
     }
@@ -46,7 +47,12 @@ impl Judged {
     }
 
     /// Refused with one of these codes, and the origin saw nothing.
-    fn refuses(&self, codes: &[u16], headers: &[(&str, &str)], body: impl Into<String>) -> Result<(), String> {
+    fn refuses(
+        &self,
+        codes: &[u16],
+        headers: &[(&str, &str)],
+        body: impl Into<String>,
+    ) -> Result<(), String> {
         let status = self.post(headers, body);
         if !codes.contains(&status) {
             return Err(format!("answered {status}"));
@@ -79,19 +85,25 @@ fn bombs() -> Rows {
 }
 
 fn deep() -> Rows {
-    Rows::of(30).script("JSON 100,000 levels deep", "403, no recursion, the process stays", |_| {
-        let json: &[(&str, &str)] = &[("content-type", JSON)];
-        let begun = Instant::now();
-        each(&[(json, "[".repeat(100_000)), (json, "{\"a\":".repeat(100_000))], &[403])?;
-        if begun.elapsed() > Duration::from_secs(20) { Err("it took long".to_owned()) } else { Ok(()) }
-    })
-    .not_yet("nested GraphQL", "refused by depth", "queries in GraphQL are judged as text; their depth is not counted yet")
+    Rows::of(30)
+        .script("JSON 100,000 levels deep", "403, no recursion, the process stays", |_| {
+            let json: &[(&str, &str)] = &[("content-type", JSON)];
+            let begun = Instant::now();
+            each(&[(json, "[".repeat(100_000)), (json, "{\"a\":".repeat(100_000))], &[403])?;
+            if begun.elapsed() > Duration::from_secs(20) { Err("it took long".to_owned()) } else { Ok(()) }
+        })
+        .not_yet(
+            "nested GraphQL",
+            "refused by depth",
+            "queries in GraphQL are judged as text; their depth is not counted yet",
+        )
 }
 
 fn entities() -> Rows {
     Rows::of(31).script("entity bombs, external entities, deep elements", "403", |_| {
         let xml: &[(&str, &str)] = &[("content-type", "text/xml")];
-        let bomb = "<!DOCTYPE a [<!ENTITY b \"bbbbbbbbbb\"><!ENTITY c \"&b;&b;&b;&b;&b;&b;&b;&b;\">]><a>&c;</a>";
+        let bomb =
+            "<!DOCTYPE a [<!ENTITY b \"bbbbbbbbbb\"><!ENTITY c \"&b;&b;&b;&b;&b;&b;&b;&b;\">]><a>&c;</a>";
         let external = "<!DOCTYPE a [<!ENTITY x SYSTEM 'file:///etc/passwd'>]><a>&x;</a>";
         let deep = format!("{}{}", "<a>".repeat(50_000), "</a>".repeat(50_000));
         each(&[(xml, bomb.to_owned()), (xml, external.to_owned()), (xml, deep)], &[403])
@@ -137,13 +149,17 @@ fn opaque() -> Rows {
         let body = "\u{1}".repeat(12 << 20);
         let statuses: Vec<u16> = std::thread::scope(|scope| {
             let calls: Vec<_> = (0..12)
-                .map(|_| scope.spawn(|| judged.post(&[("content-type", "application/octet-stream")], body.clone())))
+                .map(|_| {
+                    scope.spawn(|| judged.post(&[("content-type", "application/octet-stream")], body.clone()))
+                })
                 .collect();
             calls.into_iter().filter_map(|call| call.join().ok()).collect()
         });
         let path = format!("/proc/{}/status", judged.gateway.pid());
         let status = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+        let peak = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
         if statuses != [200; 12] {
             return Err(format!("{statuses:?}"));
         }
@@ -182,7 +198,8 @@ fn padded() -> Rows {
 fn types() -> Rows {
     Rows::of(64).script("JSON under other types, escapes in names and values", "403", |_| {
         let body = format!("{{\"q\":\"{INJECTION}\"}}");
-        let kinds = ["application/json", "Application/JSON ; charset=utf-8", "application/vnd.x+json", "text/plain"];
+        let kinds =
+            ["application/json", "Application/JSON ; charset=utf-8", "application/vnd.x+json", "text/plain"];
         let headers: Vec<[(&str, &str); 1]> = kinds.iter().map(|kind| [("content-type", *kind)]).collect();
         let mut cases: Vec<(&[(&str, &str)], String)> =
             headers.iter().map(|headers| (&headers[..], body.clone())).collect();
@@ -201,8 +218,13 @@ fn places() -> Rows {
         if (query, cookie) != (403, 403) {
             return Err(format!("query {query}, cookie {cookie}"));
         }
-        judged.refuses(&[403], &[("content-type", JSON)], format!("{{\"a\":[{{\"b\":[\"{INJECTION}\"]}}]}}"))?;
-        let part = format!("--b\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n{INJECTION}\r\n--b--\r\n");
+        judged.refuses(
+            &[403],
+            &[("content-type", JSON)],
+            format!("{{\"a\":[{{\"b\":[\"{INJECTION}\"]}}]}}"),
+        )?;
+        let part =
+            format!("--b\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n{INJECTION}\r\n--b--\r\n");
         judged.refuses(&[403], &[("content-type", "multipart/form-data; boundary=b")], part)
     })
 }

@@ -9,8 +9,10 @@ const SCHEMA: &str = r#"{ "type": "object", "required": ["id", "lines"], "additi
     "lines": { "type": "array", "minItems": 1, "items": { "type": "object", "required": ["sku"] } } } }"#;
 
 fn gate(url: &str, fields: &str) -> Gate {
-    let policy = document("SchemaPolicy", "order", &format!("{{ schema: {{ file: order.json.schema }}{fields} }}"));
-    let files = Documents::new([("gateway.yaml", simple(url, &[&policy]).as_str()), ("order.json.schema", SCHEMA)]);
+    let policy =
+        document("SchemaPolicy", "order", &format!("{{ schema: {{ file: order.json.schema }}{fields} }}"));
+    let files =
+        Documents::new([("gateway.yaml", simple(url, &[&policy]).as_str()), ("order.json.schema", SCHEMA)]);
     Gate::start_set(files, |_| (), &[])
 }
 
@@ -29,8 +31,12 @@ fn all_that_is_wrong_with_a_body_is_told_by_pointers_and_none_of_its_values() {
         assert_eq!((refused.status.as_u16(), &refused.json()["code"]), (422, &"SchemaViolation".into()));
         assert_eq!(refused.header("content-type"), Some("application/problem+json"));
         let told = refused.json();
-        let mut pointers: Vec<&str> =
-            told["errors"].as_array().unwrap().iter().map(|error| error["pointer"].as_str().unwrap()).collect();
+        let mut pointers: Vec<&str> = told["errors"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|error| error["pointer"].as_str().unwrap())
+            .collect();
         pointers.sort_unstable();
         assert_eq!(pointers, ["/id", "/lines/1", "/note"], "{told}");
         assert!(!refused.text().contains("hunter2") && !refused.text().contains("too long"), "{told}");
@@ -87,7 +93,11 @@ fn a_schema_in_shadow_lets_everything_pass_and_tells_what_it_would_refuse() {
     assert_eq!(origin.take_one().body, WRONG);
     let record = gate.record_of(&answer);
     let would = &record["would_deny"][0];
-    assert_eq!((&would["mode"], &would["reason"]), (&"would_deny".into(), &"SchemaViolation".into()), "{record}");
+    assert_eq!(
+        (&would["mode"], &would["reason"]),
+        (&"would_deny".into(), &"SchemaViolation".into()),
+        "{record}"
+    );
     assert!(would["detail"].as_str().unwrap().contains("/note"), "{record}");
     let fine = gate.client().call("POST", "/", &JSON, FINE);
     assert!(gate.record_of(&fine)["would_deny"].is_null());
@@ -95,7 +105,10 @@ fn a_schema_in_shadow_lets_everything_pass_and_tells_what_it_would_refuse() {
 
 /// In two pieces, so that nothing that looks for keys takes this file for one that holds some.
 fn secret() -> String {
-    format!("-----BEGIN {} KEY-----\nMIIEvQIBADANBgkqhkiG9w0BAQEFAASC\n-----END {} KEY-----", "PRIVATE", "PRIVATE")
+    format!(
+        "-----BEGIN {} KEY-----\nMIIEvQIBADANBgkqhkiG9w0BAQEFAASC\n-----END {} KEY-----",
+        "PRIVATE", "PRIVATE"
+    )
 }
 
 fn leaking() -> Origin {

@@ -22,7 +22,8 @@ use bartizan_telemetry::RecordPlan;
 
 use super::{index::Index, inspection::InspectionTerms, label, policy::Policies, record};
 use crate::snapshot::{
-    AccessLogPlan, AuthenticationPlan, AuthorizationPlan, Bite, CorsPlan, HeaderPlan, PolicyMention, SchemaPlan, Settled,
+    AccessLogPlan, AuthenticationPlan, AuthorizationPlan, Bite, CorsPlan, HeaderPlan, PolicyMention,
+    SchemaPlan, Settled,
 };
 
 /// A policy with what it is attached to.

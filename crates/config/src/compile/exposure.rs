@@ -236,7 +236,8 @@ fn of_inspection(policies: &[Scoped<'_, InspectionTerms>], problems: &mut Proble
         let Some(spec) = spec_of!(policy.document, InspectionPolicy) else { continue };
         let name = policy.document.name.as_str();
         let answer = spec.response.body();
-        for (half, body) in [(InspectionPhase::Request, &spec.request), (InspectionPhase::Response, &answer)] {
+        for (half, body) in [(InspectionPhase::Request, &spec.request), (InspectionPhase::Response, &answer)]
+        {
             if spec.phases.contains(&half) {
                 of_body(name, half, body, problems);
             }

@@ -6,7 +6,8 @@
 use std::{collections::HashMap, path::Path, sync::Arc};
 
 use bartizan_inspect::{
-    EngineMode, Loader, OnLimit, Overlay, OverlayError, RuleSet, Settings, leak::{LeakClass, LeakGroup, LeakScanner},
+    EngineMode, Loader, OnLimit, Overlay, OverlayError, RuleSet, Settings,
+    leak::{LeakClass, LeakGroup, LeakScanner},
     load_baseline,
     overlay::Rules,
     rule::{Disruption, Phase, Rule},
@@ -157,7 +158,8 @@ impl Library {
         if !spec.phases.contains(&InspectionPhase::Response) {
             let message = "answers are not judged, so nobody looks for secrets in them";
             problems.push(
-                Problem::new(Code::FieldsClash, leaks.at, path, message).hint("write `phases: [request, response]`"),
+                Problem::new(Code::FieldsClash, leaks.at, path, message)
+                    .hint("write `phases: [request, response]`"),
             );
             return None;
         }

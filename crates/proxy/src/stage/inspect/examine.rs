@@ -79,7 +79,12 @@ impl Bench {
                 Ok(watching) => shared.record.watch_inspection(watching),
                 Err(unwatched) => {
                     let core = shared.core.clone();
-                    unwatched.incomplete(&core, &live, &mut shared.record, "too many exchanges are being watched");
+                    unwatched.incomplete(
+                        &core,
+                        &live,
+                        &mut shared.record,
+                        "too many exchanges are being watched",
+                    );
                 }
             }
         }

@@ -272,7 +272,13 @@ impl Watching {
     }
 
     /// Judges what the request's body looks like.
-    async fn judge_form(&self, core: &Core, record: &mut RequestRecord, plan: &Arc<SchemaPlan>, body: &Taken) {
+    async fn judge_form(
+        &self,
+        core: &Core,
+        record: &mut RequestRecord,
+        plan: &Arc<SchemaPlan>,
+        body: &Taken,
+    ) {
         let at = (&plan.label, Stage::Inspect);
         let is_missing = matches!(self.request, Body::Absent);
         let objection = match body {

@@ -41,8 +41,11 @@ pub(super) async fn judge(
         || body.is_end_stream()
         || matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
         || parts.status.is_informational();
-    let most =
-        if is_bodiless { None } else { most(shared, bench.judges(), parts, head.is_text()).map_err(of_screen)? };
+    let most = if is_bodiless {
+        None
+    } else {
+        most(shared, bench.judges(), parts, head.is_text()).map_err(of_screen)?
+    };
     let Some(most) = most else {
         end(shared, bench.judges(), None).await.map_err(of_screen)?;
         return Ok(ScreenedBody::Flowing(body));

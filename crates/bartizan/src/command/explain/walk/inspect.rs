@@ -28,8 +28,9 @@ impl Walk<'_> {
         }
         for policy in &plan.schemas {
             let missing = policy.required && !head.framing().announces_body();
-            let denial = missing
-                .then(|| Denial::new(Reason::SchemaViolation).because("a body is required").by(policy.label.clone()));
+            let denial = missing.then(|| {
+                Denial::new(Reason::SchemaViolation).because("a body is required").by(policy.label.clone())
+            });
             let says = if missing { String::new() } else { "judges JSON bodies by a schema".to_owned() };
             let finding = Finding { says, ..self.policy(&policy.label, policy.bite) };
             let bearing = self.bearing(policy.bite, head);
