@@ -206,6 +206,7 @@ mod tests {
             watching: Arc::new(Overlay::new()),
             request: None,
             response: None,
+            leaks: None,
         }
     }
 
