@@ -108,7 +108,9 @@ fn mismatch(fit: (bool, bool, bool, bool), listener: &PublishedListener) -> Opti
             Some(format!("no listener that fits speaks the URL's scheme; shown for Listener/{name}"))
         }
         // Behind a port that is mapped, the URL's is another than the listener's.
-        (_, false, ..) => Some(format!("no listener that fits has the URL's port; shown for Listener/{name}")),
+        (_, false, ..) => {
+            Some(format!("no listener that fits has the URL's port; shown for Listener/{name}"))
+        }
         _ => None,
     }
 }

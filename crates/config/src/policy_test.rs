@@ -13,8 +13,8 @@ use bartizan_model::{
     problem::Span,
 };
 
-pub use self::judge::Miss;
 pub(crate) use self::ask::header_problem;
+pub use self::judge::Miss;
 use crate::{
     rehearsal::{Outcome, Props, Rehearsal, Rehearse},
     snapshot::Snapshot,

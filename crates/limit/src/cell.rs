@@ -347,11 +347,7 @@ mod tests {
 
     #[test]
     fn of_a_taker_and_a_sealer_at_the_same_moment_one_wins() {
-        use std::{
-            hint,
-            sync::atomic::AtomicUsize,
-            thread,
-        };
+        use std::{hint, sync::atomic::AtomicUsize, thread};
 
         let cells: Vec<Cell> = (0..100_000).map(|_| Cell::new(Kind::Rate, bucket().bound())).collect();
         let arrived = [AtomicUsize::new(0), AtomicUsize::new(0)];

@@ -5,12 +5,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use crate::{
-    cache::CellCache,
-    cells::Cells,
-    clock::Nanos,
-    gcra::NOW_MAX,
-    policy::Measure,
-    reserve::cell_key,
+    cache::CellCache, cells::Cells, clock::Nanos, gcra::NOW_MAX, policy::Measure, reserve::cell_key,
     verdict::Ask,
 };
 

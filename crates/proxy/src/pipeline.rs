@@ -7,9 +7,7 @@
 use crate::{
     answer::{self, AnswerBody},
     exchange::{Exchange, Received, Stop},
-    stage::{
-        self, Admitted, Authorized, Identified, Inspected, Looked, Metered, Missed, Routed, Screened,
-    },
+    stage::{self, Admitted, Authorized, Identified, Inspected, Looked, Metered, Missed, Routed, Screened},
 };
 
 /// Serves one received request; never fails, because a refusal is also an answer.

@@ -18,8 +18,8 @@ use std::{
 
 use bartizan_config::{
     rehearsal::{
-        CellReading, Credential, Decision, End, Given, GivenBody, LimitState, Moment, Outcome, Props, Readings,
-        Rehearsal, Rehearse, Told,
+        CellReading, Credential, Decision, End, Given, GivenBody, LimitState, Moment, Outcome, Props,
+        Readings, Rehearsal, Rehearse, Told,
     },
     snapshot::Snapshot,
 };
@@ -247,7 +247,11 @@ impl Seen {
             headers: HeaderMap::new(),
             route: shared.record.route.clone(),
             consumer: shared.record.consumer.clone(),
-            limits: shared.rehearsing.as_mut().map(|given| std::mem::take(&mut given.limits)).unwrap_or_default(),
+            limits: shared
+                .rehearsing
+                .as_mut()
+                .map(|given| std::mem::take(&mut given.limits))
+                .unwrap_or_default(),
             waited: shared.record.waited,
             would_deny: std::mem::take(&mut shared.record.would_deny),
             faults: std::mem::take(&mut shared.record.faults),

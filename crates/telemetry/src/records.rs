@@ -41,7 +41,12 @@ pub struct RecordOptions {
 impl RecordOptions {
     /// The defaults in a folder.
     pub fn new(folder: impl Into<PathBuf>) -> Self {
-        RecordOptions { folder: folder.into(), bytes_max: 256 << 20, count_max: 1_000_000, others_percent: 100 }
+        RecordOptions {
+            folder: folder.into(),
+            bytes_max: 256 << 20,
+            count_max: 1_000_000,
+            others_percent: 100,
+        }
     }
 }
 
@@ -129,7 +134,8 @@ impl RecordKeeper {
     fn try_keep(&mut self, record: &RequestRecord, line: &[u8]) -> io::Result<()> {
         let (bytes_max, count_max) = self.segment_limits();
         let is_full = self.open.as_ref().is_some_and(|open| {
-            open.segment.bytes.saturating_add(line.len() as u64) > bytes_max || open.segment.count >= count_max
+            open.segment.bytes.saturating_add(line.len() as u64) > bytes_max
+                || open.segment.count >= count_max
         });
         if is_full {
             self.flush()?;

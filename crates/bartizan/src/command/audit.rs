@@ -134,7 +134,8 @@ fn rules(named: &[String]) -> Result<BTreeSet<&'static str>, String> {
         .iter()
         .map(|named| {
             let rule = RULES.iter().find(|rule| rule.id == named || rule.name == named);
-            rule.map(|rule| rule.id).ok_or_else(|| format!("there is no rule `{named}`; see docs/guides/audit-rules.md"))
+            rule.map(|rule| rule.id)
+                .ok_or_else(|| format!("there is no rule `{named}`; see docs/guides/audit-rules.md"))
         })
         .collect()
 }

@@ -55,7 +55,8 @@ fn show(args: &Args) -> Outcome {
         consumer: args.consumer.as_deref(),
         route: args.route.as_deref(),
         since_s: since(args.since.as_ref()),
-        flags: bits(args.refused, Flags::REFUSED | Flags::WOULD) | bits(args.failed, Flags::BROKEN | Flags::FAULT),
+        flags: bits(args.refused, Flags::REFUSED | Flags::WOULD)
+            | bits(args.failed, Flags::BROKEN | Flags::FAULT),
     };
     let mut found = args.from.find(&query, args.most)?;
     found.reverse();
@@ -76,7 +77,8 @@ fn cells(line: &Line) -> Vec<String> {
         let by = line.policy.as_ref().map(|policy| format!(" by {policy}")).unwrap_or_default();
         format!("{reason}{by}")
     });
-    let would = line.would_deny.first().map(|would| format!("in shadow: {} by {}", would.reason, would.policy));
+    let would =
+        line.would_deny.first().map(|would| format!("in shadow: {} by {}", would.reason, would.policy));
     let broken = (!matches!(&*line.exit, "complete" | "refused")).then(|| line.exit.clone());
     vec![
         line.time.clone(),

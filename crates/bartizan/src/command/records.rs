@@ -120,7 +120,10 @@ impl Line {
         let bit = |is_so: bool, bit: u16| if is_so { bit } else { 0 };
         let flags = bit(self.reason.is_some(), Flags::REFUSED)
             | bit(!self.would_deny.is_empty(), Flags::WOULD)
-            | bit(!self.faults.is_empty() || self.reason.as_deref() == Some("JudgeUnavailable"), Flags::FAULT)
+            | bit(
+                !self.faults.is_empty() || self.reason.as_deref() == Some("JudgeUnavailable"),
+                Flags::FAULT,
+            )
             | bit(self.status >= 500 || !matches!(&*self.exit, "complete"), Flags::BROKEN);
         query.id.is_none_or(|id| id == self.id)
             && query.consumer.is_none_or(|name| self.consumer.as_deref() == Some(name))
@@ -201,11 +204,7 @@ fn read(bytes: &[u8]) -> Option<Recorded> {
     Some(Recorded { raw, line })
 }
 
-fn of_log(
-    path: &Path,
-    query: &Query<'_>,
-    show: &mut dyn FnMut(&[u8]) -> bool,
-) -> Result<(), Box<dyn Error>> {
+fn of_log(path: &Path, query: &Query<'_>, show: &mut dyn FnMut(&[u8]) -> bool) -> Result<(), Box<dyn Error>> {
     let named = |error: io::Error| format!("{} cannot be read: {error}", path.display());
     let mut lines: BufReader<Box<dyn io::Read>> = if path.as_os_str() == "-" {
         BufReader::new(Box::new(io::stdin()))

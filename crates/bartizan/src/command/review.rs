@@ -17,7 +17,9 @@ use super::{
 
 /// What `review` takes.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Exit code: 0 reviewed, 1 the records do not know the revision or none before it, 2 could not run.")]
+#[command(
+    after_help = "Exit code: 0 reviewed, 1 the records do not know the revision or none before it, 2 could not run."
+)]
 pub(crate) struct Args {
     /// The revision, as in `check --format json`, the access log and `history`.
     #[arg(value_name = "REV")]
@@ -93,7 +95,11 @@ fn unknown(name: &str, sides: &HashMap<String, Side>) -> ExitCode {
     let mut known: Vec<(&str, &str)> = sides.iter().map(|(name, side)| (&*side.first, &**name)).collect();
     known.sort_unstable();
     let known: Vec<&str> = known.into_iter().map(|(_, name)| name).collect();
-    print::note(&format!("no request was recorded under revision {}; known are: {}", print::clean(name), known.join(", ")));
+    print::note(&format!(
+        "no request was recorded under revision {}; known are: {}",
+        print::clean(name),
+        known.join(", ")
+    ));
     ExitCode::from(print::FOUND)
 }
 
@@ -115,7 +121,10 @@ impl Tally {
     fn add(&mut self, line: &Line) {
         self.requests += 1;
         self.refused += u64::from(line.reason.is_some());
-        self.limited += u64::from(matches!(line.reason.as_deref(), Some("RateExceeded" | "QuotaExceeded" | "AddressLimited")));
+        self.limited += u64::from(matches!(
+            line.reason.as_deref(),
+            Some("RateExceeded" | "QuotaExceeded" | "AddressLimited")
+        ));
         self.errors += u64::from(line.status >= 500);
         if self.times.len() < TIMES_MAX {
             self.times.push(line.duration_us);
@@ -169,7 +178,8 @@ fn text(before: (&str, &Side), after: (&str, &Side)) -> String {
 }
 
 fn rows(before: &Side, after: &Side) -> impl Iterator<Item = (String, Tally, Tally)> {
-    let names: std::collections::BTreeSet<Whose> = before.rows.keys().chain(after.rows.keys()).cloned().collect();
+    let names: std::collections::BTreeSet<Whose> =
+        before.rows.keys().chain(after.rows.keys()).cloned().collect();
     let of = |side: &Side, whose: &Whose| side.rows.get(whose).cloned().unwrap_or_default();
     let each: Vec<_> = names
         .into_iter()
@@ -239,7 +249,10 @@ mod tests {
     #[test]
     fn a_percentile_is_a_time_that_was_seen() {
         let tally = Tally { times: vec![5, 1, 4, 2, 3], ..Tally::default() };
-        assert_eq!((tally.percentile(50), tally.percentile(95), tally.percentile(100)), (Some(3), Some(4), Some(5)));
+        assert_eq!(
+            (tally.percentile(50), tally.percentile(95), tally.percentile(100)),
+            (Some(3), Some(4), Some(5))
+        );
         assert_eq!(Tally::default().percentile(50), None);
     }
 }

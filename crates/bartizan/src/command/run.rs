@@ -64,10 +64,8 @@ fn serve(args: Args) -> Result<(), Failure> {
         workers: service::workers(args.workers),
         drain: std::time::Duration::from_secs(args.drain),
         access_log: None,
-        records: (args.records.get() > 0).then_some(RecordLimits {
-            bytes_max: args.records.get(),
-            others_percent: args.records_sample,
-        }),
+        records: (args.records.get() > 0)
+            .then_some(RecordLimits { bytes_max: args.records.get(), others_percent: args.records_sample }),
     })?;
     service::say(&ready_line(&service.addresses(), service.admin()).to_string());
     service.serve()

@@ -1,6 +1,9 @@
 //! SARIF 2.1.0: findings in the form that code hosts show beside the lines they are about.
 
-use std::{borrow::Cow, path::{Component, Path}};
+use std::{
+    borrow::Cow,
+    path::{Component, Path},
+};
 
 use serde_json::{Value, json};
 
@@ -125,7 +128,9 @@ fn uri(file: &str) -> String {
         }
         for byte in part.as_os_str().as_encoded_bytes() {
             match byte {
-                b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.push(char::from(*byte)),
+                b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                    out.push(char::from(*byte))
+                }
                 byte => out.push_str(&format!("%{byte:02X}")),
             }
         }
@@ -151,13 +156,7 @@ mod tests {
 
     #[test]
     fn a_finding_without_a_place_has_no_location() {
-        let rules = [Rule {
-            id: "r",
-            name: "R",
-            text: "t".into(),
-            help: "h".into(),
-            level: Level::Error,
-        }];
+        let rules = [Rule { id: "r", name: "R", text: "t".into(), help: "h".into(), level: Level::Error }];
         let finding = |file: Option<&str>, line| Finding {
             rule: "r",
             level: Level::Note,

@@ -89,15 +89,16 @@ fn test(args: &Args) -> Outcome {
     let mut times: HashMap<Arc<str>, Duration> = HashMap::new();
     let mut last = begun;
     let mut told: io::Result<()> = Ok(());
-    let report = run_tests(&opened.tests.documents, &opened.snapshot, &PipelineRehearsal, is_wanted, |case| {
-        let took = last.elapsed();
-        times.insert(case.name.clone(), took);
-        // Each as it is done: a long run shows how far it is.
-        if args.format == Format::Text && told.is_ok() {
-            told = print::data(&report::text(case, &opened.tests, took));
-        }
-        last = Instant::now();
-    });
+    let report =
+        run_tests(&opened.tests.documents, &opened.snapshot, &PipelineRehearsal, is_wanted, |case| {
+            let took = last.elapsed();
+            times.insert(case.name.clone(), took);
+            // Each as it is done: a long run shows how far it is.
+            if args.format == Format::Text && told.is_ok() {
+                told = print::data(&report::text(case, &opened.tests, took));
+            }
+            last = Instant::now();
+        });
     told?;
     let told = Timed { report: &report, set: &opened.tests, times: &times, took: begun.elapsed() };
     match args.format {
@@ -140,7 +141,12 @@ fn open(args: &Args) -> Result<Result<Opened, ExitCode>, Box<dyn std::error::Err
     }
     // Tests may stand alone: that they name documents of the other set is no problem, that they cannot be read is one.
     let is_unread = |problem: &Problem| problem.code.as_str() < "BZ-3";
-    if tests.compiled.problems.iter().any(|problem| problem.severity == Severity::Problem && is_unread(problem)) {
+    if tests
+        .compiled
+        .problems
+        .iter()
+        .any(|problem| problem.severity == Severity::Problem && is_unread(problem))
+    {
         return Ok(Err(unsound(&tests, is_unread)));
     }
     let mut against = Set::open(&args.against)?;

@@ -45,14 +45,19 @@ fn tell(args: &Args) -> Outcome {
     let found = args.from.find(&Query { id: Some(&args.id), ..Query::default() }, MOST)?;
     if found.is_empty() {
         print::note(&format!("no request {} in {}", clean(&args.id), args.from.place()));
-        print::note("It may be older than the store reaches, not have been sampled, or its route is not recorded.");
+        print::note(
+            "It may be older than the store reaches, not have been sampled, or its route is not recorded.",
+        );
         return Ok(ExitCode::from(print::FOUND));
     }
     let sound = open(&args.config)?;
     match args.format {
         Format::Text => {
             if found.len() > 1 {
-                print::note(&format!("{} have this id; the newest comes first", counted(found.len() as u64, "request")));
+                print::note(&format!(
+                    "{} have this id; the newest comes first",
+                    counted(found.len() as u64, "request")
+                ));
             }
             for one in &found {
                 print::data(&story(&one.line, sound.as_ref()))?;
@@ -98,12 +103,19 @@ fn story(line: &Line, sound: Option<&Sound>) -> String {
     for would in &line.would_deny {
         let wait = would.wait_ms.map(|wait| format!(" {wait} ms")).unwrap_or_default();
         let detail = would.detail.as_ref().map(|detail| format!(": {detail}")).unwrap_or_default();
-        let text = format!("in shadow  {} {}{wait} {} by {}{detail}", would.stage, would.mode, would.reason, would.policy);
+        let text = format!(
+            "in shadow  {} {}{wait} {} by {}{detail}",
+            would.stage, would.mode, would.reason, would.policy
+        );
         out.push_str(&format!("  {}\n", clean(&text)));
     }
     for fault in &line.faults {
         let policy = fault.policy.as_deref().unwrap_or("a policy");
-        let text = format!("let pass   {} of {policy} could not decide: {}", fault.stage, fault.detail.as_deref().unwrap_or("?"));
+        let text = format!(
+            "let pass   {} of {policy} could not decide: {}",
+            fault.stage,
+            fault.detail.as_deref().unwrap_or("?")
+        );
         out.push_str(&format!("  {}\n", clean(&text)));
     }
     let remedies = remedy::of(line, sound);
@@ -136,7 +148,11 @@ fn in_json(one: &Recorded, sound: Option<&Sound>) -> Value {
 
 fn target(line: &Line) -> String {
     let query = line.query.as_ref().map(|query| format!("?{query}")).unwrap_or_default();
-    format!("{}{}{query}", line.host.as_deref().unwrap_or_default(), line.path.as_deref().unwrap_or("(not readable)"))
+    format!(
+        "{}{}{query}",
+        line.host.as_deref().unwrap_or_default(),
+        line.path.as_deref().unwrap_or("(not readable)")
+    )
 }
 
 fn facts(line: &Line) -> Vec<String> {
@@ -165,7 +181,8 @@ fn steps(line: &Line) -> Vec<Step> {
         if refused == Some(stage) {
             let by = line.policy.as_ref().map(|policy| format!(" by {policy}")).unwrap_or_default();
             let detail = line.detail.as_ref().map(|detail| format!(": {detail}")).unwrap_or_default();
-            let word = if line.reason.as_deref() == Some("JudgeUnavailable") { "undecided" } else { "refused" };
+            let word =
+                if line.reason.as_deref() == Some("JudgeUnavailable") { "undecided" } else { "refused" };
             let note = format!("{}{by}{detail}", line.reason.as_deref().unwrap_or("?"));
             steps.push(Step { stage, end: word, note });
             break;
@@ -188,7 +205,9 @@ fn noted(line: &Line, stage: Stage) -> String {
             (Some(consumer), None) => format!("consumer {consumer}"),
             (None, _) => "nobody by name".to_owned(),
         },
-        Stage::Limit => line.waited_us.map(|waited| format!("waited {} for its slot", ms(waited))).unwrap_or_default(),
+        Stage::Limit => {
+            line.waited_us.map(|waited| format!("waited {} for its slot", ms(waited))).unwrap_or_default()
+        }
         Stage::Forward => {
             let to = line.endpoint.as_ref().map(|endpoint| format!(" at {endpoint}")).unwrap_or_default();
             let tries = match line.upstream_attempts {
@@ -241,7 +260,8 @@ mod tests {
 
     #[test]
     fn a_refusal_ends_the_stages_and_a_forwarded_request_has_them_all() {
-        let refused = line(r#"{"stage":"identify","reason":"CredentialMissing","policy":"AuthenticationPolicy/keys"}"#);
+        let refused =
+            line(r#"{"stage":"identify","reason":"CredentialMissing","policy":"AuthenticationPolicy/keys"}"#);
         assert_eq!(ends(&refused), [("admit", "ok"), ("route", "ok"), ("identify", "refused")]);
         let forwarded = line(r#"{"upstream":"shop","status":200}"#);
         assert_eq!(ends(&forwarded).len(), 9);
@@ -254,7 +274,10 @@ mod tests {
 
     #[test]
     fn what_a_caller_sent_cannot_steer_the_terminal() {
-        let told = story(&line("{\"path\":\"/\\u001b[2J\",\"method\":\"G\\u001bT\",\"upstream\":\"a\\u001b\"}"), None);
+        let told = story(
+            &line("{\"path\":\"/\\u001b[2J\",\"method\":\"G\\u001bT\",\"upstream\":\"a\\u001b\"}"),
+            None,
+        );
         let plain = told.replace(BOLD, "").replace(PLAIN, "");
         assert!(!plain.contains('\u{1b}'), "{plain:?}");
     }

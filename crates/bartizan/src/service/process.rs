@@ -15,9 +15,7 @@ use bartizan_config::{
 use bartizan_manage::{Management, ManagementState};
 use bartizan_proxy::gate::{Gate, GateOptions, PrepareProblem, ServedAddress};
 use bartizan_store::{DataDir, GatewayLock};
-use bartizan_telemetry::{
-    AccessLog, Destination, FileOptions, LogOptions, Metrics, RecordOptions, records,
-};
+use bartizan_telemetry::{AccessLog, Destination, FileOptions, LogOptions, Metrics, RecordOptions, records};
 
 use super::{
     keys::{Following, Keys, chain},

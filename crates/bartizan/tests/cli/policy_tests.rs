@@ -127,11 +127,8 @@ fn a_test_that_can_never_hold_is_a_problem_of_the_documents() {
         ("url: /orders", "headers: { \"a b\": c }", "not the name of a header"),
     ];
     for (from, to, told) in cases {
-        let tests = if to == "{ }" {
-            TESTS.replace(&format!("{{ {from} }}"), "{}")
-        } else {
-            TESTS.replace(from, to)
-        };
+        let tests =
+            if to == "{ }" { TESTS.replace(&format!("{{ {from} }}"), "{}") } else { TESTS.replace(from, to) };
         assert_ne!(tests, TESTS, "{from}");
         let dir = files(&[("set.yaml", SET), ("tests.yaml", &tests)]);
         let ran = bartizan(&dir, &["check", "."]);
@@ -146,7 +143,11 @@ fn programs_get_junit_json_and_sarif() {
     assert_eq!(junit.code, 1);
     assert!(junit.out.starts_with("<?xml version=\"1.0\""), "{}", junit.out);
     assert!(junit.out.contains("tests=\"2\" failures=\"1\""), "{}", junit.out);
-    assert!(junit.out.contains("<failure type=\"expectation\" message=\"status: expected 401"), "{}", junit.out);
+    assert!(
+        junit.out.contains("<failure type=\"expectation\" message=\"status: expected 401"),
+        "{}",
+        junit.out
+    );
     let json = bartizan(&dir, &["test", ".", "--format", "json"]).json();
     assert_eq!((&json["ok"], &json["passed"], &json["failed"]), (&false.into(), &1.into(), &1.into()));
     assert_eq!(json["tests"][1]["steps"][0]["misses"][0]["field"], "status");

@@ -26,4 +26,5 @@ mod records;
 mod reload;
 mod shadow;
 mod stop;
+mod why;
 mod wire;

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use bartizan_model::{
     Mode,
     document::{
-        Document, Kind, Spec, authorization::AuthorizationPolicySpec, authorization::RuleEffect, role::RoleSpec,
-        route::PathMatchType,
+        Document, Kind, Spec, authorization::AuthorizationPolicySpec, authorization::RuleEffect,
+        role::RoleSpec, route::PathMatchType,
     },
     scalar::RouteScope,
 };
@@ -16,8 +16,8 @@ use super::{
     fix::{Fix, noted},
     label,
     rule::{
-        CONSUMER_DISABLED, CONSUMER_POWERFUL, OBJECT_BY_ID, ROLE_UNUSED, ROLE_WILDCARD, ROUTE_ANONYMOUS, ROUTE_OPEN,
-        ROUTE_UNAUTHORIZED, RULE_OPEN,
+        CONSUMER_DISABLED, CONSUMER_POWERFUL, OBJECT_BY_ID, ROLE_UNUSED, ROLE_WILDCARD, ROUTE_ANONYMOUS,
+        ROUTE_OPEN, ROUTE_UNAUTHORIZED, RULE_OPEN,
     },
 };
 use crate::snapshot::{Bite, RoutePlan};
@@ -40,13 +40,26 @@ const fn bites(bite: Bite) -> bool {
     matches!(bite.mode, Mode::Enforce) && bite.percent > 0
 }
 
-fn identification<'p>(house: &mut House<'_>, document: &Document, plans: impl Iterator<Item = &'p RoutePlan> + Clone) {
+fn identification<'p>(
+    house: &mut House<'_>,
+    document: &Document,
+    plans: impl Iterator<Item = &'p RoutePlan> + Clone,
+) {
     let name = document.name.as_str();
     let target = format!("targetRefs: [{{ kind: Route, name: {name} }}]\n");
     let enforced = |plan: &'p RoutePlan| plan.authentication.enforced.as_ref().filter(|one| bites(one.bite));
     if plans.clone().any(|plan| enforced(plan).is_none()) {
-        let fix = Fix::add("AuthenticationPolicy", &format!("{name}-keys"), &format!("{target}methods: [{{ type: ApiKey }}]"));
-        house.find(&ROUTE_OPEN, document, format!("Route/{name} has no AuthenticationPolicy that bites"), fix);
+        let fix = Fix::add(
+            "AuthenticationPolicy",
+            &format!("{name}-keys"),
+            &format!("{target}methods: [{{ type: ApiKey }}]"),
+        );
+        house.find(
+            &ROUTE_OPEN,
+            document,
+            format!("Route/{name} has no AuthenticationPolicy that bites"),
+            fix,
+        );
         return;
     }
     if let Some(policy) = plans.clone().filter_map(enforced).find(|policy| policy.anonymous) {
@@ -56,30 +69,44 @@ fn identification<'p>(house: &mut House<'_>, document: &Document, plans: impl It
         return;
     }
     if plans.clone().any(|plan| !plan.authorization.iter().any(|policy| bites(policy.bite))) {
-        let fix = Fix::add("AuthorizationPolicy", &format!("{name}-roles"), &format!("{target}roles: {name}-user"));
+        let fix =
+            Fix::add("AuthorizationPolicy", &format!("{name}-roles"), &format!("{target}roles: {name}-user"));
         let message = format!("Route/{name} has no AuthorizationPolicy that bites: every key opens it");
-        house.find(&ROUTE_UNAUTHORIZED, document, message, noted(fix, "give the role to the consumers that need it"));
+        house.find(
+            &ROUTE_UNAUTHORIZED,
+            document,
+            message,
+            noted(fix, "give the role to the consumers that need it"),
+        );
     }
 }
 
 /// A rule whose template has a variable, while no policy of the rule asks for one.
-fn objects<'p>(house: &mut House<'_>, document: &Document, plans: impl Iterator<Item = &'p RoutePlan> + Clone) {
+fn objects<'p>(
+    house: &mut House<'_>,
+    document: &Document,
+    plans: impl Iterator<Item = &'p RoutePlan> + Clone,
+) {
     let Spec::Route(spec) = &document.spec else { return };
     let looks_at_path = house.documents.iter().any(|other| match &other.spec {
-        Spec::AuthorizationPolicy(policy) => {
-            policy.rules.iter().any(|rule| rule.when.as_ref().is_some_and(|when| when.as_str().contains("path.")))
-        }
-        Spec::Role(role) => {
-            role.grants.iter().any(|grant| grant.when.as_ref().is_some_and(|when| when.as_str().contains("path.")))
-        }
+        Spec::AuthorizationPolicy(policy) => policy
+            .rules
+            .iter()
+            .any(|rule| rule.when.as_ref().is_some_and(|when| when.as_str().contains("path."))),
+        Spec::Role(role) => role
+            .grants
+            .iter()
+            .any(|grant| grant.when.as_ref().is_some_and(|when| when.as_str().contains("path."))),
         _ => false,
     });
-    let is_known = plans.clone().all(|plan| plan.authentication.enforced.as_ref().is_some_and(|one| !one.anonymous));
+    let is_known =
+        plans.clone().all(|plan| plan.authentication.enforced.as_ref().is_some_and(|one| !one.anonymous));
     if looks_at_path || !is_known {
         return;
     }
     let matches = spec.rules.iter().flat_map(|rule| &rule.matches);
-    let mut templates = matches.filter(|one| one.path.type_ == PathMatchType::Template && one.path.value.contains('{'));
+    let mut templates =
+        matches.filter(|one| one.path.type_ == PathMatchType::Template && one.path.value.contains('{'));
     if let Some(found) = templates.next() {
         let name = document.name.as_str();
         let variable = found.path.value.split(['{', '}']).nth(1).unwrap_or("id");
@@ -104,15 +131,21 @@ fn open_rules(house: &mut House<'_>, document: &Document, spec: &AuthorizationPo
             let target = label(document);
             let fix = Fix::patch(&target, "add", &format!("/spec/rules/{at}/granted"), "true");
             let message = format!("a rule of {target} allows every caller");
-            house.find_at(&RULE_OPEN, document, rule.at, message, noted(fix, "then a role of the caller must permit it"));
+            house.find_at(
+                &RULE_OPEN,
+                document,
+                rule.at,
+                message,
+                noted(fix, "then a role of the caller must permit it"),
+            );
         }
     }
 }
 
 fn is_wildcard(role: &RoleSpec) -> bool {
-    role.grants.iter().any(|grant| {
-        grant.when.is_none() && grant.routes.iter().any(|route| **route == RouteScope::Every)
-    })
+    role.grants
+        .iter()
+        .any(|grant| grant.when.is_none() && grant.routes.iter().any(|route| **route == RouteScope::Every))
 }
 
 fn roles(house: &mut House<'_>) {
@@ -122,7 +155,8 @@ fn roles(house: &mut House<'_>) {
             Spec::Consumer(spec) => used.extend(spec.roles.iter().map(|role| role.as_str())),
             Spec::AuthorizationPolicy(spec) => {
                 let own = spec.roles.iter().chain(spec.all_roles.iter());
-                let of_rules = spec.rules.iter().flat_map(|rule| rule.roles.iter().chain(rule.all_roles.iter()));
+                let of_rules =
+                    spec.rules.iter().flat_map(|rule| rule.roles.iter().chain(rule.all_roles.iter()));
                 used.extend(own.chain(of_rules).map(|role| role.as_str()));
             }
             _ => {}
@@ -158,7 +192,8 @@ fn consumers(house: &mut House<'_>) {
         let role = spec.roles.iter().find(|role| powerful.contains(role.as_str()));
         if let Some(role) = role.filter(|_| spec.allowed_addresses.is_empty() && spec.enabled) {
             let message = format!("{target} may do everything by role {} from anywhere", role.as_str());
-            let fix = noted(Fix::merge(&target, "allowedAddresses: [192.0.2.0/24]"), "write its own networks");
+            let fix =
+                noted(Fix::merge(&target, "allowedAddresses: [192.0.2.0/24]"), "write its own networks");
             house.find(&CONSUMER_POWERFUL, document, message, fix);
         }
     }

@@ -23,9 +23,12 @@ pub(super) fn audit(house: &mut House<'_>) {
     for document in house.of(Kind::Route) {
         let Spec::Route(spec) = &document.spec else { continue };
         let target = label(document);
-        let is_owned = |map: &std::collections::BTreeMap<String, String>| OWNERS.iter().any(|key| map.contains_key(*key));
+        let is_owned = |map: &std::collections::BTreeMap<String, String>| {
+            OWNERS.iter().any(|key| map.contains_key(*key))
+        };
         if !is_owned(&document.metadata.labels) && !is_owned(&document.metadata.annotations) {
-            let fix = noted(Fix::merge_metadata(&target, "labels: { team: NAME }"), "write who is responsible");
+            let fix =
+                noted(Fix::merge_metadata(&target, "labels: { team: NAME }"), "write who is responsible");
             house.find(&NO_OWNER, document, format!("{target} says nowhere who is responsible for it"), fix);
         }
         rules(house, document, &target, spec);
@@ -38,10 +41,14 @@ pub(super) fn audit(house: &mut House<'_>) {
     }
     for document in house.of(Kind::Consumer) {
         let Spec::Consumer(spec) = &document.spec else { continue };
-        let is_reached = spec.contacts.iter().any(|contact| contact.email.is_some() || contact.name.is_some());
+        let is_reached =
+            spec.contacts.iter().any(|contact| contact.email.is_some() || contact.name.is_some());
         if !is_reached {
             let target = label(document);
-            let fix = noted(Fix::merge(&target, "contacts: [{ email: team@example.com }]"), "write who can be told");
+            let fix = noted(
+                Fix::merge(&target, "contacts: [{ email: team@example.com }]"),
+                "write who can be told",
+            );
             house.find(&NO_CONTACT, document, format!("{target} has no contact"), fix);
         }
     }
@@ -74,15 +81,15 @@ fn rules(house: &mut House<'_>, document: &Document, target: &str, spec: &RouteS
 
 fn is_reachable(house: &House<'_>, route: &str) -> bool {
     let serving = house.snapshot.listeners.iter().filter(|one| one.plan.redirect_https_port.is_none());
-    serving.flat_map(|listener| listener.routes.entries().into_iter().map(move |entry| (listener, entry))).any(
-        |(listener, entry)| {
+    serving
+        .flat_map(|listener| listener.routes.entries().into_iter().map(move |entry| (listener, entry)))
+        .any(|(listener, entry)| {
             *entry.plan.route == *route
                 && (listener.plan.hostnames.is_empty()
                     || entry.host.as_ref().is_none_or(|host| {
                         listener.plan.hostnames.iter().any(|pattern| pattern.overlaps(host))
                     }))
-        },
-    )
+        })
 }
 
 /// The routes that tests name.
@@ -91,12 +98,22 @@ fn tested<'a>(house: &House<'a>) -> BTreeSet<&'a str> {
         Spec::PolicyTest(spec) => Some(&**spec),
         _ => None,
     });
-    tests.flat_map(|test: &PolicyTestSpec| test.steps.iter()).filter_map(|step| step.expect.route.as_ref()).map(|route| route.as_str()).collect()
+    tests
+        .flat_map(|test: &PolicyTestSpec| test.steps.iter())
+        .filter_map(|step| step.expect.route.as_ref())
+        .map(|route| route.as_str())
+        .collect()
 }
 
 fn untested(house: &mut House<'_>, document: &Document, target: &str, spec: &RouteSpec) {
     let name = document.name.as_str();
-    let path = spec.rules.iter().flat_map(|rule| &rule.matches).map(|one| one.path.value.as_str()).next().unwrap_or("/");
+    let path = spec
+        .rules
+        .iter()
+        .flat_map(|rule| &rule.matches)
+        .map(|one| one.path.value.as_str())
+        .next()
+        .unwrap_or("/");
     let yaml = format!(
         "request: {{ url: \"{path}\" }}\nsteps:\n  - {{ identity: {{}}, expect: {{ route: {name}, status: 401 }} }}"
     );

@@ -13,8 +13,8 @@ use super::{
     fix::{Fix, noted},
     label,
     rule::{
-        ADDRESS_UNLIMITED, BODY_LARGE, LIMIT_AVOIDABLE, LIMIT_BY_CHOICE, LIMIT_HUGE, LIMIT_SHARED, ROUTE_UNLIMITED,
-        TIME_UNLIMITED,
+        ADDRESS_UNLIMITED, BODY_LARGE, LIMIT_AVOIDABLE, LIMIT_BY_CHOICE, LIMIT_HUGE, LIMIT_SHARED,
+        ROUTE_UNLIMITED, TIME_UNLIMITED,
     },
     transport::is_public,
 };
@@ -46,9 +46,10 @@ fn routes(house: &mut House<'_>) {
         if plans.iter().any(|plan| !plan.limits.iter().any(|limit| bites(limit))) {
             let message = format!("{target} has no RateLimitPolicy that bites");
             house.find(&ROUTE_UNLIMITED, document, message, noted(fix(), note));
-        } else if plans.iter().any(|plan| {
-            plan.limits.iter().filter(|limit| bites(limit)).all(|limit| is_shared(limit))
-        }) {
+        } else if plans
+            .iter()
+            .any(|plan| plan.limits.iter().filter(|limit| bites(limit)).all(|limit| is_shared(limit)))
+        {
             let message = format!("{target} is only limited for all callers together");
             house.find(&LIMIT_SHARED, document, message, noted(fix(), note));
         }
@@ -84,7 +85,12 @@ fn listeners(house: &mut House<'_>) {
                 &target,
                 "admission: { ratePerAddress: { requests: 50, timeWindow: 1s, burst: 200 } }",
             );
-            house.find(&ADDRESS_UNLIMITED, document, message, noted(fix, "more where many callers share an address"));
+            house.find(
+                &ADDRESS_UNLIMITED,
+                document,
+                message,
+                noted(fix, "more where many callers share an address"),
+            );
         }
         if spec.admission.body_bytes.get() > BODY_BYTES {
             let message = format!("{target} admits bodies of {}", spec.admission.body_bytes);
@@ -114,13 +120,18 @@ fn one(house: &mut House<'_>, document: &Document, target: &str, policy: &Policy
         let fix = Fix::patch(target, "add", "/spec/key/-", "consumer");
         house.find(&LIMIT_BY_CHOICE, document, message, fix);
     }
-    if policy.on_absent == OnAbsent::Skip && policy.key.iter().any(|part| matches!(part, KeyPart::Header(_) | KeyPart::Consumer)) {
+    if policy.on_absent == OnAbsent::Skip
+        && policy.key.iter().any(|part| matches!(part, KeyPart::Header(_) | KeyPart::Consumer))
+    {
         let message = format!("{target} does not count callers that leave a part of its key out");
         house.find(&LIMIT_AVOIDABLE, document, message, Fix::merge(target, "onAbsent: clientAddress"));
     }
     if !is_shared(policy) && policy.limits.iter().any(is_huge) && !policy.limits.iter().any(is_tight) {
         let message = format!("{target} admits more than {RATE} calls a second to one caller");
-        let fix = noted(Fix::merge(target, "limits: { requests: 100, timeWindow: 1s }"), "`bartizan log` tells the use");
+        let fix = noted(
+            Fix::merge(target, "limits: { requests: 100, timeWindow: 1s }"),
+            "`bartizan log` tells the use",
+        );
         house.find(&LIMIT_HUGE, document, message, fix);
     }
 }

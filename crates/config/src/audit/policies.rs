@@ -10,7 +10,8 @@ use super::{
     fix::{Fix, noted},
     label,
     rule::{
-        CORS_ANY, CORS_WIDE, ENFORCED_PARTLY, FAILS_OPEN, NOT_RECORDED, QUERY_RECORDED, SHADOW_LONG, SWITCHED_OFF,
+        CORS_ANY, CORS_WIDE, ENFORCED_PARTLY, FAILS_OPEN, NOT_RECORDED, QUERY_RECORDED, SHADOW_LONG,
+        SWITCHED_OFF,
     },
 };
 
@@ -27,10 +28,17 @@ pub(super) fn audit(house: &mut House<'_>) {
                 let origins: Vec<&str> = spec.allow_origins.iter().map(|origin| origin.as_str()).collect();
                 cors(house, document, &origins, spec.allow_credentials);
             }
-            Spec::RecordPolicy(spec) if spec.mode == Mode::Enforce && spec.query_values == QueryValuesName::Full => {
+            Spec::RecordPolicy(spec)
+                if spec.mode == Mode::Enforce && spec.query_values == QueryValuesName::Full =>
+            {
                 let target = label(document);
                 let fix = Fix::merge(&target, "queryValues: masked");
-                house.find(&QUERY_RECORDED, document, format!("{target} writes the values of queries down"), fix);
+                house.find(
+                    &QUERY_RECORDED,
+                    document,
+                    format!("{target} writes the values of queries down"),
+                    fix,
+                );
             }
             _ => {}
         }
@@ -94,7 +102,8 @@ fn bite(house: &mut House<'_>, document: &Document, terms: Terms) {
 
 fn cors(house: &mut House<'_>, document: &Document, origins: &[&str], credentials: bool) {
     let target = label(document);
-    let fix = || noted(Fix::merge(&target, "allowOrigins: [\"https://www.example.com\"]"), "write your own pages");
+    let fix =
+        || noted(Fix::merge(&target, "allowOrigins: [\"https://www.example.com\"]"), "write your own pages");
     if origins.contains(&"*") {
         house.find(&CORS_ANY, document, format!("{target} lets pages of every origin call"), fix());
     } else if credentials && origins.iter().any(|origin| origin.contains("*.")) {

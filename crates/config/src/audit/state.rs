@@ -83,7 +83,8 @@ fn certificates(house: &mut House<'_>, certificate: &CertificateState) {
         true => format!("the certificate {name} of Listener/{listener} has ended"),
         false => format!("the certificate {name} of Listener/{listener} ends in {left} days"),
     };
-    let document = house.documents.iter().find(|document| super::label(document) == format!("Listener/{listener}"));
+    let document =
+        house.documents.iter().find(|document| super::label(document) == format!("Listener/{listener}"));
     let at = document.map_or(Span::SET, super::place);
     let gravity = if left < CERTIFICATE_DAYS_GRAVE { Gravity::High } else { CERTIFICATE_EXPIRING.gravity };
     let document = format!("Listener/{listener}");
@@ -104,7 +105,8 @@ fn keys(house: &mut House<'_>, key: &KeyState) {
         return;
     }
     let revoke = || Fix::run(format!("bartizan keys revoke {id}"));
-    let replace = || Fix::run(format!("bartizan keys create {consumer} --expires 90d\nbartizan keys revoke {id}"));
+    let replace =
+        || Fix::run(format!("bartizan keys create --consumer {consumer} --expires 90d\nbartizan keys revoke {id}"));
     let age = days(key.created_unix_ms);
     if !house.snapshot.consumers.contains_key(&**consumer) {
         find(&KEY_ORPHANED, format!("key {id} belongs to {consumer}, who is not in the documents"), revoke());

@@ -46,7 +46,12 @@ fn listener(house: &mut House<'_>, document: &Document, spec: &ListenerSpec) {
             &target,
             "protocol: HTTPS\ntls: { certificates: [{ chainRef: \"file://tls/chain.pem\", keyRef: \"file://tls/key.pem\" }] }",
         );
-        house.find(&CLEAR_TEXT, document, message, noted(fix, "or `redirectHttps: {}` beside a listener with TLS"));
+        house.find(
+            &CLEAR_TEXT,
+            document,
+            message,
+            noted(fix, "or `redirectHttps: {}` beside a listener with TLS"),
+        );
     }
     if https && spec.tls.as_ref().is_some_and(|tls| tls.minimum_version == TlsMinimum::Tls12) {
         let fix = Fix::merge(&target, "tls: { minimumVersion: \"1.3\" }");
@@ -65,7 +70,10 @@ fn listener(house: &mut House<'_>, document: &Document, spec: &ListenerSpec) {
     let senders = spec.proxy_protocol.iter().flat_map(|proxy| &proxy.from);
     for network in spec.trusted_proxies.iter().chain(senders).filter(|network| network.prefix == 0) {
         let message = format!("{target} believes everyone who says whose request it is");
-        let fix = noted(Fix::merge(&target, "trustedProxies: [10.0.0.0/8]"), "write the networks of your own proxies");
+        let fix = noted(
+            Fix::merge(&target, "trustedProxies: [10.0.0.0/8]"),
+            "write the networks of your own proxies",
+        );
         house.find_at(&TRUSTS_EVERYONE, document, network.at, message, fix);
     }
 }
@@ -78,7 +86,13 @@ fn upstream(house: &mut House<'_>, document: &Document, spec: &UpstreamSpec) {
             "tls: { dangerAcceptAnyCertificate: false, authoritiesRef: \"file://tls/upstream-ca.pem\" }",
         );
         let message = format!("{target} accepts any certificate");
-        house.find_at(&UPSTREAM_UNVERIFIED, document, tls.at, message, noted(fix, "with the authority of your own"));
+        house.find_at(
+            &UPSTREAM_UNVERIFIED,
+            document,
+            tls.at,
+            message,
+            noted(fix, "with the authority of your own"),
+        );
     }
     let plan = house.snapshot.upstreams.iter().find(|plan| *plan.name == *document.name.as_str());
     let Some(plan) = plan.filter(|plan| plan.tls.is_none()) else { return };
@@ -86,7 +100,13 @@ fn upstream(house: &mut House<'_>, document: &Document, spec: &UpstreamSpec) {
     let fix = || Fix::merge(&target, &format!("endpoints: [{{ url: \"https://{}\" }}]", remote.authority));
     if let Some(credential) = &spec.credential {
         let message = format!("{target} sends its credential to {} in clear text", remote.authority);
-        house.find_at(&CREDENTIAL_CLEAR_TEXT, document, credential.at, message, noted(fix(), "all of its endpoints"));
+        house.find_at(
+            &CREDENTIAL_CLEAR_TEXT,
+            document,
+            credential.at,
+            message,
+            noted(fix(), "all of its endpoints"),
+        );
     } else {
         let message = format!("requests go to {} in clear text", remote.authority);
         house.find(&UPSTREAM_CLEAR_TEXT, document, message, noted(fix(), "all of its endpoints"));

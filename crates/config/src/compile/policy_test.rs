@@ -29,7 +29,8 @@ fn one(index: &Index<'_>, document: &Document, test: &PolicyTestSpec, problems: 
         request(index, step.at, &step.request, &path("request"), problems);
         identity(index, step.identity.as_ref(), &path("identity"), problems);
         if let Some(share) = step.share.as_ref().filter(|share| share.value > 99) {
-            let problem = Problem::new(Code::BadNumber, share.at, path("share"), "a share is a number from 0 to 99");
+            let problem =
+                Problem::new(Code::BadNumber, share.at, path("share"), "a share is a number from 0 to 99");
             problems.push(problem);
         }
         expectation(index, &step.expect, &path("expect"), problems);
@@ -72,23 +73,22 @@ fn identity(index: &Index<'_>, identity: Option<&TestIdentity>, path: &str, prob
     }
 }
 
-fn expectation(
-    index: &Index<'_>,
-    expect: &Spanned<TestExpectation>,
-    path: &str,
-    problems: &mut Problems,
-) {
+fn expectation(index: &Index<'_>, expect: &Spanned<TestExpectation>, path: &str, problems: &mut Problems) {
     let field = |name: &str| format!("{path}.{name}");
     if is_empty(expect) {
-        let problem = Problem::new(Code::MissingField, expect.at, path, "nothing is expected, so nothing is tested");
+        let problem =
+            Problem::new(Code::MissingField, expect.at, path, "nothing is expected, so nothing is tested");
         problems.push(problem.hint("write at least `decision: forward` or `decision: refuse`"));
     }
     let asks_refusal = expect.reason.is_some() || expect.policy.is_some() || expect.detail.is_some();
-    let asks_sending = expect.upstream.is_some() || expect.path.is_some() || !expect.upstream_headers.is_empty();
+    let asks_sending =
+        expect.upstream.is_some() || expect.path.is_some() || !expect.upstream_headers.is_empty();
     let clash = match expect.decision {
         Some(TestDecision::Forward) if asks_refusal => Some("a reason, policy or detail of a refusal"),
         Some(TestDecision::Forward) if expect.status.is_some() => Some("a status of the gateway's own"),
-        Some(TestDecision::Refuse | TestDecision::Answer) if asks_sending => Some("something that an upstream is sent"),
+        Some(TestDecision::Refuse | TestDecision::Answer) if asks_sending => {
+            Some("something that an upstream is sent")
+        }
         None if asks_refusal && asks_sending => Some("both a refusal and something that an upstream is sent"),
         _ => None,
     };

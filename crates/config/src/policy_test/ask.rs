@@ -119,9 +119,10 @@ fn target(url: &Url, entered: &Entered<'_>, http2: bool, headers: &mut HeaderMap
 /// The test's headers with the step's in their place.
 fn headers(base: &TestRequest, own: &TestRequest) -> Result<HeaderMap, String> {
     let mut map = HeaderMap::new();
-    let inherited = base.headers.iter().filter(|(name, _)| {
-        !own.headers.keys().any(|replaced| replaced.eq_ignore_ascii_case(name))
-    });
+    let inherited = base
+        .headers
+        .iter()
+        .filter(|(name, _)| !own.headers.keys().any(|replaced| replaced.eq_ignore_ascii_case(name)));
     for (name, values) in inherited.chain(&own.headers) {
         for value in values.iter().flat_map(|values| values.iter()) {
             let (name, value) = header(name, value)?;

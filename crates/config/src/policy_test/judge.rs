@@ -35,7 +35,11 @@ impl Miss {
 pub(super) fn misses(expect: &TestExpectation, outcome: &Outcome) -> Vec<Miss> {
     let mut misses = Vec::new();
     if let Decision::NotJudgeable(stage) = &outcome.decision {
-        misses.push(Miss::new("decision", "can be judged", format!("{stage} cannot be judged by what the test gives")));
+        misses.push(Miss::new(
+            "decision",
+            "can be judged",
+            format!("{stage} cannot be judged by what the test gives"),
+        ));
         return misses;
     }
     ending(expect, outcome, &mut misses);
@@ -76,16 +80,27 @@ fn ending(expect: &TestExpectation, outcome: &Outcome, misses: &mut Vec<Miss>) {
     if let Some(status) = expect.status
         && status != outcome.status
     {
-        let got = if outcome.status == 0 { "none, it is forwarded".to_owned() } else { outcome.status.to_string() };
+        let got =
+            if outcome.status == 0 { "none, it is forwarded".to_owned() } else { outcome.status.to_string() };
         misses.push(Miss::new("status", status.to_string(), got));
     }
-    word(misses, "reason", expect.reason.map(|reason| reason.as_str()), decision.reason().map(|reason| reason.as_str()));
+    word(
+        misses,
+        "reason",
+        expect.reason.map(|reason| reason.as_str()),
+        decision.reason().map(|reason| reason.as_str()),
+    );
     let stage = match decision {
         Decision::Forwarded(_) => None,
         _ => outcome.stages.last().map(|last: &StageOutcome| last.stage.as_str()),
     };
     word(misses, "stage", expect.stage.map(|stage| stage.as_str()), stage);
-    word(misses, "policy", expect.policy.as_ref().map(|policy| policy.as_str()), decision.policy().map(|policy| &**policy));
+    word(
+        misses,
+        "policy",
+        expect.policy.as_ref().map(|policy| policy.as_str()),
+        decision.policy().map(|policy| &**policy),
+    );
     if let Some(detail) = &expect.detail
         && !decision.detail().is_some_and(|got| got.contains(detail))
     {
@@ -113,9 +128,18 @@ fn sending(expect: &TestExpectation, outcome: &Outcome, misses: &mut Vec<Miss>) 
 }
 
 /// One of the header's values is the expected one, or there is none where none is expected.
-fn one_header(field: String, expected: Option<&str>, headers: &HeaderMap, name: &str, misses: &mut Vec<Miss>) {
-    let got: Vec<String> =
-        headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()).collect();
+fn one_header(
+    field: String,
+    expected: Option<&str>,
+    headers: &HeaderMap,
+    name: &str,
+    misses: &mut Vec<Miss>,
+) {
+    let got: Vec<String> = headers
+        .get_all(name)
+        .iter()
+        .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
+        .collect();
     let holds = match expected {
         Some(expected) => got.iter().any(|value| value == expected),
         None => got.is_empty(),
@@ -143,7 +167,11 @@ fn one_limit(expected: &ExpectedLimit, outcome: &Outcome, misses: &mut Vec<Miss>
         && remaining != state.remaining
     {
         let field = format!("{field}.remaining");
-        misses.push(Miss::new(field, remaining.to_string(), format!("{} of {}", state.remaining, state.quota)));
+        misses.push(Miss::new(
+            field,
+            remaining.to_string(),
+            format!("{} of {}", state.remaining, state.quota),
+        ));
     }
     if let Some(bucket) = &expected.bucket
         && state.bucket.as_ref() != Some(bucket)

@@ -168,7 +168,9 @@ impl fmt::Display for Told {
             Told::Caller(Some(name), method) => write!(f, "consumer {name} by {method}"),
             Told::Caller(None, method) => write!(f, "{method}"),
             Told::Ground(Ground { rule, role: None }) => write!(f, "allowed by rule {rule}"),
-            Told::Ground(Ground { rule, role: Some(role) }) => write!(f, "allowed by rule {rule}, role {role}"),
+            Told::Ground(Ground { rule, role: Some(role) }) => {
+                write!(f, "allowed by rule {rule}, role {role}")
+            }
             Told::Wait(wait) => write!(f, "waits {} ms for its slot", wait.as_millis()),
             Told::Upstream(name) => write!(f, "to upstream {name}"),
             Told::Reason(reason) => write!(f, "{reason}"),

@@ -55,16 +55,36 @@ fn ids(findings: &[Finding]) -> BTreeSet<&'static str> {
 /// The rule, and the one change of the base set that it finds: this text becomes that one. Other rules may find the same
 /// change too; they are named after it.
 const DOCUMENTS: &[(&str, &str, &str, &[&str])] = &[
-    ("BA-101", "methods: [{ type: ApiKey }], onFault: deny, mode: enforce", "methods: [{ type: ApiKey }], mode: shadow", &[]),
+    (
+        "BA-101",
+        "methods: [{ type: ApiKey }], onFault: deny, mode: enforce",
+        "methods: [{ type: ApiKey }], mode: shadow",
+        &[],
+    ),
     ("BA-102", "[{ type: ApiKey }]", "[{ type: ApiKey }, { type: Anonymous }]", &[]),
     ("BA-103", "{ rules: [{ granted: true }] }", "{ rules: [{ granted: true }], mode: shadow }", &[]),
     ("BA-104", "[{ granted: true }]", "[{ name: all }]", &[]),
-    ("BA-105", "routes: orders, when: path.who == identity.sub }", "routes: orders, when: path.who == identity.sub }, { routes: \"*\" }", &["BA-107"]),
+    (
+        "BA-105",
+        "routes: orders, when: path.who == identity.sub }",
+        "routes: orders, when: path.who == identity.sub }, { routes: \"*\" }",
+        &["BA-107"],
+    ),
     ("BA-106", "roles: [customer], contacts", "contacts", &[]),
-    ("BA-107", "routes: orders, when: path.who == identity.sub }", "routes: orders, when: path.who == identity.sub }, { routes: \"*\" }", &["BA-105"]),
+    (
+        "BA-107",
+        "routes: orders, when: path.who == identity.sub }",
+        "routes: orders, when: path.who == identity.sub }, { routes: \"*\" }",
+        &["BA-105"],
+    ),
     ("BA-108", "enabled: true", "enabled: false", &[]),
     ("BA-109", ", when: path.who == identity.sub", "", &[]),
-    ("BA-201", "limits: { requests: 100, timeWindow: 1m }", "limits: { requests: 100, timeWindow: 1m }, mode: shadow", &[]),
+    (
+        "BA-201",
+        "limits: { requests: 100, timeWindow: 1m }",
+        "limits: { requests: 100, timeWindow: 1m }, mode: shadow",
+        &[],
+    ),
     ("BA-202", ", ratePerAddress: { requests: 50, timeWindow: 1s }", "", &[]),
     ("BA-203", "bodyBytes: 1MiB", "bodyBytes: 33MiB", &[]),
     ("BA-203", "timeouts: { request: 30s }", "timeouts: { request: 30s }\n      bodyBytes: 33MiB", &[]),
@@ -73,23 +93,48 @@ const DOCUMENTS: &[(&str, &str, &str, &[&str])] = &[
     ("BA-206", "onAbsent: clientAddress", "onAbsent: skip", &[]),
     ("BA-207", "requests: 100, timeWindow: 1m", "requests: 60001, timeWindow: 1m", &[]),
     ("BA-208", "timeouts: { request: 30s }", "timeouts: { request: 0s }", &[]),
-    ("BA-301", "protocol: HTTPS\n  tls: { minimumVersion: \"1.3\", certificates: [{ chainRef: \"file://chain.pem\", keyRef: \"file://key.pem\" }] }\n  hostnames: [api.example.com]\n  hsts: {}", "hostnames: [api.example.com]", &[]),
+    (
+        "BA-301",
+        "protocol: HTTPS\n  tls: { minimumVersion: \"1.3\", certificates: [{ chainRef: \"file://chain.pem\", keyRef: \"file://key.pem\" }] }\n  hostnames: [api.example.com]\n  hsts: {}",
+        "hostnames: [api.example.com]",
+        &[],
+    ),
     ("BA-302", "minimumVersion: \"1.3\"", "minimumVersion: \"1.2\"", &[]),
     ("BA-303", "  hsts: {}\n", "", &[]),
     ("BA-304", "trustedProxies: [10.0.0.0/8]", "trustedProxies: [0.0.0.0/0]", &[]),
     ("BA-305", "dangerAcceptAnyCertificate: false", "dangerAcceptAnyCertificate: true", &[]),
-    ("BA-306", "endpoints: [{ url: \"https://shop.internal:9000\" }]\n  tls: { dangerAcceptAnyCertificate: false }", "endpoints: [{ url: \"http://shop.internal:9000\" }]", &[]),
+    (
+        "BA-306",
+        "endpoints: [{ url: \"https://shop.internal:9000\" }]\n  tls: { dangerAcceptAnyCertificate: false }",
+        "endpoints: [{ url: \"http://shop.internal:9000\" }]",
+        &[],
+    ),
     ("BA-307", "http://127.0.0.1:9001", "http://192.0.2.9:9001", &[]),
     ("BA-308", "  hostnames: [api.example.com]\n  hsts", "  hsts", &[]),
     ("BA-401", "onFault: deny", "onFault: allow", &[]),
-    ("BA-403", "limits: { requests: 100, timeWindow: 1m }", "limits: { requests: 100, timeWindow: 1m }, mode: off", &["BA-201"]),
-    ("BA-404", "limits: { requests: 100, timeWindow: 1m }", "limits: { requests: 100, timeWindow: 1m }, enforcePercent: 99", &[]),
+    (
+        "BA-403",
+        "limits: { requests: 100, timeWindow: 1m }",
+        "limits: { requests: 100, timeWindow: 1m }, mode: off",
+        &["BA-201"],
+    ),
+    (
+        "BA-404",
+        "limits: { requests: 100, timeWindow: 1m }",
+        "limits: { requests: 100, timeWindow: 1m }, enforcePercent: 99",
+        &[],
+    ),
     ("BA-405", "[\"https://www.example.com\"], allowCredentials: true", "[\"*\"]", &[]),
     ("BA-406", "https://www.example.com", "https://*.example.com", &[]),
     ("BA-407", "queryValues: masked", "queryValues: full", &[]),
     ("BA-408", "accessLog: true", "accessLog: false", &[]),
     ("BA-501", "labels: { team: shop }", "labels: { tier: gold }", &[]),
-    ("BA-502", "spec:\n  hostnames: [api.example.com]\n  rules", "spec:\n  hostnames: [other.example.com]\n  rules", &[]),
+    (
+        "BA-502",
+        "spec:\n  hostnames: [api.example.com]\n  rules",
+        "spec:\n  hostnames: [other.example.com]\n  rules",
+        &[],
+    ),
     ("BA-503", ", methods: [GET] }]", " }]", &[]),
     ("BA-504", "path: { type: Template, value: \"/orders/{who}\" }, methods: [GET]", "methods: [GET]", &[]),
     ("BA-505", "route: orders, status: 401", "status: 401", &[]),
@@ -108,7 +153,8 @@ fn each_rule_finds_its_change_and_nothing_else_does() {
         assert_eq!(BASE.matches(from).count(), 1, "{rule}: {from}");
         let text = BASE.replacen(from, to, 1);
         // A condition on a variable of the path needs a path that has one.
-        let text = if *rule == "BA-504" { text.replace(", when: path.who == identity.sub", "") } else { text };
+        let text =
+            if *rule == "BA-504" { text.replace(", when: path.who == identity.sub", "") } else { text };
         let found = found(&text, &state());
         let mut expected: BTreeSet<&str> = also.iter().copied().collect();
         expected.insert(rule);
@@ -155,7 +201,10 @@ fn each_rule_on_state_finds_its_change_and_nothing_else_does() {
 
 #[test]
 fn the_gravest_findings_come_first() {
-    let found = found("{ apiVersion: management.v1, kind: Listener, metadata: { name: a }, spec: { addresses: [\"0.0.0.0:80\"] } }", &state());
+    let found = found(
+        "{ apiVersion: management.v1, kind: Listener, metadata: { name: a }, spec: { addresses: [\"0.0.0.0:80\"] } }",
+        &state(),
+    );
     assert!(found.is_sorted_by(|a, b| a.gravity >= b.gravity));
     assert_eq!(found.first().map(|finding| finding.rule.id), Some("BA-301"));
 }

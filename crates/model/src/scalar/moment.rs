@@ -3,7 +3,10 @@
 use std::{fmt, str::FromStr};
 
 use super::{Wrong, scalar, text_shape};
-use crate::{problem::{Code, shown}, shape::Shape};
+use crate::{
+    problem::{Code, shown},
+    shape::Shape,
+};
 
 /// A point in time: `2026-01-31T09:30:00Z` (RFC 3339), to the millisecond, in milliseconds since 1970.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -30,7 +33,8 @@ impl FromStr for Moment {
     fn from_str(text: &str) -> Result<Self, Wrong> {
         parse(text).map(Moment).ok_or_else(|| {
             let message = format!("{} is not a point in time", shown(text));
-            Wrong::new(Code::BadValue, message).hint("write it as in RFC 3339, for example `2026-01-31T09:30:00Z`")
+            Wrong::new(Code::BadValue, message)
+                .hint("write it as in RFC 3339, for example `2026-01-31T09:30:00Z`")
         })
     }
 }
@@ -58,7 +62,8 @@ fn parse(text: &str) -> Option<u64> {
     let (year, month, day) = (digits(date.next()?, 4)?, digits(date.next()?, 2)?, digits(date.next()?, 2)?);
     let (whole, fraction) = time.split_once('.').unwrap_or((time, "0"));
     let mut parts = whole.split(':');
-    let (hour, minute, second) = (digits(parts.next()?, 2)?, digits(parts.next()?, 2)?, digits(parts.next()?, 2)?);
+    let (hour, minute, second) =
+        (digits(parts.next()?, 2)?, digits(parts.next()?, 2)?, digits(parts.next()?, 2)?);
     let sound = date.next().is_none()
         && parts.next().is_none()
         && (1970..=9999).contains(&year)
@@ -73,7 +78,11 @@ fn parse(text: &str) -> Option<u64> {
         return None;
     }
     let millis = digits(fraction, fraction.len())? * [100, 10, 1].get(fraction.len() - 1)?;
-    let local = days_since_1970(year, month, day) * DAY_MS + hour * 3_600_000 + minute * 60_000 + second * 1000 + millis;
+    let local = days_since_1970(year, month, day) * DAY_MS
+        + hour * 3_600_000
+        + minute * 60_000
+        + second * 1000
+        + millis;
     shifted(local, zone)
 }
 
@@ -89,7 +98,9 @@ fn shifted(local: u64, zone: &str) -> Option<u64> {
 }
 
 fn digits(text: &str, count: usize) -> Option<u64> {
-    (text.len() == count && text.bytes().all(|byte| byte.is_ascii_digit())).then(|| text.parse().ok()).flatten()
+    (text.len() == count && text.bytes().all(|byte| byte.is_ascii_digit()))
+        .then(|| text.parse().ok())
+        .flatten()
 }
 
 const fn is_leap(year: u64) -> bool {
@@ -144,15 +155,28 @@ mod tests {
             assert_eq!(Moment(ms).to_string(), text);
         }
         assert_eq!(Moment::parse("2026-01-01T01:00:00+01:00").unwrap().to_string(), "2026-01-01T00:00:00Z");
-        assert_eq!(Moment::parse("2025-12-31T19:00:00.5-05:00").unwrap().to_string(), "2026-01-01T00:00:00.500Z");
+        assert_eq!(
+            Moment::parse("2025-12-31T19:00:00.5-05:00").unwrap().to_string(),
+            "2026-01-01T00:00:00.500Z"
+        );
     }
 
     #[test]
     fn what_is_no_moment_is_refused() {
         for text in [
-            "", "2026-01-01", "2026-01-01T00:00:00", "2026-02-29T00:00:00Z", "2026-13-01T00:00:00Z",
-            "2026-01-01T24:00:00Z", "2026-01-01T00:60:00Z", "2026-01-01T00:00:60Z", "1969-12-31T00:00:00Z",
-            "2026-01-01T00:00:00.1234Z", "2026-1-01T00:00:00Z", "2026-01-01T00:00:00+1:00", "1970-01-01T00:00:00+01:00",
+            "",
+            "2026-01-01",
+            "2026-01-01T00:00:00",
+            "2026-02-29T00:00:00Z",
+            "2026-13-01T00:00:00Z",
+            "2026-01-01T24:00:00Z",
+            "2026-01-01T00:60:00Z",
+            "2026-01-01T00:00:60Z",
+            "1969-12-31T00:00:00Z",
+            "2026-01-01T00:00:00.1234Z",
+            "2026-1-01T00:00:00Z",
+            "2026-01-01T00:00:00+1:00",
+            "1970-01-01T00:00:00+01:00",
         ] {
             assert!(Moment::parse(text).is_err(), "{text}");
         }

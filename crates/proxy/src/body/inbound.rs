@@ -42,9 +42,9 @@ impl Body for Inbound {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, InboundError>>> {
         match self.get_mut() {
-            Inbound::Wire(incoming) => {
-                Pin::new(incoming).poll_frame(cx).map(|frame| frame.map(|frame| frame.map_err(InboundError::Wire)))
-            }
+            Inbound::Wire(incoming) => Pin::new(incoming)
+                .poll_frame(cx)
+                .map(|frame| frame.map(|frame| frame.map_err(InboundError::Wire))),
             Inbound::Given(bytes) if bytes.is_empty() => Poll::Ready(None),
             Inbound::Given(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
             Inbound::Withheld(asked) => {

@@ -28,7 +28,6 @@ mod watch;
 
 use std::{future::Future, rc::Rc};
 
-pub(crate) use self::{rehearsed::connection as rehearsed_connection, watch::Watch};
 pub use self::{
     bind::{BindError, Bound},
     body::{BodyError, Pace, Paced, PacedError, Tracked},
@@ -39,6 +38,7 @@ pub use self::{
     ticket::TicketKeys,
     tls::{PreparedTls, prepare_tls},
 };
+pub(crate) use self::{rehearsed::connection as rehearsed_connection, watch::Watch};
 
 /// What serves requests: the pipeline, one per core.
 pub trait Serve: 'static {

@@ -28,11 +28,8 @@ pub(crate) fn connection(
     http2: bool,
     opened: Instant,
 ) -> Rc<ConnectionFacts> {
-    let shared = ListenerShared {
-        id: 0,
-        open: Arc::new(AtomicUsize::new(0)),
-        removed: AtomicBool::new(false),
-    };
+    let shared =
+        ListenerShared { id: 0, open: Arc::new(AtomicUsize::new(0)), removed: AtomicBool::new(false) };
     let setting = Setting { shared: Arc::new(shared), plan: listener.clone(), tls: None };
     let watch = Watch::new(&CoarseClock::new(Duration::from_secs(1)), Arc::new(setting));
     Rc::new(ConnectionFacts {

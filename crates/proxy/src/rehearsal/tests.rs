@@ -9,7 +9,10 @@ use std::{
 use bartizan_config::{
     Set,
     policy_test::{Report, run_tests},
-    rehearsal::{CellReading, Credential, Decision, End, Given, GivenBody, Moment, Props, Readings, Rehearsal, Rehearse},
+    rehearsal::{
+        CellReading, Credential, Decision, End, Given, GivenBody, Moment, Props, Readings, Rehearsal,
+        Rehearse,
+    },
     snapshot::Snapshot,
     source::Sources,
 };
@@ -121,7 +124,10 @@ fn a_refusal_ends_the_stages_and_has_the_answer_of_live_traffic() {
     assert_eq!(outcome.decision.reason(), Some(Reason::CredentialMissing));
     assert_eq!(outcome.status, 401);
     assert!(outcome.headers.contains_key(header::WWW_AUTHENTICATE));
-    assert_eq!(outcome.stages.last().map(|last| (last.stage, last.end)), Some((Stage::Identify, End::Denied)));
+    assert_eq!(
+        outcome.stages.last().map(|last| (last.stage, last.end)),
+        Some((Stage::Identify, End::Denied))
+    );
     assert_eq!(outcome.stages.len(), 3);
 }
 
@@ -169,12 +175,10 @@ fn a_call_that_keeps_running_keeps_its_permit() {
         let request = Given { keeps_running, ..given("/slow", Some("anna")) };
         stage.run(request).decision.reason()
     };
-    assert_eq!([false, false, true, false].map(|keeps| ask(&mut stage, keeps)), [
-        None,
-        None,
-        None,
-        Some(Reason::RateExceeded)
-    ]);
+    assert_eq!(
+        [false, false, true, false].map(|keeps| ask(&mut stage, keeps)),
+        [None, None, None, Some(Reason::RateExceeded)]
+    );
     stage.reset();
     assert_eq!(ask(&mut stage, false), None);
 }

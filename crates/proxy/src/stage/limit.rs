@@ -10,8 +10,8 @@ use std::sync::Arc;
 use bartizan_config::snapshot::{Bite as Extent, ConsumerPlan, RoutePlan};
 use bartizan_identity::Identity;
 use bartizan_limit::{
-    Ask, Bite, Decision, Few, HeaderValues, Key, KeyFacts, Nanos, Policy, Refusal, State, Verdict, Waiting, Would,
-    header as fields,
+    Ask, Bite, Decision, Few, HeaderValues, Key, KeyFacts, Nanos, Policy, Refusal, State, Verdict, Waiting,
+    Would, header as fields,
 };
 use bartizan_message::RequestHead;
 use bartizan_model::{Denial, Mode, Reason, Stage};

@@ -62,7 +62,9 @@ fn records_are_found_by_consumer_time_and_refusal_newest_first() {
     let folder = Folder::for_test();
     let mut keeper = RecordKeeper::open(options(&folder)).unwrap();
     for (n, (consumer, refused)) in
-        [(Some("anna"), false), (Some("bert"), true), (Some("anna"), true), (None, true)].into_iter().enumerate()
+        [(Some("anna"), false), (Some("bert"), true), (Some("anna"), true), (None, true)]
+            .into_iter()
+            .enumerate()
     {
         let mut one = record(&format!("r{n}"), consumer, refused);
         one.time_unix_nanos = (1_000 + n as u64) * 1_000_000_000;
@@ -83,7 +85,8 @@ fn records_are_found_by_consumer_time_and_refusal_newest_first() {
 fn refusals_are_always_kept_and_others_by_their_share() {
     let folder = Folder::for_test();
     for (percent, least, most) in [(0, 0, 0), (25, 150, 350), (100, 1_000, 1_000)] {
-        let keeper = RecordKeeper::open(RecordOptions { others_percent: percent, ..options(&folder) }).unwrap();
+        let keeper =
+            RecordKeeper::open(RecordOptions { others_percent: percent, ..options(&folder) }).unwrap();
         let kept = (0..1_000).filter(|n| keeper.wants(&record(&format!("r{n}"), None, false))).count();
         assert!((least..=most).contains(&kept), "{percent} %: {kept}");
         assert!((0..1_000).all(|n| keeper.wants(&record(&format!("r{n}"), None, true))));

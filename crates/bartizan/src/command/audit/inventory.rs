@@ -84,12 +84,18 @@ impl<'s> Inventory<'s> {
         );
         for (document, rows) in self.routes() {
             out.push_str(&format!("\n## {}\n\n", cell(document.name.as_str())));
-            out.push_str(&format!("* owner: {}\n", cell(&owner(document).unwrap_or_else(|| NONE.to_owned()))));
+            out.push_str(&format!(
+                "* owner: {}\n",
+                cell(&owner(document).unwrap_or_else(|| NONE.to_owned()))
+            ));
             if let Some(place) = self.sound.place(document.at) {
                 out.push_str(&format!("* document: `{place}`\n"));
             }
             let found = self.found_in(document);
-            out.push_str(&format!("* audit: {}\n\n", if found.is_empty() { NONE.to_owned() } else { found.join(", ") }));
+            out.push_str(&format!(
+                "* audit: {}\n\n",
+                if found.is_empty() { NONE.to_owned() } else { found.join(", ") }
+            ));
             out.push_str(HEADER);
             for row in rows {
                 out.push_str(&line(row));
@@ -102,7 +108,12 @@ impl<'s> Inventory<'s> {
             let limits: Vec<String> = consumer.limits.iter().map(|limit| limit.label.to_string()).collect();
             let roles: Vec<String> = consumer.roles.iter().map(ToString::to_string).collect();
             let enabled = if consumer.enabled { "yes" } else { "no" };
-            out.push_str(&format!("| {} | {} | {} | {enabled} |\n", consumer.name, joined(&roles), joined(&limits)));
+            out.push_str(&format!(
+                "| {} | {} | {} | {enabled} |\n",
+                consumer.name,
+                joined(&roles),
+                joined(&limits)
+            ));
         }
         out
     }

@@ -23,7 +23,8 @@ pub(super) fn baseline(path: &Path) -> Result<BTreeSet<(String, String, String)>
     let report: Value =
         serde_json::from_slice(&text).map_err(|error| format!("{shown} is not a report: {error}"))?;
     let findings = report.get("findings").and_then(Value::as_array);
-    let findings = findings.ok_or_else(|| format!("{shown} is not a report of `bartizan audit --format json`"))?;
+    let findings =
+        findings.ok_or_else(|| format!("{shown} is not a report of `bartizan audit --format json`"))?;
     let text = |finding: &Value, key| finding.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
     Ok(findings.iter().map(|one| (text(one, "rule"), text(one, "document"), text(one, "message"))).collect())
 }

@@ -44,13 +44,7 @@ impl Ask {
             })?;
             map.append(name, value);
         }
-        Ok(Ask {
-            method: method.to_owned(),
-            url,
-            headers: map,
-            consumer: consumer.map(str::to_owned),
-            from,
-        })
+        Ok(Ask { method: method.to_owned(), url, headers: map, consumer: consumer.map(str::to_owned), from })
     }
 
     /// The listener it comes to: the named one, else the one that fits best.
@@ -98,7 +92,8 @@ impl Ask {
 
     /// The URL that was asked for, as it can be shown.
     pub(in crate::command) fn url(&self, entered: &Entered<'_>) -> String {
-        let scheme = self.url.scheme.map_or(super::super::words::scheme(&entered.listener.plan), Scheme::as_str);
+        let scheme =
+            self.url.scheme.map_or(super::super::words::scheme(&entered.listener.plan), Scheme::as_str);
         format!("{scheme}://{}{}", entered.authority, self.url.target)
     }
 }

@@ -59,7 +59,10 @@ fn failed(step: &Step, place: &str) -> String {
     }
     let width = step.misses.iter().map(|miss| miss.field.chars().count()).max().unwrap_or_default();
     for miss in &step.misses {
-        out.push_str(&format!("        {:width$}  expected {}, got {}\n", miss.field, miss.expected, miss.got));
+        out.push_str(&format!(
+            "        {:width$}  expected {}, got {}\n",
+            miss.field, miss.expected, miss.got
+        ));
     }
     if let Some(outcome) = &step.outcome {
         out.push_str("        what came of it:\n");
@@ -84,7 +87,9 @@ pub(crate) fn story(outcome: &Outcome) -> Vec<String> {
             lines.push(format!("refused with {}{by}{detail}", outcome.status));
         }
         Decision::Answered => lines.push(format!("answered with {}", outcome.status)),
-        Decision::NotJudgeable(stage) => lines.push(format!("{stage} cannot be judged by what the test gives")),
+        Decision::NotJudgeable(stage) => {
+            lines.push(format!("{stage} cannot be judged by what the test gives"))
+        }
     }
     for limit in &outcome.limits {
         let bucket = limit.bucket.as_ref().map(|bucket| format!(" for {bucket}")).unwrap_or_default();
@@ -92,7 +97,12 @@ pub(crate) fn story(outcome: &Outcome) -> Vec<String> {
     }
     for would in &outcome.would_deny {
         let detail = would.detail.as_ref().map(|detail| format!(": {detail}")).unwrap_or_default();
-        lines.push(format!("{} in shadow: {} {}{detail}", would.policy, would.outcome.as_str(), would.reason));
+        lines.push(format!(
+            "{} in shadow: {} {}{detail}",
+            would.policy,
+            would.outcome.as_str(),
+            would.reason
+        ));
     }
     lines
 }

@@ -28,7 +28,8 @@ pub(crate) fn rehearse(x: Exchange<Missed>) -> Result<(Box<Shared>, Sending), St
     match compose(&shared, sendable) {
         Ok((request, ..)) => {
             let (parts, _) = request.into_parts();
-            let sending = Sending { upstream, method: parts.method, target: parts.uri, headers: parts.headers };
+            let sending =
+                Sending { upstream, method: parts.method, target: parts.uri, headers: parts.headers };
             Ok((shared, sending))
         }
         Err(denial) => Err(Exchange { shared, proof: () }.deny(Stage::Forward, denial)),

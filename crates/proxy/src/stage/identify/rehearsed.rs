@@ -16,7 +16,9 @@ pub(super) fn judge(shared: &Shared, policy: &AuthenticationPlan) -> Option<Judg
         Credential::AsSent => return None,
         Credential::ApiKey { key, consumer, flaw: None } if takes_keys => {
             match shared.snapshot().consumers.get(consumer) {
-                Some(plan) => Judged::Known(Identity::rehearsed_api_key(consumer.clone(), *key), plan.clone()),
+                Some(plan) => {
+                    Judged::Known(Identity::rehearsed_api_key(consumer.clone(), *key), plan.clone())
+                }
                 None => {
                     let detail = format!("key {key}: its consumer is not in the documents");
                     Judged::Refused(Denial::new(Reason::CredentialInvalid).because(detail))
