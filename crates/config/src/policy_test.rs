@@ -1,8 +1,7 @@
 //! PolicyTests run against a snapshot: every step through a rehearsal, what came of it beside what was expected.
 //!
-//! [`run_all`] is the one function that `apply` and the console call; `test` has [`run_tests`], which also
-//! chooses and tells. Both read nothing but what they are given, so the same set always
-//! has the same report.
+//! [`run_all`] is the one function that `apply` and the console call; `test` has [`run_tests`], which also chooses and
+//! tells. Both read nothing but what they are given, so the same set always has the same report.
 
 mod ask;
 mod judge;
