@@ -48,8 +48,22 @@ enum Command {
     Routes(command::routes::Args),
     /// Print the JSON Schema of the documents.
     Schema(command::schema::Args),
+    /// Tell what applying a set of documents would change.
+    Plan(command::revision::plan::Args),
+    /// Tell which documents differ: 0 none, 1 differences, 2 could not run.
+    Diff(command::revision::diff::Args),
+    /// Make a set of documents the active revision.
+    Apply(command::revision::apply::Args),
+    /// Show the documents of a revision.
+    Get(command::revision::get::Args),
+    /// List revisions, newest first.
+    History(command::revision::history::Args),
+    /// Make an older revision's documents the active ones again.
+    Rollback(command::revision::rollback::Args),
     /// Write a first set of documents for an API of your own.
     Init(command::init::Args),
+    /// Try the rules of an inspection on a request, offline.
+    Inspect(command::inspect::Args),
     /// Create, list, show and revoke API keys.
     Keys(command::keys::Args),
     /// Tell of signed tokens on standard input whether their signatures are right.
@@ -71,7 +85,14 @@ fn main() -> ExitCode {
         Command::Access(args) => command::access::run(&args),
         Command::Routes(args) => command::routes::run(&args),
         Command::Schema(args) => command::schema::run(&args),
+        Command::Plan(args) => command::revision::plan::run(&args),
+        Command::Diff(args) => command::revision::diff::run(&args),
+        Command::Apply(args) => command::revision::apply::run(&args),
+        Command::Get(args) => command::revision::get::run(&args),
+        Command::History(args) => command::revision::history::run(&args),
+        Command::Rollback(args) => command::revision::rollback::run(&args),
         Command::Init(args) => command::init::run(&args),
+        Command::Inspect(args) => command::inspect::run(&args),
         Command::Keys(args) => command::keys::run(&args),
         Command::Verify(args) => command::verify::run(&args),
     }

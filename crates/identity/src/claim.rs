@@ -7,7 +7,12 @@ use std::{fmt, sync::Arc};
 
 use bartizan_model::Reason;
 
-use crate::{api_key::KeyId, jwt::TokenIdentity, usage::Slot};
+use crate::{
+    api_key::KeyId,
+    certificate::{CertificateIdentity, Fingerprint},
+    jwt::TokenIdentity,
+    usage::Slot,
+};
 
 /// What became of the credential a caller presented, or did not: for API keys as it stands, for tokens as
 /// [`TokenClaim`](crate::jwt::TokenClaim).
@@ -162,10 +167,21 @@ impl From<ApiKeyIdentity> for Identity {
     }
 }
 
+impl From<CertificateIdentity> for Identity {
+    fn from(certificate: CertificateIdentity) -> Self {
+        Identity {
+            consumer: Some(certificate.consumer),
+            method: Method::ClientCertificate,
+            credential: Some(CredentialId::Certificate(certificate.fingerprint)),
+            token: None,
+        }
+    }
+}
+
 impl From<TokenIdentity> for Identity {
     fn from(token: TokenIdentity) -> Self {
         let consumer = token.consumer().cloned();
-        Identity { consumer, method: Method::Jwt, credential: None, token: Some(token) }
+        Identity { consumer, method: token.method(), credential: None, token: Some(token) }
     }
 }
 
@@ -176,8 +192,12 @@ pub enum Method {
     Anonymous,
     /// By an API key.
     ApiKey,
+    /// By a certificate that TLS verified.
+    ClientCertificate,
     /// By a signed token.
     Jwt,
+    /// By a token that its issuer was asked about.
+    Introspection,
 }
 
 impl Method {
@@ -186,7 +206,9 @@ impl Method {
         match self {
             Method::Anonymous => "anonymous",
             Method::ApiKey => "api_key",
+            Method::ClientCertificate => "client_certificate",
             Method::Jwt => "jwt",
+            Method::Introspection => "introspection",
         }
     }
 }
@@ -202,12 +224,15 @@ impl fmt::Display for Method {
 pub enum CredentialId {
     /// An API key's public id.
     ApiKey(KeyId),
+    /// A certificate's SHA-256.
+    Certificate(Fingerprint),
 }
 
 impl fmt::Display for CredentialId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             CredentialId::ApiKey(id) => write!(f, "{id}"),
+            CredentialId::Certificate(fingerprint) => write!(f, "{fingerprint}"),
         }
     }
 }

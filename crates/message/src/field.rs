@@ -163,19 +163,29 @@ pub const FIELDS: &[Field] = &[
 pub static FAMILIES: &[(&str, Treatment)] = &[
     // Only the gateway says who the consumer is.
     ("x-consumer-", Treatment::Override),
-    ("client-cert", Treatment::Identity), // RFC 9440
-    ("ssl-client", Treatment::Identity),
+    // What a client's certificate is, only the gateway knows: it ended TLS itself, also behind a trusted proxy.
+    ("client-cert", Treatment::Override), // RFC 9440
+    ("ssl-client", Treatment::Override),
+    ("tls-client", Treatment::Override),
+    ("x-amzn-mtls-", Treatment::Override),
+    ("x-arr-clientcert", Treatment::Override),
+    ("x-client-cert", Treatment::Override),
+    ("x-client-dn", Treatment::Override),
+    ("x-client-verify", Treatment::Override),
+    ("x-forwarded-client-cert", Treatment::Override),
+    ("x-forwarded-ssl-", Treatment::Override),
+    ("x-forwarded-tls-", Treatment::Override), // Traefik's PassTLSClientCert
+    ("x-mtls-", Treatment::Override),
+    ("x-ssl-", Treatment::Override),
+    ("x-tls-client", Treatment::Override),
     ("tailscale-user-", Treatment::Identity),
-    ("x-amzn-mtls-", Treatment::Identity),
     ("x-amzn-oidc-", Treatment::Identity),
     ("x-auth-request-", Treatment::Identity),
     ("x-authenticated-", Treatment::Identity),
-    ("x-client-cert", Treatment::Identity),
     ("x-forwarded-", Treatment::Identity),
     ("x-goog-authenticated-user-", Treatment::Identity),
     ("x-ms-client-principal", Treatment::Identity),
     ("x-remote-", Treatment::Identity),
-    ("x-ssl-client", Treatment::Identity),
 ];
 
 /// A set of rows of [`FIELDS`].
@@ -316,11 +326,14 @@ mod tests {
         let cases = [
             ("x-consumer-id", Some(Treatment::Override)),
             ("x-forwarded-prefix", Some(Treatment::Identity)),
-            ("x-forwarded-client-cert", Some(Treatment::Identity)),
-            ("x-client-cert-subject", Some(Treatment::Identity)),
-            ("x-ssl-client-s-dn", Some(Treatment::Identity)),
-            ("ssl-client-verify", Some(Treatment::Identity)),
-            ("client-cert-chain", Some(Treatment::Identity)),
+            ("x-forwarded-client-cert", Some(Treatment::Override)),
+            ("x-forwarded-tls-client-cert-info", Some(Treatment::Override)),
+            ("x-client-cert-subject", Some(Treatment::Override)),
+            ("x-ssl-client-s-dn", Some(Treatment::Override)),
+            ("x-ssl-cert", Some(Treatment::Override)),
+            ("ssl-client-verify", Some(Treatment::Override)),
+            ("client-cert", Some(Treatment::Override)),
+            ("client-cert-chain", Some(Treatment::Override)),
             ("x-consumer", None),
             ("x-custom", None),
             ("accept", None),

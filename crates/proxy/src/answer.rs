@@ -13,7 +13,7 @@ pub use crate::body::AnswerBody;
 use crate::{
     body::Flow,
     exchange::{Exchange, Shared, Stop, Why},
-    stage::{Closing, Rest, Screened},
+    stage::{Closing, Rest, Screened, ScreenedBody},
     tunnel,
 };
 
@@ -55,6 +55,10 @@ fn settle_upstream(answer: Exchange<Screened>) -> Response<AnswerBody> {
     dress(&mut shared, &mut parts);
     let upstream = parts.extensions.remove::<OnUpgrade>();
     let closing = Closing::new(shared);
+    let body = match body {
+        ScreenedBody::Flowing(body) => body,
+        ScreenedBody::Judged(body) => return Response::from_parts(parts, body.closing(closing)),
+    };
     match (upgrade, upstream) {
         // The connection becomes another protocol after this answer.
         (Some(caller), Some(upgrade)) if parts.status == StatusCode::SWITCHING_PROTOCOLS => {

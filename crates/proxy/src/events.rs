@@ -100,6 +100,12 @@ fn refused_as(why: Refused) -> Option<RefusedConnection> {
         Refused::PrefixFull => Some(RefusedConnection::PrefixFull),
         Refused::ProxyHeaderInvalid | Refused::ProxyHeaderTimeout => Some(RefusedConnection::ProxyHeader),
         Refused::TlsBroken
+        | Refused::TlsCertificateExpired
+        | Refused::TlsCertificateMissing
+        | Refused::TlsCertificateRevocationUnknown
+        | Refused::TlsCertificateRevoked
+        | Refused::TlsCertificateUnreadable
+        | Refused::TlsCertificateUntrusted
         | Refused::TlsClientAlert
         | Refused::TlsIncompatible
         | Refused::TlsMalformed

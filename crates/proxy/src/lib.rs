@@ -1,7 +1,8 @@
 //! The data plane: everything between a socket of a caller and one of an upstream.
 //!
 //! Read `pipeline.rs` first. Then: [`listener`] (how a request gets here), [`exchange`] and the stages (what happens
-//! to it), [`upstream`] (where it goes), [`answer`] (the one exit), [`runtime`] and [`live`] (what is swapped and what
+//! to it), [`upstream`] (where it goes), [`fetch`] (what the gateway itself asks
+//! others for), [`answer`] (the one exit), [`runtime`] and [`live`] (what is swapped and what
 //! stays), [`gate`] (how a process starts, reloads and stops all of it). This crate knows no store, no file but those a
 //! document names, and no command line.
 
@@ -13,6 +14,7 @@ mod events;
 // (`tests/compile_fail`). Of all this the binary uses `stage::judge` alone.
 #[doc(hidden)]
 pub mod exchange;
+pub mod fetch;
 pub mod gate;
 pub mod listener;
 pub mod live;
@@ -25,5 +27,6 @@ pub mod runtime;
 mod share;
 #[doc(hidden)]
 pub mod stage;
+mod tokens;
 mod tunnel;
 pub mod upstream;

@@ -18,7 +18,7 @@ pub async fn serve(x: Exchange<Received>) -> http::Response<AnswerBody> {
 async fn run(x: Exchange<Received>) -> Result<Exchange<Screened>, Stop> {
     let x = judge(x, &mut ()).await?;
     let x = stage::forward(x).await?;
-    stage::screen(x)
+    stage::screen(x).await
 }
 
 /// All that is decided before an upstream is asked. Live traffic and rehearsals run this one function.
@@ -30,13 +30,13 @@ pub(crate) async fn judge(
     onlooker.admitted(&x);
     let x = stage::route(x)?;
     onlooker.routed(&x);
-    let x = stage::identify(x)?;
+    let x = stage::identify(x).await?;
     onlooker.identified(&x);
     let x = stage::authorize(x)?;
     onlooker.authorized(&x);
     let x = stage::limit(x).await?;
     onlooker.metered(&x);
-    let x = stage::inspect(x)?;
+    let x = stage::inspect(x).await?;
     onlooker.inspected(&x);
     let Looked::Miss(x) = stage::cache(x)?;
     onlooker.missed(&x);

@@ -21,7 +21,7 @@ use bartizan_config::{
         CellReading, Credential, Decision, End, Given, GivenBody, LimitState, Moment, Outcome, Props,
         Readings, Rehearsal, Rehearse, Told,
     },
-    snapshot::Snapshot,
+    snapshot::{ListenerPlan, Snapshot},
 };
 use bartizan_limit::{CellCache, Reservation};
 use bartizan_model::Stage;
@@ -35,11 +35,12 @@ use crate::{
     body::Inbound,
     core::Core,
     exchange::{Exchange, Received, Shared, Stop, Why},
-    listener::{ConnectionFacts, TlsFacts, rehearsed_connection},
+    listener::{ConnectionFacts, TlsFacts, TlsTrust, rehearsed_connection},
     live::Live,
     pipeline,
     runtime::Runtime,
     stage,
+    tokens::TokenSet,
     upstream::UpstreamSet,
 };
 
@@ -93,12 +94,19 @@ struct Theatre {
     held: Vec<Reservation>,
 }
 
+/// What a rehearsed handshake proves: no certificates are read, so none of a client's is known.
+fn rehearsed_trust(listener: &ListenerPlan) -> Option<TlsTrust> {
+    listener.tls.as_ref().map(|tls| TlsTrust { minimum: tls.minimum, clients: None })
+}
+
 impl Theatre {
     fn new(snapshot: Arc<Snapshot>, props: Props) -> Self {
         let metrics = Metrics::new("rehearsal", SystemTime::UNIX_EPOCH);
-        let live = Live::new(snapshot, Arc::new(UpstreamSet::default()), &metrics);
+        let trusts = snapshot.listeners.iter().map(|listener| rehearsed_trust(&listener.plan)).collect();
+        let live =
+            Live::new(snapshot, Arc::new(UpstreamSet::default()), trusts, TokenSet::default(), &metrics);
         let (table, pepper) = props.keys.unzip();
-        let runtime = Runtime::new(live.clone(), metrics, pepper);
+        let runtime = Runtime::new(live.clone(), metrics, pepper, None);
         if let Some(table) = table {
             runtime.set_keys(table);
         }
@@ -120,14 +128,17 @@ impl Theatre {
             return Some(known.clone());
         }
         let http2 = given.version == Version::HTTP_2;
-        let tls = given.tls.as_ref().map(|tls| TlsFacts {
+        let listener = self.live.snapshot.listeners.get(self.live.listener_index(&given.listener))?;
+        let trust = rehearsed_trust(&listener.plan);
+        let tls = given.tls.as_ref().zip(trust).map(|(tls, trust)| TlsFacts {
             version: tls.version,
             server_name: tls.server_name.clone(),
             alpn: http2.then_some("h2"),
             cipher: "",
             resumed: false,
+            client: None,
+            trust,
         });
-        let listener = self.live.snapshot.listeners.get(self.live.listener_index(&given.listener))?;
         let ends = (given.peer, given.local);
         let connection = rehearsed_connection(listener.plan.clone(), ends, tls, http2, Instant::now());
         self.connection = Some(connection.clone());

@@ -28,7 +28,7 @@ pub fn share_on(route: Option<&RoutePlan>, headers: &HeaderMap, client: std::net
         let settled = &route.authentication;
         settled.enforced.iter().chain(&settled.shadow)
     });
-    let names = plans.flat_map(|plan| &plan.api_key_headers);
+    let names = plans.flat_map(|plan| plan.api_key_headers());
     bartizan_limit::share(caller_hash(headers, names, client))
 }
 

@@ -20,6 +20,7 @@ pub mod record;
 pub mod records;
 pub mod redact;
 pub mod ring;
+pub mod rules;
 pub mod sink;
 pub mod text;
 pub mod time;
@@ -32,5 +33,6 @@ pub use record::{Exit, PassedFault, Protocol, Refusal, RequestRecord, WouldDeny}
 pub use records::{RecordKeeper, RecordOptions, RecordReader};
 pub use redact::AddressKey;
 pub use ring::Recorder;
+pub use rules::{MatchedRules, RuleMatch, RuleRole};
 pub use sink::{Destination, FileOptions};
 pub use writer::{AccessLog, Flushed, LogOptions};

@@ -6,9 +6,11 @@ pub(crate) mod check;
 pub(crate) mod demo;
 pub(crate) mod explain;
 pub(crate) mod init;
+pub(crate) mod inspect;
 pub(crate) mod keys;
 pub(crate) mod log;
 pub(crate) mod review;
+pub(crate) mod revision;
 pub(crate) mod routes;
 pub(crate) mod run;
 pub(crate) mod schema;
@@ -16,9 +18,13 @@ pub(crate) mod test;
 pub(crate) mod verify;
 pub(crate) mod why;
 
+mod author;
 mod data_dir;
 mod print;
 mod records;
 mod sarif;
 mod set;
+mod when;
 mod words;
+
+pub(crate) use when::now_ms;

@@ -6,7 +6,7 @@ use std::{
 };
 
 use bartizan_config::snapshot::{
-    AuthenticationPlan, PublishedListener, RouteAction, RouteEntry, RoutePlan, Settled, ValueTest,
+    AuthenticationPlan, MethodPlan, PublishedListener, RouteAction, RouteEntry, RoutePlan, Settled, ValueTest,
 };
 use bartizan_model::{
     Mode,
@@ -87,6 +87,7 @@ pub(super) struct Row<'s> {
     pub(super) identify: Vec<String>,
     pub(super) authorize: Vec<String>,
     pub(super) limits: Vec<String>,
+    pub(super) inspect: Vec<String>,
     pub(super) headers: Vec<String>,
     pub(super) cors: Vec<String>,
     pub(super) upstreams: Vec<Share<'s>>,
@@ -171,10 +172,13 @@ impl<'s> Row<'s> {
             .authorization
             .iter()
             .map(|policy| biting(&policy.label, policy.bite.mode, policy.bite.percent));
+        let of_inspection =
+            plan.inspection.iter().map(|policy| biting(&policy.label, policy.bite.mode, policy.bite.percent));
         let of_cors =
             all(&plan.cors).map(|policy| biting(&policy.label, policy.bite.mode, policy.bite.percent));
         let (upstreams, redirect) = match &plan.action {
             RouteAction::Forward(backends) => (words::shares(&sound.snapshot, backends), None),
+            RouteAction::Models => (Vec::new(), None),
             RouteAction::Redirect(redirect) => (Vec::new(), Some(redirect.status.as_u16())),
         };
         Row {
@@ -197,6 +201,7 @@ impl<'s> Row<'s> {
                     format!("{name}: {}", words::limits(policy))
                 })
                 .collect(),
+            inspect: of_inspection.collect(),
             headers: of_headers.collect(),
             cors: of_cors.collect(),
             upstreams: upstreams.into_iter().map(|(name, percent)| Share { name, percent }).collect(),
@@ -218,6 +223,7 @@ impl<'s> Row<'s> {
             always("identify", &self.identify),
             some("authorize", &self.authorize),
             always("limit", &self.limits),
+            some("inspect", &self.inspect),
             some("headers", &self.headers),
             some("cors", &self.cors),
         ]
@@ -276,8 +282,16 @@ fn all<T>(settled: &Settled<T>) -> impl Iterator<Item = &T> {
 }
 
 fn identify(policy: &AuthenticationPlan) -> String {
-    let keys = policy.api_key_headers.iter().map(|name| format!("key in {name}"));
-    let ways: Vec<String> = keys.chain(policy.anonymous.then(|| "anonymous".to_owned())).collect();
+    let methods = policy.methods.iter().map(|method| match method {
+        MethodPlan::ApiKey(plan) => format!("key in {}", plan.header),
+        MethodPlan::ClientCertificate(_) => "client certificate".to_owned(),
+        MethodPlan::Jwt(plan) => {
+            let issuers: Vec<&str> = plan.issuers.iter().map(|issuer| &*issuer.name).collect();
+            format!("token of {}", issuers.join(" or "))
+        }
+        MethodPlan::Introspection(plan) => format!("token known to {}", plan.url),
+    });
+    let ways: Vec<String> = methods.chain(policy.anonymous.then(|| "anonymous".to_owned())).collect();
     format!("{}: {}", biting(&policy.label, policy.bite.mode, policy.bite.percent), ways.join(", "))
 }
 
@@ -351,7 +365,8 @@ impl<'s> Exposed<'s> {
             .map(|policy| &policy.label)
             .chain(all(&plan.cors).map(|policy| &policy.label))
             .chain(plan.headers.iter().map(|policy| &policy.label))
-            .chain(plan.limits.iter().map(|policy| &policy.label));
+            .chain(plan.limits.iter().map(|policy| &policy.label))
+            .chain(plan.inspection.iter().map(|policy| &policy.label));
         met.extend(labels.filter_map(|label| words::kind_and_name(label)));
         found.extend(met.iter().filter_map(|name| self.0.get(name)).flatten().copied());
         found.into_iter().collect()

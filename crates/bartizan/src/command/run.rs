@@ -4,16 +4,21 @@ use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use bartizan_model::scalar::ByteSize;
 use bartizan_proxy::gate::ServedAddress;
+use bartizan_store::{DataDir, data_dir::ON_STORE};
 use serde_json::{Map, Value, json};
 
-use crate::service::{self, Failure, Keys, LogFormat, Options, RecordLimits, Service};
+use crate::service::{self, Documents, Failure, Keys, LogFormat, Options, RecordLimits, Service};
 
 /// What `run` takes.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Files or directories with documents.
-    #[arg(long, required = true, num_args = 1.., value_name = "PATH")]
+    #[arg(long, required_unless_present = "store", conflicts_with = "store", num_args = 1.., value_name = "PATH")]
     config: Vec<PathBuf>,
+    /// Serve the active revision of a store instead, and follow it: `sqlite:PATH`, where PATH is a data directory or
+    /// its `bartizan.db`; without a value that of the data directory.
+    #[arg(long, num_args = 0..=1, default_missing_value = "", value_name = "URL")]
+    store: Option<String>,
     /// Where keys and state are kept [default: $BARTIZAN_DATA_DIR, else the place for state of this user].
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
@@ -53,10 +58,25 @@ pub(crate) fn run(args: Args) -> ExitCode {
 fn serve(args: Args) -> Result<(), Failure> {
     service::refuse_public_admin(args.admin)?;
     let data_dir = service::data_dir(args.data_dir.as_deref()).map_err(|error| Failure::of(&error))?;
-    let lock = data_dir.lock_for_gateway("bartizan run").map_err(|error| Failure::of(&error))?;
-    let keys = Keys::open(&data_dir).map_err(|error| Failure::of(&error))?;
-    let service = Service::start(Options {
-        config: args.config,
+    // What is written there tells `apply` whether a revision would ever be seen.
+    let command = if args.store.is_some() { ON_STORE } else { "bartizan run" };
+    let lock = data_dir.lock_for_gateway(command).map_err(|error| Failure::of(&error))?;
+    let (documents, keys) = match args.store.as_deref() {
+        None => {
+            (Documents::Files(args.config), Some(Keys::open(&data_dir).map_err(|error| Failure::of(&error))?))
+        }
+        Some(address) => {
+            let store = match address {
+                "" => Ok(data_dir.clone()),
+                address => DataDir::of_store(address),
+            }
+            .map_err(|error| Failure::of(&error))?;
+            let keys = Keys::open_unless_gone(&store, &data_dir).map_err(|error| Failure::of(&error))?;
+            (Documents::Store(store), keys)
+        }
+    };
+    let options = Options {
+        documents,
         data_dir,
         lock,
         keys,
@@ -66,7 +86,11 @@ fn serve(args: Args) -> Result<(), Failure> {
         access_log: None,
         records: (args.records.get() > 0)
             .then_some(RecordLimits { bytes_max: args.records.get(), others_percent: args.records_sample }),
-    })?;
+    };
+    let waiting = |admin: SocketAddr| {
+        service::say(&json!({ "event": "waiting", "admin": admin.to_string() }).to_string())
+    };
+    let Some(service) = Service::start(options, waiting)? else { return Ok(()) };
     service::say(&ready_line(&service.addresses(), service.admin()).to_string());
     service.serve()
 }

@@ -16,14 +16,17 @@ mod harness;
 
 mod authorization;
 mod balance;
+mod certificates;
 mod cors;
 mod faults;
 mod headers;
+mod inspection;
 mod keys;
 mod limits;
 mod order;
 mod records;
 mod reload;
+mod revisions;
 mod shadow;
 mod stop;
 mod why;

@@ -6,7 +6,10 @@ use bartizan_message::{AddressSet, Cidr as Network, Trust};
 use bartizan_model::{
     document::{
         Document, Kind, Spec,
-        listener::{AddressRate, Admission, Hsts, ListenerProtocol, ListenerSpec, ListenerTls, TlsMinimum},
+        listener::{
+            AddressRate, Admission, ClientAuthentication, ClientAuthenticationMode, Hsts, ListenerProtocol,
+            ListenerSpec, ListenerTls, OnDoubt, RevocationScope, TlsMinimum,
+        },
     },
     problem::{Code, Problem, Problems, Span},
     read::Spanned,
@@ -17,7 +20,13 @@ use super::{
     index::{Index, spec_of},
     positive,
 };
-use crate::snapshot::{AdmissionPlan, CertificatePlan, HostPattern, ListenerPlan, TlsPlan, TlsVersion};
+use crate::snapshot::{
+    AdmissionPlan, CertificatePlan, ClientAuthenticationPlan, HostPattern, ListenerPlan, RevocationPlan,
+    TlsPlan, TlsVersion,
+};
+
+/// webpki builds no longer path than this; a document that asks for more would promise what does not work.
+const INTERMEDIATES_MAX: u16 = 6;
 
 /// A body must keep its lowest rate only after this time: small bodies and slow starts are no attack.
 const BODY_RATE_GRACE: Duration = Duration::from_secs(5);
@@ -166,6 +175,48 @@ fn tls_plan(index: &Index<'_>, document: &Document, tls: &ListenerTls, problems:
             TlsMinimum::Tls12 => TlsVersion::Tls12,
             TlsMinimum::Tls13 => TlsVersion::Tls13,
         },
+        clients: (tls.client_authentication.as_ref())
+            .map(|clients| client_authentication(index, document, clients, problems)),
+    }
+}
+
+fn client_authentication(
+    index: &Index<'_>,
+    document: &Document,
+    spec: &Spanned<ClientAuthentication>,
+    problems: &mut Problems,
+) -> ClientAuthenticationPlan {
+    const PATH: &str = "spec.tls.clientAuthentication";
+    if spec.ca_certificates.is_empty() {
+        let message = "`clientAuthentication` needs an authority: with none, no certificate could hold";
+        problems.push(Problem::new(Code::EmptyList, spec.at, format!("{PATH}.caCertificates"), message));
+    }
+    if *spec.intermediates > INTERMEDIATES_MAX {
+        let message =
+            format!("{} intermediate certificates are more than {INTERMEDIATES_MAX}", *spec.intermediates);
+        let path = format!("{PATH}.intermediates");
+        problems.push(Problem::new(Code::BadValue, spec.intermediates.at, path, message));
+    }
+    let (whole_chain, allow_unknown, allow_expired) = (
+        spec.revocation_of == RevocationScope::Chain,
+        spec.unknown_revocation == OnDoubt::Allow,
+        spec.expired_crl == OnDoubt::Allow,
+    );
+    if spec.crls.is_empty() && (!whole_chain || allow_unknown || allow_expired) {
+        let message = "`revocationOf`, `unknownRevocation` and `expiredCrl` have no meaning without `crls`";
+        problems.push(Problem::new(Code::FieldsClash, spec.at, PATH, message));
+    }
+    let locate = |reference: &Spanned<bartizan_model::Reference>| index.locate(document, reference);
+    ClientAuthenticationPlan {
+        required: spec.mode == ClientAuthenticationMode::Required,
+        authorities: spec.ca_certificates.iter().map(locate).collect(),
+        intermediates_max: usize::from(*spec.intermediates),
+        revocation: (!spec.crls.is_empty()).then(|| RevocationPlan {
+            lists: spec.crls.iter().map(locate).collect(),
+            whole_chain,
+            allow_unknown,
+            allow_expired,
+        }),
     }
 }
 

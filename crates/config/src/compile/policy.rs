@@ -7,7 +7,6 @@ use bartizan_model::{
     Mode, OnFault,
     document::{
         Document, Kind, Spec,
-        authentication::{AuthenticationPolicySpec, AuthenticationType},
         common::{HeaderChanges, TargetKind},
         cors::CorsPolicySpec,
         header::{HeaderCheck, HeaderPolicySpec},
@@ -21,8 +20,9 @@ use http::{HeaderName, HeaderValue, Method};
 
 use super::{
     attach::{Scoped, targets},
-    authorization,
+    authentication, authorization,
     index::{Index, spec_of},
+    inspection::{self, InspectionTerms},
     label, limit, pattern, record,
 };
 use crate::snapshot::{
@@ -36,6 +36,7 @@ pub(super) struct Policies<'d> {
     pub(super) authentication: Vec<Scoped<'d, AuthenticationPlan>>,
     pub(super) cors: Vec<Scoped<'d, CorsPlan>>,
     pub(super) headers: Vec<Scoped<'d, HeaderPlan>>,
+    pub(super) inspection: Vec<Scoped<'d, InspectionTerms>>,
     pub(super) limits: Vec<Scoped<'d, bartizan_limit::Policy>>,
     pub(super) records: Vec<Scoped<'d, RecordPlan>>,
 }
@@ -46,13 +47,14 @@ pub(super) fn compile_all<'d>(
     roles: &Arc<Roles>,
     problems: &mut Problems,
 ) -> Policies<'d> {
-    let authentication = authentication(index, problems);
+    let authentication = authentication::compile_all(index, problems);
     let secrets: Vec<HeaderName> =
-        authentication.iter().flat_map(|policy| policy.plan.api_key_headers.iter().cloned()).collect();
+        authentication.iter().flat_map(|policy| policy.plan.secret_headers().cloned()).collect();
     Policies {
         authorization: authorization::policies(index, roles, problems),
         cors: cors(index, problems),
         headers: headers(index, problems),
+        inspection: inspection::policies(index, problems),
         limits: limits(index, problems),
         records: records(index, &secrets, problems),
         authentication,
@@ -60,7 +62,7 @@ pub(super) fn compile_all<'d>(
 }
 
 /// What a policy that decides about requests before the consumer is known can be attached to.
-const BEFORE_IDENTIFY: &[TargetKind] = &[TargetKind::Listener, TargetKind::Route];
+pub(super) const BEFORE_IDENTIFY: &[TargetKind] = &[TargetKind::Listener, TargetKind::Route];
 
 /// What a policy that decides after the consumer is known can be attached to.
 pub(super) const AFTER_IDENTIFY: &[TargetKind] =
@@ -68,67 +70,6 @@ pub(super) const AFTER_IDENTIFY: &[TargetKind] =
 
 pub(super) fn bite(mode: Mode, percent: scalar::Percent, on_fault: OnFault) -> Bite {
     Bite { mode, percent: percent.get(), on_fault }
-}
-
-fn authentication<'d>(index: &Index<'d>, problems: &mut Problems) -> Vec<Scoped<'d, AuthenticationPlan>> {
-    let mut scoped = Vec::new();
-    for document in index.of(Kind::AuthenticationPolicy) {
-        let Some(spec) = spec_of!(document, AuthenticationPolicy) else { continue };
-        let bite = bite(spec.mode, spec.enforce_percent, spec.on_fault);
-        let plan = authentication_plan(document, spec, bite, problems);
-        scoped.push(Scoped {
-            document,
-            plan: Arc::new(plan),
-            bite,
-            allow_override: spec.allow_override,
-            targets: targets(index, &spec.target_refs, BEFORE_IDENTIFY, problems),
-        });
-    }
-    scoped
-}
-
-fn authentication_plan(
-    document: &Document,
-    spec: &AuthenticationPolicySpec,
-    bite: Bite,
-    problems: &mut Problems,
-) -> AuthenticationPlan {
-    if spec.methods.is_empty() {
-        problems.push(
-            Problem::new(Code::EmptyList, document.name.at, "spec.methods", "an AuthenticationPolicy needs a method")
-                .hint("write `methods: [{ type: ApiKey }]`; that callers need no proof is written `{ type: Anonymous }`"),
-        );
-    }
-    let last = spec.methods.len().saturating_sub(1);
-    let mut api_key_headers: Vec<HeaderName> = Vec::new();
-    let mut anonymous = false;
-    for (at, method) in spec.methods.iter().enumerate() {
-        match method.type_ {
-            AuthenticationType::ApiKey => {
-                check_reserved(
-                    &method.api_key.header,
-                    "spec.methods.apiKey.header",
-                    "cannot carry a credential",
-                    problems,
-                );
-                let header = header_name(&method.api_key.header);
-                if api_key_headers.contains(&header) {
-                    let message = format!("the header `{header}` is asked for twice");
-                    problems.push(Problem::new(Code::FieldsClash, method.at, "spec.methods", message));
-                }
-                api_key_headers.push(header);
-            }
-            AuthenticationType::Anonymous => {
-                anonymous = true;
-                if at != last {
-                    let message = "`Anonymous` must stand last: nothing after it could ever be tried";
-                    problems.push(Problem::new(Code::FieldsClash, method.at, "spec.methods", message));
-                }
-            }
-        }
-    }
-    let label = label(Kind::AuthenticationPolicy, document.name.as_str());
-    AuthenticationPlan { label, bite, api_key_headers, anonymous }
 }
 
 fn headers<'d>(index: &Index<'d>, problems: &mut Problems) -> Vec<Scoped<'d, HeaderPlan>> {
@@ -251,7 +192,10 @@ fn is_reserved(name: &str) -> bool {
         "x-client-ipaddress",
         "x-request-id",
     ];
-    RESERVED.contains(&name) || name.starts_with("x-consumer-") || name.starts_with("x-forwarded-")
+    RESERVED.contains(&name)
+        || name.starts_with("client-cert")
+        || name.starts_with("x-consumer-")
+        || name.starts_with("x-forwarded-")
 }
 
 fn cors<'d>(index: &Index<'d>, problems: &mut Problems) -> Vec<Scoped<'d, CorsPlan>> {

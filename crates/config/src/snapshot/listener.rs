@@ -38,6 +38,34 @@ pub struct TlsPlan {
     pub certificates: Vec<CertificatePlan>,
     /// Lowest version spoken.
     pub minimum: TlsVersion,
+    /// How certificates of clients are verified, where they are asked for.
+    pub clients: Option<ClientAuthenticationPlan>,
+}
+
+/// How certificates of clients are verified.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClientAuthenticationPlan {
+    /// Whether a handshake without one is refused.
+    pub required: bool,
+    /// PEM bundles of the authorities trusted; at least one.
+    pub authorities: Vec<Reference>,
+    /// Most intermediate certificates a client may send.
+    pub intermediates_max: usize,
+    /// Revocation, if lists are given.
+    pub revocation: Option<RevocationPlan>,
+}
+
+/// How revocation lists are read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RevocationPlan {
+    /// PEM files with lists; at least one.
+    pub lists: Vec<Reference>,
+    /// Whether intermediates are asked for too.
+    pub whole_chain: bool,
+    /// Whether a certificate that no list speaks for is taken for good: listed as an exposure.
+    pub allow_unknown: bool,
+    /// Whether a list past its next update still speaks: listed as an exposure.
+    pub allow_expired: bool,
 }
 
 /// One certificate chain with its key.

@@ -63,19 +63,6 @@ pub enum Engineless {
     Unjudgeable,
 }
 
-/// A compiled `AuthenticationPolicy`.
-#[derive(Clone, Debug)]
-pub struct AuthenticationPlan {
-    /// `AuthenticationPolicy/name`.
-    pub label: Arc<str>,
-    /// How far it bites.
-    pub bite: Bite,
-    /// Headers that may carry an API key, in order.
-    pub api_key_headers: Vec<HeaderName>,
-    /// Whether callers without a credential pass as nobody.
-    pub anonymous: bool,
-}
-
 /// A compiled `HeaderPolicy`.
 #[derive(Clone, Debug)]
 pub struct HeaderPlan {
@@ -217,6 +204,8 @@ pub struct ConsumerPlan {
     pub name_value: HeaderValue,
     /// Whether it may call at all.
     pub enabled: bool,
+    /// Models it may use; none: all that its roles may.
+    pub models: Vec<Arc<str>>,
     /// Client addresses it may call from.
     pub addresses: Option<AddressSet>,
     /// Those of its roles that documents define.

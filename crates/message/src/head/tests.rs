@@ -399,19 +399,22 @@ fn what_a_caller_may_not_say_is_removed() {
 }
 
 #[test]
-fn a_trusted_proxy_may_say_who_the_client_is_but_not_which_consumer() {
+fn a_trusted_proxy_may_say_who_the_client_is_but_not_which_consumer_or_certificate() {
     let lines = [
         ("host", "a"),
         ("x-consumer-id", "admin"),
         ("x-http-method-override", "DELETE"),
         ("x-client-cert", "x"),
+        ("x-ssl-client-verify", "SUCCESS"),
+        ("x-forwarded-client-cert", "x"),
+        ("client-cert", ":eA==:"),
         ("x-forwarded-prefix", "/shop"),
         ("x-forwarded-for", "203.0.113.5"),
         ("x-forwarded-proto", "https"),
         ("x_forwarded_for", "1"),
     ];
     let head = admit_from(&proxies(), &mut parts(H1, "GET", "/", &lines)).unwrap();
-    assert_eq!(names(&head), ["host", "x-client-cert", "x-forwarded-prefix"]);
+    assert_eq!(names(&head), ["host", "x-forwarded-prefix"]);
     assert_eq!(head.client().to_string(), "203.0.113.5");
     assert_eq!(head.peer(), PeerFacts::for_test().peer);
     assert_eq!(head.scheme(), Scheme::Https);

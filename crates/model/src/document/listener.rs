@@ -62,6 +62,58 @@ crate::document! {
         pub certificates: Vec<Spanned<Certificate>>,
         /// The lowest version spoken.
         pub minimum_version: TlsMinimum = TlsMinimum::Tls12,
+        /// Ask clients for certificates. Such a listener resumes no session.
+        pub client_authentication: Option<Spanned<ClientAuthentication>>,
+    }
+}
+
+crate::choice! {
+    /// Whether a client must have a certificate.
+    pub enum ClientAuthenticationMode {
+        /// A handshake without a certificate is refused.
+        Required = "required",
+        /// A client may have none; one that it shows must hold all the same.
+        Optional = "optional",
+    }
+}
+
+crate::choice! {
+    /// What happens where revocation lists leave something open.
+    pub enum OnDoubt {
+        /// The handshake is refused.
+        Deny = "deny",
+        /// The certificate is taken for good.
+        Allow = "allow",
+    }
+}
+
+crate::choice! {
+    /// Which certificates of a client's chain must not be revoked.
+    pub enum RevocationScope {
+        /// The client's and every intermediate.
+        Chain = "chain",
+        /// The client's alone.
+        Certificate = "certificate",
+    }
+}
+
+crate::document! {
+    /// How certificates of clients are verified. Who a client then is, an AuthenticationPolicy says.
+    pub struct ClientAuthentication {
+        /// Whether a client must have one.
+        pub mode: ClientAuthenticationMode = ClientAuthenticationMode::Required,
+        /// PEM bundles of the authorities whose certificates are accepted. The system's are never used.
+        pub ca_certificates: Vec<Spanned<Reference>>,
+        /// Most intermediate certificates that a client may send, up to 6.
+        pub intermediates: Spanned<u16> = 3.into(),
+        /// PEM files with certificate revocation lists. Without any, revocation is not looked at.
+        pub crls: Vec<Spanned<Reference>> = Vec::new(),
+        /// Which certificates of a chain the lists are asked for.
+        pub revocation_of: RevocationScope = RevocationScope::Chain,
+        /// With `crls`: what happens to a certificate that no list speaks for.
+        pub unknown_revocation: OnDoubt = OnDoubt::Deny,
+        /// With `crls`: what happens to a certificate whose list is older than it may be.
+        pub expired_crl: OnDoubt = OnDoubt::Deny,
     }
 }
 

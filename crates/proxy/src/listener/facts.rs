@@ -9,9 +9,13 @@ use std::{
 };
 
 use bartizan_config::snapshot::ListenerPlan;
+use bartizan_identity::ClientCertificate;
 use bartizan_message::PeerFacts;
 
-use super::watch::{Order, Watch};
+use super::{
+    ticket::TlsTrust,
+    watch::{Order, Watch},
+};
 
 /// A connection, as the stages see it. One per connection, shared by its requests.
 #[derive(Debug)]
@@ -67,4 +71,8 @@ pub struct TlsFacts {
     pub cipher: &'static str,
     /// Whether an earlier session was resumed.
     pub resumed: bool,
+    /// The client's certificate, verified under `trust`; `None` where it showed none or was asked for none.
+    pub client: Option<Arc<ClientCertificate>>,
+    /// What the handshake proves.
+    pub trust: TlsTrust,
 }

@@ -3,7 +3,7 @@
 //! One single-threaded runtime per core, each with its own sockets; no lock and no timer on a request's way. What is
 //! decided here is decided before a request exists: who may connect, how often, in which protocol, how slowly. Reading
 //! order: [`bind`] (sockets), [`core`] (threads and commands) with `balance`, `accept` (admission) with [`caps`],
-//! [`proxy_protocol`] and [`tls`] ([`certificate`], [`ticket`]), `http` (hyper and its limits), [`body`], then time:
+//! [`proxy_protocol`] and [`tls`] ([`certificate`], [`client`], [`ticket`]), `http` (hyper and its limits), [`body`], then time:
 //! `flow` (bytes), `watch` (requests), `sweep` (deadlines), and `drain` (the end).
 
 mod accept;
@@ -12,6 +12,7 @@ pub mod bind;
 pub mod body;
 pub mod caps;
 pub mod certificate;
+pub mod client;
 pub mod core;
 mod drain;
 pub mod facts;
@@ -33,9 +34,10 @@ pub use self::{
     body::{BodyError, Pace, Paced, PacedError, Tracked},
     caps::ConnectionCaps,
     certificate::CertificateFacts,
+    client::ClientTrust,
     core::{CoreId, CoreOptions, CoreThreads, ReadyListener},
     facts::{ConnectionFacts, TlsFacts},
-    ticket::TicketKeys,
+    ticket::{TicketKeys, TlsTrust},
     tls::{PreparedTls, prepare_tls},
 };
 pub(crate) use self::{rehearsed::connection as rehearsed_connection, watch::Watch};
@@ -122,6 +124,18 @@ labelled! {
         SocketBroken => "socket_broken",
         /// The connection broke in the handshake.
         TlsBroken => "tls_broken",
+        /// The client's certificate is past its time, or before it.
+        TlsCertificateExpired => "tls_certificate_expired",
+        /// The client showed no certificate, and the listener requires one.
+        TlsCertificateMissing => "tls_certificate_missing",
+        /// No valid revocation list speaks for the client's chain.
+        TlsCertificateRevocationUnknown => "tls_certificate_revocation_unknown",
+        /// A certificate of the client's chain is revoked.
+        TlsCertificateRevoked => "tls_certificate_revoked",
+        /// The client's certificate was verified and states names that cannot be read.
+        TlsCertificateUnreadable => "tls_certificate_unreadable",
+        /// No authority that the listener trusts vouches for the client's certificate.
+        TlsCertificateUntrusted => "tls_certificate_untrusted",
         /// The client ended the handshake with an alert: it does not like what we offer.
         TlsClientAlert => "tls_client_alert",
         /// Nothing in common: versions, cipher suites or protocols.

@@ -10,21 +10,18 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use bartizan_config::snapshot::{TlsPlan, TlsVersion};
+use bartizan_config::snapshot::TlsVersion;
 use rustls::server::ProducesTickets;
 
-/// What a TLS handshake on a listener proves, as far as resumption is concerned.
+use super::client::ClientTrust;
+
+/// What a TLS handshake on a listener proves. Connections made under another trust finish and close.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TlsTrust {
     /// The lowest version that was good enough.
     pub minimum: TlsVersion,
-}
-
-impl TlsTrust {
-    /// The trust of a plan.
-    pub fn of(plan: &TlsPlan) -> Self {
-        TlsTrust { minimum: plan.minimum }
-    }
+    /// What certificates of clients were held against; `None` where none is asked for.
+    pub clients: Option<ClientTrust>,
 }
 
 type Keys = BTreeMap<(Arc<str>, TlsTrust), Arc<dyn ProducesTickets>>;
@@ -69,7 +66,8 @@ mod tests {
     fn keys_are_kept_per_listener_and_trust_and_never_shared() {
         let keys = TicketKeys::default();
         let (a, b) = (Arc::from("a"), Arc::from("b"));
-        let (old, new) = (TlsTrust { minimum: TlsVersion::Tls12 }, TlsTrust { minimum: TlsVersion::Tls13 });
+        let trust = |minimum| TlsTrust { minimum, clients: None };
+        let (old, new) = (trust(TlsVersion::Tls12), trust(TlsVersion::Tls13));
         let ticket = keys.get(&a, old).unwrap().encrypt(b"session").unwrap();
         assert_eq!(keys.get(&a, old).unwrap().decrypt(&ticket).as_deref(), Some(&b"session"[..]));
         assert_eq!(keys.get(&b, old).unwrap().decrypt(&ticket), None);

@@ -8,9 +8,10 @@
 use std::{fmt, io, sync::Arc, time::Duration};
 
 use bartizan_config::snapshot::{CertificatePlan, HostPattern, ListenerPlan, TlsPlan, TlsVersion};
+use bartizan_identity::ClientCertificate;
 use bartizan_model::{Reference, SecretValue};
 use rustls::{
-    AlertDescription, ServerConfig, SupportedProtocolVersion,
+    AlertDescription, CertificateError, ServerConfig, SupportedProtocolVersion,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
     server::{Acceptor, NoServerSessionStorage},
     sign::CertifiedKey,
@@ -25,6 +26,7 @@ use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
 use super::{
     Refused, TlsFacts,
     certificate::{CertificateFacts, Certificates},
+    client::{self, PreparedClients},
     socket::Socket,
     ticket::{TicketKeys, TlsTrust},
 };
@@ -85,46 +87,68 @@ pub fn prepare_tls(
             Err(found) => problems.extend(found),
         }
     }
+    let clients = match plan.clients.as_ref().map(|clients| client::prepare(clients, &provider, read_secret))
+    {
+        Some(Ok(clients)) => Some(clients),
+        Some(Err(found)) => {
+            problems.extend(found);
+            None
+        }
+        None => None,
+    };
     if !problems.is_empty() {
         return Err(problems);
     }
     let certificates = Arc::new(certificates);
-    let config =
-        configure(listener, plan, provider, &certificates, tickets).map_err(|problem| vec![problem])?;
-    Ok(Some(PreparedTls {
-        config: Arc::new(config),
-        certificates,
-        trust: TlsTrust::of(plan),
-        facts: facts.into(),
-    }))
+    let trust = TlsTrust { minimum: plan.minimum, clients: clients.as_ref().map(|clients| clients.trust) };
+    let ready = Ready { provider, certificates: &certificates, clients, trust };
+    let config = configure(listener, plan, ready, tickets).map_err(|problem| vec![problem])?;
+    Ok(Some(PreparedTls { config: Arc::new(config), certificates, trust, facts: facts.into() }))
+}
+
+/// What was read for a listener.
+struct Ready<'r> {
+    provider: Arc<rustls::crypto::CryptoProvider>,
+    certificates: &'r Arc<Certificates>,
+    clients: Option<PreparedClients>,
+    trust: TlsTrust,
 }
 
 fn configure(
     listener: &ListenerPlan,
     plan: &TlsPlan,
-    provider: Arc<rustls::crypto::CryptoProvider>,
-    certificates: &Arc<Certificates>,
+    ready: Ready<'_>,
     tickets: &TicketKeys,
 ) -> Result<ServerConfig, String> {
-    let trust = TlsTrust::of(plan);
-    let mut config = ServerConfig::builder_with_provider(provider)
+    let Ready { provider, certificates, clients, trust } = ready;
+    let builder = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(versions(plan.minimum))
-        .map_err(|error| format!("TLS cannot be set up: {error}"))?
-        .with_no_client_auth()
-        .with_cert_resolver(Arc::clone(certificates) as _);
+        .map_err(|error| format!("TLS cannot be set up: {error}"))?;
+    let resumes = clients.is_none();
+    let builder = match clients {
+        Some(clients) => builder.with_client_cert_verifier(clients.verifier),
+        None => builder.with_no_client_auth(),
+    };
+    let mut config = builder.with_cert_resolver(Arc::clone(certificates) as _);
     config.alpn_protocols = match listener.http2 {
         true => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
         false => vec![b"http/1.1".to_vec()],
     };
     // Sessions live in tickets only: a server-side store would be per core and would miss on every other one.
     config.session_storage = Arc::new(NoServerSessionStorage {});
+    // RFC 8446 §8: early data can be replayed, so none is taken.
+    config.max_early_data_size = 0;
+    if !resumes {
+        // A resumed session would carry a certificate past its authority's, its list's or its own end (CVE-2025-23419
+        // and its like): every connection of such a listener proves itself. Without tickets and store none is resumed.
+        config.send_tls13_tickets = 0;
+        return Ok(config);
+    }
     config.ticketer = tickets
         .get(&listener.name, trust)
         .map_err(|error| format!("no TLS ticket keys can be made: {error}"))?;
     // One per handshake is enough: a resumed session brings the next, and each costs a sealing.
     config.send_tls13_tickets = 1;
-    // RFC 8446 §8: early data can be replayed, so none is taken.
-    config.max_early_data_size = 0;
     Ok(config)
 }
 
@@ -251,13 +275,24 @@ async fn handshake(
     // Never closed, so this only waits; the deadline bounds it.
     let _place = places.acquire().await.map_err(|_| Refused::TlsTimeout)?;
     let stream = start.into_stream(Arc::clone(&prepared.config)).await.map_err(|error| refused(&error))?;
-    let facts = facts(&stream, name);
+    let facts = facts(&stream, name, prepared.trust)?;
     Ok((stream, facts))
 }
 
-fn facts(stream: &TlsStream<Socket>, server_name: Option<Arc<str>>) -> TlsFacts {
+fn facts(
+    stream: &TlsStream<Socket>,
+    server_name: Option<Arc<str>>,
+    trust: TlsTrust,
+) -> Result<TlsFacts, Refused> {
     let (_, tls) = stream.get_ref();
-    TlsFacts {
+    // Only a listener that asks for certificates gets one, and then its verifier has accepted it.
+    let client = match tls.peer_certificates().and_then(<[_]>::first).filter(|_| trust.clients.is_some()) {
+        Some(leaf) => {
+            Some(Arc::new(ClientCertificate::read(leaf).map_err(|_| Refused::TlsCertificateUnreadable)?))
+        }
+        None => None,
+    };
+    Ok(TlsFacts {
         version: match tls.protocol_version() {
             Some(rustls::ProtocolVersion::TLSv1_3) => "TLSv1.3",
             Some(rustls::ProtocolVersion::TLSv1_2) => "TLSv1.2",
@@ -271,17 +306,36 @@ fn facts(stream: &TlsStream<Socket>, server_name: Option<Arc<str>>) -> TlsFacts 
         },
         cipher: tls.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str()).unwrap_or("unknown"),
         resumed: tls.handshake_kind() == Some(rustls::HandshakeKind::Resumed),
-    }
+        client,
+        trust,
+    })
 }
 
 fn refused(error: &io::Error) -> Refused {
     match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
         Some(rustls::Error::AlertReceived(_)) => Refused::TlsClientAlert,
+        Some(rustls::Error::NoCertificatesPresented) => Refused::TlsCertificateMissing,
+        Some(rustls::Error::InvalidCertificate(why)) => refused_certificate(why),
+        Some(rustls::Error::InvalidCertRevocationList(_)) => Refused::TlsCertificateRevocationUnknown,
         Some(rustls::Error::PeerIncompatible(_) | rustls::Error::NoApplicationProtocol) => {
             Refused::TlsIncompatible
         }
         Some(_) => Refused::TlsMalformed,
         None => Refused::TlsBroken,
+    }
+}
+
+fn refused_certificate(why: &CertificateError) -> Refused {
+    match why {
+        CertificateError::Expired
+        | CertificateError::ExpiredContext { .. }
+        | CertificateError::NotValidYet
+        | CertificateError::NotValidYetContext { .. } => Refused::TlsCertificateExpired,
+        CertificateError::Revoked => Refused::TlsCertificateRevoked,
+        CertificateError::UnknownRevocationStatus
+        | CertificateError::ExpiredRevocationList
+        | CertificateError::ExpiredRevocationListContext { .. } => Refused::TlsCertificateRevocationUnknown,
+        _ => Refused::TlsCertificateUntrusted,
     }
 }
 

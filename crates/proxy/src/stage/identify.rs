@@ -1,27 +1,59 @@
 //! **identify**: who is it?
 //!
-//! The methods of the route's AuthenticationPolicy are tried in order. A credential that is present and invalid is
-//! refused whatever comes after it: invalid is never absent.
-
-mod rehearsed;
+//! The methods of the route's AuthenticationPolicy are tried in order, each in its own file. The first credential that
+//! is there decides: one that is present and invalid is refused whatever comes after it, since invalid is never absent.
 
 use std::sync::Arc;
 
-use bartizan_config::snapshot::{AuthenticationPlan, Captures, ConsumerPlan, RoutePlan};
-use bartizan_identity::{Claim, CredentialId, Identity};
+use bartizan_config::snapshot::{AuthenticationPlan, Captures, ConsumerPlan, MethodPlan, RoutePlan};
+use bartizan_identity::{CredentialId, Identity, Method};
 use bartizan_message::RequestHead;
-use bartizan_model::{Denial, Mode, Reason, Stage};
-use http::{HeaderValue, header};
+use bartizan_model::{Denial, Fault, Mode, OnFault, Reason, Stage};
+use bartizan_telemetry::{WouldDeny, record::Would};
+use http::header;
 
-use super::{Routed, route::mode_for};
+use super::{
+    Routed,
+    route::{mode_for, resource},
+};
 use crate::exchange::{Exchange, Shared, Stop};
+
+mod api_key;
+mod caller;
+mod certificate;
+mod introspection;
+mod jwt;
+mod lookup;
+mod place;
+mod rehearsed;
+
+pub(crate) use caller::CallerMemo;
+pub use caller::Granted;
+pub(super) use certificate::client_cert;
+use lookup::{Asked, Lookup};
+pub(super) use place::remove_cookie;
 
 /// The proof that the caller is known, or that the route admits callers who are not.
 #[must_use]
 pub struct Identified {
     routed: Routed,
+    caller: Caller,
+}
+
+/// Who calls.
+#[derive(Clone)]
+struct Caller {
     identity: Identity,
+    /// `None` for anonymous callers, and for tokens that name none.
     consumer: Option<Arc<ConsumerPlan>>,
+    /// What a token brings beside it.
+    granted: Option<Arc<Granted>>,
+}
+
+impl Caller {
+    const fn nobody() -> Self {
+        Caller { identity: Identity::anonymous(), consumer: None, granted: None }
+    }
 }
 
 impl Identified {
@@ -37,12 +69,17 @@ impl Identified {
 
     /// Who it is.
     pub(crate) fn identity(&self) -> &Identity {
-        &self.identity
+        &self.caller.identity
     }
 
-    /// The consumer's plan; `None` for anonymous callers.
+    /// What the caller's token grants; `None` where there is none.
+    pub(crate) fn granted(&self) -> Option<&Arc<Granted>> {
+        self.caller.granted.as_ref()
+    }
+
+    /// The consumer's plan; `None` for anonymous callers, and for tokens that name none.
     pub(crate) fn consumer(&self) -> Option<&Arc<ConsumerPlan>> {
-        self.consumer.as_ref()
+        self.caller.consumer.as_ref()
     }
 
     /// What stands in the path for the variables of the rule's template.
@@ -56,112 +93,215 @@ impl Identified {
     }
 }
 
-/// What a policy says of a caller.
-enum Judged {
-    Known(Identity, Arc<ConsumerPlan>),
-    Nobody,
+/// What a method judges by.
+struct Call<'a> {
+    shared: &'a Shared,
+    head: &'a RequestHead,
+    now_ms: u64,
+    /// Whether a valid credential counts as used, which a policy that only watches must not do.
+    notes_use: bool,
+    /// What was looked up for this request.
+    asked: Option<&'a Asked>,
+}
+
+/// What a method makes of a request.
+enum Attempt {
+    /// It finds nothing: the next method is asked.
+    Absent,
+    /// It knows the caller.
+    Known(Caller),
+    /// A credential is there and does not hold.
     Refused(Denial),
+    /// A credential is there and cannot be judged.
+    Faulted(Fault),
+    /// A credential is there and can be judged after this.
+    Needs(Lookup),
+}
+
+impl Attempt {
+    /// A credential is there and is not valid, for this reason that only the record is told.
+    fn invalid(detail: impl Into<String>) -> Self {
+        Attempt::Refused(Denial::new(Reason::CredentialInvalid).because(detail.into()))
+    }
+}
+
+/// What a policy says of a caller: never absent.
+enum Judged {
+    Known(Caller),
+    Refused(Denial),
+    Faulted(Fault),
+    Needs(Lookup),
 }
 
 /// Finds out who the caller is.
-pub fn identify(x: Exchange<Routed>) -> Result<Exchange<Identified>, Stop> {
+pub async fn identify(x: Exchange<Routed>) -> Result<Exchange<Identified>, Stop> {
     let mut x = x;
     let plan = x.proof.plan().clone();
     for policy in &plan.authentication.shadow {
         watch(&mut x.shared, policy, x.proof.head());
     }
     let Some(policy) = &plan.authentication.enforced else {
-        return Ok(x.prove(|routed| Identified { routed, identity: Identity::anonymous(), consumer: None }));
+        return Ok(x.prove(|routed| Identified { routed, caller: Caller::nobody() }));
     };
     let mode = mode_for(&x.shared, policy.bite, x.proof.head());
-    match judge(&x.shared, policy, x.proof.head(), true) {
-        Judged::Known(identity, consumer) => {
-            x.shared.record.consumer = Some(consumer.name.clone());
-            match identity.credential() {
-                Some(CredentialId::ApiKey(key)) => x.shared.record.set_credential_id(key.as_str()),
-                None => {}
-            }
-            Ok(x.prove(|routed| Identified { routed, identity, consumer: Some(consumer) }))
-        }
-        Judged::Nobody => {
-            Ok(x.prove(|routed| Identified { routed, identity: Identity::anonymous(), consumer: None }))
+    let judged = match judge(&x.shared, policy, x.proof.head(), true, None) {
+        // A rehearsal asks nobody.
+        Judged::Needs(lookup) if x.shared.rehearsing.is_some() => Judged::Faulted(lookup.fault()),
+        // Boxed: most requests need nothing, and its state would make every request's future larger.
+        Judged::Needs(lookup) => Box::pin(judge_with(&x, policy, lookup)).await,
+        judged => judged,
+    };
+    let denial = match judged {
+        Judged::Known(caller) => {
+            note(&mut x.shared, &caller);
+            return Ok(x.prove(|routed| Identified { routed, caller }));
         }
         Judged::Refused(denial) => {
             x.shared.core.metrics.auth_failure(denial.reason);
-            match x.shared.weigh(mode, Stage::Identify, &policy.label, denial) {
-                Some(denial) => {
-                    challenge(&mut x.shared, policy);
-                    Err(x.deny(Stage::Identify, denial))
+            x.shared.weigh(mode, Stage::Identify, &policy.label, denial)
+        }
+        Judged::Faulted(fault) if mode == Mode::Enforce => {
+            let id = x.shared.live.policy_id(&policy.label);
+            x.shared.core.metrics.policy_fault(id, policy.bite.on_fault);
+            match policy.bite.on_fault {
+                OnFault::Deny => return Err(x.fault(Some(policy.label.clone()), fault)),
+                OnFault::Allow => {
+                    x.shared.record.passed_fault(Some(policy.label.clone()), fault);
+                    None
                 }
-                // For callers outside of `enforcePercent` the policy only watches.
-                None => Ok(x.prove(|routed| Identified {
-                    routed,
-                    identity: Identity::anonymous(),
-                    consumer: None,
-                })),
             }
         }
+        Judged::Faulted(fault) => {
+            x.shared.record.would_deny(would(policy, fault));
+            None
+        }
+        // `judge_with` answers; should that ever change, nobody passes.
+        Judged::Needs(lookup) => return Err(x.fault(Some(policy.label.clone()), lookup.fault())),
+    };
+    match denial {
+        Some(denial) => {
+            let metadata = policy.publishes().then(|| resource::address(x.proof.head()));
+            challenge(&mut x.shared, policy, denial.reason, metadata.as_deref());
+            Err(x.deny(Stage::Identify, denial))
+        }
+        // For callers outside of `enforcePercent` the policy only watches, and they are nobody.
+        None => Ok(x.prove(|routed| Identified { routed, caller: Caller::nobody() })),
+    }
+}
+
+/// Writes into the record who it is; never the credential.
+fn note(shared: &mut Shared, caller: &Caller) {
+    shared.record.consumer = caller.consumer.as_ref().map(|consumer| consumer.name.clone());
+    let method = caller.identity.method();
+    shared.record.identified_by = (method != Method::Anonymous).then_some(method.as_str());
+    if let Some(token) = caller.identity.token() {
+        shared.record.issuer = Some(token.issuer().clone());
+        if let Some(subject) = token.subject() {
+            shared.record.set_subject(subject);
+        }
+        shared.record.set_credential_id(&token.id().to_string());
+    }
+    match caller.identity.credential() {
+        Some(CredentialId::ApiKey(key)) => shared.record.set_credential_id(key.as_str()),
+        Some(id @ CredentialId::Certificate(_)) => shared.record.set_credential_id(&id.to_string()),
+        None => {}
     }
 }
 
 fn watch(shared: &mut Shared, policy: &AuthenticationPlan, head: &RequestHead) {
-    if let Judged::Refused(denial) = judge(shared, policy, head, false) {
-        shared.weigh(Mode::Shadow, Stage::Identify, &policy.label, denial);
+    match judge(shared, policy, head, false, None) {
+        Judged::Known(_) => {}
+        // A policy that only watches never waits and never sends anything.
+        Judged::Needs(lookup) => {
+            let (policy, reason) = (policy.label.clone(), Reason::JudgeUnavailable);
+            let detail = Some(lookup.fault().what);
+            let outcome = Would::Incomplete;
+            shared.record.would_deny(WouldDeny { stage: Stage::Identify, policy, outcome, reason, detail });
+        }
+        Judged::Refused(denial) => {
+            shared.weigh(Mode::Shadow, Stage::Identify, &policy.label, denial);
+        }
+        Judged::Faulted(fault) => shared.record.would_deny(would(policy, fault)),
     }
 }
 
-/// Judges by one policy. `notes_use`: whether a valid key counts as used, which a policy that only watches must not do.
-fn judge(shared: &Shared, policy: &AuthenticationPlan, head: &RequestHead, notes_use: bool) -> Judged {
+/// What a policy in shadow would have made of a fault.
+fn would(policy: &AuthenticationPlan, fault: Fault) -> WouldDeny {
+    let outcome = match policy.bite.on_fault {
+        OnFault::Deny => Would::Deny,
+        OnFault::Allow => Would::Incomplete,
+    };
+    let (policy, reason) = (policy.label.clone(), Reason::JudgeUnavailable);
+    WouldDeny { stage: Stage::Identify, policy, outcome, reason, detail: Some(fault.what) }
+}
+
+/// Looks up what a method needs and judges again, twice at most: a look-up that changes nothing must not be repeated.
+async fn judge_with(x: &Exchange<Routed>, policy: &AuthenticationPlan, lookup: Lookup) -> Judged {
+    let mut lookup = lookup;
+    for _ in 0..LOOKUPS_MAX {
+        let asked = match lookup.run(&x.shared.core.runtime, x.shared.unix_ms(Stage::Identify)).await {
+            Ok(asked) => asked,
+            Err(fault) => return Judged::Faulted(fault),
+        };
+        match judge(&x.shared, policy, x.proof.head(), true, Some(&asked)) {
+            Judged::Needs(more) => lookup = more,
+            judged => return judged,
+        }
+    }
+    Judged::Faulted(lookup.fault())
+}
+
+const LOOKUPS_MAX: u8 = 2;
+
+/// Judges by one policy.
+fn judge(
+    shared: &Shared,
+    policy: &AuthenticationPlan,
+    head: &RequestHead,
+    notes_use: bool,
+    asked: Option<&Asked>,
+) -> Judged {
     if let Some(judged) = rehearsed::judge(shared, policy) {
         return judged;
     }
-    for name in &policy.api_key_headers {
-        let mut values = head.headers().get_all(name).iter();
-        let Some(value) = values.next() else { continue };
-        if values.next().is_some() {
-            return Judged::Refused(
-                Denial::new(Reason::CredentialInvalid).because("more than one credential"),
-            );
+    let call = Call { shared, head, now_ms: shared.unix_ms(Stage::Identify), notes_use, asked };
+    for method in &policy.methods {
+        let attempt = match method {
+            MethodPlan::ApiKey(plan) => api_key::judge(&call, plan),
+            MethodPlan::ClientCertificate(plan) => certificate::judge(&call, plan),
+            MethodPlan::Jwt(plan) => jwt::judge(&call, plan),
+            MethodPlan::Introspection(plan) => introspection::judge(&call, plan),
+        };
+        match attempt {
+            Attempt::Absent => {}
+            Attempt::Known(caller) => return Judged::Known(caller),
+            Attempt::Refused(denial) => return Judged::Refused(denial),
+            Attempt::Faulted(fault) => return Judged::Faulted(fault),
+            Attempt::Needs(lookup) => return Judged::Needs(lookup),
         }
-        return judge_api_key(shared, value, notes_use);
     }
     if policy.anonymous {
-        return Judged::Nobody;
+        return Judged::Known(Caller::nobody());
     }
     Judged::Refused(Denial::new(Reason::CredentialMissing))
 }
 
-fn judge_api_key(shared: &Shared, value: &HeaderValue, notes_use: bool) -> Judged {
-    let invalid = |detail: String| Judged::Refused(Denial::new(Reason::CredentialInvalid).because(detail));
-    let Some(pepper) = shared.core.runtime.pepper() else {
-        return invalid("this gateway has no keys".to_owned());
-    };
-    let keys = shared.core.keys();
-    let now_ms = shared.unix_ms(Stage::Identify);
-    match keys.judge(value.as_bytes(), pepper, now_ms) {
-        Claim::Valid(identity) => match shared.snapshot().consumers.get(identity.consumer()) {
-            Some(consumer) => {
-                if notes_use {
-                    keys.note_use(&identity, now_ms);
-                }
-                Judged::Known(Identity::from(identity), consumer.clone())
-            }
-            None => invalid(format!("key {}: its consumer is not in the documents", identity.key())),
-        },
-        Claim::Invalid(wrong) => {
-            let key = wrong.key.map(|key| format!("key {key}: ")).unwrap_or_default();
-            let denial = Denial::new(wrong.kind.reason());
-            Judged::Refused(denial.because(format!("{key}{}", wrong.kind.as_str())))
+/// RFC 9110 §11.6.1: one challenge for each way that is open.
+fn challenge(shared: &mut Shared, policy: &AuthenticationPlan, reason: Reason, metadata: Option<&str>) {
+    // RFC 6750 §3.1: no error for whoever brought nothing.
+    let error = (reason != Reason::CredentialMissing).then_some("invalid_token");
+    let mut bearer = false;
+    for method in &policy.methods {
+        let value = match method {
+            MethodPlan::ApiKey(plan) => api_key::challenge(plan),
+            MethodPlan::ClientCertificate(_) => Some(certificate::challenge()),
+            // One challenge for all tokens: whose they may be is not told by it.
+            MethodPlan::Jwt(_) | MethodPlan::Introspection(_) if std::mem::replace(&mut bearer, true) => None,
+            MethodPlan::Jwt(plan) => plan.challenge.header(error, metadata),
+            MethodPlan::Introspection(plan) => plan.challenge.header(error, metadata),
+        };
+        if let Some(value) = value {
+            shared.dress(header::WWW_AUTHENTICATE, value);
         }
-        Claim::Absent => Judged::Refused(Denial::new(Reason::CredentialMissing)),
-    }
-}
-
-/// RFC 9110 §15.5.2: a 401 says how to identify. The scheme's name is not registered; it is what peers send.
-fn challenge(shared: &mut Shared, policy: &AuthenticationPlan) {
-    if let Some(name) = policy.api_key_headers.first()
-        && let Ok(value) = HeaderValue::try_from(format!("ApiKey header=\"{name}\""))
-    {
-        shared.dress(header::WWW_AUTHENTICATE, value);
     }
 }

@@ -1,16 +1,19 @@
 //! **screen**: is the answer fit to leave?
 //!
-//! The upstream's head is read as strictly as the caller's, and what belongs to its hop is removed. Rules for answers
-//! come with their engine; until then a plan that asks for them is refused.
+//! The upstream's head is read as strictly as the caller's, and what belongs to its hop is removed. Policies that judge
+//! answers hold the body back until they have judged it, so that a blocked answer is never sent in part
+//! (`screen/judge.rs`).
 
-use bartizan_config::snapshot::Engineless;
+mod judge;
+
 use bartizan_message::{clean_response, response::RESPONSE_LIMITS};
 use bartizan_model::{Denial, Reason, Stage};
 use http::Response;
 
-use super::{Forwarded, Rest};
+use self::judge::judge;
+use super::{Forwarded, Rest, inspect::Refused};
 use crate::{
-    body::RequestBody,
+    body::{AnswerBody, RequestBody},
     exchange::{Exchange, Stop},
     upstream::UpstreamBody,
 };
@@ -18,37 +21,52 @@ use crate::{
 /// The proof that an upstream's answer may leave.
 #[must_use]
 pub struct Screened {
-    response: Response<UpstreamBody<RequestBody>>,
+    response: Response<ScreenedBody>,
     rest: Rest,
+}
+
+/// The body of an answer that may leave.
+pub(crate) enum ScreenedBody {
+    /// As it comes.
+    Flowing(UpstreamBody<RequestBody>),
+    /// It was judged, or its start was.
+    Judged(AnswerBody),
 }
 
 impl Screened {
     /// The answer and the rest, for the exit.
-    pub(crate) fn into_response(self) -> (Response<UpstreamBody<RequestBody>>, Rest) {
+    pub(crate) fn into_response(self) -> (Response<ScreenedBody>, Rest) {
         (self.response, self.rest)
     }
 }
 
 /// Judges the upstream's answer.
-pub fn screen(x: Exchange<Forwarded>) -> Result<Exchange<Screened>, Stop> {
-    if x.proof.plan().screening != Engineless::NoSuchPolicy {
-        let denial = Denial::new(Reason::ResponseRefused);
-        return Err(x.deny(
-            Stage::Screen,
-            denial.because("the route asks for a screening that this build cannot do"),
-        ));
-    }
-    let Exchange { shared, proof } = x;
-    let (response, rest) = proof.into_response();
+pub async fn screen(x: Exchange<Forwarded>) -> Result<Exchange<Screened>, Stop> {
+    let Exchange { mut shared, proof } = x;
+    let (response, mut rest) = proof.into_response();
     let (mut parts, body) = response.into_parts();
-    match clean_response(&mut parts, rest.asked.as_ref(), &RESPONSE_LIMITS) {
-        Ok(()) => {
-            let response = Response::from_parts(parts, body);
-            Ok(Exchange { shared, proof: Screened { response, rest } })
-        }
-        Err(misbehaved) => {
-            let denial = Denial::new(Reason::UpstreamMisbehaved).because(misbehaved.to_string());
-            Err(Exchange { shared, proof: () }.deny(Stage::Forward, denial))
-        }
+    if let Err(misbehaved) = clean_response(&mut parts, rest.asked.as_ref(), &RESPONSE_LIMITS) {
+        let denial = Denial::new(Reason::UpstreamMisbehaved).because(misbehaved.to_string());
+        return Err(Exchange { shared, proof: () }.deny(Stage::Forward, denial));
     }
+    let core = shared.core.clone();
+    if let Some(watching) = shared.record.watching() {
+        watching.answered(&core, (parts.status, parts.version), &parts.headers);
+    }
+    let body = match rest.bench.take() {
+        None => ScreenedBody::Flowing(body),
+        // Boxed, so that an answer nobody judges has the smaller future.
+        Some(bench) => match Box::pin(judge(&mut shared, bench, &parts, body, &mut rest)).await {
+            Ok(body) => body,
+            Err((stage, refused)) => {
+                let x = Exchange { shared, proof: () };
+                return Err(match refused {
+                    Refused::Denied(denial) => x.deny(stage, denial),
+                    Refused::Faulted(policy, fault) => x.fault(Some(policy), fault),
+                });
+            }
+        },
+    };
+    let response = Response::from_parts(parts, body);
+    Ok(Exchange { shared, proof: Screened { response, rest } })
 }

@@ -7,6 +7,7 @@
     reason = "a test says what it needs by panicking"
 )]
 
+mod clients;
 mod drain;
 mod framing;
 mod http1;

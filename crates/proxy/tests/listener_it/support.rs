@@ -97,8 +97,10 @@ fn facts(connection: &ConnectionFacts) -> String {
             tls.resumed
         )
     });
+    let certificate = connection.tls.as_ref().and_then(|tls| tls.client.as_ref());
+    let certificate = certificate.map_or("none".to_owned(), |certificate| certificate.names()[0].to_string());
     format!(
-        "client={} local={} core={} requests={} http2={} tls={tls}",
+        "certificate={certificate} client={} local={} core={} requests={} http2={} tls={tls}",
         connection.client,
         connection.local,
         connection.core,

@@ -83,7 +83,7 @@ pub(crate) fn certificate(label: &str, hostnames: &[&str]) -> CertificatePlan {
 }
 
 pub(crate) fn tls(certificates: Vec<CertificatePlan>) -> ListenerPlan {
-    ListenerPlan { tls: Some(TlsPlan { certificates, minimum: TlsVersion::Tls12 }), ..plan() }
+    ListenerPlan { tls: Some(TlsPlan { certificates, minimum: TlsVersion::Tls12, clients: None }), ..plan() }
 }
 
 pub(crate) async fn connect(

@@ -77,7 +77,7 @@ impl Answer {
 
 /// Who the gateway takes a caller for at a rule: a route that asks for no credential knows nobody.
 pub(super) fn known_as<'c>(plan: &RoutePlan, consumer: Option<&'c ConsumerPlan>) -> Option<&'c ConsumerPlan> {
-    let asks = plan.authentication.enforced.as_ref().is_some_and(|policy| !policy.api_key_headers.is_empty());
+    let asks = plan.authentication.enforced.as_ref().is_some_and(|policy| !policy.methods.is_empty());
     consumer.filter(|_| asks)
 }
 

@@ -77,13 +77,13 @@ impl Walk<'_> {
     fn granted(&self, head: &RequestHead, plan: &RoutePlan) -> Option<HeaderName> {
         self.ask.consumer.as_ref()?;
         let policy = plan.authentication.enforced.as_ref().or(plan.authentication.shadow.first())?;
-        let is_sent = policy.api_key_headers.iter().any(|name| head.headers().contains_key(name));
-        policy.api_key_headers.first().filter(|_| !is_sent).cloned()
+        let is_sent = policy.api_key_headers().any(|name| head.headers().contains_key(name));
+        policy.api_key_headers().next().filter(|_| !is_sent).cloned()
     }
 
     /// In the order of `proxy/src/stage/identify.rs`: the first header that is there decides.
     fn judge(&self, policy: &AuthenticationPlan, head: &RequestHead, granted: Option<&HeaderName>) -> Judged {
-        for name in &policy.api_key_headers {
+        for name in policy.api_key_headers() {
             let mut values = head.headers().get_all(name).iter();
             match (values.next(), values.next()) {
                 (None, _) if granted == Some(name) => return self.judge_key(name.as_str(), None),
@@ -98,7 +98,7 @@ impl Walk<'_> {
         if policy.anonymous {
             return Judged::Nobody("no credential; callers without one pass as nobody".to_owned());
         }
-        let names: Vec<&str> = policy.api_key_headers.iter().map(HeaderName::as_str).collect();
+        let names: Vec<&str> = policy.api_key_headers().map(HeaderName::as_str).collect();
         let detail = format!("no API key in {}", names.join(" or "));
         Judged::Refused(Denial::new(Reason::CredentialMissing).because(detail))
     }

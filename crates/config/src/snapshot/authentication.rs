@@ -1,0 +1,124 @@
+//! Compiled `AuthenticationPolicy` documents: the methods of a policy, in the order in which they are tried.
+//!
+//! One variant per method, each with a plan of its own, so that a method is added in four places: here, where it is
+//! compiled (`compile/authentication.rs`), where it is judged (`proxy/src/stage/identify.rs`) and where it is
+//! explained.
+
+use std::sync::Arc;
+
+use bartizan_identity::CertificateRule;
+use http::HeaderName;
+
+use super::{Bite, ChallengePlan, IntrospectionPlan, JwtPlan, KeySetPlan, TokenPlacePlan};
+
+/// A compiled `AuthenticationPolicy`.
+#[derive(Clone, Debug)]
+pub struct AuthenticationPlan {
+    /// `AuthenticationPolicy/name`.
+    pub label: Arc<str>,
+    /// How far it bites.
+    pub bite: Bite,
+    /// The methods, in order.
+    pub methods: Vec<MethodPlan>,
+    /// Whether callers without a credential pass as nobody.
+    pub anonymous: bool,
+}
+
+/// A way to prove who one is.
+#[derive(Clone, Debug)]
+pub enum MethodPlan {
+    /// An API key in a header.
+    ApiKey(ApiKeyPlan),
+    /// A client's certificate, verified by the listener.
+    ClientCertificate(ClientCertificatePlan),
+    /// A token that its issuer signed.
+    Jwt(Arc<JwtPlan>),
+    /// A token that its issuer is asked about.
+    Introspection(Arc<IntrospectionPlan>),
+}
+
+/// How a certificate becomes a consumer.
+#[derive(Clone, Debug)]
+pub struct ClientCertificatePlan {
+    /// Which of its names count, and how.
+    pub rule: CertificateRule,
+    /// Whether the upstream gets it (RFC 9440).
+    pub pass_on: bool,
+}
+
+/// Where an API key is.
+#[derive(Clone, Debug)]
+pub struct ApiKeyPlan {
+    /// The header.
+    pub header: HeaderName,
+}
+
+impl AuthenticationPlan {
+    /// Headers that may carry an API key, in order.
+    pub fn api_key_headers(&self) -> impl Iterator<Item = &HeaderName> {
+        self.methods.iter().filter_map(|method| match method {
+            MethodPlan::ApiKey(plan) => Some(&plan.header),
+            MethodPlan::ClientCertificate(_) | MethodPlan::Jwt(_) | MethodPlan::Introspection(_) => None,
+        })
+    }
+
+    /// Headers that carry a credential, for records that must not show it.
+    pub fn secret_headers(&self) -> impl Iterator<Item = &HeaderName> {
+        let of_tokens = self.methods.iter().flat_map(|method| method.places());
+        self.api_key_headers().chain(of_tokens.filter_map(TokenPlacePlan::own_header))
+    }
+
+    /// Headers that carry a credential for the gateway alone: no upstream gets them, whatever its route.
+    pub fn credential_headers(&self) -> impl Iterator<Item = &HeaderName> {
+        let own = self.methods.iter().filter(|method| !method.forwards());
+        let of_tokens = own.flat_map(|method| method.places());
+        self.api_key_headers().chain(of_tokens.filter_map(TokenPlacePlan::own_header))
+    }
+
+    /// The places of tokens that end here, on the routes of this policy.
+    pub fn kept_places(&self) -> impl Iterator<Item = &TokenPlacePlan> {
+        self.methods.iter().filter(|method| !method.forwards()).flat_map(|method| method.places())
+    }
+
+    /// Whether it publishes which tokens it takes (RFC 9728).
+    pub fn publishes(&self) -> bool {
+        self.methods.iter().any(|method| method.challenge().is_some_and(|challenge| challenge.metadata))
+    }
+
+    /// The key sets that must be fetched for it.
+    pub fn key_sets(&self) -> impl Iterator<Item = &KeySetPlan> {
+        let issuers = self.methods.iter().flat_map(|method| match method {
+            MethodPlan::Jwt(plan) => plan.issuers.as_slice(),
+            MethodPlan::ApiKey(_) | MethodPlan::ClientCertificate(_) | MethodPlan::Introspection(_) => &[],
+        });
+        issuers.filter_map(|issuer| issuer.keys.fetched())
+    }
+}
+
+impl MethodPlan {
+    /// Where it looks for a token.
+    pub fn places(&self) -> &[TokenPlacePlan] {
+        match self {
+            MethodPlan::ApiKey(_) | MethodPlan::ClientCertificate(_) => &[],
+            MethodPlan::Jwt(plan) => &plan.places,
+            MethodPlan::Introspection(plan) => &plan.places,
+        }
+    }
+
+    /// What callers without a valid token are told; `None` where it takes no tokens.
+    pub fn challenge(&self) -> Option<&ChallengePlan> {
+        match self {
+            MethodPlan::ApiKey(_) | MethodPlan::ClientCertificate(_) => None,
+            MethodPlan::Jwt(plan) => Some(&plan.challenge),
+            MethodPlan::Introspection(plan) => Some(&plan.challenge),
+        }
+    }
+
+    fn forwards(&self) -> bool {
+        match self {
+            MethodPlan::ApiKey(_) | MethodPlan::ClientCertificate(_) => false,
+            MethodPlan::Jwt(plan) => plan.forward,
+            MethodPlan::Introspection(plan) => plan.forward,
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! What the gateway itself asks others for: key sets, discovery documents, introspection, tokens for upstreams.
+//!
+//! One background thread with a runtime of its own does all of it, so that no core ever resolves, connects or waits
+//! for a handshake on a request's behalf; a core waits on a one-shot with a deadline. Callers of the gateway can make
+//! it fetch, but never what or from where: every address stands in a document, and [`guard`] judges what it resolves
+//! to. No general-purpose client: no redirects, no proxies from the environment, no cookies, one small answer.
+//!
+//! Reading order: [`guard`] (which addresses), [`client`] (one exchange), [`flight`] (many ask, one fetches), [`keys`]
+//! (key sets of issuers), `introspect` (answers about tokens).
+
+use std::{
+    future::Future,
+    io,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use bartizan_model::scalar::FetchUrl;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, header};
+use rustls::ClientConfig;
+use tokio::{
+    runtime::{Builder, Handle},
+    sync::{Semaphore, oneshot},
+};
+
+pub mod client;
+pub mod flight;
+pub mod guard;
+pub(crate) mod introspect;
+pub mod keys;
+mod tls;
+
+pub use client::{Answer, FetchError};
+pub use flight::Flights;
+pub use guard::{Access, Reach};
+pub use keys::{KeySetSource, KeySets};
+pub use tls::{TrustError, trusting};
+
+use client::Exchange;
+
+#[cfg(test)]
+mod tests;
+
+/// 64 exchanges at once: issuers are few, and each is asked once at a time; more is a storm, and waits.
+const CONCURRENT_MAX: usize = 64;
+
+/// Threads that resolve names; the system's resolver blocks.
+const RESOLVERS_MAX: usize = 4;
+
+/// Where something is fetched from, and how far that may lead.
+#[derive(Clone, Debug)]
+pub struct Destination {
+    /// The address, as a document has it.
+    pub url: FetchUrl,
+    /// Which addresses it may resolve to, and whether without TLS.
+    pub access: Access,
+    /// Whom to trust; `None` for the system's roots.
+    pub tls: Option<Arc<ClientConfig>>,
+}
+
+/// Fetches on a thread of its own. Dropping the last one ends the thread and all that is under way.
+pub struct Fetcher {
+    handle: Handle,
+    shared: Arc<Shared>,
+    /// Dropped with the fetcher: the thread waits for that.
+    _stop: oneshot::Sender<()>,
+}
+
+struct Shared {
+    exchanges: Semaphore,
+    system: tls::SystemTrust,
+}
+
+impl Fetcher {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    ///
+    /// When the system has no thread or no descriptors left.
+    pub fn start() -> io::Result<Arc<Self>> {
+        let runtime =
+            Builder::new_current_thread().enable_all().max_blocking_threads(RESOLVERS_MAX).build()?;
+        let handle = runtime.handle().clone();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let run = move || {
+            // A dropped sender means the same as a sent message.
+            let _ = runtime.block_on(stopped);
+            // A look-up that hangs in the system's resolver must not keep the process.
+            runtime.shutdown_background();
+        };
+        thread::Builder::new().name("fetch".into()).spawn(run)?;
+        let exchanges = Semaphore::new(CONCURRENT_MAX);
+        let shared = Arc::new(Shared { exchanges, system: tls::SystemTrust::default() });
+        Ok(Arc::new(Fetcher { handle, shared, _stop: stop }))
+    }
+
+    /// Asks for a document with `GET`. May be awaited on any runtime.
+    ///
+    /// # Errors
+    ///
+    /// When nothing came within `limit`, or what came is no answer; an answer of any status is one.
+    pub async fn get(
+        &self,
+        from: &Destination,
+        headers: HeaderMap,
+        limit: Duration,
+    ) -> Result<Answer, FetchError> {
+        self.ask(from, Method::GET, headers, Bytes::new(), limit).await
+    }
+
+    /// Sends a form (`application/x-www-form-urlencoded`, already encoded) with `POST`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Fetcher::get`]. A form is never sent twice.
+    pub async fn post_form(
+        &self,
+        to: &Destination,
+        headers: HeaderMap,
+        form: Bytes,
+        limit: Duration,
+    ) -> Result<Answer, FetchError> {
+        let mut headers = headers;
+        let kind = HeaderValue::from_static("application/x-www-form-urlencoded");
+        headers.insert(header::CONTENT_TYPE, kind);
+        self.ask(to, Method::POST, headers, form, limit).await
+    }
+
+    /// Runs a task on the fetching thread: one that goes on when nobody waits for it any more.
+    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.handle.spawn(task);
+    }
+
+    /// What a task on the fetching thread fetches with; it does not keep the thread.
+    pub fn client(&self) -> Client {
+        Client { shared: Arc::clone(&self.shared) }
+    }
+
+    async fn ask(
+        &self,
+        at: &Destination,
+        method: Method,
+        headers: HeaderMap,
+        body: Bytes,
+        limit: Duration,
+    ) -> Result<Answer, FetchError> {
+        let (client, at) = (self.client(), at.clone());
+        let (tell, told) = oneshot::channel();
+        self.spawn(async move {
+            // Whoever asked may have left.
+            let _ = tell.send(client.ask(&at, method, headers, body, limit).await);
+        });
+        told.await.unwrap_or(Err(FetchError::Ended))
+    }
+}
+
+/// Fetches within the fetching thread.
+#[derive(Clone)]
+pub struct Client {
+    shared: Arc<Shared>,
+}
+
+impl Client {
+    /// As [`Fetcher::get`]; only within a task of [`Fetcher::spawn`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Fetcher::get`].
+    pub async fn get(
+        &self,
+        from: &Destination,
+        headers: HeaderMap,
+        limit: Duration,
+    ) -> Result<Answer, FetchError> {
+        self.ask(from, Method::GET, headers, Bytes::new(), limit).await
+    }
+
+    /// As [`Fetcher::post_form`]; only within a task of [`Fetcher::spawn`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Fetcher::get`].
+    pub async fn post_form(
+        &self,
+        to: &Destination,
+        headers: HeaderMap,
+        form: Bytes,
+        limit: Duration,
+    ) -> Result<Answer, FetchError> {
+        let mut headers = headers;
+        let kind = HeaderValue::from_static("application/x-www-form-urlencoded");
+        headers.insert(header::CONTENT_TYPE, kind);
+        self.ask(to, Method::POST, headers, form, limit).await
+    }
+
+    async fn ask(
+        &self,
+        at: &Destination,
+        method: Method,
+        headers: HeaderMap,
+        body: Bytes,
+        limit: Duration,
+    ) -> Result<Answer, FetchError> {
+        let began = Instant::now();
+        let asked = tokio::time::timeout(limit, async {
+            let _permit = self.shared.exchanges.acquire().await.map_err(|_| FetchError::Ended)?;
+            let tls = match (&at.tls, at.url.is_https()) {
+                (_, false) => None,
+                (Some(given), true) => Some(Arc::clone(given)),
+                (None, true) => Some(self.shared.system.config().map_err(FetchError::Trust)?),
+            };
+            Exchange { at, tls, method, headers, body }.run().await
+        });
+        let result = asked.await.unwrap_or(Err(FetchError::TimedOut));
+        tracing::debug!(
+            url = %at.url, ms = began.elapsed().as_millis(),
+            outcome = %result.as_ref().map_or_else(ToString::to_string, |answer| answer.status.to_string()),
+            "fetched"
+        );
+        result
+    }
+}

@@ -1,0 +1,55 @@
+//! API keys: judged from memory, against the table that the process feeds.
+
+use bartizan_config::snapshot::ApiKeyPlan;
+use bartizan_identity::{Claim, Identity};
+use bartizan_model::{Denial, Reason};
+use http::HeaderValue;
+
+use super::{Attempt, Call, Caller};
+
+/// Judges the key in the plan's header, if there is one.
+pub(super) fn judge(call: &Call<'_>, plan: &ApiKeyPlan) -> Attempt {
+    let mut values = call.head.headers().get_all(&plan.header).iter();
+    match (values.next(), values.next()) {
+        (None, _) => Attempt::Absent,
+        (Some(value), None) => judge_key(call, value),
+        (Some(_), Some(_)) => Attempt::invalid("more than one credential"),
+    }
+}
+
+fn judge_key(call: &Call<'_>, value: &HeaderValue) -> Attempt {
+    let core = &call.shared.core;
+    let Some(pepper) = core.runtime.pepper() else {
+        return Attempt::invalid("this gateway has no keys");
+    };
+    let keys = core.keys();
+    match keys.judge(value.as_bytes(), pepper, call.now_ms) {
+        Claim::Valid(identity) => match call.shared.snapshot().consumers.get(identity.consumer()) {
+            Some(consumer) => {
+                if call.notes_use {
+                    keys.note_use(&identity, call.now_ms);
+                }
+                Attempt::Known(Caller {
+                    identity: Identity::from(identity),
+                    consumer: Some(consumer.clone()),
+                    granted: None,
+                })
+            }
+            None => {
+                let key = identity.key();
+                Attempt::invalid(format!("key {key}: its consumer is not in the documents"))
+            }
+        },
+        Claim::Invalid(wrong) => {
+            let key = wrong.key.map(|key| format!("key {key}: ")).unwrap_or_default();
+            let denial = Denial::new(wrong.kind.reason());
+            Attempt::Refused(denial.because(format!("{key}{}", wrong.kind.as_str())))
+        }
+        Claim::Absent => Attempt::Refused(Denial::new(Reason::CredentialMissing)),
+    }
+}
+
+/// RFC 9110 §15.5.2: a 401 says how to identify. The scheme's name is not registered; it is what peers send.
+pub(super) fn challenge(plan: &ApiKeyPlan) -> Option<HeaderValue> {
+    HeaderValue::try_from(format!("ApiKey header=\"{}\"", plan.header)).ok()
+}
