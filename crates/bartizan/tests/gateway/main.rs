@@ -33,4 +33,5 @@ mod revisions;
 mod schema;
 mod shadow;
 mod stop;
+mod why;
 mod wire;
