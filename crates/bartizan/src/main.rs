@@ -54,6 +54,8 @@ enum Command {
     Init(command::init::Args),
     /// Create, list, show and revoke API keys.
     Keys(command::keys::Args),
+    /// Create, list and revoke tokens of the management API.
+    Tokens(command::tokens::Args),
     /// Tell of signed tokens on standard input whether their signatures are right.
     #[command(hide = true)]
     Verify(command::verify::Args),
@@ -76,6 +78,7 @@ fn main() -> ExitCode {
         Command::Rollback(args) => command::revision::rollback::run(&args),
         Command::Init(args) => command::init::run(&args),
         Command::Keys(args) => command::keys::run(&args),
+        Command::Tokens(args) => command::tokens::run(&args),
         Command::Verify(args) => command::verify::run(&args),
     }
 }

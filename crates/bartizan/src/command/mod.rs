@@ -10,6 +10,7 @@ pub(crate) mod revision;
 pub(crate) mod routes;
 pub(crate) mod run;
 pub(crate) mod schema;
+pub(crate) mod tokens;
 pub(crate) mod verify;
 
 mod author;

@@ -239,8 +239,7 @@ pub fn compare(before: Option<Side<'_>>, after: Side<'_>) -> Comparison {
     let old = before.map_or(&[][..], |side| side.documents);
     let (documents, mut findings) = documents(old, after.documents);
     let places = Places::new(before, after);
-    let documents: Vec<DocumentChange> =
-        documents.into_iter().map(|found| found.placed(&places)).collect();
+    let documents: Vec<DocumentChange> = documents.into_iter().map(|found| found.placed(&places)).collect();
     let surfaces = (before.map(|side| reach::Surface::of(side.snapshot)), reach::Surface::of(after.snapshot));
     let reached = reach::compare(surfaces.0.as_ref(), &surfaces.1);
     findings.extend(reached.findings);
