@@ -13,7 +13,7 @@ use bartizan_config::{
     snapshot::{AccessLogPlan, Snapshot},
 };
 use bartizan_identity::KeyTable;
-use bartizan_manage::{Management, ManagementState};
+use bartizan_manage::{Api, DocumentSource, Management, ManagementState};
 use bartizan_proxy::{
     gate::{Gate, GateOptions, PrepareProblem, ServedAddress},
     runtime::Runtime,
@@ -136,11 +136,12 @@ impl Service {
         let wishes = Wishes::listen().map_err(|error| Failure::Process(format!("no signals: {error}")))?;
         let metrics = Metrics::new(env!("CARGO_PKG_VERSION"), SystemTime::now());
         let data_plane: Arc<OnceLock<Arc<Runtime>>> = Arc::default();
-        let state = Arc::new(management_state(metrics.clone(), data_plane.clone()));
-        let store_dir = match &documents {
-            Documents::Store(dir) => dir.clone(),
-            Documents::Files(_) => data_dir.clone(),
+        let (store_dir, source) = match &documents {
+            Documents::Store(dir) => (dir.clone(), DocumentSource::Store),
+            Documents::Files(_) => (data_dir.clone(), DocumentSource::Files),
         };
+        let api = Api::new(store_dir.clone(), source);
+        let state = Arc::new(management_state(metrics.clone(), data_plane.clone(), api));
         // Files are read before anything is bound; a store may have nothing yet, and management tells so.
         let (files, management) = match documents {
             Documents::Files(config) => (Some(first_of_files(config, &wishes)?), bind(admin)?),
@@ -375,8 +376,13 @@ fn bind(admin: SocketAddr) -> Result<TcpListener, Failure> {
         .map_err(|error| Failure::Process(format!("the management address {admin} cannot be bound: {error}")))
 }
 
-fn management_state(metrics: Arc<Metrics>, data_plane: Arc<OnceLock<Arc<Runtime>>>) -> ManagementState {
+fn management_state(
+    metrics: Arc<Metrics>,
+    data_plane: Arc<OnceLock<Arc<Runtime>>>,
+    api: Api,
+) -> ManagementState {
     let mut state = ManagementState::new(metrics);
+    state.api = Some(Arc::new(api));
     state.before_scrape = Some(Box::new(move |metrics| {
         let Some(runtime) = data_plane.get() else { return };
         let cells = runtime.cells();

@@ -98,10 +98,12 @@ fn golden(name: &str, text: &str) {
 #[test]
 fn every_command_explains_itself_and_refuses_what_it_does_not_know() {
     let dir = TempDir::new();
-    for command in [
+    let commands = [
         "check", "test", "audit", "why", "log", "review", "explain", "routes", "schema", "init", "inspect",
         "keys", "run", "demo",
-    ] {
+    ];
+    let on_revisions = ["plan", "diff", "apply", "get", "history", "rollback", "tokens"];
+    for command in commands.into_iter().chain(on_revisions) {
         let help = bartizan(&dir, &[command, "--help"]);
         assert!(help.code == 0 && help.out.contains("Usage:") && help.err.is_empty(), "{command}");
         let wrong = bartizan(&dir, &[command, "--no-such-option"]);

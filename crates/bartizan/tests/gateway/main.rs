@@ -26,6 +26,7 @@ mod headers;
 mod inspection;
 mod keys;
 mod limits;
+mod management;
 mod order;
 mod records;
 mod reload;

@@ -136,8 +136,8 @@ kinds! {
     HeaderPolicy => header::HeaderPolicySpec, "header-policies";
     InspectionPolicy => inspection::InspectionPolicySpec, "inspection-policies";
     Listener => listener::ListenerSpec, "listeners";
-    PolicyTest => policy_test::PolicyTestSpec, "policy-tests";
     Model => model::ModelSpec, "models";
+    PolicyTest => policy_test::PolicyTestSpec, "policy-tests";
     RateLimitPolicy => rate_limit::RateLimitPolicySpec, "rate-limit-policies";
     RecordPolicy => record::RecordPolicySpec, "record-policies";
     Role => role::RoleSpec, "roles";

@@ -8,13 +8,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bartizan_config::keep;
 use bartizan_store::{NewRevision, Put, RevisionRef, RevisionRow, Went};
 use serde_json::{Value, json};
 
 use super::{
     base::{self, Base},
     candidate::{Candidate, FilesArg},
-    gate,
     house::{self, House, HouseArg},
     report,
 };
@@ -64,7 +64,7 @@ fn answer(args: &Args) -> Outcome {
         Ok(candidate) => candidate,
         Err(code) => return Ok(code),
     };
-    let reasons = gate::reasons_against(&candidate);
+    let reasons = keep::reasons_against(&candidate.set);
     if !reasons.is_empty() {
         reasons.iter().for_each(|reason| print::note(&format!("{BOLD_RED}refused{PLAIN}: {reason}")));
         return Ok(ExitCode::from(print::FOUND));

@@ -3,11 +3,11 @@
 use std::{error::Error, fmt};
 
 use bartizan_store::{
-    DataDir, GatewayHolder, NewRevision, Put, Revision, RevisionNumber, RevisionPage, RevisionRef,
-    RevisionRow, Rollback, Store,
+    AuditNote, AuditPhase, DataDir, GatewayHolder, NewRevision, Put, Revision, RevisionNumber, RevisionPage,
+    RevisionRef, RevisionRow, Rollback, Store,
 };
 
-use crate::command::data_dir::DataDirArg;
+use crate::command::{data_dir::DataDirArg, when::now_ms};
 
 /// `--store` and `--data-dir`.
 #[derive(Debug, clap::Args)]
@@ -70,19 +70,31 @@ impl House {
         Ok(self.runtime.block_on(self.store.revisions().history(before, limit))?)
     }
 
-    /// Makes a revision and makes it the active one.
+    /// Makes a revision and makes it the active one; written into the audit trail.
     pub(super) fn put(&self, new: NewRevision<'_>, expected: Option<RevisionNumber>) -> Answer<Put> {
-        Ok(self.runtime.block_on(self.store.revisions().put(
-            new,
+        let deed = Deed {
+            action: "revision.apply",
+            target: "revisions",
             expected,
-            crate::command::when::now_ms(),
-        ))?)
+            author: new.author,
+            reason: new.reason,
+        };
+        let work = async { self.store.revisions().put(new, expected, now_ms()).await };
+        self.runtime.block_on(deed.record(&self.store, work))
     }
 
-    /// Repeats an older revision as the active one.
+    /// Repeats an older revision as the active one; written into the audit trail.
     pub(super) fn roll_back(&self, rollback: Rollback<'_>, expected: Option<RevisionNumber>) -> Answer<Put> {
-        let now = crate::command::when::now_ms();
-        Ok(self.runtime.block_on(self.store.revisions().roll_back(rollback, expected, now))?)
+        let target = rollback.to.to_string();
+        let deed = Deed {
+            action: "revision.rollback",
+            target: &target,
+            expected,
+            author: rollback.author,
+            reason: rollback.reason,
+        };
+        let work = async { self.store.revisions().roll_back(rollback, expected, now_ms()).await };
+        self.runtime.block_on(deed.record(&self.store, work))
     }
 
     /// The gateway that runs on the store's data directory.
@@ -106,6 +118,48 @@ impl House {
     /// What became of a revision so far.
     pub(super) fn find(&self, which: &RevisionRef) -> Answer<RevisionRow> {
         Ok(self.runtime.block_on(self.store.revisions().find(which))?)
+    }
+}
+
+/// A change, as the audit trail names it.
+struct Deed<'a> {
+    action: &'a str,
+    target: &'a str,
+    expected: Option<RevisionNumber>,
+    author: &'a str,
+    reason: &'a str,
+}
+
+impl Deed<'_> {
+    /// Does it, written down before and after. What cannot be written down is not begun.
+    async fn record(
+        &self,
+        store: &Store,
+        work: impl Future<Output = Result<Put, bartizan_store::Error>>,
+    ) -> Answer<Put> {
+        let actor = format!("local:{}", self.author);
+        let before = self.expected.map(|number| format!("r{number}")).unwrap_or_default();
+        let note = |phase, after, reason| AuditNote {
+            actor: &actor,
+            source: "local",
+            action: self.action,
+            target: self.target,
+            phase,
+            before: &before,
+            after,
+            reason,
+        };
+        store.audit().add(note(AuditPhase::Begun, "", self.reason), now_ms()).await?;
+        let outcome = work.await;
+        match &outcome {
+            Ok(put) => {
+                store.audit().add(note(AuditPhase::Done, &put.row().tag(), self.reason), now_ms()).await?
+            }
+            Err(error) => {
+                store.audit().add(note(AuditPhase::Refused, "", &error.to_string()), now_ms()).await?
+            }
+        };
+        Ok(outcome?)
     }
 }
 
