@@ -173,9 +173,12 @@ pub async fn identify(x: Exchange<Routed>) -> Result<Exchange<Identified>, Stop>
         Judged::Held(held) => {
             let denial = Denial::new(Reason::TooManyFailures).because(held.by.as_str());
             x.shared.core.metrics.auth_failure(denial.reason);
-            let retry_after = bartizan_limit::header::retry_after(held.retry_after);
-            x.shared.dress(header::RETRY_AFTER, retry_after.into());
-            x.shared.weigh(mode, Stage::Identify, &policy.label, denial)
+            let denial = x.shared.weigh(mode, Stage::Identify, &policy.label, denial);
+            if denial.is_some() {
+                let retry_after = bartizan_limit::header::retry_after(held.retry_after);
+                x.shared.dress(header::RETRY_AFTER, retry_after.into());
+            }
+            denial
         }
         Judged::Faulted(fault) if mode == Mode::Enforce => {
             let id = x.shared.live.policy_id(&policy.label);
