@@ -85,8 +85,8 @@ fn serve(page: Page, headers: &HeaderMap, state: &ManagementState) -> Response<F
                 "why": phase.meaning(),
             });
             let notices = state.notices.all();
-            if !notices.is_empty() {
-                json["notices"] = serde_json::json!(notices);
+            if let Some(fields) = json.as_object_mut().filter(|_| !notices.is_empty()) {
+                fields.insert("notices".to_owned(), serde_json::json!(notices));
             }
             content(status, "application/json", format!("{json}\n"))
         }

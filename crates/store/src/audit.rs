@@ -143,10 +143,10 @@ impl<'a> Audit<'a> {
     /// What the database reports.
     pub async fn list(self, before: Option<u64>, limit: u32) -> Result<(Vec<AuditRow>, Option<u64>), Error> {
         let limit = if limit == 0 { PAGE_MAX } else { limit.min(PAGE_MAX) };
-        let found = sqlx::query(concat!(
+        let found = sqlx::query(
             "SELECT number, at_ms, actor, source, action, target, phase, before, after, reason, hash FROM audit
-             WHERE number < $1 ORDER BY number DESC LIMIT $2"
-        ))
+             WHERE number < $1 ORDER BY number DESC LIMIT $2",
+        )
         .bind(before.map_or(i64::MAX, stored_millis))
         .bind(limit + 1)
         .fetch_all(self.0.writer())

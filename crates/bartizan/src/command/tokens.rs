@@ -97,7 +97,9 @@ async fn work(args: &Args, store: &Store) -> Outcome {
                 }
                 Format::Json => {
                     let mut view = view(&row, now);
-                    view["text"] = text.expose().into();
+                    if let Some(fields) = view.as_object_mut() {
+                        fields.insert("text".to_owned(), text.expose().into());
+                    }
                     print::json(&view)?;
                 }
             }

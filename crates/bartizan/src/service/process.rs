@@ -197,7 +197,7 @@ impl Service {
         }
         .map_err(|error| Failure::Process(format!("the keys cannot be followed: {error}")))?;
         if let (Source::Store(watch), Some((number, digest, files)), false) = (&source, served, is_kept)
-            && state.notices.all().get(REVISION).is_none()
+            && !state.notices.all().contains_key(REVISION)
         {
             watch.tell(number, Went::Live, "");
             revisions::keep(&data_dir, number, digest, files, &state);

@@ -349,6 +349,49 @@ fn a_key_is_made_shown_once_and_withdrawn() {
 }
 
 #[test]
+fn the_commands_speak_to_a_running_gateway() {
+    let house = House::start();
+    let (operator, viewer) = (house.token("operator"), house.token("viewer"));
+    let server = format!("http://{}", house.gateway.address("admin"));
+    let dir = TempDir::new();
+    let set = dir.join("set.yaml");
+    let text = |bytes: u32| {
+        simple("http://127.0.0.1:1", &[])
+            .replace("addresses:", &format!("admission: {{ headerCount: {bytes} }}, addresses:"))
+    };
+    std::fs::write(&set, text(50)).unwrap();
+    let set = set.display().to_string();
+    let there = |token: &str, arguments: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_bartizan"));
+        command.args(arguments).args(["--server", &server]).env("BARTIZAN_TOKEN", token);
+        let output = command.env("HOME", dir.path()).output().unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+    };
+    let plan = there(&viewer, &["plan", "-f", &set]);
+    assert!(plan.0 == 0 && plan.1.contains("admission.headerCount: 100 → 50"), "{plan:?}");
+    assert_eq!(there(&viewer, &["diff", "-f", &set]).0, 1);
+    let refused = there(&viewer, &["apply", "-f", &set, "--reason", "x"]);
+    assert!(refused.0 == 1 && refused.2.contains("The role viewer may not do this"), "{refused:?}");
+    let applied = there(&operator, &["apply", "-f", &set, "--reason", "fewer"]);
+    assert!(applied.0 == 0 && applied.2.contains("is live"), "{applied:?}");
+    let stale = there(&operator, &["apply", "-f", &set, "--reason", "x", "--if-match", "1"]);
+    assert!(stale.0 == 1 && stale.2.contains("revision r2-"), "{stale:?}");
+    let shown = there(&viewer, &["get", "Listener/web"]);
+    assert!(shown.0 == 0 && shown.1.contains("headerCount: 50"), "{shown:?}");
+    let back = there(&operator, &["rollback", "--reason", "more"]);
+    assert!(back.0 == 0 && back.2.contains("is live"), "{back:?}");
+    let history = there(&viewer, &["history"]);
+    assert!(
+        history.0 == 0 && history.1.contains("operator-one") && history.1.lines().count() == 4,
+        "{history:?}"
+    );
+    assert_eq!(there("bzt_wrong", &["history"]).0, 2);
+    let outside = run(house.data.path(), &["history", "--server", "http://192.0.2.1:9440"]);
+    assert!(outside.0 == Some(2) && outside.2.contains("clear text"), "{outside:?}");
+}
+
+#[test]
 fn the_description_is_fresh() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../schema/management-api.json");
     let text = serde_json::to_string_pretty(&bartizan_manage::api::openapi()).unwrap() + "\n";
