@@ -29,6 +29,12 @@ pub(crate) fn settle(outcome: Result<Exchange<Screened>, Stop>) -> Response<Answ
     let (shared, answer) = match outcome {
         Ok(answer) => return settle_upstream(answer),
         Err(Stop { shared, why: Why::Answered(answer) }) => (shared, *answer),
+        Err(Stop { shared, why: Why::Kept(mut answer) }) => {
+            if let Some(route) = shared.dress.route.clone() {
+                change(&shared, &route, answer.headers_mut());
+            }
+            (shared, *answer)
+        }
         Err(Stop { mut shared, why: Why::Denied(stage, denial) }) => {
             let answer = refusal(&shared, denial.reason);
             shared.record.refuse(stage, denial);
@@ -50,7 +56,7 @@ fn settle_upstream(answer: Exchange<Screened>) -> Response<AnswerBody> {
     let Exchange { mut shared, proof } = answer;
     let (response, rest) = proof.into_response();
     let (mut parts, body) = response.into_parts();
-    let Rest { upgrade, watch, origin, deadlines, .. } = rest;
+    let Rest { upgrade, watch, origin, deadlines, keeping, .. } = rest;
     if let Some(route) = shared.dress.route.clone() {
         change(&shared, &route, &mut parts.headers);
     }
@@ -59,7 +65,9 @@ fn settle_upstream(answer: Exchange<Screened>) -> Response<AnswerBody> {
     let closing = Closing::new(shared);
     let body = match body {
         ScreenedBody::Flowing(body) => body,
-        ScreenedBody::Judged(body) => return Response::from_parts(parts, body.closing(closing)),
+        ScreenedBody::Judged(body) => {
+            return Response::from_parts(parts, body.keeping(keeping).closing(closing));
+        }
     };
     match (upgrade, upstream) {
         // The connection becomes another protocol after this answer.
@@ -70,7 +78,7 @@ fn settle_upstream(answer: Exchange<Screened>) -> Response<AnswerBody> {
         }
         _ => {
             let body = AnswerBody::flowing(Flow::upstream(body, origin, deadlines, watch));
-            Response::from_parts(parts, body.closing(closing))
+            Response::from_parts(parts, body.keeping(keeping).closing(closing))
         }
     }
 }

@@ -185,4 +185,6 @@ pub(crate) enum Why {
     Faulted(Option<Arc<str>>, Fault),
     /// The stage had the answer itself: a redirect, a preflight.
     Answered(Box<Response<AnswerBody>>),
+    /// The cache had an upstream's answer, to which the route's changes apply like to any other.
+    Kept(Box<Response<AnswerBody>>),
 }

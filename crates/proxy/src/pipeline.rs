@@ -38,7 +38,10 @@ pub(crate) async fn judge(
     onlooker.metered(&x);
     let x = stage::inspect(x).await?;
     onlooker.inspected(&x);
-    let Looked::Miss(x) = stage::cache(x)?;
+    let x = match stage::cache(x) {
+        Looked::Hit(stop) => return Err(stop),
+        Looked::Miss(x) => x,
+    };
     onlooker.missed(&x);
     Ok(x)
 }

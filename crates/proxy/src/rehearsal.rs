@@ -226,7 +226,7 @@ fn stopped(mut stop: Stop, mut story: Story) -> Outcome {
             story.ends_in(fault.stage, End::Faulted, Told::Nothing);
             Decision::Faulted(policy.clone(), fault.clone())
         }
-        Why::Answered(_) => {
+        Why::Answered(_) | Why::Kept(_) => {
             story.ends(End::Answered, Told::Nothing);
             Decision::Answered
         }

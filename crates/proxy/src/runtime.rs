@@ -10,6 +10,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use bartizan_cache::{Shelf, ShelfLimits};
 use bartizan_identity::{KeyTable, Pepper};
 use bartizan_limit::{CELLS_MAX, Cells, Nanos};
 use bartizan_telemetry::Metrics;
@@ -36,6 +37,7 @@ pub struct Runtime {
     cells: Arc<Cells>,
     metrics: Arc<Metrics>,
     judges: JudgePool,
+    shelf: Shelf,
     began: Instant,
     stops_at: OnceLock<Instant>,
     stopped: AtomicBool,
@@ -67,6 +69,7 @@ impl Runtime {
             cells: Arc::new(Cells::new(CELLS_MAX, [RandomState::new(), RandomState::new()])),
             metrics,
             judges: JudgePool::default(),
+            shelf: Shelf::new(ShelfLimits::default(), RandomState::new()),
             began: Instant::now(),
             stops_at: OnceLock::new(),
             stopped: AtomicBool::new(false),
@@ -102,6 +105,11 @@ impl Runtime {
     /// The limit cells.
     pub fn cells(&self) -> &Arc<Cells> {
         &self.cells
+    }
+
+    /// The answers that are kept.
+    pub(crate) fn shelf(&self) -> &Shelf {
+        &self.shelf
     }
 
     /// The threads that judge large bodies.

@@ -2,11 +2,7 @@
 
 use std::{os::unix::fs::PermissionsExt, sync::Arc, time::Duration};
 
-use bartizan_config::{
-    Set,
-    snapshot::{Engineless, PublishedListener, RoutePlan, RouteTable, Snapshot},
-    source::Sources,
-};
+use bartizan_config::{Set, snapshot::Snapshot, source::Sources};
 use bartizan_identity::KeyTable;
 use bartizan_proxy::gate::{Gate as InProcess, GateOptions};
 use bartizan_telemetry::Metrics;
@@ -33,57 +29,6 @@ fn serve(snapshot: Snapshot) -> InProcess {
         grace: Duration::from_millis(100),
     };
     InProcess::start(snapshot, options).expect("it starts")
-}
-
-/// The same rule with other words for the engines that do not exist yet.
-fn with_engines(plan: &RoutePlan, change: impl FnOnce(&mut RoutePlan)) -> Arc<RoutePlan> {
-    let mut copy = RoutePlan {
-        index: plan.index,
-        route: plan.route.clone(),
-        label: plan.label.clone(),
-        action: plan.action.clone(),
-        rewrite: plan.rewrite.clone(),
-        request_headers: plan.request_headers.clone(),
-        response_headers: plan.response_headers.clone(),
-        timeouts: plan.timeouts,
-        body_bytes_max: plan.body_bytes_max,
-        cors: plan.cors.clone(),
-        headers: plan.headers.clone(),
-        authentication: plan.authentication.clone(),
-        authorization: plan.authorization.clone(),
-        limits: plan.limits.clone(),
-        inspection: plan.inspection.clone(),
-        schemas: plan.schemas.clone(),
-        caching: plan.caching,
-        record: plan.record.clone(),
-    };
-    change(&mut copy);
-    Arc::new(copy)
-}
-
-#[test]
-fn a_plan_that_this_build_cannot_judge_is_refused_by_its_stage() {
-    let origin = Origin::answering("ok");
-    type Change = fn(&mut RoutePlan);
-    let table: [(&str, Change, u16, usize); 2] =
-        [("", |_| (), 200, 1), ("JudgeUnavailable", |plan| plan.caching = Engineless::Unjudgeable, 503, 0)];
-    for (code, change, status, asked) in table {
-        let mut snapshot = snapshot(&simple(&origin.url(), &[]));
-        let PublishedListener { plan, routes } = snapshot.listeners.remove(0);
-        let entries = routes.entries().into_iter().cloned().map(|mut entry| {
-            entry.plan = with_engines(&entry.plan, change);
-            entry
-        });
-        snapshot.listeners.push(PublishedListener { plan, routes: RouteTable::build(entries) });
-        let gate = serve(snapshot);
-        let answer = Client::http1(gate.addresses()[0].address).get("/", &[]);
-        assert_eq!(answer.status, status, "{code}");
-        assert_eq!(origin.take().len(), asked, "{code}");
-        if status != 200 {
-            assert_eq!(answer.json()["code"], code);
-        }
-        gate.stop();
-    }
 }
 
 #[test]

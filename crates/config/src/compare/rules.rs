@@ -48,6 +48,7 @@ use Weight::{Grave, Notable, Slight};
 
 const AUTHENTICATION: Option<Kind> = Some(Kind::AuthenticationPolicy);
 const AUTHORIZATION: Option<Kind> = Some(Kind::AuthorizationPolicy);
+const CACHE: Option<Kind> = Some(Kind::CachePolicy);
 const CONSUMER: Option<Kind> = Some(Kind::Consumer);
 const CORS: Option<Kind> = Some(Kind::CorsPolicy);
 const HEADERS: Option<Kind> = Some(Kind::HeaderPolicy);
@@ -76,6 +77,10 @@ const RULES: &[Rule] = &[
     rule(CONSUMER, "spec.enabled", SwitchedOn, Grave, "consumer-enabled", "the consumer may call again", "the consumer may no longer call"),
     rule(CONSUMER, "spec.roles", More, Grave, "consumer-roles", "the consumer has more roles", "the consumer has fewer roles"),
     rule(CONSUMER, "spec.allowedAddresses", NetworksAllowed, Grave, "consumer-addresses", "the consumer may call from more addresses", "the consumer may call from fewer addresses"),
+
+    rule(CACHE, "spec.identityClass", Order(&["perConsumer", "shared"]), Grave, "cache-identity", "callers are given answers to others", "callers are no longer given answers to others"),
+    rule(CACHE, "spec.authorized", Order(&["marked", "own"]), Notable, "cache-authorized", "answers to callers with credentials are kept though they do not say so", "answers to callers with credentials are kept only if they say so"),
+    rule(CACHE, "spec.dropSetCookie", SwitchedOn, Notable, "cache-cookies", "answers that set cookies are kept", "answers that set cookies are no longer kept"),
 
     rule(CORS, "spec.allowOrigins", More, Grave, "cors-origins", "pages of more origins may call", "pages of fewer origins may call"),
     rule(CORS, "spec.allowCredentials", SwitchedOn, Grave, "cors-credentials", "pages may send cookies and credentials", "pages may no longer send cookies and credentials"),

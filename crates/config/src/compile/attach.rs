@@ -22,8 +22,8 @@ use bartizan_telemetry::RecordPlan;
 
 use super::{index::Index, inspection::InspectionTerms, label, policy::Policies, record};
 use crate::snapshot::{
-    AccessLogPlan, AuthenticationPlan, AuthorizationPlan, Bite, CorsPlan, HeaderPlan, PolicyMention,
-    SchemaPlan, Settled,
+    AccessLogPlan, AuthenticationPlan, AuthorizationPlan, Bite, CachePlan, CorsPlan, HeaderPlan,
+    PolicyMention, SchemaPlan, Settled,
 };
 
 /// A policy with what it is attached to.
@@ -184,7 +184,7 @@ impl Clashes {
                 Problem::new(Code::PoliciesClash, second.name.at, "spec.targetRefs", message)
                     .also(first.name.at, "the other one is here")
                     .hint(match second.kind() {
-                        Kind::RecordPolicy => "keep one of them, or set `mode: off`",
+                        Kind::CachePolicy | Kind::RecordPolicy => "keep one of them, or set `mode: off`",
                         _ => "keep one of them, or set `mode: shadow` on the one you are trying",
                     }),
             );
@@ -231,6 +231,7 @@ impl Clashes {
 pub(super) struct Attached<'p, 'd> {
     authorization: ByTarget<'p, 'd, AuthorizationPlan>,
     authentication: ByTarget<'p, 'd, AuthenticationPlan>,
+    cache: ByTarget<'p, 'd, CachePlan>,
     cors: ByTarget<'p, 'd, CorsPlan>,
     headers: ByTarget<'p, 'd, HeaderPlan>,
     inspection: ByTarget<'p, 'd, InspectionTerms>,
@@ -247,6 +248,7 @@ impl<'p, 'd> Attached<'p, 'd> {
         let attached = Attached {
             authorization: ByTarget::build(&policies.authorization),
             authentication: ByTarget::build(&policies.authentication),
+            cache: ByTarget::build(&policies.cache),
             cors: ByTarget::build(&policies.cors),
             headers: ByTarget::build(&policies.headers),
             inspection: ByTarget::build(&policies.inspection),
@@ -258,6 +260,7 @@ impl<'p, 'd> Attached<'p, 'd> {
             mentions: mentions(policies),
         };
         attached.authentication.check_same(clashes);
+        attached.cache.check_same(clashes);
         attached.cors.check_same(clashes);
         attached.records.check_same(clashes);
         attached
@@ -267,6 +270,7 @@ impl<'p, 'd> Attached<'p, 'd> {
     pub(super) fn concerns_listener(&self, name: &str) -> bool {
         self.authentication.has_listener(name)
             || self.authorization.has_listener(name)
+            || self.cache.has_listener(name)
             || self.cors.has_listener(name)
             || self.headers.has_listener(name)
             || self.inspection.has_listener(name)
@@ -281,6 +285,10 @@ impl<'p, 'd> Attached<'p, 'd> {
         clashes: &mut Clashes,
     ) -> Settled<AuthenticationPlan> {
         self.authentication.settle(place, clashes)
+    }
+
+    pub(super) fn cache(&self, place: Place<'_>, clashes: &mut Clashes) -> Option<Arc<CachePlan>> {
+        self.cache.settle(place, clashes).enforced
     }
 
     pub(super) fn cors(&self, place: Place<'_>, clashes: &mut Clashes) -> Settled<CorsPlan> {
@@ -354,6 +362,7 @@ fn mentions(policies: &Policies<'_>) -> Vec<PolicyMention> {
     }
     of(&policies.authentication)
         .chain(of(&policies.authorization))
+        .chain(of(&policies.cache))
         .chain(of(&policies.cors))
         .chain(of(&policies.headers))
         .chain(of(&policies.inspection))

@@ -62,6 +62,7 @@ pub(super) fn list(
     }
     of_policies(&policies.authentication, problems);
     of_policies(&policies.authorization, problems);
+    of_policies(&policies.cache, problems);
     of_policies(&policies.cors, problems);
     of_policies(&policies.headers, problems);
     of_policies(&policies.inspection, problems);

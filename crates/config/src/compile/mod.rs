@@ -22,6 +22,7 @@ use crate::{
 mod attach;
 mod authentication;
 mod authorization;
+mod cache;
 mod consumer;
 mod credential;
 mod exposure;

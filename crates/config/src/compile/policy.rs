@@ -20,20 +20,21 @@ use http::{HeaderName, HeaderValue, Method};
 
 use super::{
     attach::{Scoped, targets},
-    authentication, authorization,
+    authentication, authorization, cache,
     index::{Index, spec_of},
     inspection::{self, InspectionTerms},
     label, limit, pattern, record, schema,
 };
 use crate::snapshot::{
-    AuthenticationPlan, AuthorizationPlan, Bite, CorsPlan, HeaderChangesPlan, HeaderCheckPlan, HeaderPlan,
-    OriginPattern, SchemaPlan,
+    AuthenticationPlan, AuthorizationPlan, Bite, CachePlan, CorsPlan, HeaderChangesPlan, HeaderCheckPlan,
+    HeaderPlan, OriginPattern, SchemaPlan,
 };
 
 /// The policies of a set by kind, each list in order of name.
 pub(super) struct Policies<'d> {
     pub(super) authorization: Vec<Scoped<'d, AuthorizationPlan>>,
     pub(super) authentication: Vec<Scoped<'d, AuthenticationPlan>>,
+    pub(super) cache: Vec<Scoped<'d, CachePlan>>,
     pub(super) cors: Vec<Scoped<'d, CorsPlan>>,
     pub(super) headers: Vec<Scoped<'d, HeaderPlan>>,
     pub(super) inspection: Vec<Scoped<'d, InspectionTerms>>,
@@ -53,6 +54,7 @@ pub(super) fn compile_all<'d>(
         authentication.iter().flat_map(|policy| policy.plan.secret_headers().cloned()).collect();
     Policies {
         authorization: authorization::policies(index, roles, problems),
+        cache: cache::policies(index, problems),
         cors: cors(index, problems),
         headers: headers(index, problems),
         inspection: inspection::policies(index, problems),

@@ -26,8 +26,8 @@ use super::{
     way::Way,
 };
 use crate::snapshot::{
-    Backends, Engineless, HostPattern, ListenerPlan, MethodSet, RouteAction, RouteEntry, RoutePlan,
-    TimeoutsPlan, UpstreamPlan,
+    Backends, HostPattern, ListenerPlan, MethodSet, RouteAction, RouteEntry, RoutePlan, TimeoutsPlan,
+    UpstreamPlan,
 };
 
 /// All rules of all routes.
@@ -332,7 +332,7 @@ impl Compiler<'_, '_> {
             limits: self.attached.limits(place),
             inspection,
             schemas: self.attached.schemas(place),
-            caching: Engineless::NoSuchPolicy,
+            caching: self.attached.cache(place, self.clashes),
             record: self.attached.record(place, self.clashes),
             timeouts: *timeouts,
             body_bytes_max: rule.body_bytes.as_ref().map(|bytes| bytes.get()),

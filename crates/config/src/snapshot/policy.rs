@@ -50,17 +50,13 @@ impl<T> Default for Settled<T> {
     }
 }
 
-/// The policies of a kind whose engine does not exist yet.
-///
-/// No document of such a kind can be written, so a plan always says [`Engineless::NoSuchPolicy`]; a stage that ever
-/// meets the other variant refuses the request. The variant exists so that the stage cannot be left out.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Engineless {
-    /// No policy of this kind is attached: the stage has nothing to do.
-    #[default]
-    NoSuchPolicy,
-    /// A policy is attached that this build cannot judge: refuse.
-    Unjudgeable,
+/// A compiled `CachePolicy`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CachePlan {
+    /// `CachePolicy/name`.
+    pub label: Arc<str>,
+    /// What may be kept, and for whom.
+    pub terms: bartizan_cache::Terms,
 }
 
 /// A compiled `HeaderPolicy`.

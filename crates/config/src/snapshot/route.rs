@@ -8,7 +8,7 @@ use super::{
     authentication::AuthenticationPlan,
     authorization::AuthorizationPlan,
     inspection::{InspectionPlan, SchemaPlan},
-    policy::{CorsPlan, Engineless, HeaderChangesPlan, HeaderPlan, Settled, TimeoutsPlan},
+    policy::{CachePlan, CorsPlan, HeaderChangesPlan, HeaderPlan, Settled, TimeoutsPlan},
 };
 
 /// One rule of a route with every policy that applies to it, resolved at load time.
@@ -46,8 +46,8 @@ pub struct RoutePlan {
     pub inspection: Vec<Arc<InspectionPlan>>,
     /// What bodies must look like, wide → narrow, then by name.
     pub schemas: Vec<Arc<SchemaPlan>>,
-    /// Whether answers are cached.
-    pub caching: Engineless,
+    /// Which answers are kept; none: none.
+    pub caching: Option<Arc<CachePlan>>,
     /// What is written down.
     pub record: Arc<bartizan_telemetry::RecordPlan>,
 }

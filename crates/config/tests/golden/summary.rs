@@ -244,6 +244,9 @@ fn write_route(out: &mut String, snapshot: &Snapshot, plan: &RoutePlan) {
             policy.others_pass
         );
     }
+    if let Some(policy) = &plan.caching {
+        let _ = writeln!(out, "  cache {} {:?}", policy.label, policy.terms);
+    }
     if !plan.record.name.is_empty() {
         let _ = writeln!(out, "  record {:?}", plan.record);
     }

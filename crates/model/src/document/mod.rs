@@ -15,6 +15,7 @@ use crate::{
 
 pub mod authentication;
 pub mod authorization;
+pub mod cache;
 pub mod common;
 pub mod consumer;
 pub mod cors;
@@ -131,6 +132,7 @@ macro_rules! kinds {
 kinds! {
     AuthenticationPolicy => authentication::AuthenticationPolicySpec, "authentication-policies";
     AuthorizationPolicy => authorization::AuthorizationPolicySpec, "authorization-policies";
+    CachePolicy => cache::CachePolicySpec, "cache-policies";
     Consumer => consumer::ConsumerSpec, "consumers";
     CorsPolicy => cors::CorsPolicySpec, "cors-policies";
     HeaderPolicy => header::HeaderPolicySpec, "header-policies";

@@ -16,7 +16,7 @@ use tokio::time::Sleep;
 use super::{BodyWatch, Broken, RequestBody, request::clean};
 use crate::{
     listener::BodyError,
-    stage::Closing,
+    stage::{Closing, Keeping},
     upstream::{self, Outcome, PreparedUpstream, UpstreamBody},
 };
 
@@ -24,6 +24,8 @@ use crate::{
 pub struct AnswerBody {
     flow: Flow,
     closing: Option<Closing>,
+    /// The cache's copy; gone as soon as it cannot be kept.
+    keeping: Option<Box<Keeping>>,
 }
 
 /// Where the bytes come from.
@@ -91,17 +93,17 @@ struct TooSlow;
 impl AnswerBody {
     /// A body without bytes and without a record; the exit gives it one.
     pub(crate) const fn empty() -> Self {
-        AnswerBody { flow: Flow::Empty, closing: None }
+        AnswerBody { flow: Flow::Empty, closing: None, keeping: None }
     }
 
     /// A body from memory.
     pub(crate) const fn whole(bytes: Bytes) -> Self {
-        AnswerBody { flow: Flow::Whole(bytes), closing: None }
+        AnswerBody { flow: Flow::Whole(bytes), closing: None, keeping: None }
     }
 
     /// A body from an upstream.
     pub(crate) const fn flowing(flow: Flow) -> Self {
-        AnswerBody { flow, closing: None }
+        AnswerBody { flow, closing: None, keeping: None }
     }
 
     /// The same body, closing this record when it ends.
@@ -110,8 +112,30 @@ impl AnswerBody {
         self
     }
 
+    /// The same body, kept by the cache when it ends as it should.
+    pub(crate) fn keeping(mut self, keeping: Option<Box<Keeping>>) -> Self {
+        self.keeping = keeping;
+        self
+    }
+
+    /// What is sent is counted and copied.
+    fn sends(&mut self, piece: &[u8]) {
+        if let Some(closing) = &mut self.closing {
+            closing.count(piece.len());
+            closing.copy(piece);
+        }
+        if let Some(keeping) = &mut self.keeping
+            && !keeping.add(piece)
+        {
+            self.keeping = None;
+        }
+    }
+
     fn end(&mut self, exit: Exit) {
         self.flow = Flow::Empty;
+        if let Some(keeping) = self.keeping.take().filter(|_| exit == Exit::Complete) {
+            keeping.complete();
+        }
         if let Some(closing) = self.closing.take() {
             closing.close(exit);
         }
@@ -197,10 +221,7 @@ impl Body for AnswerBody {
             Flow::Empty => Poll::Ready(None),
             Flow::Whole(bytes) => {
                 let bytes = std::mem::take(bytes);
-                if let Some(closing) = &mut this.closing {
-                    closing.count(bytes.len());
-                    closing.copy(&bytes);
-                }
+                this.sends(&bytes);
                 this.end(Exit::Complete);
                 return Poll::Ready(Some(Ok(Frame::data(bytes))));
             }
@@ -211,18 +232,16 @@ impl Body for AnswerBody {
                     other => (Bytes::new(), other),
                 };
                 this.flow = rest;
-                if let Some(closing) = &mut this.closing {
-                    closing.count(start.len());
-                    closing.copy(&start);
-                }
+                this.sends(&start);
                 return Poll::Ready(Some(Ok(Frame::data(start))));
             }
         };
         match std::task::ready!(polled) {
             Some(Ok(frame)) => {
-                if let (Some(data), Some(closing)) = (frame.data_ref(), &mut this.closing) {
-                    closing.count(data.len());
-                    closing.copy(data);
+                match frame.data_ref() {
+                    Some(data) => this.sends(data),
+                    // Fields after the body are not kept, and neither is an answer that has some.
+                    None => this.keeping = None,
                 }
                 // Whoever reads us may stop here, because `is_end_stream` says so now.
                 if frame.is_trailers() || this.is_end_stream() {

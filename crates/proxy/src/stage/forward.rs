@@ -16,7 +16,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Ur
 use hyper::upgrade::OnUpgrade;
 
 use super::{
-    Missed,
+    Fill, Keeping, Missed,
     identify::remove_cookie,
     inspect::{Bench, Sendable},
     route::mode_for,
@@ -59,6 +59,10 @@ pub(crate) struct Rest {
     pub(crate) deadlines: Deadlines,
     /// Policies that judge the answer.
     pub(crate) bench: Option<Box<Bench>>,
+    /// What the cache does with the answer, once it is screened.
+    pub(crate) fill: Option<Box<Fill>>,
+    /// What keeps it while it flows.
+    pub(crate) keeping: Option<Box<Keeping>>,
 }
 
 impl Forwarded {
@@ -76,7 +80,8 @@ impl Forwarded {
 /// Sends the request to an endpoint and waits for the head of its answer.
 pub async fn forward(x: Exchange<Missed>) -> Result<Exchange<Forwarded>, Stop> {
     let Exchange { mut shared, proof } = x;
-    let mut sendable = proof.into_inspected().into_sendable();
+    let (inspected, mut fill) = proof.into_inspected();
+    let mut sendable = inspected.into_sendable();
     let bench = sendable.bench.take();
     let plan = sendable.plan.clone();
     let (index, prepared) = match choose(&mut shared, &plan) {
@@ -96,13 +101,19 @@ pub async fn forward(x: Exchange<Missed>) -> Result<Exchange<Forwarded>, Stop> {
     let backend = since + plan.timeouts.backend_request;
     let head_by = end.map_or(backend, |end| end.min(backend));
     let asking = Asking { index, prepared: &prepared, hash, since, head_by, watch: &watch };
+    if let Some(fill) = &mut fill {
+        fill.sent(&shared);
+    }
     let outcome = asking.send(&shared, request).await;
     match outcome {
         Ok(sent) => {
             note(&mut shared, &sent);
+            if let Some(fill) = &mut fill {
+                fill.came(sent.response.version(), sent.response.headers());
+            }
             let deadlines = Deadlines { idle: plan.timeouts.idle, end };
             let origin = Origin { upstream: prepared, endpoint: sent.index };
-            let rest = Rest { asked, upgrade, watch, origin, deadlines, bench };
+            let rest = Rest { asked, upgrade, watch, origin, deadlines, bench, fill, keeping: None };
             Ok(Exchange { shared, proof: Forwarded { response: sent.response, rest } })
         }
         Err(failure) => {

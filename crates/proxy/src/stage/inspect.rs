@@ -73,6 +73,26 @@ impl Inspected {
         &self.plan
     }
 
+    /// The head.
+    pub(super) fn head(&self) -> &RequestHead {
+        &self.head
+    }
+
+    /// The head, for conditions that the cache asks the upstream.
+    pub(super) fn head_mut(&mut self) -> &mut RequestHead {
+        &mut self.head
+    }
+
+    /// Who calls.
+    pub(super) fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// What the caller's token grants.
+    pub(super) fn granted(&self) -> Option<&Arc<Granted>> {
+        self.granted.as_ref()
+    }
+
     /// Everything that is sent on, for `forward`.
     pub(super) fn into_sendable(self) -> Sendable {
         let Inspected { head, body, watch, upgrade, plan, prefix_bytes, identity, consumer, granted, bench } =

@@ -16,6 +16,7 @@ mod screen;
 
 pub use admit::{Admitted, admit};
 pub use authorize::{Authorized, authorize};
+pub(crate) use cache::{Fill, Filled, Keeping};
 pub use cache::{Looked, Missed, cache};
 pub use forward::{Forwarded, forward};
 pub(crate) use forward::{Rest, rehearse};

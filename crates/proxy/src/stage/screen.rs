@@ -11,7 +11,7 @@ use bartizan_model::{Denial, Reason, Stage};
 use http::{Response, response::Parts};
 
 use self::judge::judge;
-use super::{Forwarded, Rest, inspect::Refused};
+use super::{Filled, Forwarded, Rest, inspect::Refused};
 use crate::{
     body::{AnswerBody, RequestBody},
     exchange::{Exchange, Shared, Stop},
@@ -53,7 +53,7 @@ pub async fn screen(x: Exchange<Forwarded>) -> Result<Exchange<Screened>, Stop> 
         Err(denial) => return Err(Exchange { shared, proof: () }.deny(Stage::Forward, denial)),
     };
     let response = Response::from_parts(parts, ScreenedBody::Flowing(body));
-    Ok(Exchange { shared, proof: Screened { response, rest } })
+    fill(shared, response, rest)
 }
 
 /// As [`screen`], with policies that judge.
@@ -71,7 +71,7 @@ async fn judged(x: Exchange<Forwarded>) -> Result<Exchange<Screened>, Stop> {
     match judged {
         Ok(body) => {
             let response = Response::from_parts(parts, body);
-            Ok(Exchange { shared, proof: Screened { response, rest } })
+            fill(shared, response, rest)
         }
         Err((stage, refused)) => {
             let x = Exchange { shared, proof: () };
@@ -81,6 +81,30 @@ async fn judged(x: Exchange<Forwarded>) -> Result<Exchange<Screened>, Stop> {
             })
         }
     }
+}
+
+/// Lets the cache have the answer, now that it is screened.
+fn fill(
+    mut shared: Box<Shared>,
+    mut response: Response<ScreenedBody>,
+    mut rest: Rest,
+) -> Result<Exchange<Screened>, Stop> {
+    if let Some(fill) = rest.fill.take() {
+        let (parts, body) = response.into_parts();
+        response = match fill.answered(&mut shared, &parts) {
+            Filled::Flows(keeping) => {
+                rest.keeping = keeping.map(Box::new);
+                Response::from_parts(parts, body)
+            }
+            Filled::Confirmed(kept) => kept.map(|body| ScreenedBody::Judged(Box::new(body))),
+            Filled::Misplaced => {
+                let denial = Denial::new(Reason::UpstreamMisbehaved);
+                let denial = denial.because("304 for another answer than the one that was asked about");
+                return Err(Exchange { shared, proof: () }.deny(Stage::Forward, denial));
+            }
+        };
+    }
+    Ok(Exchange { shared, proof: Screened { response, rest } })
 }
 
 /// The head read strictly, and shown to policies that watch.

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use bartizan_config::snapshot::{Bite, Engineless, RoutePlan, Segment};
+use bartizan_config::snapshot::{Bite, RoutePlan, Segment};
 use bartizan_identity::KeyId;
 use bartizan_message::RequestHead;
 use bartizan_model::{Denial, Mode, Reason, Stage, document::Kind};
@@ -85,7 +85,7 @@ impl Walk<'_> {
         self.authorize(&head, &plan, consumer.as_deref())?;
         self.limit(&head, &plan, consumer.as_deref())?;
         self.inspect(&head, &plan)?;
-        self.engineless(Stage::Cache, plan.caching, Reason::JudgeUnavailable)?;
+        self.cache(&plan);
         let verdict = self.forward(&head, &plan, prefix_bytes, consumer.as_deref())?;
         self.screen(&plan);
         Ok(verdict)
@@ -129,18 +129,17 @@ impl Walk<'_> {
         Ok(head)
     }
 
-    /// A stage whose engine does not exist yet: it has nothing to do, or refuses.
-    fn engineless(&mut self, stage: Stage, asked: Engineless, reason: Reason) -> Way<()> {
-        match asked {
-            Engineless::NoSuchPolicy => {
-                self.step(stage, vec![Finding::of_stage("no such policy")]);
-                Ok(())
-            }
-            Engineless::Unjudgeable => {
-                let denial = Denial::new(reason).because("the route asks for what this build cannot judge");
-                self.refuse(stage, Vec::new(), Finding::default(), denial)
-            }
-        }
+    /// What is kept is not known here; that the policy looks is.
+    fn cache(&mut self, plan: &RoutePlan) {
+        let finding = match &plan.caching {
+            Some(policy) => Finding {
+                by: Some(policy.label.to_string()),
+                says: "a kept answer is given where there is one; else the answer may be kept".to_owned(),
+                ..Finding::default()
+            },
+            None => Finding::of_stage("no such policy"),
+        };
+        self.step(Stage::Cache, vec![finding]);
     }
 
     fn step(&mut self, stage: Stage, findings: Vec<Finding>) {

@@ -6,9 +6,7 @@ use bartizan_telemetry::RecordPlan;
 use proptest::prelude::*;
 
 use super::*;
-use crate::snapshot::{
-    Backends, Engineless, HeaderChangesPlan, RewritePlan, RouteAction, Settled, TimeoutsPlan,
-};
+use crate::snapshot::{Backends, HeaderChangesPlan, RewritePlan, RouteAction, Settled, TimeoutsPlan};
 
 fn plan(label: &str) -> Arc<RoutePlan> {
     Arc::new(RoutePlan {
@@ -32,7 +30,7 @@ fn plan(label: &str) -> Arc<RoutePlan> {
         limits: Vec::new(),
         inspection: Vec::new(),
         schemas: Vec::new(),
-        caching: Engineless::NoSuchPolicy,
+        caching: None,
         record: Arc::new(RecordPlan::new("")),
     })
 }

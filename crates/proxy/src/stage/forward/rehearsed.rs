@@ -12,7 +12,7 @@ use crate::{
 /// Makes the request that an upstream would be sent. Nobody is asked, so health and connections decide nothing.
 pub(crate) fn rehearse(x: Exchange<Missed>) -> Result<(Box<Shared>, Sending), Stop> {
     let Exchange { mut shared, proof } = x;
-    let mut sendable = proof.into_inspected().into_sendable();
+    let mut sendable = proof.into_inspected().0.into_sendable();
     let is_judged = sendable.bench.take().is_some();
     let plan = sendable.plan.clone();
     let RouteAction::Forward(backends) = &plan.action else {
