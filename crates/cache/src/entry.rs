@@ -1,5 +1,7 @@
 //! What is kept: the head and the whole body of one answer, how old it was, and which policies it has passed.
 
+use std::fmt;
+
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, StatusCode,
@@ -21,7 +23,7 @@ const TAGS_MAX: usize = 64;
 const OVERHEAD: usize = 512;
 
 /// What is known of an answer before its body has come.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Origin {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
@@ -37,11 +39,21 @@ pub(crate) struct Origin {
 }
 
 /// One kept answer. Made by [`Storable::complete`](crate::Storable::complete) only.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Entry {
     origin: Origin,
     body: Bytes,
     tags: Box<[Box<str>]>,
+}
+
+/// What it says is for its callers.
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Entry")
+            .field("status", &self.origin.status)
+            .field("bytes", &self.bytes())
+            .finish_non_exhaustive()
+    }
 }
 
 impl Entry {

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// What is asked, by whom, and under which terms.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Asked<'a> {
     /// Under what its answer is kept.
     pub key: &'a Key,

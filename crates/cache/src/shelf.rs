@@ -28,6 +28,9 @@ pub const VARIANTS_MAX: usize = 16;
 /// Most shards; more than there are cores that look at once.
 const SHARDS_MAX: usize = 16;
 
+/// 256 dropped URLs are remembered by a shard. An answer that was on its way while more were dropped is not kept.
+const DROPPED_MAX: usize = 256;
+
 /// Fewest bytes of a shard: a division of little memory would leave no room for one large answer.
 const SHARD_BYTES_MIN: usize = 16 << 20;
 
@@ -77,6 +80,9 @@ struct Shard {
     bytes: usize,
     entries: usize,
     last: u64,
+    /// How often something was dropped on purpose, and the hashes of the last such URLs.
+    drops: u64,
+    dropped: VecDeque<u64>,
 }
 
 /// An entry in its place.
@@ -129,13 +135,22 @@ impl Shelf {
         Err(if is_known { Missing::Vary } else { Missing::Uri })
     }
 
-    /// Keeps an entry and drops those that it replaces; says whether there was room for it at all.
-    pub fn keep(&self, key: &Key, entry: Entry) -> bool {
+    /// The present era of a URL, to be asked for before the upstream is.
+    pub fn era(&self, url: &Url) -> u64 {
+        self.shard(url).drops
+    }
+
+    /// Keeps an entry and drops those that it replaces; says whether it is kept. It is not if there is no room for it, or
+    /// if its URL was dropped since `era`: it may be what the drop was meant for (RFC 9111 §4.4).
+    pub fn keep(&self, key: &Key, entry: Entry, era: u64) -> bool {
         let bytes = entry.bytes().saturating_add(key.bytes().saturating_mul(2));
         if bytes > self.bytes_max {
             return false;
         }
         let mut shard = self.shard(key.url());
+        if shard.was_dropped(self.hasher.hash_one(key.url()), era) {
+            return false;
+        }
         shard.put(key, entry, bytes);
         shard.shrink(self.bytes_max, self.entries_max);
         true
@@ -149,7 +164,7 @@ impl Shelf {
     /// Drops what is meant, and says how many entries that were.
     pub fn purge(&self, what: &Purge<'_>) -> usize {
         match what {
-            Purge::Url(url) => self.shard(url).remove_url(url),
+            Purge::Url(url) => self.shard(url).remove_url(url, self.hasher.hash_one(url)),
             Purge::All => self.shards.iter().map(|shard| lock(shard).retain(|_, _| false)).sum(),
             Purge::Prefix(prefix) => {
                 let keeps = |url: &Url, _: &Entry| !url.as_str().starts_with(prefix.as_str());
@@ -247,7 +262,17 @@ impl Shard {
         entries
     }
 
-    fn remove_url(&mut self, url: &Url) -> usize {
+    fn was_dropped(&self, url: u64, era: u64) -> bool {
+        let since = usize::try_from(self.drops.saturating_sub(era)).unwrap_or(usize::MAX);
+        since > self.dropped.len() || self.dropped.iter().rev().take(since).any(|dropped| *dropped == url)
+    }
+
+    fn remove_url(&mut self, url: &Url, hash: u64) -> usize {
+        self.drops += 1;
+        self.dropped.push_back(hash);
+        if self.dropped.len() > DROPPED_MAX {
+            self.dropped.pop_front();
+        }
         let Some(holders) = self.urls.remove(url) else { return 0 };
         let gone: Vec<usize> = holders.values().flatten().map(|lying| lying.bytes).collect();
         self.bytes = self.bytes.saturating_sub(gone.iter().sum());
@@ -257,6 +282,9 @@ impl Shard {
     }
 
     fn retain(&mut self, keeps: impl Fn(&Url, &Entry) -> bool) -> usize {
+        // Whatever is on its way may be meant.
+        self.drops += 1;
+        self.dropped.clear();
         let (mut bytes, mut entries) = (0, 0);
         self.urls.retain(|url, holders| {
             holders.retain(|_, variants| {

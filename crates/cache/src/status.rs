@@ -18,7 +18,7 @@ pub enum Handled {
         ttl: i64,
     },
     /// Sent on.
-    Forwarded {
+    SentOn {
         /// Why.
         why: Missing,
         /// Whether the answer is kept, else why not; nothing where that was not asked.
@@ -38,7 +38,7 @@ pub fn value(handled: Handled) -> HeaderValue {
     let _ = match handled {
         Handled::Hit { ttl } => write!(text, "; hit; ttl={ttl}"),
         Handled::Validated { status } => write!(text, "; fwd=stale; fwd-status={}", status.as_u16()),
-        Handled::Forwarded { why, stored } => {
+        Handled::SentOn { why, stored } => {
             let word = match why {
                 Missing::Bypass | Missing::OnlyIfCached => "bypass",
                 Missing::Uri => "uri-miss",
@@ -63,7 +63,7 @@ mod tests {
 
     #[test]
     fn each_outcome_has_its_member_of_rfc_9211() {
-        let forwarded = |why, stored| Handled::Forwarded { why, stored };
+        let forwarded = |why, stored| Handled::SentOn { why, stored };
         for (handled, expected) in [
             (Handled::Hit { ttl: 30 }, "bartizan; hit; ttl=30"),
             (Handled::Hit { ttl: -3 }, "bartizan; hit; ttl=-3"),

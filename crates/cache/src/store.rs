@@ -66,7 +66,6 @@ impl Refused {
 }
 
 /// An answer that may be kept once its body has come whole.
-#[derive(Debug)]
 pub struct Storable {
     origin: Origin,
     length: Option<usize>,

@@ -83,7 +83,7 @@ impl Ask {
     }
 
     fn keeps(&self, shelf: &Shelf, answer: &str) {
-        assert!(shelf.keep(&self.key, self.stores(200, answer).unwrap()));
+        assert!(shelf.keep(&self.key, self.stores(200, answer).unwrap(), shelf.era(self.key.url())));
         shelf.check();
     }
 
@@ -425,8 +425,41 @@ fn what_is_asked_for_stays_when_many_others_pass_by() {
 fn an_answer_that_is_larger_than_the_shelf_is_not_kept() {
     let shelf = Shelf::new(ShelfLimits { bytes_max: 600, entries_max: 8 }, RandomState::new());
     let ask = Ask::anonymous("");
-    assert!(!shelf.keep(&ask.key, ask.stores(200, "cache-control: max-age=10").unwrap()));
+    assert!(!shelf.keep(&ask.key, ask.stores(200, "cache-control: max-age=10").unwrap(), 0));
     assert_eq!(shelf.size(), (0, 0));
+}
+
+#[test]
+fn an_answer_that_was_on_its_way_when_its_url_was_dropped_is_not_kept() {
+    let shelf = shelf();
+    let ask = Ask::anonymous("");
+    let entry = || ask.stores(200, "cache-control: max-age=10").unwrap();
+    let era = || shelf.era(ask.key.url());
+    let other = Url::new("https", "a.example", 443, "/other");
+    for (purge, kept) in [
+        (Purge::Url(&other), true),
+        (Purge::Url(ask.key.url()), false),
+        (Purge::Tag("none"), false),
+        (Purge::All, false),
+    ] {
+        let before = era();
+        shelf.purge(&purge);
+        assert_eq!(shelf.keep(&ask.key, entry(), before), kept, "{purge:?}");
+        assert!(shelf.keep(&ask.key, entry(), era()), "{purge:?}");
+    }
+    let before = shelf.era(ask.key.url());
+    // One shard may hold other URLs; when more were dropped than it remembers, it cannot know.
+    for at in 0..5_000 {
+        shelf.purge(&Purge::Url(&Url::new("https", "a.example", 443, &format!("/{at}"))));
+    }
+    assert!(!shelf.keep(&ask.key, entry(), before.min(era().saturating_sub(257))));
+}
+
+#[test]
+fn nothing_secret_is_in_debug() {
+    let ask = Ask::anonymous("x-key: s3cret");
+    let entry = ask.stores(200, "cache-control: max-age=10\nvary: x-key\nx: s3cret").unwrap();
+    assert!(!format!("{entry:?} {:?}", entry.selecting()).contains("s3cret"));
 }
 
 #[test]
@@ -461,7 +494,7 @@ proptest! {
             match what {
                 0..=1 => {
                     let answer = format!("cache-control: s-maxage=9\nvary: v\nx-owner: {owner}\nx-v: {variant}");
-                    shelf.keep(&ask.key, ask.stores(200, &answer).unwrap());
+                    shelf.keep(&ask.key, ask.stores(200, &answer).unwrap(), shelf.era(ask.key.url()));
                 }
                 2 => {
                     if let Found::Fresh(entry) = lookup(&shelf, &ask.asked(), T0) {

@@ -3,17 +3,26 @@
 //! Fields that the gateway itself adds on the way to the origin are not in the caller's head, so that two callers would
 //! look alike by them. An answer that varies by one of them is never kept.
 
+use std::fmt;
+
 use http::{HeaderMap, HeaderName, header::VARY};
 
 /// Most fields by which an answer may vary. With more of them hardly two requests are alike.
 const FIELDS_MAX: usize = 16;
 
 /// The request fields by which an answer was chosen, with the values of the request that it answered.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Selecting(Box<[Field]>);
 
 /// A field, and its value unless the request had none.
 type Field = (HeaderName, Option<Box<[u8]>>);
+
+/// A value may be a credential.
+impl fmt::Debug for Selecting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|(name, _)| name)).finish()
+    }
+}
 
 impl Selecting {
     /// What `answer` was chosen by; nothing if no other request can ever be known to match.

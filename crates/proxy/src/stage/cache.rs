@@ -84,12 +84,13 @@ fn look(
     let class = class::of(inspected, policy).filter(|_| is_cacheable(inspected));
     let key = class.and_then(|class| Key::of(head.method(), url, class, inspected.plan().route.clone()));
     let Some(key) = key else {
-        shared.dress(CACHE_STATUS, value(Handled::Forwarded { why: Missing::Bypass, stored: None }));
+        shared.dress(CACHE_STATUS, value(Handled::SentOn { why: Missing::Bypass, stored: None }));
         return Ok(None);
     };
     let now = moment(shared);
-    let mut fill = Fill::keeping(key, policy.clone(), inspected, shared.live.id);
     let shelf = shared.core.runtime.shelf();
+    let era = shelf.era(key.url());
+    let mut fill = Fill::keeping(key, policy.clone(), inspected, (shared.live.id, era));
     let found = fill.asked().map(|asked| lookup(shelf, &asked, now));
     match found.unwrap_or(Found::Miss(Missing::Bypass)) {
         Found::Fresh(entry) => {
@@ -106,8 +107,7 @@ fn look(
         Found::Validate(entry, conditions) => fill.validates(entry, conditions, inspected),
         // RFC 9111 §5.2.1.7 asks for 504; it is the caller's wish alone, and only where callers are heeded.
         Found::Miss(Missing::OnlyIfCached) => {
-            shared
-                .dress(CACHE_STATUS, value(Handled::Forwarded { why: Missing::OnlyIfCached, stored: None }));
+            shared.dress(CACHE_STATUS, value(Handled::SentOn { why: Missing::OnlyIfCached, stored: None }));
             let mut answer = Response::new(AnswerBody::empty());
             *answer.status_mut() = StatusCode::GATEWAY_TIMEOUT;
             answer.headers_mut().insert(header::CONTENT_LENGTH, header::HeaderValue::from_static("0"));
@@ -125,8 +125,9 @@ fn is_cacheable(inspected: &Inspected) -> bool {
     matches!(plan.action, RouteAction::Forward(_))
         && !head.framing().announces_body()
         && head.upgrade().is_none()
-        // What the upstream is sent depends on the caller's share, which no key holds.
+        // What the upstream is sent, or how its answer is judged, depends on the caller's share, which no key holds.
         && plan.headers.iter().all(|policy| policy.bite.percent >= 100)
+        && plan.inspection.iter().all(|policy| policy.bite.percent >= 100)
 }
 
 /// A stored answer as this caller gets it: whole, a part, or that nothing has changed.

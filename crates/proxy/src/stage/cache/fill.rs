@@ -48,6 +48,8 @@ struct Question {
     headers: HeaderMap,
     is_identified: bool,
     passed: u64,
+    /// The era of its URL when it was asked.
+    era: u64,
     policy: Arc<CachePlan>,
     /// What the upstream is asked to confirm.
     validating: Option<Arc<Entry>>,
@@ -68,7 +70,12 @@ impl Fill {
         Fill::new(Task::Invalidate { method, url })
     }
 
-    pub(super) fn keeping(key: Key, policy: Arc<CachePlan>, inspected: &Inspected, passed: u64) -> Self {
+    pub(super) fn keeping(
+        key: Key,
+        policy: Arc<CachePlan>,
+        inspected: &Inspected,
+        (passed, era): (u64, u64),
+    ) -> Self {
         let head = inspected.head();
         Fill::new(Task::Keep(Box::new(Question {
             key,
@@ -76,6 +83,7 @@ impl Fill {
             headers: head.headers().clone(),
             is_identified: inspected.identity().method() != IdentifiedBy::Anonymous,
             passed,
+            era,
             policy,
             validating: None,
         })))
@@ -137,17 +145,18 @@ impl Fill {
             return question.confirmed(entry, shared, &parts.headers, times);
         }
         if question.method != Method::GET {
-            shared.dress(CACHE_STATUS, value(Handled::Forwarded { why, stored: None }));
+            shared.dress(CACHE_STATUS, value(Handled::SentOn { why, stored: None }));
             return Filled::Flows(None);
         }
         let judged = may_store(&question.asked(), (parts.status, &parts.headers), times);
         let stored = judged.as_ref().map(drop).map_err(|refused| *refused);
         // Nothing can be promised of a body that has not come.
         let told = stored.err().filter(|_| is_framed).map(Err);
-        shared.dress(CACHE_STATUS, value(Handled::Forwarded { why, stored: told }));
+        shared.dress(CACHE_STATUS, value(Handled::SentOn { why, stored: told }));
         let keeping = judged.ok().filter(|_| is_framed).map(|storable| Keeping {
             room: storable.body_bytes_max(),
             storable,
+            era: question.era,
             key: question.key,
             body: BytesMut::new(),
             held: shared.core.held.nothing(),
@@ -179,7 +188,7 @@ impl Question {
         let shelf = shared.core.runtime.shelf();
         let entry = match merge(entry, &self.asked(), headers, times) {
             Merged::Kept(merged) => {
-                shelf.keep(&self.key, merged.clone());
+                shelf.keep(&self.key, merged.clone(), self.era);
                 merged
             }
             Merged::Used(used, _) => {
@@ -206,6 +215,7 @@ impl Question {
 pub(crate) struct Keeping {
     storable: Storable,
     key: Key,
+    era: u64,
     room: usize,
     body: BytesMut,
     held: Held,
@@ -225,10 +235,10 @@ impl Keeping {
 
     /// The body has ended as it should.
     pub(crate) fn complete(self) {
-        let Keeping { storable, key, body, core, .. } = self;
+        let Keeping { storable, key, era, body, core, .. } = self;
         // Copied, so that no more is held than is counted.
         if let Some(entry) = storable.complete(Bytes::copy_from_slice(&body)) {
-            core.runtime.shelf().keep(&key, entry);
+            core.runtime.shelf().keep(&key, entry, era);
         }
     }
 }
