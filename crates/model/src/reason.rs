@@ -145,8 +145,12 @@ reasons! {
     BodyTooLarge => Inspect,
     /// The request could not be inspected completely.
     InspectionIncomplete => Inspect,
+    /// The body asks for a model that is not published.
+    ModelUnknown => Inspect,
     /// The operation inside the body is not allowed.
     OperationNotAllowed => Inspect,
+    /// The body asks a model for something that cannot be read, or that no target of the model can be asked.
+    OperationUnsupported => Inspect,
     /// A guardrail refuses the prompt.
     PromptRefused => Inspect,
     /// The body does not fit its schema.
@@ -157,6 +161,8 @@ reasons! {
     NoEndpoint => Forward,
     /// The gateway or the upstream is over its capacity.
     Overloaded => Forward,
+    /// No target of the model served the call.
+    ModelFailed => Forward,
     /// The upstream answered with something that is not valid HTTP.
     UpstreamMisbehaved => Forward,
     /// The upstream did not answer in time.

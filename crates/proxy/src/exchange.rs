@@ -19,7 +19,8 @@ use bartizan_telemetry::{WouldDeny, record::Would};
 use http::{HeaderName, HeaderValue, Response};
 
 use crate::{
-    answer::AnswerBody, body::Inbound, core::Core, listener::ConnectionFacts, live::Live,
+    answer::AnswerBody,
+    spoken::Spoken, body::Inbound, core::Core, listener::ConnectionFacts, live::Live,
     rehearsal::Rehearsing, share::share_on, stage::OpenRecord,
 };
 
@@ -89,6 +90,8 @@ pub(crate) struct Dress {
     pub(crate) owns_cors: bool,
     /// The caller asked with HEAD.
     pub(crate) is_head: bool,
+    /// On routes to models: in which dialect refusals are told.
+    pub(crate) spoken: Option<Box<Spoken>>,
 }
 
 impl Shared {

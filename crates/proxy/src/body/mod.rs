@@ -2,9 +2,11 @@
 
 mod answer;
 mod inbound;
+mod model;
 mod request;
 
 pub use answer::AnswerBody;
-pub(crate) use answer::{Deadlines, Flow, Origin};
+pub(crate) use answer::{Deadlines, Flow, Origin, Streaming};
 pub(crate) use inbound::Inbound;
+pub(crate) use model::{Meter, ModelBody, Passing, Translation, Turn};
 pub(crate) use request::{BodyWatch, Broken, RequestBody};

@@ -22,6 +22,8 @@ use crate::listener::{BodyError, ConnectionFacts, Paced, PacedError, body::Pace}
 pub(crate) enum RequestBody {
     /// There is none.
     Empty,
+    /// It was read whole and judged.
+    Whole(Bytes),
     /// No policy of the route judges bodies: it passes as it comes, capped and paced. Listed as an exposure once
     /// there is an engine that could judge it.
     Unjudged(Box<Unjudged>),
@@ -125,7 +127,13 @@ impl Body for RequestBody {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let RequestBody::Unjudged(this) = self.get_mut() else { return Poll::Ready(None) };
+        let this = match self.get_mut() {
+            RequestBody::Unjudged(this) => this,
+            RequestBody::Whole(bytes) if !bytes.is_empty() => {
+                return Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes)))));
+            }
+            RequestBody::Empty | RequestBody::Whole(_) => return Poll::Ready(None),
+        };
         let polled = Pin::new(&mut this.paced).poll_frame(cx);
         this.watch.set_awaited(polled.is_pending());
         match std::task::ready!(polled) {
@@ -146,6 +154,7 @@ impl Body for RequestBody {
     fn is_end_stream(&self) -> bool {
         match self {
             RequestBody::Empty => true,
+            RequestBody::Whole(bytes) => bytes.is_empty(),
             RequestBody::Unjudged(body) => body.paced.is_end_stream(),
         }
     }
@@ -153,6 +162,7 @@ impl Body for RequestBody {
     fn size_hint(&self) -> SizeHint {
         match self {
             RequestBody::Empty => SizeHint::with_exact(0),
+            RequestBody::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
             RequestBody::Unjudged(body) => body.paced.size_hint(),
         }
     }

@@ -3,6 +3,7 @@
 //! What is sent is what was judged: the canonical path, the cleaned headers, the verified identity. Nothing of the
 //! caller's decides where a request goes beyond what the route says.
 
+mod llm;
 mod rehearsed;
 
 use std::{cell::Cell, sync::Arc, time::Instant};
@@ -68,7 +69,10 @@ impl Forwarded {
 /// Sends the request to an endpoint and waits for the head of its answer.
 pub async fn forward(x: Exchange<Missed>) -> Result<Exchange<Forwarded>, Stop> {
     let Exchange { mut shared, proof } = x;
-    let sendable = proof.into_inspected().into_sendable();
+    let mut sendable = proof.into_inspected().into_sendable();
+    if let Some(asking) = sendable.asking.take() {
+        return Err(Box::pin(llm::serve(shared, sendable, asking)).await);
+    }
     let plan = sendable.plan.clone();
     let (index, prepared) = match choose(&mut shared, &plan) {
         Ok(chosen) => chosen,

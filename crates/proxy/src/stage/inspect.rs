@@ -3,6 +3,8 @@
 //! The engine comes later; its place, its proof and the body's cap are here from the start. A body that no policy
 //! judges leaves this stage as [`RequestBody::Unjudged`]: capped and paced, but unread.
 
+mod operation;
+
 use std::sync::Arc;
 
 use bartizan_config::snapshot::{ConsumerPlan, Engineless, RoutePlan};
@@ -18,6 +20,9 @@ use crate::{
     exchange::{Exchange, Shared, Stop},
 };
 
+pub use operation::operation;
+pub(super) use operation::{Asking, What};
+
 /// The proof that the request was inspected as far as its policies ask, and that its body is capped.
 #[must_use]
 pub struct Inspected {
@@ -29,6 +34,8 @@ pub struct Inspected {
     prefix_bytes: usize,
     identity: Identity,
     consumer: Option<Arc<ConsumerPlan>>,
+    /// What is asked of a model, on routes to models.
+    asking: Option<Box<Asking>>,
 }
 
 /// What is sent on.
@@ -41,6 +48,7 @@ pub(super) struct Sendable {
     pub(super) prefix_bytes: usize,
     pub(super) identity: Identity,
     pub(super) consumer: Option<Arc<ConsumerPlan>>,
+    pub(super) asking: Option<Box<Asking>>,
 }
 
 impl Inspected {
@@ -51,8 +59,8 @@ impl Inspected {
 
     /// Everything that is sent on, for `forward`.
     pub(super) fn into_sendable(self) -> Sendable {
-        let Inspected { head, body, watch, upgrade, plan, prefix_bytes, identity, consumer } = self;
-        Sendable { head, body, watch, upgrade, plan, prefix_bytes, identity, consumer }
+        let Inspected { head, body, watch, upgrade, plan, prefix_bytes, identity, consumer, asking } = self;
+        Sendable { head, body, watch, upgrade, plan, prefix_bytes, identity, consumer, asking }
     }
 }
 
@@ -75,7 +83,7 @@ pub fn inspect(x: Exchange<Metered>) -> Result<Exchange<Inspected>, Stop> {
     } else {
         (RequestBody::Empty, BodyWatch::default())
     };
-    let proof = Inspected { head, body, watch, upgrade, plan, prefix_bytes, identity, consumer };
+    let proof = Inspected { head, body, watch, upgrade, plan, prefix_bytes, identity, consumer, asking: None };
     Ok(Exchange { shared, proof })
 }
 

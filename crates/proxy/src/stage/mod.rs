@@ -20,7 +20,7 @@ pub use cache::{Looked, Missed, cache};
 pub use forward::{Forwarded, forward};
 pub(crate) use forward::{Rest, rehearse};
 pub use identify::{Identified, identify};
-pub use inspect::{Inspected, inspect};
+pub use inspect::{Inspected, inspect, operation};
 pub use limit::{Metered, limit};
 pub(crate) use record::{Closing, OpenRecord};
 pub use route::{Routed, route};

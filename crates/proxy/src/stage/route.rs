@@ -17,6 +17,7 @@ use super::Admitted;
 use crate::{
     answer::AnswerBody,
     exchange::{Exchange, Shared, Stop, Why},
+    spoken::Spoken,
 };
 
 /// The proof that a rule publishes what the request asks for, and that its header policies hold.
@@ -71,6 +72,9 @@ pub fn route(x: Exchange<Admitted>) -> Result<Exchange<Routed>, Stop> {
         Err(denial) => return Err(x.deny(Stage::Route, denial)),
     };
     note(&mut x.shared, &plan, x.proof.head());
+    if let RouteAction::Models = &plan.action {
+        x.shared.dress.spoken = Some(Spoken::of(x.proof.head(), prefix_bytes));
+    }
     if let Some(answer) = cors(&mut x.shared, &plan, x.proof.head()) {
         return Err(answered(x, answer));
     }

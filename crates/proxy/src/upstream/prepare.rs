@@ -15,12 +15,14 @@ use std::{
 use bartizan_config::snapshot::upstream::{
     Balancing, CredentialPlan, EndpointPlan, UpstreamPlan, UpstreamProtocol,
 };
+use bartizan_config::snapshot::LlmPlan;
 use bartizan_model::{Reference, SecretValue};
 use http::{HeaderName, HeaderValue};
 use rustls::pki_types::ServerName;
 
 use super::{
     balance::Maglev,
+    keys::ProviderKeys,
     state::EndpointState,
     tls::{self, SystemRoots, TlsClient},
 };
@@ -39,6 +41,8 @@ pub struct PreparedUpstream {
     pub plan: Arc<UpstreamPlan>,
     /// In the plan's order.
     pub endpoints: Vec<PreparedEndpoint>,
+    /// The keys of a provider of models.
+    pub keys: Option<ProviderKeys>,
     /// Unique in the process; the key of the cores' balancing state.
     pub(super) id: u64,
     pub(super) tls: Option<Arc<TlsClient>>,
@@ -149,6 +153,13 @@ fn prepare_one(
             Err(message) => problem(("credential", message)),
         }
     }
+    let mut keys = None;
+    if let Some(llm) = plan.llm.as_ref().filter(|llm| !llm.keys.is_empty()) {
+        match prepare_keys(llm, secrets) {
+            Ok(pool) => keys = Some(pool),
+            Err(message) => problem(("llm.keys", message)),
+        }
+    }
     if plan.endpoints.is_empty() {
         problem(("endpoints", "there is none".to_owned()));
     }
@@ -166,7 +177,7 @@ fn prepare_one(
         )),
         _ => None,
     };
-    Some(PreparedUpstream { plan: Arc::clone(plan), endpoints, id: unique(), tls, credential, maglev })
+    Some(PreparedUpstream { plan: Arc::clone(plan), endpoints, keys, id: unique(), tls, credential, maglev })
 }
 
 /// [`tls::prepare`] hands the previous client on when nothing about it changed.
@@ -193,6 +204,16 @@ fn prepare_endpoint(
         .map_or_else(unique, |known| known.slot);
     let state = known.map(|known| Arc::clone(&known.state)).unwrap_or_default();
     PreparedEndpoint { plan: plan.clone(), state, slot, server_name }
+}
+
+fn prepare_keys(llm: &LlmPlan, secrets: Secrets<'_>) -> Result<ProviderKeys, String> {
+    let (header, prefix) = llm.provider.key_header();
+    let mut values = Vec::new();
+    for secret in &llm.keys {
+        let plan = CredentialPlan { header: header.into(), prefix: prefix.into(), secret: secret.clone() };
+        values.push(prepare_credential(&plan, secrets)?.1);
+    }
+    Ok(ProviderKeys::new(HeaderName::from_static(header), values))
 }
 
 fn prepare_credential(
