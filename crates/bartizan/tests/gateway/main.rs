@@ -21,6 +21,7 @@ mod faults;
 mod headers;
 mod keys;
 mod limits;
+mod models;
 mod order;
 mod records;
 mod reload;
