@@ -54,7 +54,10 @@ impl Entry {
         };
         match path {
             "/v1/messages" | "/v1/messages/count_tokens" => native(Dialect::Anthropic, path),
-            "/v1/responses" | "/v1/completions" | "/v1/moderations" | "/v1/images/generations"
+            "/v1/responses"
+            | "/v1/completions"
+            | "/v1/moderations"
+            | "/v1/images/generations"
             | "/v1/audio/speech" => native(Dialect::OpenAi, path.strip_prefix("/v1")?),
             _ => Entry::gemini(path).or_else(|| {
                 let service = path.strip_prefix("/api/v1")?;
@@ -70,15 +73,11 @@ impl Entry {
 
     /// `/v1/models/{model}:generateContent` and its like, in both versions that the clients use.
     fn gemini(path: &str) -> Option<Entry> {
-        let version = ["/v1beta/models/", "/v1/models/"].into_iter().find(|version| path.starts_with(version))?;
+        let version =
+            ["/v1beta/models/", "/v1/models/"].into_iter().find(|version| path.starts_with(version))?;
         let (model, method) = path.strip_prefix(version)?.split_once(':')?;
-        let known = [
-            "generateContent",
-            "streamGenerateContent",
-            "countTokens",
-            "embedContent",
-            "batchEmbedContents",
-        ];
+        let known =
+            ["generateContent", "streamGenerateContent", "countTokens", "embedContent", "batchEmbedContents"];
         (known.contains(&method) && !model.is_empty()).then(|| {
             Entry::Native(Native {
                 dialect: Dialect::Gemini,

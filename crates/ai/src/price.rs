@@ -62,7 +62,9 @@ impl Price {
             (write, self.cache_write.unwrap_or(self.input)),
             (usage.output.unwrap_or(0), self.output),
         ];
-        let sum = parts.iter().fold(0_u64, |sum, (tokens, price)| sum.saturating_add(tokens.saturating_mul(*price)));
+        let sum = parts
+            .iter()
+            .fold(0_u64, |sum, (tokens, price)| sum.saturating_add(tokens.saturating_mul(*price)));
         Money(sum)
     }
 }
@@ -107,7 +109,12 @@ mod tests {
 
     #[test]
     fn a_cost_is_the_exact_sum_over_the_classes() {
-        let price = Price { input: 3_000_000, output: 15_000_000, cached_input: Some(300_000), cache_write: Some(3_750_000) };
+        let price = Price {
+            input: 3_000_000,
+            output: 15_000_000,
+            cached_input: Some(300_000),
+            cache_write: Some(3_750_000),
+        };
         let usage = |input, cached, write, output| Usage {
             input: Some(input),
             cached,

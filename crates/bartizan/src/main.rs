@@ -42,6 +42,8 @@ enum Command {
     Init(command::init::Args),
     /// Create, list, show and revoke API keys.
     Keys(command::keys::Args),
+    /// Show models, add a provider's, and find out why one does not serve.
+    Models(command::models::Args),
     /// Tell of signed tokens on standard input whether their signatures are right.
     #[command(hide = true)]
     Verify(command::verify::Args),
@@ -58,6 +60,7 @@ fn main() -> ExitCode {
         Command::Schema(args) => command::schema::run(&args),
         Command::Init(args) => command::init::run(&args),
         Command::Keys(args) => command::keys::run(&args),
+        Command::Models(args) => command::models::run(&args),
         Command::Verify(args) => command::verify::run(&args),
     }
 }

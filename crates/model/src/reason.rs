@@ -157,12 +157,12 @@ reasons! {
     SchemaViolation => Inspect,
     /// No connection to an endpoint could be made.
     ConnectFailed => Forward,
+    /// No target of the model served the call.
+    ModelFailed => Forward,
     /// No endpoint is available.
     NoEndpoint => Forward,
     /// The gateway or the upstream is over its capacity.
     Overloaded => Forward,
-    /// No target of the model served the call.
-    ModelFailed => Forward,
     /// The upstream answered with something that is not valid HTTP.
     UpstreamMisbehaved => Forward,
     /// The upstream did not answer in time.

@@ -19,9 +19,8 @@ use bartizan_telemetry::{WouldDeny, record::Would};
 use http::{HeaderName, HeaderValue, Response};
 
 use crate::{
-    answer::AnswerBody,
-    spoken::Spoken, body::Inbound, core::Core, listener::ConnectionFacts, live::Live,
-    rehearsal::Rehearsing, share::share_on, stage::OpenRecord,
+    answer::AnswerBody, body::Inbound, core::Core, listener::ConnectionFacts, live::Live,
+    rehearsal::Rehearsing, share::share_on, spoken::Spoken, stage::OpenRecord,
 };
 
 /// A request that has come as far as `S` says.

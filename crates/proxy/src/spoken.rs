@@ -1,9 +1,6 @@
 //! How a caller of models is told of a refusal: in the dialect of the path that was called.
 
-use bartizan_ai::{
-    Dialect, Entry, Failure, Refused, entry_path,
-    spoken::Told,
-};
+use bartizan_ai::{Dialect, Entry, Failure, Refused, entry_path, spoken::Told};
 use bartizan_message::RequestHead;
 use bartizan_model::Reason;
 use bytes::Bytes;

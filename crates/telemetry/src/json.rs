@@ -148,7 +148,10 @@ fn of_model(model: &ModelRecord, out: &mut Vec<u8>) {
         (b"output_tokens", model.output_tokens),
         (b"reasoning_tokens", model.reasoning_tokens),
         (b"cost_pico", model.cost_pico),
-        (b"first_token_us", model.first_token.map(|time| u64::try_from(time.as_micros()).unwrap_or(u64::MAX))),
+        (
+            b"first_token_us",
+            model.first_token.map(|time| u64::try_from(time.as_micros()).unwrap_or(u64::MAX)),
+        ),
     ] {
         if let Some(count) = count {
             number(key, count, out);

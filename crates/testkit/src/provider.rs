@@ -139,13 +139,16 @@ fn whole(speaks: Speaks, calls: bool) -> Value {
         Speaks::Ollama => {
             let mut message = json!({ "role": "assistant", "content": if calls { "" } else { SAYS } });
             if calls {
-                message["tool_calls"] = json!([{ "function": { "name": "weather", "arguments": arguments } }]);
+                message["tool_calls"] =
+                    json!([{ "function": { "name": "weather", "arguments": arguments } }]);
             }
             json!({ "model": "native", "created_at": "2026-01-01T00:00:00Z", "message": message, "done": true,
                 "done_reason": "stop", "prompt_eval_count": TOKENS.0, "eval_count": TOKENS.1 })
         }
         Speaks::DashScope => dashscope(
-            if calls { json!({ "role": "assistant", "content": "", "tool_calls": [call] }) } else {
+            if calls {
+                json!({ "role": "assistant", "content": "", "tool_calls": [call] })
+            } else {
                 json!({ "role": "assistant", "content": SAYS })
             },
             if calls { "tool_calls" } else { "stop" },
@@ -209,9 +212,7 @@ fn stream(speaks: Speaks, calls: bool) -> String {
         Speaks::Anthropic => anthropic_stream(calls),
         Speaks::Gemini => format!("data: {}\r\n\r\n", gemini(calls, true)),
         Speaks::Ollama => {
-            let line = |content: &str| {
-                json!({ "model": "native", "message": { "role": "assistant", "content": content }, "done": false })
-            };
+            let line = |content: &str| json!({ "model": "native", "message": { "role": "assistant", "content": content }, "done": false });
             if calls {
                 return format!("{}\n", whole(Speaks::Ollama, true));
             }
@@ -237,7 +238,8 @@ fn anthropic_stream(calls: bool) -> String {
     let (first, second) = halves();
     let (left, right) = ARGUMENTS.split_at(8);
     let usage = json!({ "input_tokens": TOKENS.0, "output_tokens": 1 });
-    let mut events = vec![json!({ "type": "message_start", "message": { "id": "msg_canary", "type": "message",
+    let mut events =
+        vec![json!({ "type": "message_start", "message": { "id": "msg_canary", "type": "message",
         "role": "assistant", "model": "native", "content": [], "stop_reason": null, "stop_sequence": null,
         "usage": usage } })];
     let block = if calls {
@@ -260,7 +262,8 @@ fn anthropic_stream(calls: bool) -> String {
     events.push(json!({ "type": "message_delta", "delta": { "stop_reason": reason, "stop_sequence": null },
         "usage": { "input_tokens": TOKENS.0, "output_tokens": TOKENS.1 } }));
     events.push(json!({ "type": "message_stop" }));
-    let line = |event: &Value| format!("event: {}\ndata: {event}\n\n", event["type"].as_str().unwrap_or_default());
+    let line =
+        |event: &Value| format!("event: {}\ndata: {event}\n\n", event["type"].as_str().unwrap_or_default());
     events.iter().map(line).collect()
 }
 
@@ -275,12 +278,23 @@ fn responses(streams: bool) -> Reply {
     if !streams {
         return reply(&done.to_string(), "application/json");
     }
+    let mut begun = done.clone();
+    begun["status"] = json!("in_progress");
+    begun["output"] = json!([]);
+    begun["usage"] = Value::Null;
+    let part = json!({ "type": "output_text", "text": "", "annotations": [] });
+    let item = json!({ "type": "message", "id": "msg_1", "status": "in_progress", "role": "assistant", "content": [] });
     let events = [
+        json!({ "type": "response.created", "sequence_number": 0, "response": begun }),
+        json!({ "type": "response.output_item.added", "sequence_number": 0, "output_index": 0, "item": item }),
+        json!({ "type": "response.content_part.added", "sequence_number": 0, "item_id": "msg_1", "output_index": 0,
+            "content_index": 0, "part": part }),
         json!({ "type": "response.output_text.delta", "sequence_number": 0, "item_id": "msg_1", "output_index": 0,
             "content_index": 0, "delta": SAYS, "logprobs": [] }),
         json!({ "type": "response.completed", "sequence_number": 1, "response": done }),
     ];
-    let line = |event: &Value| format!("event: {}\ndata: {event}\n\n", event["type"].as_str().unwrap_or_default());
+    let line =
+        |event: &Value| format!("event: {}\ndata: {event}\n\n", event["type"].as_str().unwrap_or_default());
     reply(&events.iter().map(line).collect::<String>(), "text/event-stream")
 }
 
@@ -295,8 +309,10 @@ fn embeddings(speaks: Speaks, asked: &Value) -> Value {
     match speaks {
         Speaks::Gemini => json!({ "embeddings": all(&|_| json!({ "values": vector })) }),
         Speaks::Ollama => json!({ "embeddings": all(&|_| vector.clone()), "prompt_eval_count": TOKENS.0 }),
-        Speaks::DashScope => json!({ "request_id": "canary", "usage": { "total_tokens": TOKENS.0 }, "output": {
-            "embeddings": all(&|at| json!({ "text_index": at, "embedding": vector })) } }),
+        Speaks::DashScope => {
+            json!({ "request_id": "canary", "usage": { "total_tokens": TOKENS.0 }, "output": {
+            "embeddings": all(&|at| json!({ "text_index": at, "embedding": vector })) } })
+        }
         _ => json!({ "object": "list", "model": "native", "id": "e1",
             "data": all(&|at| json!({ "object": "embedding", "index": at, "embedding": vector })),
             "usage": { "prompt_tokens": TOKENS.0, "total_tokens": TOKENS.0, "completion_tokens": 0 } }),

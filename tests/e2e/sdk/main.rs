@@ -4,7 +4,13 @@
 //! missing, a line says so. `BARTIZAN_SDK` names another folder, with a virtual environment `venv` and
 //! `node_modules` in it.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "helpers of tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "helpers of tests"
+)]
 
 use std::{
     path::{Path, PathBuf},
@@ -42,7 +48,9 @@ fn house() -> House {
     let directory = TempDir::new();
     let authority = Authority::new();
     let identity = authority.issue(&["localhost"]);
-    for (file, text) in [("chain.pem", identity.chain), ("key.pem", identity.key), ("ca.pem", authority.pem())] {
+    for (file, text) in
+        [("chain.pem", identity.chain), ("key.pem", identity.key), ("ca.pem", authority.pem())]
+    {
         std::fs::write(directory.join(file), text).unwrap();
     }
     let both = Origin::start(|asked| {

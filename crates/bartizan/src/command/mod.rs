@@ -6,6 +6,7 @@ pub(crate) mod demo;
 pub(crate) mod explain;
 pub(crate) mod init;
 pub(crate) mod keys;
+pub(crate) mod models;
 pub(crate) mod routes;
 pub(crate) mod run;
 pub(crate) mod schema;

@@ -18,6 +18,7 @@ pub(crate) use self::{
     files::data_dir,
     keys::Keys,
     process::{Failure, Options, Service},
+    secrets::read as read_secret,
 };
 
 /// Sets up the log of the process on standard error; `RUST_LOG` chooses what is shown. The access log is another

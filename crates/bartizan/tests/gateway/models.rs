@@ -56,7 +56,12 @@ fn known_key(gate: &Gate, consumer: &str) -> String {
 
 fn ask(gate: &Gate, key: &str, path: &str, body: &Value) -> Answer {
     let bearer = format!("Bearer {key}");
-    gate.client().call("POST", path, &[("authorization", &bearer), ("content-type", "application/json")], body.to_string())
+    gate.client().call(
+        "POST",
+        path,
+        &[("authorization", &bearer), ("content-type", "application/json")],
+        body.to_string(),
+    )
 }
 
 fn chat(model: &str, content: &str, stream: bool) -> Value {
@@ -155,8 +160,10 @@ fn sent(asked: &Received, name: &str, path: &str, header: &str, key: &str) {
 #[test]
 fn usage_is_asked_for_always_and_told_to_those_who_asked() {
     let origin = provider(Speaks::OpenAi);
-    let (gate, key) =
-        start(&house(&[("openai", "provider: OpenAi", &origin)], &[&model("public", "openai", "gpt-4o-mini")]));
+    let (gate, key) = start(&house(
+        &[("openai", "provider: OpenAi", &origin)],
+        &[&model("public", "openai", "gpt-4o-mini")],
+    ));
     let mut body = chat("public", "hi", true);
     body.as_object_mut().unwrap().remove("stream_options");
     let answer = ask(&gate, &key, "/v1/chat/completions", &body);
@@ -173,7 +180,8 @@ fn the_record_tells_tokens_and_cost_and_no_word_of_the_prompt() {
         &[&model("public", "openai", "gpt-4o-mini")],
     ));
     for stream in [false, true] {
-        let answer = ask(&gate, &key, "/v1/chat/completions", &chat("public", "secret-of-the-prompt", stream));
+        let answer =
+            ask(&gate, &key, "/v1/chat/completions", &chat("public", "secret-of-the-prompt", stream));
         let id = answer.header("x-request-id").unwrap().to_owned();
         let line = gate.gateway.wait_for_record(&id);
         let model = &line["model"];
@@ -193,7 +201,9 @@ fn the_record_tells_tokens_and_cost_and_no_word_of_the_prompt() {
 
 #[test]
 fn the_next_target_serves_what_the_first_cannot_and_callers_see_nothing_of_it() {
-    let ill = Origin::start(|_| Reply::new(529, r#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}"#));
+    let ill = Origin::start(|_| {
+        Reply::new(529, r#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}"#)
+    });
     let well = provider(Speaks::OpenAi);
     let spec = "{ targets: [{ upstream: ill, model: claude }, { upstream: well, model: gpt }] }";
     let (gate, key) = start(&house(
@@ -210,18 +220,20 @@ fn the_next_target_serves_what_the_first_cannot_and_callers_see_nothing_of_it() 
 
 #[test]
 fn a_stream_that_fails_before_its_first_content_is_a_status_and_after_it_an_event() {
-    let error = r#"data: {"error":{"message":"The model is overloaded","code":"overloaded","type":"server_error"}}"#;
+    let error =
+        r#"data: {"error":{"message":"The model is overloaded","code":"overloaded","type":"server_error"}}"#;
     let role = r#"data: {"choices":[{"index":0,"delta":{"role":"assistant","content":""}}]}"#;
     let content = r#"data: {"choices":[{"index":0,"delta":{"content":"Hel"}}]}"#;
     let early = format!("{role}\n\n{error}\n\n");
     let late = format!("{role}\n\n{content}\n\n{error}\n\n");
     let cut = format!("{role}\n\n{content}\n\n");
-    for (body, status, end) in [(early, 503, None), (late, 200, Some("overloaded")), (cut, 200, Some("broken"))] {
-        let origin = Origin::start(move |_| Reply::ok(body.clone()).with("content-type", "text/event-stream"));
-        let (gate, key) = start(&house(
-            &[("up", "provider: Compatible", &origin)],
-            &[&model("public", "up", "m")],
-        ));
+    for (body, status, end) in
+        [(early, 503, None), (late, 200, Some("overloaded")), (cut, 200, Some("broken"))]
+    {
+        let origin =
+            Origin::start(move |_| Reply::ok(body.clone()).with("content-type", "text/event-stream"));
+        let (gate, key) =
+            start(&house(&[("up", "provider: Compatible", &origin)], &[&model("public", "up", "m")]));
         let answer = ask(&gate, &key, "/v1/chat/completions", &chat("public", "hi", true));
         assert_eq!(answer.status, status as u16, "{}", answer.text());
         match end {
@@ -243,10 +255,8 @@ fn no_failure_of_a_provider_tells_its_key_or_its_account() {
     for status in [400, 401, 402, 403, 404, 408, 413, 422, 429, 500, 502, 503, 529] {
         let body = json!({ "error": { "message": say, "type": CANARY, "code": CANARY } }).to_string();
         let origin = Origin::start(move |_| Reply::new(status, body.clone()).with("x-canary", "canary"));
-        let (gate, key) = start(&house(
-            &[("up", "provider: Compatible", &origin)],
-            &[&model("public", "up", "m")],
-        ));
+        let (gate, key) =
+            start(&house(&[("up", "provider: Compatible", &origin)], &[&model("public", "up", "m")]));
         for stream in [false, true] {
             let answer = ask(&gate, &key, "/v1/chat/completions", &chat("public", "hi", stream));
             assert!(answer.status.as_u16() >= 400, "{status}");
@@ -275,7 +285,8 @@ fn callers_see_and_use_the_models_that_they_may() {
         let bearer = format!("Bearer {key}");
         let list = gate.client().get("/v1/models", &[("authorization", &bearer)]);
         let list: Value = serde_json::from_str(list.text()).unwrap();
-        let names: Vec<&str> = list["data"].as_array().unwrap().iter().map(|one| one["id"].as_str().unwrap()).collect();
+        let names: Vec<&str> =
+            list["data"].as_array().unwrap().iter().map(|one| one["id"].as_str().unwrap()).collect();
         assert_eq!(names, [may]);
         assert_eq!(ask(&gate, key, "/v1/chat/completions", &chat(may, "hi", false)).status, 200);
         let refused = ask(&gate, key, "/v1/chat/completions", &chat(may_not, "hi", false));
@@ -311,17 +322,40 @@ fn native_paths_pass_untouched_with_the_providers_key() {
         ("provider: Anthropic", Speaks::Anthropic, "/v1/messages", "x-api-key", true),
         ("provider: Anthropic", Speaks::Anthropic, "/v1/messages/count_tokens", "authorization", true),
         ("provider: OpenAi", Speaks::OpenAi, "/v1/responses", "authorization", true),
-        ("provider: Gemini", Speaks::Gemini, "/v1beta/models/native-1:generateContent", "x-goog-api-key", false),
-        ("provider: Gemini", Speaks::Gemini, "/v1beta/models/native-1:streamGenerateContent?alt=sse", "x-goog-api-key", false),
-        ("provider: DashScope", Speaks::DashScope, "/api/v1/services/aigc/text-generation/generation", "authorization", true),
+        (
+            "provider: Gemini",
+            Speaks::Gemini,
+            "/v1beta/models/native-1:generateContent",
+            "x-goog-api-key",
+            false,
+        ),
+        (
+            "provider: Gemini",
+            Speaks::Gemini,
+            "/v1beta/models/native-1:streamGenerateContent?alt=sse",
+            "x-goog-api-key",
+            false,
+        ),
+        (
+            "provider: DashScope",
+            Speaks::DashScope,
+            "/api/v1/services/aigc/text-generation/generation",
+            "authorization",
+            true,
+        ),
     ];
     for (llm, speaks, path, header, names_model) in table {
         let origin = provider(speaks);
         let (gate, key) = start(&house(&[("up", llm, &origin)], &[&model("native-1", "up", "native-1")]));
         // Odd spacing and an unknown field: the bytes must arrive as they are.
-        let body = if names_model { r#"{"model" :"native-1",  "brand_new":[1.0] }"# } else { r#"{"contents" : [],"x":1.50}"# };
+        let body = if names_model {
+            r#"{"model" :"native-1",  "brand_new":[1.0] }"#
+        } else {
+            r#"{"contents" : [],"x":1.50}"#
+        };
         let value = if header == "authorization" { format!("Bearer {key}") } else { key.clone() };
-        let answer = gate.client().call("POST", path, &[(header, &value), ("content-type", "application/json")], body);
+        let answer =
+            gate.client().call("POST", path, &[(header, &value), ("content-type", "application/json")], body);
         assert_eq!(answer.status, 200, "{path}: {}", answer.text());
         assert!(!format!("{:?}", answer.headers).contains("canary"), "{path}");
         let asked = &origin.received()[0];

@@ -2,13 +2,13 @@
 
 use bartizan_ai::{Dialect, Provider, provider::Home};
 use bartizan_model::{
+    Reference,
     document::{
         Document, Kind, Spec,
         upstream::{LlmDialect, LlmKey, LlmProvider, LlmSpec, UpstreamKind, UpstreamSpec},
     },
     problem::{Code, Problem, Problems},
     read::Spanned,
-    Reference,
 };
 
 use super::index::{Index, spec_of};
@@ -25,17 +25,21 @@ pub(super) fn compile(
         (UpstreamKind::Http, None) => return None,
         (UpstreamKind::Http, Some(llm)) => {
             problems.push(
-                Problem::new(Code::FieldsClash, llm.at, "spec.llm", "`llm` has no meaning for an HTTP service")
-                    .hint("write `kind: Llm`, or delete `llm`"),
+                Problem::new(
+                    Code::FieldsClash,
+                    llm.at,
+                    "spec.llm",
+                    "`llm` has no meaning for an HTTP service",
+                )
+                .hint("write `kind: Llm`, or delete `llm`"),
             );
             return None;
         }
         (UpstreamKind::Llm, None) => {
             let message = "an upstream of kind `Llm` says which provider it is";
-            problems.push(
-                Problem::new(Code::MissingField, document.name.at, "spec.llm", message)
-                    .hint("write for example `llm: { provider: OpenAi, keys: [{ valueRef: env://OPENAI_API_KEY }] }`"),
-            );
+            problems.push(Problem::new(Code::MissingField, document.name.at, "spec.llm", message).hint(
+                "write for example `llm: { provider: OpenAi, keys: [{ valueRef: env://OPENAI_API_KEY }] }`",
+            ));
             return None;
         }
         (UpstreamKind::Llm, Some(llm)) => llm,
@@ -43,8 +47,13 @@ pub(super) fn compile(
     let provider = provider(*llm.provider);
     if let Some(credential) = &spec.credential {
         problems.push(
-            Problem::new(Code::FieldsClash, credential.at, "spec.credential", "a provider's keys are `llm.keys`")
-                .hint("move the reference to `llm.keys`"),
+            Problem::new(
+                Code::FieldsClash,
+                credential.at,
+                "spec.credential",
+                "a provider's keys are `llm.keys`",
+            )
+            .hint("move the reference to `llm.keys`"),
         );
     }
     let home = home(provider, llm, problems);

@@ -77,9 +77,7 @@ fn compile(
     let targets = spec.targets.iter();
     ModelPlan {
         name: document.name.as_str().into(),
-        targets: targets
-            .filter_map(|one| target(index, document, one, price, upstreams, problems))
-            .collect(),
+        targets: targets.filter_map(|one| target(index, document, one, price, upstreams, problems)).collect(),
         weighted: spec.strategy == ModelStrategy::Weighted,
         roles: spec.roles.iter().map(|role| role.as_str().into()).collect(),
         max_output: spec.max_output_tokens.as_ref().map(|tokens| u64::from(count(tokens))),

@@ -215,7 +215,8 @@ impl Compiler<'_, '_> {
         problems: &mut Problems,
     ) -> Option<RouteAction> {
         if !parts.redirects {
-            if let Some(models) = rule.backend_refs.iter().find(|backend| backend.kind == BackendKind::Models) {
+            if let Some(models) = rule.backend_refs.iter().find(|backend| backend.kind == BackendKind::Models)
+            {
                 return self.models(models, rule, problems);
             }
             return self.backends(rule.at, &rule.backend_refs, problems).map(RouteAction::Forward);
@@ -237,10 +238,12 @@ impl Compiler<'_, '_> {
     ) -> Option<RouteAction> {
         const PATH: &str = "spec.rules.backendRefs";
         if rule.backend_refs.len() > 1 || models.name.is_some() {
-            let message = "`kind: Models` stands alone and without a name: the caller's request names the model";
+            let message =
+                "`kind: Models` stands alone and without a name: the caller's request names the model";
             problems.push(
-                Problem::new(Code::FieldsClash, models.at, PATH, message)
-                    .hint("write `backendRefs: [{ kind: Models }]`, and other backends in a rule of their own"),
+                Problem::new(Code::FieldsClash, models.at, PATH, message).hint(
+                    "write `backendRefs: [{ kind: Models }]`, and other backends in a rule of their own",
+                ),
             );
             return None;
         }
@@ -272,7 +275,8 @@ impl Compiler<'_, '_> {
                 continue;
             };
             if spec_of!(found, Upstream).is_some_and(|spec| spec.kind == UpstreamKind::Llm) {
-                let message = format!("Upstream/{} is a provider of models: only Models send to it", name.as_str());
+                let message =
+                    format!("Upstream/{} is a provider of models: only Models send to it", name.as_str());
                 problems.push(
                     Problem::new(Code::FieldsClash, name.at, PATH, message)
                         .hint("write `backendRefs: [{ kind: Models }]`"),

@@ -36,7 +36,8 @@ impl FromStr for ModelName {
             return Ok(ModelName(Arc::from(text)));
         }
         let message = format!("{} is not a model's name", crate::problem::shown(text));
-        Err(Wrong::new(Code::BadName, message).hint("write it as the provider does, for example `gpt-4o-mini`"))
+        Err(Wrong::new(Code::BadName, message)
+            .hint("write it as the provider does, for example `gpt-4o-mini`"))
     }
 }
 
@@ -96,7 +97,11 @@ impl fmt::Display for Price {
     }
 }
 
-scalar!(Price, from_text_or_number, text_shape("dollars for a million tokens", "^[0-9]+([.][0-9]{1,6})?$", "0.15"));
+scalar!(
+    Price,
+    from_text_or_number,
+    text_shape("dollars for a million tokens", "^[0-9]+([.][0-9]{1,6})?$", "0.15")
+);
 
 #[cfg(test)]
 mod tests {
@@ -104,7 +109,8 @@ mod tests {
 
     #[test]
     fn a_models_name_cannot_leave_its_place_in_a_path() {
-        for name in ["gpt-4o-mini", "meta-llama/Llama-3.3-70B", "qwen3:4b", "claude-sonnet-4-6@20260101", "a"] {
+        for name in ["gpt-4o-mini", "meta-llama/Llama-3.3-70B", "qwen3:4b", "claude-sonnet-4-6@20260101", "a"]
+        {
             assert_eq!(ModelName::parse(name).unwrap().to_string(), name);
         }
         for name in ["", "../x", "a/../b", "a//b", "/a", "a/", "a b", "a?b", "a%2e", "ä", "-a"] {
@@ -114,7 +120,9 @@ mod tests {
 
     #[test]
     fn a_price_is_exact() {
-        for (text, millionths) in [("0.15", 150_000), ("15", 15_000_000), ("0.000001", 1), ("3.00", 3_000_000)] {
+        for (text, millionths) in
+            [("0.15", 150_000), ("15", 15_000_000), ("0.000001", 1), ("3.00", 3_000_000)]
+        {
             assert_eq!(Price::parse(text).unwrap().millionths(), millionths);
         }
         assert_eq!(Price::parse("3.00").unwrap().to_string(), "3");

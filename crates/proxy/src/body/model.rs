@@ -69,6 +69,8 @@ pub(crate) struct Meter {
     pub(crate) started: Instant,
     /// Bytes of the request.
     pub(crate) request_bytes: u64,
+    /// Whether the call asks for a number of tokens and uses none.
+    pub(crate) is_free: bool,
     /// What a token costs.
     pub(crate) price: Option<Price>,
     /// When the first content came.
@@ -78,6 +80,10 @@ pub(crate) struct Meter {
 impl Meter {
     /// Fills the record: what the provider told, else an estimate by bytes.
     pub(crate) fn settle(&self, usage: Option<Usage>, delivered: u64, whole: bool, record: &mut ModelRecord) {
+        record.first_token = self.first.map(|first| first.saturating_duration_since(self.started));
+        if self.is_free {
+            return;
+        }
         let told = usage.unwrap_or_default();
         // Absent is estimated; an explicit zero stays.
         let estimate = |bytes: u64| bytes.saturating_mul(2).div_ceil(7);
@@ -100,7 +106,6 @@ impl Meter {
         record.reasoning_tokens = usage.reasoning;
         record.usage_source = source.word();
         record.cost_pico = self.price.map(|price| price.of(&usage).0);
-        record.first_token = self.first.map(|first| first.saturating_duration_since(self.started));
     }
 }
 

@@ -83,7 +83,8 @@ pub fn inspect(x: Exchange<Metered>) -> Result<Exchange<Inspected>, Stop> {
     } else {
         (RequestBody::Empty, BodyWatch::default())
     };
-    let proof = Inspected { head, body, watch, upgrade, plan, prefix_bytes, identity, consumer, asking: None };
+    let proof =
+        Inspected { head, body, watch, upgrade, plan, prefix_bytes, identity, consumer, asking: None };
     Ok(Exchange { shared, proof })
 }
 

@@ -12,10 +12,10 @@ use std::{
     },
 };
 
+use bartizan_config::snapshot::LlmPlan;
 use bartizan_config::snapshot::upstream::{
     Balancing, CredentialPlan, EndpointPlan, UpstreamPlan, UpstreamProtocol,
 };
-use bartizan_config::snapshot::LlmPlan;
 use bartizan_model::{Reference, SecretValue};
 use http::{HeaderName, HeaderValue};
 use rustls::pki_types::ServerName;

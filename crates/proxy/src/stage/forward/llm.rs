@@ -57,7 +57,8 @@ struct Aim {
 pub(super) async fn serve(shared: Box<Shared>, mut sendable: Sendable, asking: Box<Asking>) -> Stop {
     let plan = sendable.plan.clone();
     if plan.screening != Engineless::NoSuchPolicy {
-        let denial = Denial::new(Reason::ResponseRefused).because("this build cannot screen the answers of models");
+        let denial =
+            Denial::new(Reason::ResponseRefused).because("this build cannot screen the answers of models");
         return Exchange { shared, proof: () }.deny(Stage::Screen, denial);
     }
     sendable.asking = None;
@@ -78,7 +79,10 @@ impl Call {
             }
         }
         // The only target of a model gets a second chance where its failure passes by itself.
-        if is_only && self.attempts == 1 && self.failure.as_ref().is_some_and(|failure| failure.class.is_passing()) {
+        if is_only
+            && self.attempts == 1
+            && self.failure.as_ref().is_some_and(|failure| failure.class.is_passing())
+        {
             let jitter = BACKOFF.mul_f64((self.shared.core.draw() >> 11) as f64 / (1_u64 << 53) as f64);
             tokio::time::sleep(BACKOFF + jitter).await;
             if let Some(target) = order.first()
@@ -97,7 +101,10 @@ impl Call {
     }
 
     /// Tries a target with each of its keys until one serves.
-    async fn target(&mut self, target: &ModelTargetPlan) -> Option<http::Response<crate::answer::AnswerBody>> {
+    async fn target(
+        &mut self,
+        target: &ModelTargetPlan,
+    ) -> Option<http::Response<crate::answer::AnswerBody>> {
         let prepared = self.shared.live.upstreams.at(target.upstream)?.clone();
         let llm = prepared.plan.llm.clone()?;
         let aim = Aim { target: target.clone(), prepared, llm };

@@ -60,7 +60,8 @@ pub async fn operation(x: Exchange<Inspected>) -> Result<Exchange<Inspected>, St
         return Err(Exchange { shared, proof: () }.deny(Stage::Inspect, denial));
     };
     let consumer = proof.consumer.clone();
-    shared.record.model = Some(Box::new(ModelRecord { operation: entry.operation(), ..ModelRecord::default() }));
+    shared.record.model =
+        Some(Box::new(ModelRecord { operation: entry.operation(), ..ModelRecord::default() }));
     if let Entry::Models | Entry::Model(_) = entry {
         return Err(list(shared, &entry, consumer.as_deref()));
     }
@@ -74,6 +75,7 @@ pub async fn operation(x: Exchange<Inspected>) -> Result<Exchange<Inspected>, St
         Err(denial) => return Err(Exchange { shared, proof: () }.deny(Stage::Inspect, denial)),
     };
     let bytes = body.len() as u64;
+    shared.record.request_bytes = bytes;
     let (name, what) = match understand(entry, body) {
         Ok(read) => read,
         Err(refused) => return Err(refuse(shared, &refused)),
@@ -140,12 +142,17 @@ fn understand(entry: Entry, body: Bytes) -> Result<(String, What), Refused> {
 
 /// The model that a native body names. Read strictly: two readers must not find two models in it.
 fn named(body: &[u8]) -> Result<String, Refused> {
-    let json = Json::read_strict(body).map_err(|error| Refused::of("", format!("the body is not JSON: {error}")))?;
+    let json =
+        Json::read_strict(body).map_err(|error| Refused::of("", format!("the body is not JSON: {error}")))?;
     let model = json.get("model").words().map(str::to_owned);
     model.ok_or_else(|| Refused::of("model", "`model` names a model"))
 }
 
-fn choose(shared: &mut Shared, name: &str, consumer: Option<&ConsumerPlan>) -> Result<Arc<ModelPlan>, Denial> {
+fn choose(
+    shared: &mut Shared,
+    name: &str,
+    consumer: Option<&ConsumerPlan>,
+) -> Result<Arc<ModelPlan>, Denial> {
     let shown: String = name.chars().filter(|character| !character.is_control()).take(200).collect();
     let Some(model) = shared.snapshot().models.get(name).cloned() else {
         if let Some(spoken) = &mut shared.dress.spoken {
@@ -161,16 +168,19 @@ fn choose(shared: &mut Shared, name: &str, consumer: Option<&ConsumerPlan>) -> R
         let message = format!("the model `{shown}` may not be used with this key");
         spoken.say(Reason::OperationNotAllowed, "model_not_allowed", message);
     }
-    Err(Denial::new(Reason::OperationNotAllowed)
-        .because(format!("model `{shown}`"))
-        .by(format!("Model/{}", model.name).into()))
+    Err(Denial::new(Reason::OperationNotAllowed).because(format!("model `{shown}`")).by(format!(
+        "Model/{}",
+        model.name
+    )
+    .into()))
 }
 
 /// Whether a caller may use a model: by its roles, and by the models that the consumer is held to.
 fn may_use(model: &ModelPlan, consumer: Option<&ConsumerPlan>) -> bool {
     let by_role = model.roles.is_empty()
         || consumer.is_some_and(|consumer| model.roles.iter().any(|role| consumer.roles.contains(role)));
-    let by_name = consumer.is_none_or(|consumer| consumer.models.is_empty() || consumer.models.contains(&model.name));
+    let by_name =
+        consumer.is_none_or(|consumer| consumer.models.is_empty() || consumer.models.contains(&model.name));
     by_role && by_name
 }
 

@@ -3,8 +3,7 @@
 use std::time::Instant;
 
 use bartizan_ai::{
-    Class, Decoder, Dialect, Event, Failure, Public, StreamWriter, Whole,
-    dialect::embeddings,
+    Class, Decoder, Dialect, Event, Failure, Public, StreamWriter, Whole, dialect::embeddings,
 };
 use bartizan_message::{clean_response, response::RESPONSE_LIMITS};
 use bartizan_telemetry::Exit;
@@ -71,6 +70,8 @@ impl Call {
         let meter = Meter {
             started: self.shared.record.started,
             request_bytes: self.asking.bytes,
+            is_free: asked.outgoing.path.ends_with("/count_tokens")
+                || asked.outgoing.path.ends_with(":countTokens"),
             price: aim.target.price,
             first: None,
         };
@@ -269,6 +270,7 @@ fn unreached(kind: ForwardErrorKind) -> Failure {
 
 /// Seconds that the provider asks to wait. Only read on failures: some send it with every answer.
 fn advice(headers: &HeaderMap) -> Option<u32> {
-    let number = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()?.trim().parse::<u32>().ok());
+    let number =
+        |name: &str| headers.get(name).and_then(|value| value.to_str().ok()?.trim().parse::<u32>().ok());
     number("retry-after").or_else(|| number("retry-after-ms").map(|ms| ms.div_ceil(1000)))
 }
