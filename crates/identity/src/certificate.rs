@@ -4,10 +4,18 @@
 //! concerned: a certificate that states something which is no name of its type is unreadable as a whole, because its
 //! next reader may cut the name at another place (a NUL, a blank, a second label).
 
+mod judge;
+#[cfg(test)]
+mod tests;
+
 use std::{fmt, sync::Arc};
 
 use aws_lc_rs::digest;
 use x509_parser::{extensions::GeneralName, prelude::X509Certificate};
+
+pub use self::judge::{
+    CertificateFlaw, CertificateIdentity, CertificateRule, CertificateTable, NameTemplate, Owner,
+};
 
 /// What a verified client certificate states.
 #[derive(Clone, PartialEq, Eq)]
@@ -63,6 +71,17 @@ impl CertificateName {
         }
     }
 
+    /// The name as text; nothing for a fingerprint.
+    pub fn text(&self) -> Option<&str> {
+        match self {
+            CertificateName::Dns(name)
+            | CertificateName::Email(name)
+            | CertificateName::Uri(name)
+            | CertificateName::SubjectCommonName(name) => Some(name),
+            CertificateName::Fingerprint(_) => None,
+        }
+    }
+
     /// A name as documents write it. The error says what is wrong with it.
     pub fn parse(name_type: NameType, text: &str) -> Result<Self, &'static str> {
         match name_type {
@@ -97,6 +116,13 @@ impl Fingerprint {
         let mut bytes = [0; 32];
         bytes.copy_from_slice(digest::digest(&digest::SHA256, der).as_ref());
         Fingerprint(bytes)
+    }
+
+    /// The first twelve bytes, for records.
+    pub(crate) fn first(&self) -> [u8; 12] {
+        let mut first = [0; 12];
+        first.iter_mut().zip(self.0).for_each(|(to, from)| *to = from);
+        first
     }
 
     /// The bytes.

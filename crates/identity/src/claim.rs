@@ -7,7 +7,9 @@ use std::{fmt, sync::Arc};
 
 use bartizan_model::Reason;
 
-use crate::{api_key::KeyId, jwt::TokenIdentity, usage::Slot};
+use crate::{
+    api_key::KeyId, basic::BasicIdentity, certificate::CertificateIdentity, jwt::TokenIdentity, usage::Slot,
+};
 
 /// What became of the credential a caller presented, or did not: for API keys as it stands, for tokens as
 /// [`TokenClaim`](crate::jwt::TokenClaim).
@@ -162,10 +164,27 @@ impl From<ApiKeyIdentity> for Identity {
     }
 }
 
+impl From<BasicIdentity> for Identity {
+    fn from(user: BasicIdentity) -> Self {
+        Identity { consumer: Some(user.consumer), method: Method::Basic, credential: None, token: None }
+    }
+}
+
+impl From<CertificateIdentity> for Identity {
+    fn from(certificate: CertificateIdentity) -> Self {
+        Identity {
+            consumer: Some(certificate.consumer),
+            method: Method::ClientCertificate,
+            credential: Some(CredentialId::Certificate(certificate.fingerprint.first())),
+            token: None,
+        }
+    }
+}
+
 impl From<TokenIdentity> for Identity {
     fn from(token: TokenIdentity) -> Self {
         let consumer = token.consumer().cloned();
-        Identity { consumer, method: Method::Jwt, credential: None, token: Some(token) }
+        Identity { consumer, method: token.method(), credential: None, token: Some(token) }
     }
 }
 
@@ -176,8 +195,14 @@ pub enum Method {
     Anonymous,
     /// By an API key.
     ApiKey,
+    /// By a name and a password.
+    Basic,
+    /// By a certificate that TLS verified.
+    ClientCertificate,
     /// By a signed token.
     Jwt,
+    /// By a token that its issuer was asked about.
+    Introspection,
 }
 
 impl Method {
@@ -186,7 +211,10 @@ impl Method {
         match self {
             Method::Anonymous => "anonymous",
             Method::ApiKey => "api_key",
+            Method::Basic => "basic",
+            Method::ClientCertificate => "client_certificate",
             Method::Jwt => "jwt",
+            Method::Introspection => "introspection",
         }
     }
 }
@@ -202,12 +230,16 @@ impl fmt::Display for Method {
 pub enum CredentialId {
     /// An API key's public id.
     ApiKey(KeyId),
+    /// The first 12 bytes of a certificate's SHA-256: enough to tell all certificates apart, and no longer than a key's
+    /// id, because every request carries it.
+    Certificate([u8; 12]),
 }
 
 impl fmt::Display for CredentialId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             CredentialId::ApiKey(id) => write!(f, "{id}"),
+            CredentialId::Certificate(bytes) => bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}")),
         }
     }
 }

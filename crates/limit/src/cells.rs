@@ -31,6 +31,8 @@ pub struct Cells {
     pub(crate) hasher: KeyHasher,
     pub(crate) waiters: Arc<AtomicU32>,
     pub(crate) overflowed: AtomicU64,
+    /// Until when some failed attempt can still count.
+    pub(crate) failing_until: AtomicU64,
 }
 
 impl Cells {
@@ -41,6 +43,7 @@ impl Cells {
             hasher: KeyHasher::new(seeds),
             waiters: Arc::new(AtomicU32::new(0)),
             overflowed: AtomicU64::new(0),
+            failing_until: AtomicU64::new(0),
         }
     }
 

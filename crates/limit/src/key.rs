@@ -99,6 +99,15 @@ impl KeyHasher {
         Key::Of(hash.finish())
     }
 
+    /// A key of bytes that are named by their order alone.
+    pub(crate) fn key_of_parts(&self, label: &str, parts: &[&[u8]]) -> u128 {
+        let mut hash = self.begin(label);
+        for part in parts {
+            hash.part(b'B', part);
+        }
+        hash.finish()
+    }
+
     /// The key under which all callers of a policy share one cell when there is no room.
     pub(crate) fn overflow_of(&self, label: &str) -> u128 {
         let mut hash = self.begin(label);

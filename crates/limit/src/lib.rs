@@ -6,13 +6,14 @@
 //!
 //! Reading order: [`policy`] (what a document asks for), `gcra` (the arithmetic of one rate), `cell` (one atomic
 //! word of state), `table` and [`cache`] (where cells live), [`key`] (whose cell it is), [`verdict`] (the words of
-//! a decision), `reserve` (the decision), [`reservation`] (what an admitted call holds), [`header`] (what the caller
+//! a decision), `reserve` (the decision), [`failures`] (attempts to identify), [`reservation`] (what an admitted call holds), [`header`] (what the caller
 //! is told).
 
 pub mod cache;
 mod cell;
 mod cells;
 pub mod clock;
+pub mod failures;
 mod few;
 mod gcra;
 pub mod header;
@@ -27,6 +28,7 @@ pub mod verdict;
 pub use cache::CellCache;
 pub use cells::{CELLS_MAX, Cells, WAITERS_PER_KEY, WAITERS_PER_PROCESS};
 pub use clock::{Clock, Manual, Nanos};
+pub use failures::{FailurePolicy, FailureRate, FailureTerms, Held, HeldBy};
 pub use few::Few;
 pub use key::{HeaderValues, Key, KeyFacts};
 pub use policy::{Action, Bite, KeyPart, Limit, OnAbsent, Policy, Terms, Unit, share};

@@ -282,7 +282,7 @@ fn gauge_of<'a>(line: &Line, asks: &'a [Ask<'a>]) -> Option<(&'a Ask<'a>, &'a Ga
     Some((ask, ask.policy.gauges().get(line.limit)?))
 }
 
-fn fresh(gauge: &Gauge) -> Cell {
+pub(crate) fn fresh(gauge: &Gauge) -> Cell {
     match gauge.measure {
         Measure::Rate(bucket) => Cell::new(Kind::Rate, bucket.bound()),
         Measure::Permits(_) => Cell::new(Kind::Permits, 0),

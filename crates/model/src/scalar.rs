@@ -20,6 +20,7 @@ mod moment;
 mod name;
 mod net;
 mod quantity;
+mod rule;
 mod url;
 mod word;
 
@@ -30,6 +31,7 @@ pub use moment::Moment;
 pub use name::{Name, Pattern};
 pub use net::{Cidr, EndpointUrl, HostText, ListenAddress};
 pub use quantity::{ByteSize, Count, Percent, Time};
+pub use rule::{Paranoia, RuleRange};
 pub use url::FetchUrl;
 
 /// Why a text is not a value, and what to write instead.

@@ -12,6 +12,7 @@ use std::{
 };
 
 use bartizan_config::snapshot::{ListenerPlan, PublishedListener, RoutePlan, Snapshot};
+use bartizan_inspect::schema::Violation;
 use bartizan_limit::Reservation;
 use bartizan_message::{RequestHead, RequestId};
 use bartizan_model::{Denial, Fault, Mode, Reason, Stage};
@@ -91,6 +92,8 @@ pub(crate) struct Dress {
     pub(crate) is_head: bool,
     /// On routes to models: in which dialect refusals are told.
     pub(crate) spoken: Option<Box<Spoken>>,
+    /// What is wrong with the body, where a schema refuses it: places and what is asked for, nothing of its values.
+    pub(crate) violations: Vec<Violation>,
 }
 
 impl Shared {

@@ -5,6 +5,7 @@
 //! can fail any more. Requests on their way keep the snapshot they began with.
 
 use std::{
+    collections::{HashMap, HashSet},
     net::SocketAddr,
     path::PathBuf,
     rc::Rc,
@@ -14,7 +15,7 @@ use std::{
 };
 
 use bartizan_config::snapshot::Snapshot;
-use bartizan_identity::{KeyTable, Pepper};
+use bartizan_identity::{BasicUsers, KeyTable, Pepper};
 use bartizan_model::{Reference, SecretValue};
 use bartizan_telemetry::{AccessLog, Metrics};
 use tokio::sync::oneshot;
@@ -22,9 +23,12 @@ use tokio::sync::oneshot;
 use crate::{
     core::Core,
     events::Events,
+    fetch::{Fetcher, KeySets},
     listener::{Bound, CoreOptions, CoreThreads, ReadyListener, TicketKeys, prepare_tls},
-    live::Live,
-    runtime::Runtime,
+    live::{Live, LiveParts},
+    passwords::Passwords,
+    runtime::{Outside, Runtime},
+    tokens::TokenSet,
     upstream::{UpstreamSet, run_checks},
 };
 
@@ -74,10 +78,12 @@ pub struct ServedAddress {
 /// A running data plane.
 pub struct Gate {
     runtime: Arc<Runtime>,
+    key_sets: Arc<KeySets>,
     cores: CoreThreads,
     count: usize,
     lock_dir: Option<PathBuf>,
     tickets: TicketKeys,
+    passwords: Arc<Passwords>,
     read_secret: Box<ReadSecret>,
     grace: Duration,
     /// The active health checks of the set in force; dropping the sender ends them.
@@ -101,10 +107,30 @@ impl Gate {
             options;
         let tickets = TicketKeys::default();
         let lock = lock_dir.as_deref();
-        let preparing =
-            Preparing { count, lock, tickets: &tickets, secrets: &*read_secret, metrics: &metrics };
+        let fetcher = Fetcher::start().map_err(|error| {
+            vec![process_problem(format!("the fetching thread could not be started: {error}"))]
+        })?;
+        // Half of the cores: passwords must not be able to take the machine from the requests.
+        let passwords = Passwords::new(count / 2)
+            .map_err(|error| vec![process_problem(format!("passwords cannot be checked: {error}"))])?;
+        let passwords = Arc::new(passwords);
+        let key_sets = KeySets::start(fetcher.clone());
+        let preparing = Preparing {
+            count,
+            lock,
+            tickets: &tickets,
+            passwords: &passwords,
+            secrets: &*read_secret,
+            metrics: &metrics,
+            key_sets: &key_sets,
+        };
         let prepared = preparing.prepare(snapshot, None, &|_| None)?;
-        let runtime = Runtime::new(prepared.live.clone(), metrics.clone(), pepper);
+        let runtime = Runtime::new(
+            prepared.live.clone(),
+            metrics.clone(),
+            pepper,
+            Some(Outside { fetcher, key_sets: key_sets.clone(), passwords: passwords.clone() }),
+        );
         runtime.set_keys(keys);
         let options = CoreOptions { events: Arc::new(Events::new(metrics)), ..CoreOptions::default() };
         let for_cores = runtime.clone();
@@ -116,7 +142,18 @@ impl Gate {
         })
         .map_err(|error| vec![process_problem(format!("the cores could not be started: {error}"))])?;
         let checks = Mutex::new(None);
-        let gate = Gate { runtime, cores, count, lock_dir, tickets, read_secret, grace, checks };
+        let gate = Gate {
+            runtime,
+            key_sets,
+            cores,
+            count,
+            lock_dir,
+            tickets,
+            passwords,
+            read_secret,
+            grace,
+            checks,
+        };
         gate.publish(prepared)?;
         Ok(gate)
     }
@@ -131,12 +168,13 @@ impl Gate {
             count: self.count,
             lock: self.lock_dir.as_deref(),
             tickets: &self.tickets,
+            passwords: &self.passwords,
             secrets: &*self.read_secret,
             metrics: self.runtime.metrics(),
+            key_sets: &self.key_sets,
         };
         let previous = self.runtime.live();
-        let prepared =
-            preparing.prepare(snapshot, Some(&previous.upstreams), &|name| self.cores.bound(name))?;
+        let prepared = preparing.prepare(snapshot, Some(&previous), &|name| self.cores.bound(name))?;
         self.publish(prepared)
     }
 
@@ -181,13 +219,16 @@ impl Gate {
     fn publish(&self, prepared: Prepared) -> Result<(), Vec<PrepareProblem>> {
         let Prepared { live, listeners } = prepared;
         let upstreams = live.upstreams.clone();
+        let sources = live.prepared.tokens.sources.clone();
         let names: Vec<Arc<str>> = listeners.iter().map(|listener| listener.plan.name.clone()).collect();
         let before = self.runtime.publish(live);
         if let Err(error) = self.cores.apply(listeners, self.grace) {
             // No descriptor was left for a new socket: the set before stays in force, as if nothing had happened.
+            self.key_sets.watch(before.prepared.tokens.sources.clone());
             self.runtime.publish(before);
             return Err(vec![process_problem(format!("the listeners could not be changed: {error}"))]);
         }
+        self.key_sets.watch(sources);
         before.retire(&self.runtime.live(), self.runtime.metrics());
         self.tickets.retain(|name| names.iter().any(|known| **known == *name));
         self.watch_health(upstreams);
@@ -227,8 +268,10 @@ struct Preparing<'p> {
     count: usize,
     lock: Option<&'p std::path::Path>,
     tickets: &'p TicketKeys,
+    passwords: &'p Passwords,
     secrets: &'p ReadSecret,
     metrics: &'p Metrics,
+    key_sets: &'p Arc<KeySets>,
 }
 
 impl Preparing<'_> {
@@ -236,7 +279,7 @@ impl Preparing<'_> {
     fn prepare(
         &self,
         snapshot: Snapshot,
-        previous: Option<&UpstreamSet>,
+        previous: Option<&Live>,
         bound: &dyn Fn(&str) -> Option<Bound>,
     ) -> Result<Prepared, Vec<PrepareProblem>> {
         let mut problems = Vec::new();
@@ -258,7 +301,16 @@ impl Preparing<'_> {
                 Err(error) => problem(error.to_string()),
             }
         }
-        let upstreams = match UpstreamSet::prepare(&snapshot.upstreams, &self.secrets, previous) {
+        let tokens = TokenSet::prepare(
+            &snapshot,
+            &self.secrets,
+            previous.map(|previous| &previous.prepared.tokens),
+            &mut |document, message| {
+                problems.push(PrepareProblem { document: document.to_owned(), message });
+            },
+        );
+        let previous_upstreams = previous.map(|previous| &*previous.upstreams);
+        let upstreams = match UpstreamSet::prepare(&snapshot.upstreams, &self.secrets, previous_upstreams) {
             Ok(set) => Some(Arc::new(set)),
             Err(found) => {
                 problems.extend(found.into_iter().map(|error| PrepareProblem {
@@ -268,14 +320,81 @@ impl Preparing<'_> {
                 None
             }
         };
+        let users = self.users(&snapshot, &mut problems);
+        problems.extend(warm(&snapshot));
         match upstreams {
             Some(upstreams) if problems.is_empty() => {
-                Ok(Prepared { live: Live::new(snapshot, upstreams, self.metrics), listeners })
+                // Without a problem each listener of the snapshot is here, in its order.
+                let trusts =
+                    listeners.iter().map(|ready| ready.tls.as_ref().map(|tls| tls.trust())).collect();
+                self.fetch_keys(&tokens);
+                let parts = LiveParts { trusts, users, tokens };
+                Ok(Prepared { live: Live::new(snapshot, upstreams, parts, self.metrics), listeners })
             }
             _ => Err(problems),
         }
     }
 }
+
+impl Preparing<'_> {
+    /// Reads the users of every policy, each file once.
+    fn users(
+        &self,
+        snapshot: &Snapshot,
+        problems: &mut Vec<PrepareProblem>,
+    ) -> HashMap<Reference, Arc<BasicUsers>> {
+        let mut users = HashMap::new();
+        let mut seen = HashSet::new();
+        let policies = snapshot.routes.iter().flat_map(|route| {
+            let settled = &route.authentication;
+            settled.enforced.iter().chain(&settled.shadow)
+        });
+        for (policy, plan) in policies.flat_map(|policy| policy.basic().map(move |plan| (policy, plan))) {
+            if !seen.insert(&plan.users) {
+                continue;
+            }
+            let read = match (self.secrets)(&plan.users) {
+                Ok(text) => self.passwords.read_users(text.expose()),
+                Err(message) => Err(vec![message]),
+            };
+            match read {
+                Ok(read) => drop(users.insert(plan.users.clone(), Arc::new(read))),
+                Err(found) => problems.extend(found.into_iter().map(|message| PrepareProblem {
+                    document: policy.label.to_string(),
+                    message: format!("{}: {message}", plan.users),
+                })),
+            }
+        }
+        users
+    }
+}
+
+/// Builds the automata of all rules, so that none is built while a request waits. Rule sets are shared; each is built
+/// once.
+fn warm(snapshot: &Snapshot) -> Vec<PrepareProblem> {
+    let mut seen = HashSet::new();
+    let plans = snapshot.routes.iter().flat_map(|route| &route.inspection);
+    plans
+        .filter(|plan| seen.insert(Arc::as_ptr(&plan.rules)))
+        .filter_map(|plan| {
+            let error = plan.rules.warm().err()?;
+            Some(PrepareProblem { document: plan.label.to_string(), message: error.to_string() })
+        })
+        .collect()
+}
+
+impl Preparing<'_> {
+    /// Fetches new key sets, so that the first token finds them. That an issuer does not answer now is no reason to
+    /// refuse a set: its tokens cannot be judged until it does.
+    fn fetch_keys(&self, tokens: &TokenSet) {
+        for set in self.key_sets.prefetch(&tokens.sources, PREFETCH_MAX) {
+            tracing::warn!(%set, "a key set is not there yet: tokens that need it are answered 503 until it is");
+        }
+    }
+}
+
+/// 5 s: so long a start or a reload waits for issuers.
+const PREFETCH_MAX: Duration = Duration::from_secs(5);
 
 fn process_problem(message: String) -> PrepareProblem {
     PrepareProblem { document: "process".to_owned(), message }

@@ -18,7 +18,7 @@ pub async fn serve(x: Exchange<Received>) -> http::Response<AnswerBody> {
 async fn run(x: Exchange<Received>) -> Result<Exchange<Screened>, Stop> {
     let x = judge(x, &mut ()).await?;
     let x = stage::forward(x).await?;
-    stage::screen(x)
+    stage::screen(x).await
 }
 
 /// All that is decided before an upstream is asked. Live traffic and rehearsals run this one function.
@@ -36,7 +36,7 @@ pub(crate) async fn judge(
     onlooker.authorized(&x);
     let x = stage::limit(x).await?;
     onlooker.metered(&x);
-    let x = stage::inspect(x)?;
+    let x = stage::inspect(x).await?;
     // What is asked of a model is in the body. Boxed: no other route pays for its room.
     let x = if x.proof.asks_a_model() { Box::pin(stage::operation(x)).await? } else { x };
     onlooker.inspected(&x);

@@ -21,7 +21,7 @@ use bartizan_config::{
         CellReading, Credential, Decision, End, Given, GivenBody, LimitState, Moment, Outcome, Props,
         Readings, Rehearsal, Rehearse, Told,
     },
-    snapshot::{Snapshot, TlsVersion},
+    snapshot::{ListenerPlan, Snapshot},
 };
 use bartizan_limit::{CellCache, Reservation};
 use bartizan_model::Stage;
@@ -36,7 +36,7 @@ use crate::{
     core::Core,
     exchange::{Exchange, Received, Shared, Stop, Why},
     listener::{ConnectionFacts, TlsFacts, TlsTrust, rehearsed_connection},
-    live::Live,
+    live::{Live, LiveParts},
     pipeline,
     runtime::Runtime,
     stage,
@@ -93,12 +93,19 @@ struct Theatre {
     held: Vec<Reservation>,
 }
 
+/// What a rehearsed handshake proves: no certificates are read, so none of a client's is known.
+fn rehearsed_trust(listener: &ListenerPlan) -> Option<TlsTrust> {
+    listener.tls.as_ref().map(|tls| TlsTrust { minimum: tls.minimum, clients: None })
+}
+
 impl Theatre {
     fn new(snapshot: Arc<Snapshot>, props: Props) -> Self {
         let metrics = Metrics::new("rehearsal", SystemTime::UNIX_EPOCH);
-        let live = Live::new(snapshot, Arc::new(UpstreamSet::default()), &metrics);
+        let trusts = snapshot.listeners.iter().map(|listener| rehearsed_trust(&listener.plan)).collect();
+        let parts = LiveParts { trusts, ..LiveParts::default() };
+        let live = Live::new(snapshot, Arc::new(UpstreamSet::default()), parts, &metrics);
         let (table, pepper) = props.keys.unzip();
-        let runtime = Runtime::new(live.clone(), metrics, pepper);
+        let runtime = Runtime::new(live.clone(), metrics, pepper, None);
         if let Some(table) = table {
             runtime.set_keys(table);
         }
@@ -121,15 +128,15 @@ impl Theatre {
         }
         let http2 = given.version == Version::HTTP_2;
         let listener = self.live.snapshot.listeners.get(self.live.listener_index(&given.listener))?;
-        let minimum = listener.plan.tls.as_ref().map_or(TlsVersion::Tls12, |tls| tls.minimum);
-        let tls = given.tls.as_ref().map(|tls| TlsFacts {
+        let trust = rehearsed_trust(&listener.plan);
+        let tls = given.tls.as_ref().zip(trust).map(|(tls, trust)| TlsFacts {
             version: tls.version,
             server_name: tls.server_name.clone(),
             alpn: http2.then_some("h2"),
             cipher: "",
             resumed: false,
             client: None,
-            trust: TlsTrust { minimum, clients: None },
+            trust,
         });
         let ends = (given.peer, given.local);
         let connection = rehearsed_connection(listener.plan.clone(), ends, tls, http2, Instant::now());

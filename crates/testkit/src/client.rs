@@ -18,7 +18,10 @@ use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use crate::{pki, runtime};
+use crate::{
+    pki::{self, Identity},
+    runtime,
+};
 
 /// An answer with its whole body.
 #[derive(Clone, Debug)]
@@ -103,6 +106,13 @@ pub struct Client {
     timeout: Duration,
 }
 
+/// How TLS is spoken.
+struct Tls<'a> {
+    name: &'a str,
+    ca: &'a str,
+    identity: Option<&'a Identity>,
+}
+
 #[derive(Clone, Debug)]
 enum Sender {
     // HTTP/1.1 carries one request at a time.
@@ -126,7 +136,7 @@ impl Client {
     /// # Errors
     /// When the handshake fails.
     pub fn https1(address: SocketAddr, name: &str, ca: &str) -> std::io::Result<Client> {
-        Client::connect(address, Some((name, ca)), false)
+        Client::connect(address, Some(Tls { name, ca, identity: None }), false)
     }
 
     /// HTTP/2 over TLS to `name`, trusting the authorities in `ca` (PEM).
@@ -134,14 +144,29 @@ impl Client {
     /// # Errors
     /// When the handshake fails or the server does not choose HTTP/2.
     pub fn https2(address: SocketAddr, name: &str, ca: &str) -> std::io::Result<Client> {
-        Client::connect(address, Some((name, ca)), true)
+        Client::connect(address, Some(Tls { name, ca, identity: None }), true)
     }
 
-    fn connect(address: SocketAddr, tls: Option<(&str, &str)>, h2: bool) -> std::io::Result<Client> {
+    /// As [`Client::https1`], or [`Client::https2`] with `h2`, showing a certificate of its own.
+    ///
+    /// # Errors
+    /// When the handshake fails. In TLS 1.3 a refused certificate shows only at the first call.
+    pub fn https_as(
+        address: SocketAddr,
+        name: &str,
+        ca: &str,
+        identity: &Identity,
+        h2: bool,
+    ) -> std::io::Result<Client> {
+        Client::connect(address, Some(Tls { name, ca, identity: Some(identity) }), h2)
+    }
+
+    fn connect(address: SocketAddr, tls: Option<Tls<'_>>, h2: bool) -> std::io::Result<Client> {
         let (host, scheme) =
-            tls.map_or((address.ip().to_string(), "http"), |(name, _)| (name.to_owned(), "https"));
+            tls.as_ref().map_or((address.ip().to_string(), "http"), |tls| (tls.name.to_owned(), "https"));
         let bracketed = if host.contains(':') { format!("[{host}]") } else { host.clone() };
-        let tls = tls.map(|(_, ca)| pki::client_config(ca, if h2 { &["h2"] } else { &["http/1.1"] }));
+        let alpn: &[&str] = if h2 { &["h2"] } else { &["http/1.1"] };
+        let tls = tls.map(|tls| pki::client_config(tls.ca, tls.identity, alpn));
         let sender = runtime::wait(TIMEOUT, async move {
             let stream = TcpStream::connect(address).await?;
             stream.set_nodelay(true)?;

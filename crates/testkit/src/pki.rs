@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
-    KeyUsagePurpose,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType,
+    ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SerialNumber,
+    date_time_ymd,
 };
 use rustls::{
     ClientConfig, RootCertStore, ServerConfig,
@@ -35,6 +36,26 @@ impl Authority {
         params.distinguished_name.push(DnType::CommonName, "bartizan test authority");
         let key = KeyPair::generate().expect("a key can be made");
         Authority { issuer: CertifiedIssuer::self_signed(params, key).expect("an authority can sign itself") }
+    }
+
+    /// A revocation list that names these serial numbers and is valid until the year 2200, PEM.
+    pub fn revoke(&self, serials: &[u64]) -> String {
+        let revoked = serials.iter().map(|serial| RevokedCertParams {
+            serial_number: SerialNumber::from(*serial),
+            revocation_time: date_time_ymd(2020, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        });
+        let list = CertificateRevocationListParams {
+            this_update: date_time_ymd(2020, 1, 1),
+            next_update: date_time_ymd(2200, 1, 1),
+            crl_number: SerialNumber::from(1_u64),
+            issuing_distribution_point: None,
+            revoked_certs: revoked.collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        let list = list.signed_by(&self.issuer).expect("the authority can sign lists");
+        list.pem().expect("a list can be written")
     }
 
     /// Its certificate, PEM.
@@ -68,17 +89,25 @@ impl Default for Authority {
     }
 }
 
-/// A client configuration that trusts the authorities in `ca` and offers these protocols by ALPN.
-pub(crate) fn client_config(ca: &str, alpn: &[&str]) -> Arc<ClientConfig> {
+/// A client configuration that trusts the authorities in `ca`, shows `identity` to whoever asks, and offers these
+/// protocols by ALPN.
+pub(crate) fn client_config(ca: &str, identity: Option<&Identity>, alpn: &[&str]) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(ca) {
         roots.add(certificate).expect("the authority's certificate is one");
     }
-    let mut config = ClientConfig::builder_with_provider(provider())
+    let builder = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .expect("the provider speaks TLS 1.2 and 1.3")
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+        .with_root_certificates(roots);
+    let mut config = match identity {
+        None => builder.with_no_client_auth(),
+        Some(identity) => {
+            let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes()).expect("the key is PEM");
+            let chain = certificates(&identity.chain);
+            builder.with_client_auth_cert(chain, key).expect("key and certificate belong together")
+        }
+    };
     config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
     Arc::new(config)
 }

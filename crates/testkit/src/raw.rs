@@ -116,7 +116,8 @@ impl Raw {
     /// When the handshake fails, which a test may want.
     pub fn connect_tls(address: SocketAddr, name: &str, ca: &str, alpn: &[&str]) -> io::Result<Raw> {
         let name = ServerName::try_from(name.to_owned()).map_err(io::Error::other)?;
-        let session = ClientConnection::new(pki::client_config(ca, alpn), name).map_err(io::Error::other)?;
+        let session =
+            ClientConnection::new(pki::client_config(ca, None, alpn), name).map_err(io::Error::other)?;
         let mut stream = StreamOwned::new(session, connect(address));
         while stream.conn.is_handshaking() {
             stream.conn.complete_io(&mut stream.sock)?;

@@ -6,6 +6,7 @@
 mod files;
 mod keys;
 mod process;
+mod revisions;
 mod secrets;
 mod watch;
 mod wish;
@@ -17,7 +18,7 @@ use tracing_subscriber::{EnvFilter, fmt};
 pub(crate) use self::{
     files::data_dir,
     keys::Keys,
-    process::{Failure, Options, Service},
+    process::{Documents, Failure, Options, RecordLimits, Service},
     secrets::read as read_secret,
 };
 

@@ -96,6 +96,7 @@ impl Gate {
         for argument in arguments {
             start = start.arg(argument);
         }
+        start = start.patiently(Duration::from_secs(120));
         Gate { gateway: start.start(), documents, data }
     }
 

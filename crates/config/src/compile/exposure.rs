@@ -13,6 +13,7 @@ use bartizan_model::{
     document::{
         Document, Kind, Spec,
         authorization::RuleEffect,
+        inspection::{BodySpec, InspectionPhase, OnEncoded, OnOversize},
         listener::{ListenerProtocol, OnDoubt},
     },
     problem::{Code, Problem, Problems, Span},
@@ -22,6 +23,7 @@ use bartizan_model::{
 use super::{
     attach::Scoped,
     index::{Index, spec_of},
+    inspection::InspectionTerms,
     policy::Policies,
 };
 use crate::snapshot::{Bite, RouteAction, RoutePlan};
@@ -54,12 +56,40 @@ pub(super) fn list(
     for document in index.of(Kind::AuthorizationPolicy) {
         of_authorization(document, problems);
     }
+    for document in index.of(Kind::AuthenticationPolicy) {
+        of_failures(document, problems);
+        of_authentication(document, problems);
+    }
     of_policies(&policies.authentication, problems);
     of_policies(&policies.authorization, problems);
     of_policies(&policies.cors, problems);
     of_policies(&policies.headers, problems);
+    of_policies(&policies.inspection, problems);
+    of_policies(&policies.schemas, problems);
+    of_inspection(&policies.inspection, problems);
     of_policies(&policies.limits, problems);
     of_policies(&policies.records, problems);
+}
+
+fn of_authentication(document: &Document, problems: &mut Problems) {
+    let Some(spec) = spec_of!(document, AuthenticationPolicy) else { return };
+    let name = document.name.as_str();
+    for method in &spec.methods {
+        let fetches = method.jwt.iter().map(|one| &one.fetch);
+        let fetches = fetches.chain(method.introspection.iter().map(|one| &one.fetch));
+        if fetches.into_iter().any(|fetch| fetch.danger_allow_clear_text) {
+            let message = format!(
+                "AuthenticationPolicy/{name} may fetch keys or answers about tokens without TLS: whoever stands between can replace them"
+            );
+            problems.push(exposure(Code::FetchClearText, method.at, "spec.methods", message));
+        }
+        let any = method.introspection.iter().map(|one| &one.danger_allow_any_audience);
+        for any in any.filter(|any| ***any) {
+            let message =
+                format!("AuthenticationPolicy/{name} takes tokens that were made for other services");
+            problems.push(exposure(Code::AnyAudience, any.at, "spec.methods.introspection", message));
+        }
+    }
 }
 
 fn exposure(code: Code, at: Span, path: &str, message: String) -> Problem {
@@ -165,6 +195,24 @@ fn of_listener(document: &Document, problems: &mut Problems) {
 
 fn of_upstream(document: &Document, problems: &mut Problems) {
     let Some(spec) = spec_of!(document, Upstream) else { return };
+    let is_here = |host: &str| {
+        let address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
+        host == "localhost" || address.is_ok_and(|address| address.to_canonical().is_loopback())
+    };
+    let clear = spec.endpoints.iter().find(|endpoint| !endpoint.url.tls && !is_here(&endpoint.url.host));
+    if let (Some(_), Some(credential)) = (clear, &spec.credential) {
+        let message = format!("Upstream/{} is sent its credential without TLS", document.name.as_str());
+        problems.push(
+            exposure(Code::CredentialClearText, credential.at, "spec.credential", message)
+                .hint("whoever stands between can read it; write `https://` in the endpoints"),
+        );
+    }
+    let client = spec.credential.as_ref().and_then(|credential| credential.client_credentials.as_ref());
+    if let Some(client) = client.filter(|client| client.danger_allow_clear_text) {
+        let message = format!("Upstream/{} may send its client secret without TLS", document.name.as_str());
+        let path = "spec.credential.clientCredentials.dangerAllowClearText";
+        problems.push(exposure(Code::CredentialClearText, client.at, path, message));
+    }
     let unverified = spec.tls.as_ref().filter(|tls| tls.danger_accept_any_certificate);
     if let Some(tls) = unverified {
         let message = format!("Upstream/{} accepts any certificate", document.name.as_str());
@@ -174,6 +222,18 @@ fn of_upstream(document: &Document, problems: &mut Problems) {
             "spec.tls.dangerAcceptAnyCertificate",
             message,
         ));
+    }
+}
+
+fn of_failures(document: &Document, problems: &mut Problems) {
+    let Some(spec) = spec_of!(document, AuthenticationPolicy) else { return };
+    if !spec.failures.enabled {
+        let message = format!(
+            "AuthenticationPolicy/{} lets callers guess as often as they like",
+            document.name.as_str()
+        );
+        let path = "spec.failures.enabled";
+        problems.push(exposure(Code::FailuresUncounted, document.name.at, path, message));
     }
 }
 
@@ -199,6 +259,48 @@ fn of_authorization(document: &Document, problems: &mut Problems) {
             let message = format!("a rule of AuthorizationPolicy/{name} allows every caller");
             problems.push(exposure(Code::RuleOpen, rule.at, "spec.rules", message));
         }
+    }
+}
+
+fn of_inspection(policies: &[Scoped<'_, InspectionTerms>], problems: &mut Problems) {
+    for policy in policies.iter().filter(|policy| policy.bite.mode == Mode::Enforce) {
+        let Some(spec) = spec_of!(policy.document, InspectionPolicy) else { continue };
+        let name = policy.document.name.as_str();
+        let answer = spec.response.body();
+        for (half, body) in [(InspectionPhase::Request, &spec.request), (InspectionPhase::Response, &answer)]
+        {
+            if spec.phases.contains(&half) {
+                of_body(name, half, body, problems);
+            }
+        }
+        if policy.plan.loosens() {
+            let message = format!("rules of InspectionPolicy/{name} are off or only watch");
+            problems.push(exposure(
+                Code::RulesSwitchedOff,
+                policy.document.name.at,
+                "spec.ruleModes",
+                message,
+            ));
+        }
+    }
+}
+
+fn of_body(name: &str, half: InspectionPhase, body: &BodySpec, problems: &mut Problems) {
+    let path = format!("spec.{half}");
+    let what = match *body.on_oversize {
+        OnOversize::Deny => None,
+        OnOversize::JudgeStart => Some("judges only the start of"),
+        OnOversize::Allow => Some("does not judge"),
+    };
+    if let Some(what) = what {
+        let message = format!("InspectionPolicy/{name} {what} bodies larger than {}", *body.body_bytes);
+        let path = format!("{path}.onOversize");
+        problems.push(exposure(Code::BodyUnjudged, body.on_oversize.at, &path, message));
+    }
+    if *body.on_encoded == OnEncoded::Allow {
+        let message = format!("InspectionPolicy/{name} does not judge compressed bodies");
+        let path = format!("{path}.onEncoded");
+        problems.push(exposure(Code::BodyUnjudged, body.on_encoded.at, &path, message));
     }
 }
 

@@ -14,6 +14,7 @@ use bartizan_model::{
 };
 
 use crate::{
+    rules::RuleFiles,
     set::Folders,
     snapshot::{PublishedListener, Revision, RouteTable, Snapshot},
 };
@@ -22,9 +23,11 @@ mod attach;
 mod authentication;
 mod authorization;
 mod consumer;
+mod credential;
 mod exposure;
 mod filter;
 mod index;
+mod inspection;
 mod limit;
 mod listener;
 mod llm;
@@ -33,8 +36,10 @@ mod path;
 mod pattern;
 mod place;
 mod policy;
+mod policy_test;
 mod record;
 mod route;
+mod schema;
 mod tie;
 mod upstream;
 mod way;
@@ -61,6 +66,8 @@ pub(crate) struct Parsed<'d> {
     pub(crate) folders: Folders<'d>,
     /// Identifies the text of the set.
     pub(crate) digest: &'d str,
+    /// The rule files they name.
+    pub(crate) rules: &'d RuleFiles,
 }
 
 /// Compiles a set of documents; `problems` are those found while reading it, so that one list holds all.
@@ -82,9 +89,11 @@ fn snapshot(set: &Parsed<'_>, unread: bool, problems: &mut Problems) -> Option<S
     let mut clashes = Clashes::default();
     let attached = Attached::build(&index, &policies, &mut clashes);
     let consumers = consumer::compile_all(&index, &roles, &attached);
+    let certificates = authentication::certificate::table(&index, problems);
     let routes = route::compile_all(&index, &listeners, &upstreams, &attached, &mut clashes, problems);
     clashes.into_problems(problems);
     authorization::check_consumers(&index, problems);
+    policy_test::check(&index, problems);
     authorization::check_variables(&index, &roles, &policies.authorization, &routes.entries, problems);
     if !unread {
         authorization::check_unused(&index, problems);
@@ -108,14 +117,16 @@ fn snapshot(set: &Parsed<'_>, unread: bool, problems: &mut Problems) -> Option<S
         .map(|(plan, entries)| PublishedListener { plan, routes: RouteTable::build(entries) })
         .collect();
     let (record, access_log) = attached.gateway_record();
+    let digest = set.rules.digest_with(set.digest);
     Some(Snapshot {
-        revision: Revision { id: set.digest.get(..12).unwrap_or(set.digest).into() },
+        revision: Revision { id: digest.get(..12).unwrap_or(&digest).into() },
         listeners: published,
         routes: routes.plans,
         upstreams,
         models,
         roles,
         consumers,
+        certificates,
         record,
         access_log,
         policies: attached.mentions,

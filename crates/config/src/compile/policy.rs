@@ -22,11 +22,12 @@ use super::{
     attach::{Scoped, targets},
     authentication, authorization,
     index::{Index, spec_of},
-    label, limit, pattern, record,
+    inspection::{self, InspectionTerms},
+    label, limit, pattern, record, schema,
 };
 use crate::snapshot::{
     AuthenticationPlan, AuthorizationPlan, Bite, CorsPlan, HeaderChangesPlan, HeaderCheckPlan, HeaderPlan,
-    OriginPattern,
+    OriginPattern, SchemaPlan,
 };
 
 /// The policies of a set by kind, each list in order of name.
@@ -35,6 +36,8 @@ pub(super) struct Policies<'d> {
     pub(super) authentication: Vec<Scoped<'d, AuthenticationPlan>>,
     pub(super) cors: Vec<Scoped<'d, CorsPlan>>,
     pub(super) headers: Vec<Scoped<'d, HeaderPlan>>,
+    pub(super) inspection: Vec<Scoped<'d, InspectionTerms>>,
+    pub(super) schemas: Vec<Scoped<'d, SchemaPlan>>,
     pub(super) limits: Vec<Scoped<'d, bartizan_limit::Policy>>,
     pub(super) records: Vec<Scoped<'d, RecordPlan>>,
 }
@@ -47,11 +50,13 @@ pub(super) fn compile_all<'d>(
 ) -> Policies<'d> {
     let authentication = authentication::compile_all(index, problems);
     let secrets: Vec<HeaderName> =
-        authentication.iter().flat_map(|policy| policy.plan.credential_headers().cloned()).collect();
+        authentication.iter().flat_map(|policy| policy.plan.secret_headers().cloned()).collect();
     Policies {
         authorization: authorization::policies(index, roles, problems),
         cors: cors(index, problems),
         headers: headers(index, problems),
+        inspection: inspection::policies(index, problems),
+        schemas: schema::policies(index, problems),
         limits: limits(index, problems),
         records: records(index, &secrets, problems),
         authentication,
@@ -189,7 +194,10 @@ fn is_reserved(name: &str) -> bool {
         "x-client-ipaddress",
         "x-request-id",
     ];
-    RESERVED.contains(&name) || name.starts_with("x-consumer-") || name.starts_with("x-forwarded-")
+    RESERVED.contains(&name)
+        || name.starts_with("client-cert")
+        || name.starts_with("x-consumer-")
+        || name.starts_with("x-forwarded-")
 }
 
 fn cors<'d>(index: &Index<'d>, problems: &mut Problems) -> Vec<Scoped<'d, CorsPlan>> {

@@ -20,14 +20,15 @@ use super::{
     attach::{Attached, Clashes, Place},
     filter::Parts,
     index::{Index, spec_of},
+    inspection::Binder,
     listener::host_pattern,
     positive,
     tie::Ties,
     way::Way,
 };
 use crate::snapshot::{
-    Backends, Engineless, HostPattern, ListenerPlan, RouteAction, RouteEntry, RoutePlan, TimeoutsPlan,
-    UpstreamPlan,
+    Backends, Engineless, HostPattern, ListenerPlan, MethodSet, RouteAction, RouteEntry, RoutePlan,
+    TimeoutsPlan, UpstreamPlan,
 };
 
 /// What `timeouts.backendRequest` is where a document does not say.
@@ -64,6 +65,7 @@ pub(super) fn compile_all(
         attached,
         clashes,
         ties: Ties::default(),
+        binder: Binder::default(),
         routes: Routes { plans: Vec::new(), entries: Vec::new() },
     };
     for document in index.of(Kind::Route) {
@@ -81,6 +83,7 @@ struct Compiler<'c, 'd> {
     attached: &'c Attached<'c, 'd>,
     clashes: &'c mut Clashes,
     ties: Ties,
+    binder: Binder,
     routes: Routes,
 }
 
@@ -185,7 +188,8 @@ impl Compiler<'_, '_> {
         if matches!(action, RouteAction::Models) && timeouts.backend_request == ROUTE_HEAD_DEFAULT {
             timeouts.backend_request = MODEL_HEAD_DEFAULT;
         }
-        let compiled = Compiled { rule, number, parts, action, timeouts };
+        let methods = ways.iter().fold(MethodSet::of([]), |methods, (_, way)| methods.union(way.methods()));
+        let compiled = Compiled { rule, number, parts, action, timeouts, methods };
         // Without a policy on the listener, the rule's plan is the same everywhere.
         let mut shared: Option<Arc<RoutePlan>> = None;
         for &listener in listeners {
@@ -312,7 +316,7 @@ impl Compiler<'_, '_> {
         listener: Option<&str>,
         compiled: &Compiled<'_>,
     ) -> Arc<RoutePlan> {
-        let Compiled { rule, number, parts, action, timeouts } = compiled;
+        let Compiled { rule, number, parts, action, timeouts, methods } = compiled;
         let route: Arc<str> = document.name.as_str().into();
         let rule_name = rule.name.as_ref().map(|name| name.as_str());
         let label = match rule_name {
@@ -321,6 +325,8 @@ impl Compiler<'_, '_> {
             None => format!("{route}/{number}").into(),
         };
         let place = Place { listener, route: &route, rule: rule_name };
+        let terms = self.attached.inspection(place);
+        let inspection = terms.iter().map(|terms| self.binder.bind(terms, &route, *methods)).collect();
         let plan = Arc::new(RoutePlan {
             index: self.routes.plans.len(),
             label,
@@ -333,9 +339,9 @@ impl Compiler<'_, '_> {
             authentication: self.attached.authentication(place, self.clashes),
             authorization: self.attached.authorization(place),
             limits: self.attached.limits(place),
-            inspection: Engineless::NoSuchPolicy,
+            inspection,
+            schemas: self.attached.schemas(place),
             caching: Engineless::NoSuchPolicy,
-            screening: Engineless::NoSuchPolicy,
             record: self.attached.record(place, self.clashes),
             timeouts: *timeouts,
             body_bytes_max: rule.body_bytes.as_ref().map(|bytes| bytes.get()),
@@ -353,6 +359,8 @@ struct Compiled<'r> {
     parts: Parts,
     action: RouteAction,
     timeouts: TimeoutsPlan,
+    /// What is published, whichever way.
+    methods: MethodSet,
 }
 
 /// No limit on the whole request is written `0s`; the others must be there.

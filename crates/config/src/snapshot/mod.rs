@@ -11,23 +11,28 @@ use bartizan_model::document::Kind;
 pub mod authentication;
 pub mod authorization;
 pub mod condition;
+pub mod inspection;
 pub mod listener;
 pub mod model;
 pub mod policy;
+mod reference;
 pub mod route;
 pub mod table;
 pub mod template;
+pub mod token;
 pub mod upstream;
 
 pub use authentication::*;
 pub use authorization::*;
 pub use condition::*;
+pub use inspection::*;
 pub use listener::*;
 pub use model::*;
 pub use policy::*;
 pub use route::*;
 pub use table::*;
 pub use template::*;
+pub use token::*;
 pub use upstream::*;
 
 /// A complete, consistent set of documents in the form in which requests are judged.
@@ -47,6 +52,8 @@ pub struct Snapshot {
     pub roles: Arc<bartizan_access::Roles>,
     /// The consumers by name.
     pub consumers: HashMap<Arc<str>, Arc<ConsumerPlan>>,
+    /// Which consumer lists which certificate.
+    pub certificates: bartizan_identity::CertificateTable,
     /// The record plan of requests that no route matched.
     pub record: Arc<bartizan_telemetry::RecordPlan>,
     /// Where the access log goes.

@@ -7,6 +7,7 @@ use http::{HeaderValue, StatusCode};
 use super::{
     authentication::AuthenticationPlan,
     authorization::AuthorizationPlan,
+    inspection::{InspectionPlan, SchemaPlan},
     policy::{CorsPlan, Engineless, HeaderChangesPlan, HeaderPlan, Settled, TimeoutsPlan},
 };
 
@@ -41,12 +42,12 @@ pub struct RoutePlan {
     pub authorization: Vec<Arc<AuthorizationPlan>>,
     /// Limits, wide → narrow, then by name. A consumer's own come from its plan.
     pub limits: Vec<Arc<bartizan_limit::Policy>>,
-    /// Whether requests are inspected.
-    pub inspection: Engineless,
+    /// What requests and answers are inspected by, wide → narrow, then by name.
+    pub inspection: Vec<Arc<InspectionPlan>>,
+    /// What bodies must look like, wide → narrow, then by name.
+    pub schemas: Vec<Arc<SchemaPlan>>,
     /// Whether answers are cached.
     pub caching: Engineless,
-    /// Whether answers are inspected.
-    pub screening: Engineless,
     /// What is written down.
     pub record: Arc<bartizan_telemetry::RecordPlan>,
 }

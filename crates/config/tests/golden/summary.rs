@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use bartizan_access::{Condition, RoleSet};
 use bartizan_config::snapshot::{
-    AuthorizationPlan, Bite, HeaderChangesPlan, ListenerPlan, MethodPlan, MethodSet, RouteAction, RoutePlan,
-    Settled, Snapshot, UpstreamPlan,
+    AuthorizationPlan, Bite, CredentialPlan, HeaderChangesPlan, IssuerPlan, KeysPlan, ListenerPlan,
+    MethodPlan, MethodSet, RouteAction, RoutePlan, Settled, Snapshot, UpstreamPlan,
 };
 use bartizan_model::{Mode, OnFault};
 
@@ -87,6 +87,9 @@ fn write_listener(out: &mut String, plan: &ListenerPlan) {
                 certificate.chain, certificate.key, certificate.hostnames
             );
         }
+        if let Some(clients) = &tls.clients {
+            let _ = writeln!(out, "  {clients:?}");
+        }
     }
     if !plan.hostnames.is_empty() {
         let _ = writeln!(out, "  hosts {:?}", plan.hostnames);
@@ -138,9 +141,14 @@ fn write_upstream(out: &mut String, plan: &UpstreamPlan) {
     if let Some(passive) = &plan.passive {
         let _ = writeln!(out, "  {passive:?}");
     }
-    if let Some(credential) = &plan.credential {
-        let _ =
-            writeln!(out, "  credential {}: {}{}", credential.header, credential.prefix, credential.secret);
+    match &plan.credential {
+        Some(CredentialPlan::Header(plan)) => {
+            let _ = writeln!(out, "  credential {}: {}{}", plan.header, plan.prefix, plan.secret);
+        }
+        Some(credential) => {
+            let _ = writeln!(out, "  credential {credential:?}");
+        }
+        None => {}
     }
 }
 
@@ -160,6 +168,38 @@ fn write_limit(out: &mut String, limit: &bartizan_limit::Policy) {
 fn method(method: &MethodPlan) -> String {
     match method {
         MethodPlan::ApiKey(plan) => plan.header.to_string(),
+        MethodPlan::ClientCertificate(plan) => format!("{plan:?}"),
+        MethodPlan::Basic(plan) => format!("{plan:?}"),
+        MethodPlan::Jwt(plan) => {
+            let issuer = |issuer: &IssuerPlan| {
+                let keys = match &issuer.keys {
+                    KeysPlan::Fetched(set, _) => set.name.to_string(),
+                    KeysPlan::Given(set, _) => format!("{} keys", set.keys().len()),
+                    KeysPlan::GivenRef(reference, _) => reference.to_string(),
+                    KeysPlan::Secrets(references, _) => format!("{references:?}"),
+                };
+                let (name, audiences) = (&issuer.name, &issuer.audiences);
+                format!(
+                    "{name} for {audiences:?} by {:?} of {keys}, {:?}",
+                    issuer.keys.algorithms(),
+                    issuer.mapping
+                )
+            };
+            let issuers: Vec<String> = plan.issuers.iter().map(issuer).collect();
+            format!(
+                "Jwt {:?} opaque {} forward {}: {}",
+                plan.places,
+                plan.leaves_opaque,
+                plan.forward,
+                issuers.join("; ")
+            )
+        }
+        MethodPlan::Introspection(plan) => {
+            format!(
+                "Introspection {:?} at {} for {:?}, {:?}",
+                plan.places, plan.url, plan.audiences, plan.mapping
+            )
+        }
     }
 }
 
@@ -206,6 +246,28 @@ fn write_route(out: &mut String, snapshot: &Snapshot, plan: &RoutePlan) {
     }
     plan.authorization.iter().for_each(|policy| write_authorization(out, policy));
     plan.limits.iter().for_each(|limit| write_limit(out, limit));
+    for policy in &plan.inspection {
+        let _ = writeln!(out, "  inspection {}{}", policy.label, bite(policy.bite));
+        for (half, body) in [("request", policy.request), ("response", policy.response)] {
+            if let Some(body) = body {
+                let _ = writeln!(out, "    {half} {body:?}");
+            }
+        }
+        if let Some(leaks) = &policy.leaks {
+            let _ = writeln!(out, "    secrets {}", if leaks.masks { "masked" } else { "blocked" });
+        }
+    }
+    for policy in &plan.schemas {
+        let _ = writeln!(
+            out,
+            "  schema {}{} up to {} required {} others pass {}",
+            policy.label,
+            bite(policy.bite),
+            policy.bytes_max,
+            policy.required,
+            policy.others_pass
+        );
+    }
     if !plan.record.name.is_empty() {
         let _ = writeln!(out, "  record {:?}", plan.record);
     }

@@ -1,17 +1,37 @@
 //! `AuthenticationPolicy`: how callers prove who they are.
 
+mod basic;
+mod certificate;
+mod failures;
+
+pub use self::{
+    basic::BasicSource,
+    certificate::{CertificateNameType, ClientCertificateSource},
+    failures::{FailureRateSpec, Failures},
+};
 use super::common::TargetRef;
 use crate::{
     read::Spanned,
     scalar::{HeaderName, Percent},
     verdict::{Mode, OnFault},
 };
+pub use token::*;
+
+mod token;
 
 crate::choice! {
     /// A way to prove who one is.
     pub enum AuthenticationType {
         /// An API key in a header.
         ApiKey = "ApiKey",
+        /// A client's certificate, verified by the listener.
+        ClientCertificate = "ClientCertificate",
+        /// A name and a password.
+        Basic = "Basic",
+        /// A token that its issuer signed.
+        Jwt = "Jwt",
+        /// A token that its issuer is asked about.
+        Introspection = "Introspection",
         /// No proof: callers without a credential pass as nobody. Stands last.
         Anonymous = "Anonymous",
     }
@@ -27,6 +47,8 @@ crate::document! {
         pub methods: Vec<Spanned<AuthenticationMethod>>,
         /// Whether a narrower AuthenticationPolicy may replace this one.
         pub allow_override: bool = false,
+        /// How often callers may fail before they must wait.
+        pub failures: Failures = Failures::default(),
         /// Whether it bites.
         pub mode: Mode = Mode::Enforce,
         /// Share of callers it bites, in percent; the rest is judged in shadow.
@@ -43,6 +65,23 @@ crate::document! {
         pub type_: AuthenticationType as "type",
         /// With `type: ApiKey`: where the key is.
         pub api_key: ApiKeySource = ApiKeySource::default(),
+        /// With `type: ClientCertificate`: how it becomes a consumer.
+        pub client_certificate: Option<Spanned<ClientCertificateSource>>,
+        /// With `type: Basic`: whose names and passwords.
+        pub basic: Option<Spanned<BasicSource>>,
+        /// With `type: Jwt`: whose tokens, and what they mean.
+        pub jwt: Option<Spanned<JwtMethod>>,
+        /// With `type: Introspection`: whom to ask, and what the answer means.
+        pub introspection: Option<Spanned<IntrospectionMethod>>,
+    }
+}
+
+impl AuthenticationMethod {
+    /// Whether callers may bring roles of their own.
+    pub fn maps_roles(&self) -> bool {
+        let of_jwt = self.jwt.iter().map(|jwt| &jwt.claims);
+        let of_introspection = self.introspection.iter().map(|introspection| &introspection.claims);
+        of_jwt.chain(of_introspection).any(|claims| claims.roles.is_some())
     }
 }
 

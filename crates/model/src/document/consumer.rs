@@ -18,6 +18,26 @@ crate::document! {
         pub allowed_addresses: Vec<Spanned<Cidr>> = Vec::new(),
         /// Whether it may call at all.
         pub enabled: bool = true,
+        /// Certificates it calls with, for policies with `type: ClientCertificate`.
+        pub certificates: Vec<Spanned<ConsumerCertificate>> = Vec::new(),
+    }
+}
+
+crate::document! {
+    /// A certificate that a consumer calls with, by one of its names or by itself.
+    pub struct ConsumerCertificate {
+        /// A DNS name of the subject alternative names.
+        pub dns: Option<Spanned<String>>,
+        /// A URI of the subject alternative names.
+        pub uri: Option<Spanned<String>>,
+        /// An e-mail address of the subject alternative names.
+        pub email: Option<Spanned<String>>,
+        /// The subject's common name.
+        pub subject_common_name: Option<Spanned<String>>,
+        /// The SHA-256 of the certificate, 64 hexadecimal digits.
+        pub fingerprint: Option<Spanned<String>>,
+        /// Only certificates that this listener verified; none means any listener.
+        pub listener: Option<Spanned<Name>>,
     }
 }
 

@@ -19,6 +19,7 @@ pub mod common;
 pub mod consumer;
 pub mod cors;
 pub mod header;
+pub mod inspection;
 pub mod listener;
 pub mod model;
 pub mod policy_test;
@@ -26,6 +27,7 @@ pub mod rate_limit;
 pub mod record;
 pub mod role;
 pub mod route;
+pub mod schema;
 pub mod secret;
 pub mod upstream;
 
@@ -132,6 +134,7 @@ kinds! {
     Consumer => consumer::ConsumerSpec, "consumers";
     CorsPolicy => cors::CorsPolicySpec, "cors-policies";
     HeaderPolicy => header::HeaderPolicySpec, "header-policies";
+    InspectionPolicy => inspection::InspectionPolicySpec, "inspection-policies";
     Listener => listener::ListenerSpec, "listeners";
     PolicyTest => policy_test::PolicyTestSpec, "policy-tests";
     Model => model::ModelSpec, "models";
@@ -139,6 +142,7 @@ kinds! {
     RecordPolicy => record::RecordPolicySpec, "record-policies";
     Role => role::RoleSpec, "roles";
     Route => route::RouteSpec, "routes";
+    SchemaPolicy => schema::SchemaPolicySpec, "schema-policies";
     Secret => secret::SecretSpec, "secrets";
     Upstream => upstream::UpstreamSpec, "upstreams";
 }

@@ -36,6 +36,8 @@ pub(crate) enum Flow {
     Upstream(Box<Streaming>),
     /// From a model.
     Model(Box<ModelBody>),
+    /// A judged start from memory, the rest from an upstream.
+    Started(Bytes, Box<Streaming>),
 }
 
 pub(crate) struct Streaming {
@@ -79,7 +81,7 @@ impl Flow {
         deadlines: Deadlines,
         watch: BodyWatch,
     ) -> Self {
-        Flow::Upstream(Box::new(Streaming::new(body, origin, deadlines, watch)))
+        Flow::Upstream(Streaming::new(body, origin, deadlines, watch))
     }
 }
 
@@ -135,8 +137,8 @@ impl Streaming {
         origin: Origin,
         deadlines: Deadlines,
         watch: BodyWatch,
-    ) -> Self {
-        Streaming { body, origin, deadlines, watch, sleep: None, is_waiting: false }
+    ) -> Box<Self> {
+        Box::new(Streaming { body, origin, deadlines, watch, sleep: None, is_waiting: false })
     }
 
     /// The next piece of data; `None` at the end.
@@ -219,17 +221,31 @@ impl Body for AnswerBody {
                 let bytes = std::mem::take(bytes);
                 if let Some(closing) = &mut this.closing {
                     closing.count(bytes.len());
+                    closing.copy(&bytes);
                 }
                 this.end(Exit::Complete);
                 return Poll::Ready(Some(Ok(Frame::data(bytes))));
             }
             Flow::Upstream(streaming) => streaming.poll(cx),
             Flow::Model(model) => model.poll(cx),
+            Flow::Started(..) => {
+                let (start, rest) = match std::mem::replace(&mut this.flow, Flow::Empty) {
+                    Flow::Started(start, streaming) => (start, Flow::Upstream(streaming)),
+                    other => (Bytes::new(), other),
+                };
+                this.flow = rest;
+                if let Some(closing) = &mut this.closing {
+                    closing.count(start.len());
+                    closing.copy(&start);
+                }
+                return Poll::Ready(Some(Ok(Frame::data(start))));
+            }
         };
         match std::task::ready!(polled) {
             Some(Ok(frame)) => {
                 if let (Some(data), Some(closing)) = (frame.data_ref(), &mut this.closing) {
                     closing.count(data.len());
+                    closing.copy(data);
                 }
                 // Whoever reads us may stop here, because `is_end_stream` says so now.
                 if frame.is_trailers() || this.is_end_stream() {
@@ -253,7 +269,7 @@ impl Body for AnswerBody {
             Flow::Empty => true,
             Flow::Whole(bytes) => bytes.is_empty(),
             Flow::Upstream(streaming) => streaming.body.is_end_stream(),
-            Flow::Model(_) => false,
+            Flow::Model(_) | Flow::Started(..) => false,
         }
     }
 
@@ -263,6 +279,8 @@ impl Body for AnswerBody {
             Flow::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Flow::Upstream(streaming) => streaming.body.size_hint(),
             Flow::Model(_) => SizeHint::default(),
+            // Its length is the head's to say, or nobody's.
+            Flow::Started(..) => SizeHint::default(),
         }
     }
 }

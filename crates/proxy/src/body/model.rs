@@ -26,7 +26,7 @@ const PASSED_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// A streaming answer of a model.
 pub(crate) struct ModelBody {
-    source: Option<Streaming>,
+    source: Option<Box<Streaming>>,
     turn: Turn,
     /// What is ready for the caller.
     ready: Vec<u8>,
@@ -200,7 +200,7 @@ fn note(dialect: Dialect, data: &[u8], usage: &mut Option<Usage>) {
 
 impl ModelBody {
     /// A body of which `ready` is already written.
-    pub(crate) fn new(source: Streaming, turn: Turn, ready: Vec<u8>, meter: Meter) -> Self {
+    pub(crate) fn new(source: Box<Streaming>, turn: Turn, ready: Vec<u8>, meter: Meter) -> Self {
         ModelBody { source: Some(source), turn, ready, meter, broken: None }
     }
 

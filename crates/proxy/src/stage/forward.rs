@@ -8,14 +8,20 @@ mod rehearsed;
 
 use std::{cell::Cell, sync::Arc, time::Instant};
 
-use bartizan_config::snapshot::{Balancing, HashKey, RouteAction, RoutePlan};
+use bartizan_config::snapshot::{Balancing, HashKey, MethodPlan, RouteAction, RoutePlan, TokenPlacePlan};
+use bartizan_identity::{Identity, Method};
 use bartizan_message::{RfcForwarded, Tolerate, Upgrade};
 use bartizan_model::{Denial, Mode, Reason, Stage};
 use bartizan_telemetry::metrics::Outcome as Counted;
-use http::{HeaderName, HeaderValue, Request, Response, Uri, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri, header};
 use hyper::upgrade::OnUpgrade;
 
-use super::{Missed, inspect::Sendable, route::mode_for};
+use super::{
+    Missed,
+    identify::remove_cookie,
+    inspect::{Bench, Sendable},
+    route::mode_for,
+};
 use crate::{
     body::{BodyWatch, Deadlines, Origin, RequestBody},
     exchange::{Exchange, Shared, Stop},
@@ -28,6 +34,7 @@ use crate::{
 
 const X_CONSUMER_NAME: HeaderName = HeaderName::from_static("x-consumer-name");
 const X_CONSUMER_ROLES: HeaderName = HeaderName::from_static("x-consumer-roles");
+const CLIENT_CERT: HeaderName = HeaderName::from_static("client-cert");
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 pub(crate) use rehearsed::rehearse;
@@ -36,7 +43,6 @@ pub(crate) use rehearsed::rehearse;
 #[must_use]
 pub struct Forwarded {
     response: Response<UpstreamBody<RequestBody>>,
-    plan: Arc<RoutePlan>,
     rest: Rest,
 }
 
@@ -52,12 +58,14 @@ pub(crate) struct Rest {
     pub(crate) origin: Origin,
     /// How long the answer may take.
     pub(crate) deadlines: Deadlines,
+    /// Policies that judge the answer.
+    pub(crate) bench: Option<Box<Bench>>,
 }
 
 impl Forwarded {
-    /// The rule.
-    pub(crate) fn plan(&self) -> &Arc<RoutePlan> {
-        &self.plan
+    /// Whether policies judge the answer.
+    pub(super) fn is_judged(&self) -> bool {
+        self.rest.bench.is_some()
     }
 
     /// The response and the rest, for `screen`.
@@ -73,6 +81,7 @@ pub async fn forward(x: Exchange<Missed>) -> Result<Exchange<Forwarded>, Stop> {
     if let Some(asking) = sendable.asking.take() {
         return Err(Box::pin(llm::serve(shared, sendable, asking)).await);
     }
+    let bench = sendable.bench.take();
     let plan = sendable.plan.clone();
     let (index, prepared) = match choose(&mut shared, &plan) {
         Ok(chosen) => chosen,
@@ -82,7 +91,7 @@ pub async fn forward(x: Exchange<Missed>) -> Result<Exchange<Forwarded>, Stop> {
     let since = Instant::now();
     let watch = sendable.watch.clone();
     shared.record.asks_upstream(since, watch.clone());
-    let (request, asked, upgrade) = match compose(&shared, sendable) {
+    let (request, asked, upgrade) = match compose(&shared, sendable, bench.is_some()) {
         Ok(composed) => composed,
         Err(denial) => return Err(Exchange { shared, proof: () }.deny(Stage::Forward, denial)),
     };
@@ -97,8 +106,8 @@ pub async fn forward(x: Exchange<Missed>) -> Result<Exchange<Forwarded>, Stop> {
             note(&mut shared, &sent);
             let deadlines = Deadlines { idle: plan.timeouts.idle, end };
             let origin = Origin { upstream: prepared, endpoint: sent.index };
-            let rest = Rest { asked, upgrade, watch, origin, deadlines };
-            Ok(Exchange { shared, proof: Forwarded { response: sent.response, plan, rest } })
+            let rest = Rest { asked, upgrade, watch, origin, deadlines, bench };
+            Ok(Exchange { shared, proof: Forwarded { response: sent.response, rest } })
         }
         Err(failure) => {
             let denial = failed(&mut shared, index, &watch, failure);
@@ -141,8 +150,8 @@ fn hash(prepared: &PreparedUpstream, sendable: &Sendable) -> Option<u64> {
 type Composed = (Request<RequestBody>, Option<Upgrade>, Option<OnUpgrade>);
 
 /// Makes the request that the upstream sees.
-fn compose(shared: &Shared, sendable: Sendable) -> Result<Composed, Denial> {
-    let Sendable { mut head, body, upgrade, plan, prefix_bytes, consumer, .. } = sendable;
+fn compose(shared: &Shared, sendable: Sendable, is_judged: bool) -> Result<Composed, Denial> {
+    let Sendable { mut head, body, upgrade, plan, prefix_bytes, consumer, granted, identity, .. } = sendable;
     if plan.headers.iter().any(|policy| policy.bite.percent < 100) {
         // Before its headers leave the head, because the caller's share is taken from them.
         shared.share(&head);
@@ -151,6 +160,20 @@ fn compose(shared: &Shared, sendable: Sendable) -> Result<Composed, Denial> {
     // A credential meant for the gateway never reaches an upstream, whether or not it was asked for here.
     for name in shared.live.credential_headers() {
         headers.remove(name);
+    }
+    if identity.method() == Method::Basic {
+        // The password was for the gateway.
+        headers.remove(header::AUTHORIZATION);
+    }
+    // Tokens were made for the gateway too, unless the policy says that they go on.
+    for place in plan.authentication.enforced.iter().flat_map(|policy| policy.kept_places()) {
+        match place {
+            // Another scheme's credentials were not for this method.
+            TokenPlacePlan::Bearer if !is_bearer(&headers) => {}
+            TokenPlacePlan::Bearer => drop(headers.remove(header::AUTHORIZATION)),
+            TokenPlacePlan::Header(name) => drop(headers.remove(name)),
+            TokenPlacePlan::Cookie(name) => remove_cookie(&mut headers, name),
+        }
     }
     for policy in &plan.headers {
         if !policy.request.is_empty() && mode_for(shared, policy.bite, &head) == Mode::Enforce {
@@ -163,15 +186,30 @@ fn compose(shared: &Shared, sendable: Sendable) -> Result<Composed, Denial> {
     // After the changes: none of them can touch what the gateway vouches for.
     if let Some(consumer) = &consumer {
         headers.insert(X_CONSUMER_NAME, consumer.name_value.clone());
-        if let Some(roles) = &consumer.roles_value {
-            headers.insert(X_CONSUMER_ROLES, roles.clone());
-        }
+    }
+    let roles = match (&granted, &consumer) {
+        (Some(granted), _) => granted.roles_value.as_ref(),
+        (None, consumer) => consumer.as_ref().and_then(|consumer| consumer.roles_value.as_ref()),
+    };
+    if let Some(roles) = roles {
+        headers.insert(X_CONSUMER_ROLES, roles.clone());
+    }
+    if passes_certificate(&plan, &identity)
+        && let Some(value) = super::identify::client_cert(shared)
+    {
+        headers.insert(CLIENT_CERT, value);
     }
     if shared.id.is_minted() {
         // One that was sent and accepted is in the headers already.
         headers.insert(X_REQUEST_ID, shared.id_value.clone());
     }
     head.write_forwarding(&mut headers, RfcForwarded::Omit);
+    if is_judged {
+        // An answer is judged as a whole and as it is: in no coding, and not in pieces that each look harmless.
+        headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        headers.remove(header::RANGE);
+        headers.remove(header::IF_RANGE);
+    }
     if let Some(host) = &plan.rewrite.host {
         headers.insert(header::HOST, host.clone());
     }
@@ -190,6 +228,18 @@ fn compose(shared: &Shared, sendable: Sendable) -> Result<Composed, Denial> {
     *request.uri_mut() = target(&head, &plan, prefix_bytes)?;
     *request.headers_mut() = headers;
     Ok((request, asked, upgrade))
+}
+
+/// Whether the route's policy passes on the certificate by which the caller was identified.
+fn passes_certificate(plan: &RoutePlan, identity: &Identity) -> bool {
+    let passes = |method: &MethodPlan| matches!(method, MethodPlan::ClientCertificate(plan) if plan.pass_on);
+    identity.method() == Method::ClientCertificate
+        && plan.authentication.enforced.as_ref().is_some_and(|policy| policy.methods.iter().any(passes))
+}
+
+fn is_bearer(headers: &HeaderMap) -> bool {
+    let value = headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
+    value.and_then(|value| value.get(..6)).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"bearer"))
 }
 
 /// The path that the upstream sees: the canonical one, or the rewritten one made canonical again. A rewrite that
@@ -232,6 +282,7 @@ impl Asking<'_> {
     ) -> Result<Sent<RequestBody>, Failure> {
         let tries = Tries::new(shared, self.index);
         let pick = Pick {
+            fetcher: shared.core.runtime.outside().map(|outside| &outside.fetcher),
             hash: self.hash,
             now: Some(self.since),
             chosen: Some(&tries.chosen),
@@ -242,6 +293,9 @@ impl Asking<'_> {
         let sent = within(&shared.connection, limit, sending).await;
         let failure = match sent {
             Ok(Ok(sent)) => {
+                if sent.response.status() == StatusCode::UNAUTHORIZED {
+                    self.prepared.doubt_token(Instant::now());
+                }
                 let is_error = sent.response.status().is_server_error();
                 tries.over(if is_error { Counted::ServerError } else { Counted::Answered });
                 return Ok(sent);

@@ -10,11 +10,14 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
+    time::Instant,
 };
 
-use bartizan_config::snapshot::LlmPlan;
-use bartizan_config::snapshot::upstream::{
-    Balancing, CredentialPlan, EndpointPlan, UpstreamPlan, UpstreamProtocol,
+use bartizan_config::snapshot::{
+    LlmPlan,
+    upstream::{
+        Balancing, CredentialPlan, EndpointPlan, HeaderCredentialPlan, UpstreamPlan, UpstreamProtocol,
+    },
 };
 use bartizan_model::{Reference, SecretValue};
 use http::{HeaderName, HeaderValue};
@@ -22,10 +25,12 @@ use rustls::pki_types::ServerName;
 
 use super::{
     balance::Maglev,
+    credential::Credential,
     keys::ProviderKeys,
     state::EndpointState,
     tls::{self, SystemRoots, TlsClient},
 };
+use crate::fetch::Fetcher;
 
 /// All upstreams of a snapshot, in the order of their plans.
 #[derive(Debug, Default)]
@@ -46,7 +51,7 @@ pub struct PreparedUpstream {
     /// Unique in the process; the key of the cores' balancing state.
     pub(super) id: u64,
     pub(super) tls: Option<Arc<TlsClient>>,
-    pub(super) credential: Option<(HeaderName, HeaderValue)>,
+    pub(super) credential: Option<Credential>,
     pub(super) maglev: Option<Maglev>,
 }
 
@@ -74,7 +79,7 @@ pub struct PrepareError {
     pub message: String,
 }
 
-type Secrets<'a> = &'a dyn Fn(&Reference) -> Result<SecretValue, String>;
+pub(super) type Secrets<'a> = &'a dyn Fn(&Reference) -> Result<SecretValue, String>;
 
 impl UpstreamSet {
     /// Prepares all `plans`, reading PEM bundles and credentials through `secrets`, and carries over what `previous`
@@ -115,6 +120,31 @@ impl UpstreamSet {
 }
 
 impl PreparedUpstream {
+    /// Whether requests need a token.
+    pub(crate) fn takes_tokens(&self) -> bool {
+        matches!(self.credential, Some(Credential::Token(_)))
+    }
+
+    /// The token that a request needs now, if its upstream takes tokens. The error is a sentence for the record.
+    pub(crate) async fn token(
+        &self,
+        fetcher: Option<&Arc<Fetcher>>,
+        now: Instant,
+    ) -> Result<Option<HeaderValue>, Arc<str>> {
+        let Some(Credential::Token(source)) = &self.credential else { return Ok(None) };
+        match fetcher {
+            Some(fetcher) => source.header(fetcher, now).await.map(Some),
+            None => Err("no token can be fetched here".into()),
+        }
+    }
+
+    /// The upstream refused a request: its token is not what it was.
+    pub(crate) fn doubt_token(&self, now: Instant) {
+        if let Some(Credential::Token(source)) = &self.credential {
+            source.doubt(now);
+        }
+    }
+
     /// The scheme spoken to the endpoints.
     pub(super) fn scheme(&self) -> http::uri::Scheme {
         if self.tls.is_some() { http::uri::Scheme::HTTPS } else { http::uri::Scheme::HTTP }
@@ -148,8 +178,9 @@ fn prepare_one(
     }
     let mut credential = None;
     if let Some(wanted) = &plan.credential {
-        match prepare_credential(wanted, secrets) {
-            Ok(header) => credential = Some(header),
+        let known = before.and_then(|before| before.credential.as_ref());
+        match Credential::prepare(wanted, secrets, known) {
+            Ok(prepared) => credential = Some(prepared),
             Err(message) => problem(("credential", message)),
         }
     }
@@ -210,29 +241,13 @@ fn prepare_keys(llm: &LlmPlan, secrets: Secrets<'_>) -> Result<ProviderKeys, Str
     let (header, prefix) = llm.provider.key_header();
     let mut values = Vec::new();
     for secret in &llm.keys {
-        let plan = CredentialPlan { header: header.into(), prefix: prefix.into(), secret: secret.clone() };
-        values.push(prepare_credential(&plan, secrets)?.1);
+        let (header, prefix, secret) = (header.into(), prefix.into(), secret.clone());
+        let plan = CredentialPlan::Header(HeaderCredentialPlan { header, prefix, secret });
+        if let Credential::Header(_, value) = Credential::prepare(&plan, secrets, None)? {
+            values.push(value);
+        }
     }
     Ok(ProviderKeys::new(HeaderName::from_static(header), values))
-}
-
-fn prepare_credential(
-    plan: &CredentialPlan,
-    secrets: Secrets<'_>,
-) -> Result<(HeaderName, HeaderValue), String> {
-    let name = HeaderName::from_bytes(plan.header.as_bytes())
-        .map_err(|_| format!("`{}` is not a header name", plan.header))?;
-    let secret = secrets(&plan.secret)?;
-    if secret.expose().is_empty() {
-        return Err(format!("{} is empty", plan.secret));
-    }
-    let mut bytes = Vec::with_capacity(plan.prefix.len() + secret.expose().len());
-    bytes.extend_from_slice(plan.prefix.as_bytes());
-    bytes.extend_from_slice(secret.expose());
-    let mut value = HeaderValue::from_maybe_shared(bytes::Bytes::from(bytes))
-        .map_err(|_| format!("{} holds bytes a header cannot carry", plan.secret))?;
-    value.set_sensitive(true);
-    Ok((name, value))
 }
 
 fn unique() -> u64 {

@@ -450,7 +450,5 @@ async fn a_certificate_whose_names_cannot_be_read_is_refused_although_it_is_sign
         params.subject_alt_names.push(SanType::DnsName("good.test evil.test".try_into().unwrap()));
     });
     assert_eq!(call(&gateway, door.client(Some(&blank))).await, None);
-    let name =
-        gateway.events.of("tls_certificate_unreadable") + gateway.events.of("tls_certificate_untrusted");
-    assert_eq!(name, 1);
+    gateway.events.wait("tls_certificate_unreadable").await;
 }

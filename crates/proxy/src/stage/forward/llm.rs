@@ -11,7 +11,7 @@ mod reply;
 use std::{sync::Arc, time::Duration};
 
 use bartizan_ai::{Class, Failure, Refused};
-use bartizan_config::snapshot::{Engineless, LlmPlan, ModelPlan, ModelTargetPlan, RoutePlan};
+use bartizan_config::snapshot::{LlmPlan, ModelPlan, ModelTargetPlan, RoutePlan};
 use bartizan_model::{Denial, Reason, Stage};
 
 use super::Sendable;
@@ -54,14 +54,14 @@ struct Aim {
 }
 
 /// Serves the call.
-pub(super) async fn serve(shared: Box<Shared>, mut sendable: Sendable, asking: Box<Asking>) -> Stop {
+pub(super) async fn serve(shared: Box<Shared>, sendable: Sendable, asking: Box<Asking>) -> Stop {
     let plan = sendable.plan.clone();
-    if plan.screening != Engineless::NoSuchPolicy {
+    if sendable.bench.is_some() {
+        // Closed: an answer that a policy is to judge does not leave unjudged.
         let denial =
-            Denial::new(Reason::ResponseRefused).because("this build cannot screen the answers of models");
+            Denial::new(Reason::ResponseRefused).because("this build cannot judge the answers of models");
         return Exchange { shared, proof: () }.deny(Stage::Screen, denial);
     }
-    sendable.asking = None;
     let call = Call { shared, plan, sendable, asking, attempts: 0, failure: None, refused: None };
     call.run().await
 }

@@ -114,7 +114,13 @@ impl Call {
     }
 
     /// A native answer: its bytes pass.
-    fn pass(&self, dialect: Dialect, parts: &Parts, source: Streaming, meter: Meter) -> Response<AnswerBody> {
+    fn pass(
+        &self,
+        dialect: Dialect,
+        parts: &Parts,
+        source: Box<Streaming>,
+        meter: Meter,
+    ) -> Response<AnswerBody> {
         let passing = Passing::new(dialect, is_stream(&parts.headers), self.shared.id.as_str());
         let body = ModelBody::new(source, Turn::Passed(passing), Vec::new(), meter);
         let mut answer = Response::new(AnswerBody::flowing(Flow::Model(Box::new(body))));
@@ -131,7 +137,7 @@ impl Call {
         &mut self,
         dialect: Dialect,
         parts: &Parts,
-        mut source: Streaming,
+        mut source: Box<Streaming>,
         mut meter: Meter,
     ) -> Result<Response<AnswerBody>, Failure> {
         let mut ready = Vec::new();
@@ -178,7 +184,7 @@ impl Call {
         &mut self,
         dialect: Dialect,
         parts: &Parts,
-        mut source: Streaming,
+        mut source: Box<Streaming>,
         mut meter: Meter,
     ) -> Result<Response<AnswerBody>, Failure> {
         let body = gathered(&mut source).await?;
@@ -204,7 +210,7 @@ impl Call {
     async fn vectors(
         &mut self,
         dialect: Dialect,
-        mut source: Streaming,
+        mut source: Box<Streaming>,
         mut meter: Meter,
     ) -> Result<Response<AnswerBody>, Failure> {
         let body = gathered(&mut source).await?;
