@@ -3,6 +3,8 @@
 //! The texts have the shapes of the recordings (and of the official SDK's types for DashScope, which has none). Who
 //! wants real ones gives an exchange of [`crate::recorded`].
 
+#![expect(clippy::indexing_slicing, reason = "an index into a JSON value answers null or makes the member")]
+
 use std::{
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
