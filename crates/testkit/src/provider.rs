@@ -42,12 +42,16 @@ pub fn provider(speaks: Speaks) -> Origin {
     Origin::start(move |asked| answer(speaks, asked))
 }
 
-/// A provider that answers with one recorded exchange, cut at places that the seed decides.
-pub fn replaying(exchange: Exchange, seed: u64) -> Origin {
+/// A provider that answers with recorded exchanges, one after the other, cut at places that the seed decides.
+pub fn replaying(exchanges: Vec<Exchange>, seed: u64) -> Origin {
+    let next = AtomicU64::new(0);
     Origin::start(move |_| {
+        let turn = next.fetch_add(1, Ordering::Relaxed);
+        let at = usize::try_from(turn).unwrap_or(0) % exchanges.len().max(1);
+        let exchange = exchanges.get(at).expect("there is an exchange to replay");
         let kind = exchange.headers.iter().find(|(name, _)| name == "content-type");
-        let kind = kind.map_or("application/json", |(_, value)| value.as_str()).to_owned();
-        pieces(exchange.status, &kind, &exchange.body, seed)
+        let kind = kind.map_or("application/json", |(_, value)| value.as_str());
+        pieces(exchange.status, kind, &exchange.body, seed.wrapping_add(turn))
     })
 }
 

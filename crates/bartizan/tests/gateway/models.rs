@@ -3,7 +3,8 @@
 use bartizan_testkit::{
     Answer, Origin, Reply,
     origin::Received,
-    provider::{SAYS, Speaks, TOKENS, answer, provider},
+    provider::{SAYS, Speaks, TOKENS, answer, provider, replaying},
+    recorded,
 };
 use serde_json::{Value, json};
 
@@ -406,5 +407,42 @@ fn embeddings_come_from_every_provider_that_has_them() {
         assert_eq!(body["data"].as_array().unwrap().len(), 2, "{name}");
         assert_eq!(body["data"][1]["embedding"], "AAAAPwAAgD8=", "{name}");
         assert_eq!(body["model"], "public");
+    }
+}
+
+#[test]
+fn recorded_streams_cut_anywhere_reach_the_caller_whole() {
+    let Some(exchanges) = recorded::exchanges() else { return };
+    let seed = std::time::UNIX_EPOCH.elapsed().unwrap().subsec_nanos().into();
+    println!("seed {seed}");
+    let table = [
+        ("openai", "provider: OpenAi", "/v1/chat/completions"),
+        ("mistral", "provider: Mistral", "/v1/chat/completions"),
+        ("deepseek", "provider: DeepSeek", "/chat/completions"),
+        ("anthropic", "provider: Anthropic", "/v1/messages"),
+        ("gemini", "provider: Gemini", ":streamGenerateContent"),
+        ("ollama", "provider: Ollama", "/api/chat"),
+    ];
+    for (name, llm, path) in table {
+        // What failed at the provider is another test's; the words come back whole or the stream is no valid one.
+        let of_provider = exchanges.iter().filter(|one| {
+            one.provider == name && one.path.ends_with(path) && one.is_stream() && one.status == 200
+        });
+        let sound = of_provider.filter(|one| !String::from_utf8_lossy(&one.body).contains("\"error\":{"));
+        let some: Vec<_> = sound.take(4).cloned().collect();
+        assert!(!some.is_empty(), "{name}: nothing is recorded");
+        let count = some.len();
+        let origin = replaying(some.clone(), seed);
+        let (gate, key) = start(&house(&[(name, llm, &origin)], &[&model("public", name, "native-1")]));
+        for turn in 0..count {
+            let answer = ask(&gate, &key, "/v1/chat/completions", &chat("public", "hi", true));
+            let source = &some[turn].source;
+            assert_eq!(answer.status, 200, "{source}: {}", answer.text());
+            let chunks = chunks(&answer);
+            assert!(chunks.iter().all(|chunk| chunk["model"] == "public"), "{source}");
+            let reasons =
+                chunks.iter().filter(|chunk| chunk["choices"][0]["finish_reason"].is_string()).count();
+            assert!(reasons >= 1, "{source}: {}", answer.text());
+        }
     }
 }
