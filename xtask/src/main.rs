@@ -13,6 +13,7 @@ mod bench;
 mod dependencies;
 mod fixtures;
 mod nightly;
+mod sdk;
 mod shell;
 mod steps;
 mod test;
@@ -31,6 +32,7 @@ usage: cargo xtask COMMAND
   tidy                      the architecture as rules: layers, proofs, reasons, pages, banned calls
   fixtures [--check]        write the generated files anew (or only tell whether they are fresh)
   nightly [--minutes N]     the long suites: many cases per property, ignored tests, advisories
+  sdk                       install the official clients of model providers for their tests
   bench [OPTIONS]           CPU per request against nginx and HAProxy; `cargo xtask bench --help`
 ";
 
@@ -47,6 +49,7 @@ fn main() -> ExitCode {
         "fixtures" => fixtures::run(&arguments),
         "nightly" => nightly::run(&arguments),
         "bench" => bench::run(&arguments),
+        "sdk" => sdk::run_command(&arguments),
         "help" | "--help" | "-h" => {
             print!("{USAGE}");
             Ok(())

@@ -21,7 +21,7 @@ use http::{HeaderName, HeaderValue, Response};
 
 use crate::{
     answer::AnswerBody, body::Inbound, core::Core, listener::ConnectionFacts, live::Live,
-    rehearsal::Rehearsing, share::share_on, stage::OpenRecord,
+    rehearsal::Rehearsing, share::share_on, spoken::Spoken, stage::OpenRecord,
 };
 
 /// A request that has come as far as `S` says.
@@ -90,6 +90,8 @@ pub(crate) struct Dress {
     pub(crate) owns_cors: bool,
     /// The caller asked with HEAD.
     pub(crate) is_head: bool,
+    /// On routes to models: in which dialect refusals are told.
+    pub(crate) spoken: Option<Box<Spoken>>,
     /// What is wrong with the body, where a schema refuses it: places and what is asked for, nothing of its values.
     pub(crate) violations: Vec<Violation>,
 }

@@ -37,6 +37,8 @@ pub(crate) async fn judge(
     let x = stage::limit(x).await?;
     onlooker.metered(&x);
     let x = stage::inspect(x).await?;
+    // What is asked of a model is in the body. Boxed: no other route pays for its room.
+    let x = if x.proof.asks_a_model() { Box::pin(stage::operation(x)).await? } else { x };
     onlooker.inspected(&x);
     let Looked::Miss(x) = stage::cache(x)?;
     onlooker.missed(&x);

@@ -13,7 +13,7 @@ use std::{
 use crate::{
     escape,
     plan::{AddressPrivacy, QueryValues},
-    record::{PassedFault, RequestRecord, Would, WouldDeny},
+    record::{ModelRecord, PassedFault, RequestRecord, Would, WouldDeny},
     redact::{self, AddressKey, ShownAddress},
     rules::{LeakCount, RuleMatch},
     text::cut,
@@ -57,6 +57,9 @@ impl LineFormat {
         name(b"endpoint", record.endpoint.as_deref(), out);
         if record.upstream_attempts > 0 {
             number(b"upstream_attempts", u64::from(record.upstream_attempts), out);
+        }
+        if let Some(model) = &record.model {
+            of_model(model, out);
         }
         outcome(record, out);
         verdict(record, out);
@@ -132,6 +135,58 @@ impl LineFormat {
         }
         optional(b"user_agent", record.user_agent(), out);
     }
+}
+
+/// What a model was asked for: one object, so that its names need no prefix.
+fn of_model(model: &ModelRecord, out: &mut Vec<u8>) {
+    field(b"model", out);
+    out.extend_from_slice(b"{\"operation\":\"");
+    out.extend_from_slice(model.operation.as_bytes());
+    out.push(b'"');
+    name(b"name", model.model.as_deref(), out);
+    if !model.provider.is_empty() {
+        string(b"provider", model.provider.as_bytes(), out);
+    }
+    name(b"target", model.target.as_deref(), out);
+    for (key, count) in [
+        (&b"input_tokens"[..], model.input_tokens),
+        (b"cached_tokens", model.cached_tokens),
+        (b"output_tokens", model.output_tokens),
+        (b"reasoning_tokens", model.reasoning_tokens),
+        (b"cost_pico", model.cost_pico),
+        (
+            b"first_token_us",
+            model.first_token.map(|time| u64::try_from(time.as_micros()).unwrap_or(u64::MAX)),
+        ),
+    ] {
+        if let Some(count) = count {
+            number(key, count, out);
+        }
+    }
+    if !model.usage_source.is_empty() {
+        string(b"usage", model.usage_source.as_bytes(), out);
+    }
+    if model.stream {
+        out.extend_from_slice(b",\"stream\":true");
+    }
+    if !model.failures.is_empty() {
+        out.extend_from_slice(b",\"failures\":[");
+        for (place, (upstream, why)) in model.failures.iter().enumerate() {
+            if place > 0 {
+                out.push(b',');
+            }
+            out.extend_from_slice(b"{\"why\":\"");
+            out.extend_from_slice(why.as_bytes());
+            out.push(b'"');
+            name(b"upstream", Some(upstream), out);
+            out.push(b'}');
+        }
+        out.push(b']');
+    }
+    if !model.lost.is_empty() {
+        string(b"lost", model.lost.join(",").as_bytes(), out);
+    }
+    out.push(b'}');
 }
 
 fn outcome(record: &RequestRecord, out: &mut Vec<u8>) {
@@ -324,6 +379,7 @@ fields! {
     "upstream" "The upstream's name." "\"orders-api\"";
     "endpoint" "The endpoint that was asked last." "\"10.0.0.5:8080\"";
     "upstream_attempts" "How many endpoints were asked; absent when none was." "1";
+    "model" "What a model was asked for: an object with `operation`, `name`, `provider`, `target`, `input_tokens`, `cached_tokens`, `output_tokens`, `reasoning_tokens`, `cost_pico` (picodollars), `first_token_us`, `usage` (`provider`, `estimated`, `partial`), `stream`, `failures` (targets that did not serve, and why), `lost`. No word of prompts or answers." "{\"operation\":\"chat\",…}";
     "status" "The status that was sent; absent when none was." "200";
     "exit" "How it ended: `complete`, `refused`, `client_gone`, `upstream_reset`, `timeout`, `shutdown`, `error`, `abandoned`." "\"complete\"";
     "request_bytes" "Bytes of the request's body." "0";

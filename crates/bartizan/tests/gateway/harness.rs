@@ -71,12 +71,29 @@ impl Gate {
         Gate::start_set(Documents::one(documents), prepare, arguments)
     }
 
+    /// As [`Gate::start`], with a variable in the gateway's environment.
+    pub(crate) fn start_with_env(documents: &str, variable: (&str, &str)) -> Gate {
+        Gate::launch(Documents::one(documents), |_| (), &[], Some(variable))
+    }
+
     /// Serves a directory of documents.
     pub(crate) fn start_set(documents: Documents, prepare: impl FnOnce(&Path), arguments: &[&str]) -> Gate {
+        Gate::launch(documents, prepare, arguments, None)
+    }
+
+    fn launch(
+        documents: Documents,
+        prepare: impl FnOnce(&Path),
+        arguments: &[&str],
+        variable: Option<(&str, &str)>,
+    ) -> Gate {
         let data = TempDir::new();
         prepare(data.path());
         let mut start = Gateway::starting("run").arg("--config").arg(documents.path());
         start = start.arg("--admin").arg("127.0.0.1:0").arg("--workers").arg("2").data_dir(data.path());
+        if let Some((name, value)) = variable {
+            start = start.env(name, value);
+        }
         for argument in arguments {
             start = start.arg(argument);
         }

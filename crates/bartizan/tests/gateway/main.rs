@@ -27,6 +27,7 @@ mod inspection;
 mod keys;
 mod limits;
 mod management;
+mod models;
 mod order;
 mod records;
 mod reload;

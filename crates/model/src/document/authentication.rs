@@ -88,7 +88,8 @@ impl AuthenticationMethod {
 crate::document! {
     /// Where an API key is.
     pub struct ApiKeySource: Default {
-        /// The header that carries the key. It is removed before the upstream.
+        /// The header that carries the key. It is removed before the upstream. In `authorization` the key stands
+        /// behind the word `Bearer`.
         pub header: Spanned<HeaderName> = HeaderName::known("x-api-key").into(),
     }
 }

@@ -3,6 +3,7 @@
 //! What is sent is what was judged: the canonical path, the cleaned headers, the verified identity. Nothing of the
 //! caller's decides where a request goes beyond what the route says.
 
+mod llm;
 mod rehearsed;
 
 use std::{cell::Cell, sync::Arc, time::Instant};
@@ -77,6 +78,9 @@ impl Forwarded {
 pub async fn forward(x: Exchange<Missed>) -> Result<Exchange<Forwarded>, Stop> {
     let Exchange { mut shared, proof } = x;
     let mut sendable = proof.into_inspected().into_sendable();
+    if let Some(asking) = sendable.asking.take() {
+        return Err(Box::pin(llm::serve(shared, sendable, asking)).await);
+    }
     let bench = sendable.bench.take();
     let plan = sendable.plan.clone();
     let (index, prepared) = match choose(&mut shared, &plan) {

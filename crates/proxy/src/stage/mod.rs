@@ -22,7 +22,7 @@ pub(crate) use forward::{Rest, rehearse};
 pub(crate) use identify::CallerMemo;
 pub use identify::{Granted, Identified, identify};
 pub(crate) use inspect::JudgePool;
-pub use inspect::{Inspected, inspect};
+pub use inspect::{Inspected, inspect, operation};
 pub use limit::{Metered, limit};
 pub(crate) use record::{Closing, OpenRecord};
 pub use route::{Routed, route};

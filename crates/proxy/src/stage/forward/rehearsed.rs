@@ -15,6 +15,10 @@ pub(crate) fn rehearse(x: Exchange<Missed>) -> Result<(Box<Shared>, Sending), St
     let mut sendable = proof.into_inspected().into_sendable();
     let is_judged = sendable.bench.take().is_some();
     let plan = sendable.plan.clone();
+    if let RouteAction::Models = &plan.action {
+        let denial = Denial::new(Reason::NoEndpoint).because("a rehearsal asks no model");
+        return Err(Exchange { shared, proof: () }.deny(Stage::Forward, denial));
+    }
     let RouteAction::Forward(backends) = &plan.action else {
         let denial = Denial::new(Reason::InternalError).because("a redirect reached forward");
         return Err(Exchange { shared, proof: () }.deny(Stage::Forward, denial));

@@ -19,6 +19,13 @@ impl Walk<'_> {
         prefix_bytes: usize,
         consumer: Option<&ConsumerPlan>,
     ) -> Way<Verdict> {
+        if let RouteAction::Models = &plan.action {
+            return Ok(Verdict::Undecided {
+                stage: Stage::Inspect.as_str(),
+                by: Some(format!("Route/{}", plan.label)),
+                why: "the body names the model, and only a running gateway reads it".to_owned(),
+            });
+        }
         let RouteAction::Forward(backends) = &plan.action else {
             // `route` answers redirects.
             let denial = Denial::new(Reason::InternalError).because("a redirect reached forward");
