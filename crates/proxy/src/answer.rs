@@ -49,7 +49,7 @@ fn settle_upstream(answer: Exchange<Screened>) -> Response<AnswerBody> {
     let (response, rest) = proof.into_response();
     let (mut parts, body) = response.into_parts();
     let Rest { upgrade, watch, origin, deadlines, .. } = rest;
-    if let Some(route) = shared.dress.route.clone() {
+    if let Some(route) = shared.dress.route.take() {
         change(&shared, &route, &mut parts.headers);
     }
     dress(&mut shared, &mut parts);

@@ -3,7 +3,7 @@
 //! A timer of the runtime per request costs as much as a small stage. Limits of a few seconds and more are therefore
 //! kept by the connection's sweep, which looks once a second anyway; only shorter ones get a timer of their own.
 
-use std::{future::Future, pin::pin, rc::Rc, task::Poll, time::Duration};
+use std::{future::Future, pin::Pin, rc::Rc, task::Poll, time::Duration};
 
 use crate::listener::{ConnectionFacts, Watch};
 
@@ -14,16 +14,15 @@ const COARSE_FROM: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(crate) struct TimeOver;
 
-/// Waits for `work`, at most for `limit`.
+/// Waits for `work`, at most for `limit`. The caller pins it, so that its future has room for it once.
 pub(crate) async fn within<T>(
     connection: &ConnectionFacts,
     limit: Duration,
-    work: impl Future<Output = T>,
+    mut work: Pin<&mut impl Future<Output = T>>,
 ) -> Result<T, TimeOver> {
-    // Pinned before the ways part, so that the future has room for it once.
-    let mut work = pin!(work);
     if limit < COARSE_FROM {
-        return tokio::time::timeout(limit, work).await.map_err(|_| TimeOver);
+        // Boxed, so that the future of those without a timer has no room for one.
+        return Box::pin(tokio::time::timeout(limit, work)).await.map_err(|_| TimeOver);
     }
     let mut place = Place { watch: Rc::clone(&connection.watch), at: None };
     let limit = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);

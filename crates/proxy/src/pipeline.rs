@@ -7,7 +7,9 @@
 use crate::{
     answer::{self, AnswerBody},
     exchange::{Exchange, Received, Stop},
-    stage::{self, Admitted, Authorized, Identified, Inspected, Looked, Metered, Missed, Routed, Screened},
+    stage::{
+        self, Admitted, Authorized, Identified, Inspected, Limited, Looked, Metered, Missed, Routed, Screened,
+    },
 };
 
 /// Serves one received request; never fails, because a refusal is also an answer.
@@ -34,7 +36,10 @@ pub(crate) async fn judge(
     onlooker.identified(&x);
     let x = stage::authorize(x)?;
     onlooker.authorized(&x);
-    let x = stage::limit(x).await?;
+    let x = match stage::limit(x)? {
+        Limited::Admitted(x) => x,
+        Limited::Waits(slot) => Box::pin(stage::wait(slot)).await?,
+    };
     onlooker.metered(&x);
     let x = stage::inspect(x)?;
     onlooker.inspected(&x);
@@ -77,6 +82,6 @@ mod tests {
     #[test]
     fn the_future_of_a_request_is_small() {
         let size = size_of_future(serve);
-        assert!(size <= 4_096, "{size} bytes");
+        assert!(size <= 1_536, "{size} bytes");
     }
 }

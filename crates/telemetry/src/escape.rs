@@ -7,9 +7,8 @@
 /// Appends `value` as a JSON string with its quotes.
 pub fn string(value: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
-    // Nearly every value is plain ASCII: one look (without an early end, so that it is done many bytes at once), one
-    // copy.
-    if value.iter().fold(true, |plain, byte| plain & is_plain(*byte)) {
+    // Nearly every value is plain ASCII: one look, one copy.
+    if is_all_plain(value) {
         out.extend_from_slice(value);
     } else {
         for chunk in value.utf8_chunks() {
@@ -22,8 +21,31 @@ pub fn string(value: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
 }
 
-const fn is_plain(byte: u8) -> bool {
-    (byte >= 0x20) & (byte <= 0x7E) & (byte != b'"') & (byte != b'\\')
+/// Whether every byte shows as itself. Eight bytes are looked at at once, for this runs over every text of every line;
+/// short texts are filled up with a letter, and the last block overlaps the one before it.
+fn is_all_plain(value: &[u8]) -> bool {
+    let odd = |block: &[u8; 8]| odd_lanes(u64::from_le_bytes(*block));
+    let Some(last) = value.last_chunk::<8>() else {
+        let mut block = [b'a'; 8];
+        if let Some(start) = block.get_mut(..value.len()) {
+            start.copy_from_slice(value);
+        }
+        return odd(&block) == 0;
+    };
+    value.as_chunks::<8>().0.iter().fold(odd(last), |found, block| found | odd(block)) == 0
+}
+
+/// The top bit of each byte that is below a blank, above `~`, `"` or `\`.
+const fn odd_lanes(lanes: u64) -> u64 {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const TOP: u64 = 0x80 * ONES;
+    // Without their top bits the bytes cannot carry into each other.
+    const fn at_least(lanes: u64, limit: u64) -> u64 {
+        ((lanes & !TOP) + (0x80 - limit) * ONES) | lanes
+    }
+    let quote = at_least(lanes ^ (b'"' as u64 * ONES), 1);
+    let backslash = at_least(lanes ^ (b'\\' as u64 * ONES), 1);
+    (!at_least(lanes, b' ' as u64) | at_least(lanes, 0x7f) | !quote | !backslash) & TOP
 }
 
 fn characters(text: &str, out: &mut Vec<u8>) {
@@ -111,6 +133,21 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_byte_that_is_not_plain_is_seen_at_every_place() {
+        for length in 0..=20 {
+            assert!(is_all_plain(&vec![b'b'; length]), "{length}");
+            for place in 0..length {
+                for byte in 0..=u8::MAX {
+                    let mut text = vec![b'b'; length];
+                    text[place] = byte;
+                    let plain = matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\';
+                    assert_eq!(is_all_plain(&text), plain, "{byte} at {place} of {length}");
+                }
+            }
+        }
+    }
 
     fn escaped_text(value: &[u8]) -> String {
         let mut out = Vec::new();

@@ -28,6 +28,13 @@ const DETAIL_BYTES_MAX: usize = 1024;
 /// Most bytes of a method in a line.
 const METHOD_BYTES_MAX: usize = 32;
 
+/// `,"key":` as one constant. Keys are ours and need no escaping.
+macro_rules! key {
+    ($key:literal) => {
+        concat!(",\"", $key, "\":").as_bytes()
+    };
+}
+
 /// Formats records.
 #[derive(Debug)]
 pub struct LineFormat {
@@ -48,19 +55,19 @@ impl LineFormat {
         out.extend_from_slice(b"{\"time\":\"");
         self.clock.write(record.time_unix_nanos, out);
         out.push(b'"');
-        optional(b"id", record.id(), out);
+        optional(key!("id"), record.id(), out);
         self.connection(record, out);
         self.request(record, out);
-        name(b"route", record.route.as_deref(), out);
-        name(b"upstream", record.upstream.as_deref(), out);
-        name(b"endpoint", record.endpoint.as_deref(), out);
+        name(key!("route"), record.route.as_deref(), out);
+        name(key!("upstream"), record.upstream.as_deref(), out);
+        name(key!("endpoint"), record.endpoint.as_deref(), out);
         if record.upstream_attempts > 0 {
-            number(b"upstream_attempts", u64::from(record.upstream_attempts), out);
+            number(key!("upstream_attempts"), u64::from(record.upstream_attempts), out);
         }
         outcome(record, out);
         verdict(record, out);
         headers(record, out);
-        name(b"revision", record.revision.as_deref(), out);
+        name(key!("revision"), record.revision.as_deref(), out);
         out.extend_from_slice(b"}\n");
     }
 
@@ -69,29 +76,29 @@ impl LineFormat {
         out.extend_from_slice(b"{\"time\":\"");
         self.clock.write(unix_nanos, out);
         out.extend_from_slice(b"\",\"event\":\"access_log_lost\"");
-        number(b"lost", lost, out);
-        number(b"lost_total", lost_total, out);
+        number(key!("lost"), lost, out);
+        number(key!("lost_total"), lost_total, out);
         out.extend_from_slice(b"}\n");
     }
 
     fn connection(&mut self, record: &RequestRecord, out: &mut Vec<u8>) {
-        name(b"listener", record.listener.as_deref(), out);
-        self.address(b"client", record.client, record.plan.address_privacy, out);
+        name(key!("listener"), record.listener.as_deref(), out);
+        self.address(key!("client"), record.client, record.plan.address_privacy, out);
         self.peer(record.peer, record.plan.address_privacy, out);
-        string(b"protocol", record.protocol.as_str().as_bytes(), out);
-        optional(b"tls", record.tls.map(str::as_bytes), out);
+        string(key!("protocol"), record.protocol.as_str().as_bytes(), out);
+        optional(key!("tls"), record.tls.map(str::as_bytes), out);
     }
 
     fn peer(&mut self, peer: SocketAddr, privacy: AddressPrivacy, out: &mut Vec<u8>) {
-        self.address(b"peer", peer.ip(), privacy, out);
+        self.address(key!("peer"), peer.ip(), privacy, out);
         // With time and port, an Internet provider could find the subscriber behind a shortened address.
         if privacy == AddressPrivacy::Full {
-            number(b"peer_port", u64::from(peer.port()), out);
+            number(key!("peer_port"), u64::from(peer.port()), out);
         }
     }
 
     fn address(&mut self, key: &[u8], address: IpAddr, privacy: AddressPrivacy, out: &mut Vec<u8>) {
-        field(key, out);
+        out.extend_from_slice(key);
         out.push(b'"');
         match ShownAddress::of(address, privacy, &self.key) {
             ShownAddress::Address(IpAddr::V4(v4)) => {
@@ -109,61 +116,61 @@ impl LineFormat {
     }
 
     fn request(&mut self, record: &RequestRecord, out: &mut Vec<u8>) {
-        name(b"consumer", record.consumer.as_deref(), out);
-        optional(b"credential", record.credential_id(), out);
-        string(b"method", cut(record.method.as_str().as_bytes(), METHOD_BYTES_MAX), out);
-        optional(b"host", record.host(), out);
-        optional(b"path", record.path(), out);
+        name(key!("consumer"), record.consumer.as_deref(), out);
+        optional(key!("credential"), record.credential_id(), out);
+        string(key!("method"), cut(record.method.as_str().as_bytes(), METHOD_BYTES_MAX), out);
+        optional(key!("host"), record.host(), out);
+        optional(key!("path"), record.path(), out);
         if let Some(query) = record.query() {
             match record.plan.query_values {
-                QueryValues::Full => string(b"query", query, out),
+                QueryValues::Full => string(key!("query"), query, out),
                 QueryValues::Masked => {
                     self.scratch.clear();
                     redact::mask_query(query, &mut self.scratch);
-                    string(b"query", &self.scratch, out);
+                    string(key!("query"), &self.scratch, out);
                 }
             }
         }
-        optional(b"user_agent", record.user_agent(), out);
+        optional(key!("user_agent"), record.user_agent(), out);
     }
 }
 
 fn outcome(record: &RequestRecord, out: &mut Vec<u8>) {
     if record.status != 0 {
-        number(b"status", u64::from(record.status), out);
+        number(key!("status"), u64::from(record.status), out);
     }
-    string(b"exit", record.exit.as_str().as_bytes(), out);
-    number(b"request_bytes", record.request_bytes, out);
-    number(b"response_bytes", record.response_bytes, out);
-    number(b"duration_us", micros(record.total), out);
-    number(b"gateway_us", micros(record.gateway_time()), out);
+    string(key!("exit"), record.exit.as_str().as_bytes(), out);
+    number(key!("request_bytes"), record.request_bytes, out);
+    number(key!("response_bytes"), record.response_bytes, out);
+    number(key!("duration_us"), micros(record.total), out);
+    number(key!("gateway_us"), micros(record.gateway_time()), out);
     if let Some(time) = record.upstream_time {
-        number(b"upstream_us", micros(time), out);
+        number(key!("upstream_us"), micros(time), out);
     }
     if !record.waited.is_zero() {
-        number(b"waited_us", micros(record.waited), out);
+        number(key!("waited_us"), micros(record.waited), out);
     }
 }
 
 fn verdict(record: &RequestRecord, out: &mut Vec<u8>) {
     if let Some(refusal) = &record.refusal {
-        string(b"stage", refusal.stage.as_str().as_bytes(), out);
-        string(b"reason", refusal.reason().as_str().as_bytes(), out);
-        name(b"policy", refusal.policy().map(|policy| &**policy), out);
+        string(key!("stage"), refusal.stage.as_str().as_bytes(), out);
+        string(key!("reason"), refusal.reason().as_str().as_bytes(), out);
+        name(key!("policy"), refusal.policy().map(|policy| &**policy), out);
         detail(refusal.detail(), out);
     }
-    list(b"would_deny", &record.would_deny, would_deny, out);
-    list(b"faults", &record.faults, passed_fault, out);
+    list(key!("would_deny"), &record.would_deny, would_deny, out);
+    list(key!("faults"), &record.faults, passed_fault, out);
 }
 
 fn would_deny(entry: &WouldDeny, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\"mode\":");
     escape::string(entry.outcome.as_str().as_bytes(), out);
-    string(b"stage", entry.stage.as_str().as_bytes(), out);
-    name(b"policy", Some(&entry.policy), out);
-    string(b"reason", entry.reason.as_str().as_bytes(), out);
+    string(key!("stage"), entry.stage.as_str().as_bytes(), out);
+    name(key!("policy"), Some(&entry.policy), out);
+    string(key!("reason"), entry.reason.as_str().as_bytes(), out);
     if let Would::Throttle(wait) = entry.outcome {
-        number(b"wait_ms", u64::try_from(wait.as_millis()).unwrap_or(u64::MAX), out);
+        number(key!("wait_ms"), u64::try_from(wait.as_millis()).unwrap_or(u64::MAX), out);
     }
     detail(entry.detail.as_deref(), out);
 }
@@ -171,7 +178,7 @@ fn would_deny(entry: &WouldDeny, out: &mut Vec<u8>) {
 fn passed_fault(entry: &PassedFault, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\"stage\":");
     escape::string(entry.fault.stage.as_str().as_bytes(), out);
-    name(b"policy", entry.policy.as_deref(), out);
+    name(key!("policy"), entry.policy.as_deref(), out);
     detail(Some(&entry.fault.what), out);
 }
 
@@ -180,7 +187,7 @@ fn headers(record: &RequestRecord, out: &mut Vec<u8>) {
     if taken.peek().is_none() {
         return;
     }
-    field(b"headers", out);
+    out.extend_from_slice(key!("headers"));
     let mut separator = b'{';
     for (index, value) in taken {
         // A value whose header the plan does not name was taken under another plan: it is not shown.
@@ -203,7 +210,7 @@ fn list<T>(key: &[u8], entries: &[T], each: fn(&T, &mut Vec<u8>), out: &mut Vec<
     if entries.is_empty() {
         return;
     }
-    field(key, out);
+    out.extend_from_slice(key);
     let mut separator = b'[';
     for entry in entries {
         out.extend_from_slice(&[separator, b'{']);
@@ -214,15 +221,8 @@ fn list<T>(key: &[u8], entries: &[T], each: fn(&T, &mut Vec<u8>), out: &mut Vec<
     out.push(b']');
 }
 
-/// Appends `,"key":`. Keys are ours and need no escaping.
-fn field(key: &[u8], out: &mut Vec<u8>) {
-    out.extend_from_slice(b",\"");
-    out.extend_from_slice(key);
-    out.extend_from_slice(b"\":");
-}
-
 fn string(key: &[u8], value: &[u8], out: &mut Vec<u8>) {
-    field(key, out);
+    out.extend_from_slice(key);
     escape::string(value, out);
 }
 
@@ -237,11 +237,11 @@ fn name(key: &[u8], value: Option<&str>, out: &mut Vec<u8>) {
 }
 
 fn detail(value: Option<&str>, out: &mut Vec<u8>) {
-    optional(b"detail", value.map(|value| cut(value.as_bytes(), DETAIL_BYTES_MAX)), out);
+    optional(key!("detail"), value.map(|value| cut(value.as_bytes(), DETAIL_BYTES_MAX)), out);
 }
 
 fn number(key: &[u8], value: u64, out: &mut Vec<u8>) {
-    field(key, out);
+    out.extend_from_slice(key);
     escape::number(value, out);
 }
 

@@ -4,7 +4,7 @@
 //! from outside; that is `prepare`'s work in the data plane. State that outlives a snapshot (limit cells, health,
 //! pools) lives in the data plane's runtime.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use bartizan_model::document::Kind;
 
@@ -12,6 +12,7 @@ pub mod authentication;
 pub mod authorization;
 pub mod condition;
 pub mod listener;
+pub mod names;
 pub mod policy;
 pub mod route;
 pub mod table;
@@ -22,6 +23,7 @@ pub use authentication::*;
 pub use authorization::*;
 pub use condition::*;
 pub use listener::*;
+pub use names::NameMap;
 pub use policy::*;
 pub use route::*;
 pub use table::*;
@@ -42,7 +44,7 @@ pub struct Snapshot {
     /// What roles permit.
     pub roles: Arc<bartizan_access::Roles>,
     /// The consumers by name.
-    pub consumers: HashMap<Arc<str>, Arc<ConsumerPlan>>,
+    pub consumers: NameMap<Arc<ConsumerPlan>>,
     /// Which consumer lists which certificate.
     pub certificates: bartizan_identity::CertificateTable,
     /// The record plan of requests that no route matched.

@@ -5,7 +5,7 @@
 
 mod rehearsed;
 
-use std::{cell::Cell, sync::Arc, time::Instant};
+use std::{cell::Cell, pin::pin, sync::Arc, time::Instant};
 
 use bartizan_config::snapshot::{Balancing, HashKey, MethodPlan, RouteAction, RoutePlan};
 use bartizan_identity::{Identity, Method};
@@ -36,7 +36,7 @@ pub(crate) use rehearsed::rehearse;
 /// The proof that an upstream answered.
 #[must_use]
 pub struct Forwarded {
-    response: Response<UpstreamBody<RequestBody>>,
+    response: Box<Response<UpstreamBody<RequestBody>>>,
     plan: Arc<RoutePlan>,
     rest: Rest,
 }
@@ -44,7 +44,7 @@ pub struct Forwarded {
 /// What beside the response decides how it goes on.
 pub(crate) struct Rest {
     /// The protocol that the caller asked to change to.
-    pub(crate) asked: Option<Upgrade>,
+    pub(crate) asked: Option<Box<Upgrade>>,
     /// The caller's end of the connection for that.
     pub(crate) upgrade: Option<OnUpgrade>,
     /// How much of the request's body came.
@@ -62,7 +62,7 @@ impl Forwarded {
     }
 
     /// The response and the rest, for `screen`.
-    pub(super) fn into_response(self) -> (Response<UpstreamBody<RequestBody>>, Rest) {
+    pub(super) fn into_response(self) -> (Box<Response<UpstreamBody<RequestBody>>>, Rest) {
         (self.response, self.rest)
     }
 }
@@ -70,7 +70,7 @@ impl Forwarded {
 /// Sends the request to an endpoint and waits for the head of its answer.
 pub async fn forward(x: Exchange<Missed>) -> Result<Exchange<Forwarded>, Stop> {
     let Exchange { mut shared, proof } = x;
-    let sendable = proof.into_inspected().into_sendable();
+    let mut sendable = proof.into_inspected().into_sendable();
     let plan = sendable.plan.clone();
     let (index, prepared) = match choose(&mut shared, &plan) {
         Ok(chosen) => chosen,
@@ -80,8 +80,11 @@ pub async fn forward(x: Exchange<Missed>) -> Result<Exchange<Forwarded>, Stop> {
     let since = Instant::now();
     let watch = sendable.watch.clone();
     shared.record.asks_upstream(since, watch.clone());
-    let (request, asked, upgrade) = match compose(&shared, sendable) {
-        Ok(composed) => composed,
+    let asked = sendable.head.upgrade().cloned().map(Box::new);
+    let upgrade = sendable.upgrade.take();
+    // In a slot, and passed on by reference, because every move of a request is a copy of a quarter of a kilobyte.
+    let mut request = match compose(&shared, sendable) {
+        Ok(request) => Some(request),
         Err(denial) => return Err(Exchange { shared, proof: () }.deny(Stage::Forward, denial)),
     };
     // The whole request's limit covers the wait for the head too.
@@ -89,14 +92,16 @@ pub async fn forward(x: Exchange<Missed>) -> Result<Exchange<Forwarded>, Stop> {
     let backend = since + plan.timeouts.backend_request;
     let head_by = end.map_or(backend, |end| end.min(backend));
     let asking = Asking { index, prepared: &prepared, hash, since, head_by, watch: &watch };
-    let outcome = asking.send(&shared, request).await;
+    let outcome = asking.send(&shared, &mut request).await;
     match outcome {
         Ok(sent) => {
-            note(&mut shared, &sent);
+            let Sent { response, endpoint, index, attempts, .. } = sent;
+            shared.record.upstream_attempts = u16::from(attempts);
+            shared.record.endpoint = Some(endpoint);
             let deadlines = Deadlines { idle: plan.timeouts.idle, end };
-            let origin = Origin { upstream: prepared, endpoint: sent.index };
+            let origin = Origin { upstream: prepared, endpoint: index };
             let rest = Rest { asked, upgrade, watch, origin, deadlines };
-            Ok(Exchange { shared, proof: Forwarded { response: sent.response, plan, rest } })
+            Ok(Exchange { shared, proof: Forwarded { response, plan, rest } })
         }
         Err(failure) => {
             let denial = failed(&mut shared, index, &watch, failure);
@@ -114,7 +119,9 @@ fn choose(shared: &mut Shared, plan: &RoutePlan) -> Result<(usize, Arc<PreparedU
     let Some(prepared) = shared.live.upstreams.at(index) else {
         return Err(Denial::new(Reason::NoEndpoint).because("the upstream is not prepared"));
     };
-    shared.record.upstream = Some(prepared.plan.name.clone());
+    if shared.live.logs {
+        shared.record.upstream = Some(prepared.plan.name.clone());
+    }
     shared.record.upstream_id = shared.live.upstream_id(index);
     Ok((index, prepared.clone()))
 }
@@ -136,11 +143,9 @@ fn hash(prepared: &PreparedUpstream, sendable: &Sendable) -> Option<u64> {
     })
 }
 
-type Composed = (Request<RequestBody>, Option<Upgrade>, Option<OnUpgrade>);
-
 /// Makes the request that the upstream sees.
-fn compose(shared: &Shared, sendable: Sendable) -> Result<Composed, Denial> {
-    let Sendable { mut head, body, upgrade, plan, prefix_bytes, consumer, identity, .. } = sendable;
+fn compose(shared: &Shared, sendable: Sendable) -> Result<Request<RequestBody>, Denial> {
+    let Sendable { mut head, body, plan, prefix_bytes, consumer, identity, .. } = sendable;
     if plan.headers.iter().any(|policy| policy.bite.percent < 100) {
         // Before its headers leave the head, because the caller's share is taken from them.
         shared.share(&head);
@@ -174,16 +179,15 @@ fn compose(shared: &Shared, sendable: Sendable) -> Result<Composed, Denial> {
         // One that was sent and accepted is in the headers already.
         headers.insert(X_REQUEST_ID, shared.id_value.clone());
     }
-    head.write_forwarding(&mut headers, RfcForwarded::Omit);
+    head.write_forwarding(&mut headers, &shared.connection.address, RfcForwarded::Omit);
     if let Some(host) = &plan.rewrite.host {
         headers.insert(header::HOST, host.clone());
     }
-    let asked = head.upgrade().cloned();
-    if let Some(asked) = &asked {
+    if let Some(asked) = head.upgrade() {
         headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(header::UPGRADE, asked.protocol().clone());
     }
-    if head.accepts_trailers() && asked.is_none() {
+    if head.accepts_trailers() && head.upgrade().is_none() {
         // RFC 9110 §10.1.4: TE is for this hop, and whoever sends it says so.
         headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
@@ -192,7 +196,7 @@ fn compose(shared: &Shared, sendable: Sendable) -> Result<Composed, Denial> {
     *request.method_mut() = head.method().clone();
     *request.uri_mut() = target(&head, &plan, prefix_bytes)?;
     *request.headers_mut() = headers;
-    Ok((request, asked, upgrade))
+    Ok(request)
 }
 
 /// Whether the route's policy passes on the certificate by which the caller was identified.
@@ -238,7 +242,7 @@ impl Asking<'_> {
     async fn send(
         &self,
         shared: &Shared,
-        request: Request<RequestBody>,
+        request: &mut Option<Request<RequestBody>>,
     ) -> Result<Sent<RequestBody>, Failure> {
         let tries = Tries::new(shared, self.index);
         let pick = Pick {
@@ -247,7 +251,7 @@ impl Asking<'_> {
             chosen: Some(&tries.chosen),
             given_up: Some(&tries.given_up),
         };
-        let sending = upstream::send(&shared.core.pools, self.prepared, &pick, request);
+        let sending = pin!(upstream::send(&shared.core.pools, self.prepared, &pick, request));
         let limit = self.head_by.saturating_duration_since(self.since);
         let sent = within(&shared.connection, limit, sending).await;
         let failure = match sent {
@@ -312,11 +316,6 @@ impl Drop for Tries<'_> {
             self.count(endpoint, self.outcome.get());
         }
     }
-}
-
-fn note(shared: &mut Shared, sent: &Sent<RequestBody>) {
-    shared.record.upstream_attempts = u16::from(sent.attempts);
-    shared.record.endpoint = Some(sent.endpoint.clone());
 }
 
 /// What a failure means for the caller.

@@ -21,7 +21,7 @@ pub use forward::{Forwarded, forward};
 pub(crate) use forward::{Rest, rehearse};
 pub use identify::{Identified, identify};
 pub use inspect::{Inspected, inspect};
-pub use limit::{Metered, limit};
+pub use limit::{Limited, Metered, limit, wait};
 pub(crate) use record::{Closing, OpenRecord};
 pub use route::{Routed, route};
 pub use screen::{Screened, screen};

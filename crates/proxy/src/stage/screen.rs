@@ -18,13 +18,13 @@ use crate::{
 /// The proof that an upstream's answer may leave.
 #[must_use]
 pub struct Screened {
-    response: Response<UpstreamBody<RequestBody>>,
+    response: Box<Response<UpstreamBody<RequestBody>>>,
     rest: Rest,
 }
 
 impl Screened {
     /// The answer and the rest, for the exit.
-    pub(crate) fn into_response(self) -> (Response<UpstreamBody<RequestBody>>, Rest) {
+    pub(crate) fn into_response(self) -> (Box<Response<UpstreamBody<RequestBody>>>, Rest) {
         (self.response, self.rest)
     }
 }
@@ -39,13 +39,9 @@ pub fn screen(x: Exchange<Forwarded>) -> Result<Exchange<Screened>, Stop> {
         ));
     }
     let Exchange { shared, proof } = x;
-    let (response, rest) = proof.into_response();
-    let (mut parts, body) = response.into_parts();
-    match clean_response(&mut parts, rest.asked.as_ref(), &RESPONSE_LIMITS) {
-        Ok(()) => {
-            let response = Response::from_parts(parts, body);
-            Ok(Exchange { shared, proof: Screened { response, rest } })
-        }
+    let (mut response, rest) = proof.into_response();
+    match clean_response(&mut response, rest.asked.as_deref(), &RESPONSE_LIMITS) {
+        Ok(()) => Ok(Exchange { shared, proof: Screened { response, rest } }),
         Err(misbehaved) => {
             let denial = Denial::new(Reason::UpstreamMisbehaved).because(misbehaved.to_string());
             Err(Exchange { shared, proof: () }.deny(Stage::Forward, denial))

@@ -26,7 +26,7 @@ pub(crate) fn rehearse(x: Exchange<Missed>) -> Result<(Box<Shared>, Sending), St
     };
     shared.record.upstream = Some(upstream.clone());
     match compose(&shared, sendable) {
-        Ok((request, ..)) => {
+        Ok(request) => {
             let (parts, _) = request.into_parts();
             let sending =
                 Sending { upstream, method: parts.method, target: parts.uri, headers: parts.headers };
