@@ -5,12 +5,13 @@
 //! this: it starts cargo and the tools as a developer would.
 //!
 //! Reading order: [`mod@test`] (the steps), [`tidy`] (the architecture as rules), [`dependencies`], [`fixtures`],
-//! [`nightly`], [`mod@bench`].
+//! [`nightly`], [`mod@bench`], [`dist`].
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool speaks to its terminal")]
 
 mod bench;
 mod dependencies;
+mod dist;
 mod fixtures;
 mod nightly;
 mod shell;
@@ -32,6 +33,7 @@ usage: cargo xtask COMMAND
   fixtures [--check]        write the generated files anew (or only tell whether they are fresh)
   nightly [--minutes N]     the long suites: many cases per property, ignored tests, advisories
   bench [OPTIONS]           CPU per request against nginx and HAProxy; `cargo xtask bench --help`
+  dist                      the gateway as it ships: the `dist` profile, guided by the bench's load
 ";
 
 fn main() -> ExitCode {
@@ -47,6 +49,7 @@ fn main() -> ExitCode {
         "fixtures" => fixtures::run(&arguments),
         "nightly" => nightly::run(&arguments),
         "bench" => bench::run(&arguments),
+        "dist" => dist::run(&arguments),
         "help" | "--help" | "-h" => {
             print!("{USAGE}");
             Ok(())

@@ -11,6 +11,7 @@
 
 pub mod address;
 pub mod authority;
+mod blocks;
 pub mod connection;
 pub mod facts;
 pub mod field;
@@ -18,7 +19,6 @@ pub mod forwarded;
 pub mod framing;
 pub mod head;
 mod inline;
-mod lanes;
 pub mod method;
 pub mod path;
 pub mod query;

@@ -21,31 +21,36 @@ pub fn string(value: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
 }
 
-/// Whether every byte shows as itself. Eight bytes are looked at at once, for this runs over every text of every line;
-/// short texts are filled up with a letter, and the last block overlaps the one before it.
+/// Whether every byte shows as itself. Blocks of sixteen bytes, each with its own way out, are what the compiler
+/// compares at once; this runs over every text of every line. The last block overlaps the one before it, and a short text
+/// is filled up with a letter.
 fn is_all_plain(value: &[u8]) -> bool {
-    let odd = |block: &[u8; 8]| odd_lanes(u64::from_le_bytes(*block));
-    let Some(last) = value.last_chunk::<8>() else {
-        let mut block = [b'a'; 8];
-        if let Some(start) = block.get_mut(..value.len()) {
-            start.copy_from_slice(value);
-        }
-        return odd(&block) == 0;
+    const BLOCK: usize = 16;
+    let is_odd = |block: &[u8; BLOCK]| {
+        u128::from_ne_bytes(block.map(|byte| u8::from(!is_plain(byte)))) != 0
     };
-    value.as_chunks::<8>().0.iter().fold(odd(last), |found, block| found | odd(block)) == 0
+    let mut rest = value;
+    while let Some((block, after)) = rest.split_first_chunk::<BLOCK>() {
+        if is_odd(block) {
+            return false;
+        }
+        rest = after;
+    }
+    if rest.is_empty() {
+        return true;
+    }
+    if let Some(last) = value.last_chunk::<BLOCK>() {
+        return !is_odd(last);
+    }
+    let mut block = [b'a'; BLOCK];
+    for (to, from) in block.iter_mut().zip(rest) {
+        *to = *from;
+    }
+    !is_odd(&block)
 }
 
-/// The top bit of each byte that is below a blank, above `~`, `"` or `\`.
-const fn odd_lanes(lanes: u64) -> u64 {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const TOP: u64 = 0x80 * ONES;
-    // Without their top bits the bytes cannot carry into each other.
-    const fn at_least(lanes: u64, limit: u64) -> u64 {
-        ((lanes & !TOP) + (0x80 - limit) * ONES) | lanes
-    }
-    let quote = at_least(lanes ^ (b'"' as u64 * ONES), 1);
-    let backslash = at_least(lanes ^ (b'\\' as u64 * ONES), 1);
-    (!at_least(lanes, b' ' as u64) | at_least(lanes, 0x7f) | !quote | !backslash) & TOP
+const fn is_plain(byte: u8) -> bool {
+    (byte >= 0x20) & (byte <= 0x7E) & (byte != b'"') & (byte != b'\\')
 }
 
 fn characters(text: &str, out: &mut Vec<u8>) {

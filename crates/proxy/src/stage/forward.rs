@@ -68,46 +68,11 @@ impl Forwarded {
 }
 
 /// Sends the request to an endpoint and waits for the head of its answer.
-pub async fn forward(x: Exchange<Missed>) -> Result<Exchange<Forwarded>, Stop> {
-    let Exchange { mut shared, proof } = x;
-    let mut sendable = proof.into_inspected().into_sendable();
-    let plan = sendable.plan.clone();
-    let (index, prepared) = match choose(&mut shared, &plan) {
-        Ok(chosen) => chosen,
-        Err(denial) => return Err(Exchange { shared, proof: () }.deny(Stage::Forward, denial)),
-    };
-    let hash = hash(&prepared, &sendable);
-    let since = Instant::now();
-    let watch = sendable.watch.clone();
-    shared.record.asks_upstream(since, watch.clone());
-    let asked = sendable.head.upgrade().cloned().map(Box::new);
-    let upgrade = sendable.upgrade.take();
-    // In a slot, and passed on by reference, because every move of a request is a copy of a quarter of a kilobyte.
-    let mut request = match compose(&shared, sendable) {
-        Ok(request) => Some(request),
-        Err(denial) => return Err(Exchange { shared, proof: () }.deny(Stage::Forward, denial)),
-    };
-    // The whole request's limit covers the wait for the head too.
-    let end = plan.timeouts.request.map(|limit| shared.record.started + limit);
-    let backend = since + plan.timeouts.backend_request;
-    let head_by = end.map_or(backend, |end| end.min(backend));
-    let asking = Asking { index, prepared: &prepared, hash, since, head_by, watch: &watch };
-    let outcome = asking.send(&shared, &mut request).await;
-    match outcome {
-        Ok(sent) => {
-            let Sent { response, endpoint, index, attempts, .. } = sent;
-            shared.record.upstream_attempts = u16::from(attempts);
-            shared.record.endpoint = Some(endpoint);
-            let deadlines = Deadlines { idle: plan.timeouts.idle, end };
-            let origin = Origin { upstream: prepared, endpoint: index };
-            let rest = Rest { asked, upgrade, watch, origin, deadlines };
-            Ok(Exchange { shared, proof: Forwarded { response, plan, rest } })
-        }
-        Err(failure) => {
-            let denial = failed(&mut shared, index, &watch, failure);
-            Err(Exchange { shared, proof: () }.deny(Stage::Forward, denial))
-        }
-    }
+///
+/// What is sent is settled before the future begins: it has no room for what that was made from.
+pub fn forward(x: Exchange<Missed>) -> impl Future<Output = Result<Exchange<Forwarded>, Stop>> {
+    let asking = Asking::of(x);
+    async move { asking?.answered().await }
 }
 
 fn choose(shared: &mut Shared, plan: &RoutePlan) -> Result<(usize, Arc<PreparedUpstream>), Denial> {
@@ -226,24 +191,88 @@ enum Failure {
     TooSlow(Option<usize>),
 }
 
-/// What an upstream is asked with.
-struct Asking<'a> {
+/// An upstream that is asked. Boxed, so that its future is moved as a pointer.
+struct Asking {
+    shared: Box<Shared>,
+    plan: Arc<RoutePlan>,
     index: usize,
-    prepared: &'a PreparedUpstream,
+    prepared: Arc<PreparedUpstream>,
     hash: Option<u64>,
     /// When it is asked.
     since: Instant,
     /// When the head of the answer must have come.
     head_by: Instant,
-    watch: &'a BodyWatch,
+    /// When the whole request must be over.
+    end: Option<Instant>,
+    watch: BodyWatch,
+    asked: Option<Box<Upgrade>>,
+    upgrade: Option<OnUpgrade>,
+    /// In a slot, and passed on by reference, because every move of a request is a copy of a quarter of a kilobyte.
+    request: Option<Request<RequestBody>>,
 }
 
-impl Asking<'_> {
-    async fn send(
-        &self,
-        shared: &Shared,
-        request: &mut Option<Request<RequestBody>>,
-    ) -> Result<Sent<RequestBody>, Failure> {
+impl Asking {
+    /// Chooses the upstream and makes what it is sent.
+    fn of(x: Exchange<Missed>) -> Result<Box<Self>, Stop> {
+        let Exchange { mut shared, proof } = x;
+        let mut sendable = proof.into_inspected().into_sendable();
+        let (index, prepared) = match choose(&mut shared, &sendable.plan) {
+            Ok(chosen) => chosen,
+            Err(denial) => return Err(Exchange { shared, proof: () }.deny(Stage::Forward, denial)),
+        };
+        let hash = hash(&prepared, &sendable);
+        let since = Instant::now();
+        let watch = sendable.watch.clone();
+        shared.record.asks_upstream(since, watch.clone());
+        let asked = sendable.head.upgrade().cloned().map(Box::new);
+        let upgrade = sendable.upgrade.take();
+        let plan = sendable.plan.clone();
+        let request = match compose(&shared, sendable) {
+            Ok(request) => Some(request),
+            Err(denial) => return Err(Exchange { shared, proof: () }.deny(Stage::Forward, denial)),
+        };
+        // The whole request's limit covers the wait for the head too.
+        let end = plan.timeouts.request.map(|limit| shared.record.started + limit);
+        let backend = since + plan.timeouts.backend_request;
+        let head_by = end.map_or(backend, |end| end.min(backend));
+        Ok(Box::new(Asking {
+            shared,
+            plan,
+            index,
+            prepared,
+            hash,
+            since,
+            head_by,
+            end,
+            watch,
+            asked,
+            upgrade,
+            request,
+        }))
+    }
+
+    /// Asks, and makes the proof or the refusal of what comes back.
+    async fn answered(mut self: Box<Self>) -> Result<Exchange<Forwarded>, Stop> {
+        let outcome = self.send().await;
+        let Asking { mut shared, plan, index, prepared, end, watch, asked, upgrade, .. } = *self;
+        match outcome {
+            Ok(Sent { response, endpoint, index, attempts, .. }) => {
+                shared.record.upstream_attempts = u16::from(attempts);
+                shared.record.endpoint = Some(endpoint);
+                let deadlines = Deadlines { idle: plan.timeouts.idle, end };
+                let origin = Origin { upstream: prepared, endpoint: index };
+                let rest = Rest { asked, upgrade, watch, origin, deadlines };
+                Ok(Exchange { shared, proof: Forwarded { response, plan, rest } })
+            }
+            Err(failure) => {
+                let denial = failed(&mut shared, index, &watch, failure);
+                Err(Exchange { shared, proof: () }.deny(Stage::Forward, denial))
+            }
+        }
+    }
+
+    async fn send(&mut self) -> Result<Sent<RequestBody>, Failure> {
+        let Asking { shared, prepared, watch, request, .. } = self;
         let tries = Tries::new(shared, self.index);
         let pick = Pick {
             hash: self.hash,
@@ -251,7 +280,7 @@ impl Asking<'_> {
             chosen: Some(&tries.chosen),
             given_up: Some(&tries.given_up),
         };
-        let sending = pin!(upstream::send(&shared.core.pools, self.prepared, &pick, request));
+        let sending = pin!(upstream::send(&shared.core.pools, prepared, &pick, request));
         let limit = self.head_by.saturating_duration_since(self.since);
         let sent = within(&shared.connection, limit, sending).await;
         let failure = match sent {
@@ -267,10 +296,10 @@ impl Asking<'_> {
             Err(TimeOver) => {
                 let chosen = tries.chosen.get();
                 // A caller that does not send its body must not be able to make an endpoint look ill.
-                if let Some(endpoint) = chosen.filter(|_| !self.watch.waits_for_caller()) {
-                    upstream::report(self.prepared, endpoint, upstream::Outcome::Failed, Instant::now());
+                if let Some(endpoint) = chosen.filter(|_| !watch.waits_for_caller()) {
+                    upstream::report(prepared, endpoint, upstream::Outcome::Failed, Instant::now());
                 }
-                tries.over(if self.watch.waits_for_caller() { Counted::Cancelled } else { Counted::Timeout });
+                tries.over(if watch.waits_for_caller() { Counted::Cancelled } else { Counted::Timeout });
                 Failure::TooSlow(chosen)
             }
         };
