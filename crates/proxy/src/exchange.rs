@@ -4,12 +4,7 @@
 //! make. `Shared` holds what an answer needs however early it comes. An exchange is one pointer plus its proof, and is
 //! never pooled, so that no field of one request can reach another.
 
-use std::{
-    cell::Cell,
-    rc::Rc,
-    sync::Arc,
-    time::Instant,
-};
+use std::{cell::Cell, rc::Rc, sync::Arc, time::Instant};
 
 use bartizan_config::snapshot::{ListenerPlan, PublishedListener, RoutePlan, Snapshot};
 use bartizan_limit::Reservation;

@@ -26,9 +26,7 @@ pub fn string(value: &[u8], out: &mut Vec<u8>) {
 /// is filled up with a letter.
 fn is_all_plain(value: &[u8]) -> bool {
     const BLOCK: usize = 16;
-    let is_odd = |block: &[u8; BLOCK]| {
-        u128::from_ne_bytes(block.map(|byte| u8::from(!is_plain(byte)))) != 0
-    };
+    let is_odd = |block: &[u8; BLOCK]| u128::from_ne_bytes(block.map(|byte| u8::from(!is_plain(byte)))) != 0;
     let mut rest = value;
     while let Some((block, after)) = rest.split_first_chunk::<BLOCK>() {
         if is_odd(block) {

@@ -126,7 +126,13 @@ fn scheme_and_host_belong_to_the_clients_hop() {
 
 fn write(way: &Forwarding, before: &[(&str, &str)], rfc: RfcForwarded) -> Vec<String> {
     let mut map = headers(before);
-    way.write(&mut map, Scheme::Http, &Authority::parse(b"api.example").unwrap(), &AddressValue::of(PEER.parse().unwrap()), rfc);
+    way.write(
+        &mut map,
+        Scheme::Http,
+        &Authority::parse(b"api.example").unwrap(),
+        &AddressValue::of(PEER.parse().unwrap()),
+        rfc,
+    );
     let mut lines: Vec<_> = map.iter().map(|(n, v)| format!("{n}: {}", v.to_str().unwrap())).collect();
     lines.sort();
     lines
