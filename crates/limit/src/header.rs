@@ -134,7 +134,8 @@ fn write_integer(out: &mut String, name: &str, number: u64) {
             break;
         }
     }
-    out.extend(digits.iter().skip(first).map(|digit| char::from(*digit)));
+    // Digits are text; the alternative is never taken.
+    out.push_str(digits.get(first..).and_then(|digits| std::str::from_utf8(digits).ok()).unwrap_or_default());
 }
 
 #[cfg(test)]

@@ -42,12 +42,16 @@ pub struct LineFormat {
     key: AddressKey,
     /// Reused for what is masked before it is escaped.
     scratch: Vec<u8>,
+    /// The address written last, and its text: a client is nearly always the peer too, and often the next line's.
+    address: Option<(IpAddr, AddressPrivacy)>,
+    address_text: Vec<u8>,
 }
 
 impl LineFormat {
     /// A format that hashes addresses with `key`, where a plan asks for it.
     pub fn new(key: AddressKey) -> Self {
-        LineFormat { clock: Rfc3339::default(), key, scratch: Vec::new() }
+        let (clock, scratch, address_text) = Default::default();
+        LineFormat { clock, key, scratch, address: None, address_text }
     }
 
     /// Appends the record as one line.
@@ -99,20 +103,13 @@ impl LineFormat {
 
     fn address(&mut self, key: &[u8], address: IpAddr, privacy: AddressPrivacy, out: &mut Vec<u8>) {
         out.extend_from_slice(key);
-        out.push(b'"');
-        match ShownAddress::of(address, privacy, &self.key) {
-            ShownAddress::Address(IpAddr::V4(v4)) => {
-                for (place, octet) in v4.octets().into_iter().enumerate() {
-                    if place > 0 {
-                        out.push(b'.');
-                    }
-                    escape::number(u64::from(octet), out);
-                }
-            }
+        if self.address != Some((address, privacy)) {
+            self.address_text.clear();
             // Neither colons, points nor hex need escaping, and writing to a Vec cannot fail.
-            shown => drop(write!(out, "{shown}")),
+            drop(write!(self.address_text, "\"{}\"", ShownAddress::of(address, privacy, &self.key)));
+            self.address = Some((address, privacy));
         }
-        out.push(b'"');
+        out.extend_from_slice(&self.address_text);
     }
 
     fn request(&mut self, record: &RequestRecord, out: &mut Vec<u8>) {
