@@ -8,7 +8,7 @@ use std::{env, fs, path::PathBuf};
 
 use crate::{
     Result,
-    shell::{has, program, run, target_dir},
+    shell::{has, program, root, run, target_dir},
 };
 
 /// The parts of the Rust toolchain that `minimal` installations lack.
@@ -36,7 +36,23 @@ pub(crate) fn prepare() -> Vec<String> {
             missing.push(format!("{name}: {why}; tests that use it say so and pass by"));
         }
     }
+    if let Err(why) = install_provider() {
+        missing.push(format!("oidc-provider: {why}; tests that use it say so and pass by, except in CI"));
+    }
     missing
+}
+
+/// The OpenID provider that the end-to-end tests start: an npm package with its own lock file. Its packages run no
+/// scripts when they are installed.
+fn install_provider() -> Result {
+    let home = root().join("tests/e2e/oidc");
+    if home.join("node_modules/oidc-provider").is_dir() {
+        return Ok(());
+    }
+    if !has("npm") {
+        return Err("there is no npm".to_owned());
+    }
+    run(program("npm").args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]).current_dir(home))
 }
 
 /// The path in which the programs that we start look for tools: the system's, and what was unpacked.

@@ -10,7 +10,8 @@
 //! |---|---|---|
 //! | `identity.consumer`, `identity.sub` | string | absent for callers who are nobody |
 //! | `identity.roles`, `identity.tags` | list of strings | |
-//! | `identity.method` | string | `api_key`, `anonymous`, … |
+//! | `identity.method` | string | `api_key`, `jwt`, `anonymous`, … |
+//! | `identity.claims` | map of lists of strings | what the caller's token says; a list even where it is one string |
 //! | `request.method`, `request.path`, `request.host` | string | the path is the canonical one |
 //! | `request.headers`, `request.query` | map of lists of strings | every value that was sent, in order |
 //! | `path.<variable>` | string | what stands for `{variable}` of the route's template |

@@ -20,4 +20,4 @@ pub use grant::{Definition, Grant, Roles, Routes};
 pub use outlook::{Outlook, Prospect, Way};
 pub use policy::{Effect, Ground, Policy, Refused, Rule, Verdict};
 pub use role::{RoleId, RoleSet};
-pub use subject::{Asked, NoVariables, Subject, Variables};
+pub use subject::{Asked, Claims, NoVariables, Subject, Variables};

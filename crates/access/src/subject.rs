@@ -3,7 +3,7 @@
 //! Plain borrowed facts, so that a request, a question on the command line and a test are judged alike. Nothing is
 //! computed before a condition asks for it: a variable of the path is cut out of it, and a query read, only then.
 
-use std::{borrow::Cow, net::IpAddr, sync::Arc};
+use std::{borrow::Cow, fmt, net::IpAddr, sync::Arc};
 
 use http::{HeaderMap, Method};
 
@@ -24,6 +24,15 @@ pub struct Subject<'a> {
     pub tags: &'a [Arc<str>],
     /// How the caller was identified.
     pub method: &'a str,
+    /// What the caller's token says; `None` for callers without one.
+    pub claims: Option<&'a dyn Claims>,
+}
+
+/// What a token says.
+pub trait Claims: fmt::Debug {
+    /// The texts of a claim: one for a string, a number or a truth value, each for a list of such; `None` where there
+    /// is no such claim, or one of another kind.
+    fn get(&self, name: &str) -> Option<Vec<Cow<'_, str>>>;
 }
 
 impl Subject<'_> {
@@ -35,6 +44,7 @@ impl Subject<'_> {
         role_names: &[],
         tags: &[],
         method: "anonymous",
+        claims: None,
     };
 }
 

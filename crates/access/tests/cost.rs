@@ -73,6 +73,7 @@ fn what_a_judgement_costs() {
         role_names: &[],
         tags: &[],
         method: "api_key",
+        claims: None,
     };
     let by_grant = Policy::new(roles.clone(), [rule(true, None)]);
     measure("one of 10,000 roles, granted", &by_grant, &who(&one), "route-715", true);

@@ -76,6 +76,7 @@ fn said(policy: &Policy, names: &[&str], sub: &str, route: &str, method: &Method
         role_names: &held,
         tags: &[],
         method: "api_key",
+        claims: None,
     };
     let headers = HeaderMap::new();
     let asked = Asked {

@@ -28,16 +28,40 @@ enum Command {
     Run(command::run::Args),
     /// Check a set of documents without running it.
     Check(command::check::Args),
+    /// Run the PolicyTests of a set of documents.
+    Test(command::test::Args),
+    /// Find what a set of documents leaves open, each with a fix.
+    Audit(command::audit::Args),
     /// Tell which stage and policy would decide about a request.
     Explain(command::explain::Args),
+    /// Tell the story of a request that was served or refused.
+    Why(command::why::Args),
+    /// Show the last requests, by consumer, route or outcome.
+    Log(command::log::Args),
+    /// Compare what callers got before and after a revision.
+    Review(command::review::Args),
     /// Tell who may send a request, and what a consumer may do.
     Access(command::access::Args),
     /// Show the exposed surface: every route with its policies, in one table.
     Routes(command::routes::Args),
     /// Print the JSON Schema of the documents.
     Schema(command::schema::Args),
+    /// Tell what applying a set of documents would change.
+    Plan(command::revision::plan::Args),
+    /// Tell which documents differ: 0 none, 1 differences, 2 could not run.
+    Diff(command::revision::diff::Args),
+    /// Make a set of documents the active revision.
+    Apply(command::revision::apply::Args),
+    /// Show the documents of a revision.
+    Get(command::revision::get::Args),
+    /// List revisions, newest first.
+    History(command::revision::history::Args),
+    /// Make an older revision's documents the active ones again.
+    Rollback(command::revision::rollback::Args),
     /// Write a first set of documents for an API of your own.
     Init(command::init::Args),
+    /// Try the rules of an inspection on a request, offline.
+    Inspect(command::inspect::Args),
     /// Create, list, show and revoke API keys.
     Keys(command::keys::Args),
     /// Tell of signed tokens on standard input whether their signatures are right.
@@ -51,11 +75,23 @@ fn main() -> ExitCode {
         Command::Demo(args) => command::demo::run(args),
         Command::Run(args) => command::run::run(args),
         Command::Check(args) => command::check::run(&args),
+        Command::Test(args) => command::test::run(&args),
+        Command::Audit(args) => command::audit::run(&args),
         Command::Explain(args) => command::explain::run(&args),
+        Command::Why(args) => command::why::run(&args),
+        Command::Log(args) => command::log::run(&args),
+        Command::Review(args) => command::review::run(&args),
         Command::Access(args) => command::access::run(&args),
         Command::Routes(args) => command::routes::run(&args),
         Command::Schema(args) => command::schema::run(&args),
+        Command::Plan(args) => command::revision::plan::run(&args),
+        Command::Diff(args) => command::revision::diff::run(&args),
+        Command::Apply(args) => command::revision::apply::run(&args),
+        Command::Get(args) => command::revision::get::run(&args),
+        Command::History(args) => command::revision::history::run(&args),
+        Command::Rollback(args) => command::revision::rollback::run(&args),
         Command::Init(args) => command::init::run(&args),
+        Command::Inspect(args) => command::inspect::run(&args),
         Command::Keys(args) => command::keys::run(&args),
         Command::Verify(args) => command::verify::run(&args),
     }

@@ -5,12 +5,14 @@ use std::path::{Path, PathBuf};
 use bartizan_model::{
     Reference,
     document::Document,
+    node::Node,
     problem::{FileId, Problems},
 };
 
 use crate::{
     compile::{Compiled, Parsed, compile},
     parse,
+    rules::RuleFiles,
     source::{self, LoadError, Sources},
 };
 
@@ -21,8 +23,12 @@ pub struct Set {
     pub sources: Sources,
     /// The documents that could be read.
     pub documents: Vec<Document>,
+    /// All documents as trees: where each field stands.
+    pub nodes: Vec<Node>,
     /// The snapshot, or why there is none.
     pub compiled: Compiled,
+    /// Identifies the texts and the rule files they name: two sets with the same digest are the same set.
+    pub digest: String,
 }
 
 impl Set {
@@ -48,9 +54,11 @@ impl Set {
             .collect();
         let digest = sources.digest_hex();
         let folders = Folders(&sources);
-        let set = Parsed { documents: &documents, nodes: &nodes, folders, digest: &digest };
+        let rules = RuleFiles::new();
+        let set = Parsed { documents: &documents, nodes: &nodes, folders, digest: &digest, rules: &rules };
         let compiled = compile(&set, problems);
-        Set { sources, documents, compiled }
+        let digest = rules.digest_with(&digest);
+        Set { sources, documents, nodes, compiled, digest }
     }
 }
 
@@ -58,6 +66,15 @@ impl Set {
 pub(crate) struct Folders<'s>(&'s Sources);
 
 impl Folders<'_> {
+    /// A path that a document in `file` names, as the process finds it: relative ones count from the document.
+    pub(crate) fn path(&self, file: FileId, path: &str) -> String {
+        if Path::new(path).is_absolute() {
+            return path.to_owned();
+        }
+        let folder = self.0.get(file).and_then(|source| source.folder()).unwrap_or(Path::new(""));
+        folder.join(path).to_string_lossy().into_owned()
+    }
+
     /// The name that a document without one gets from its file.
     pub(crate) fn stem(&self, file: FileId) -> Option<&str> {
         self.0.get(file).and_then(|source| source.stem())

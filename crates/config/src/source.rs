@@ -28,6 +28,8 @@ const FOLDER_DEPTH_MAX: usize = 32;
 pub struct Source {
     name: String,
     path: Option<PathBuf>,
+    /// Whether `path` is only a name: it lies in no folder.
+    is_kept: bool,
     text: String,
     not_utf8: Option<usize>,
 }
@@ -198,7 +200,7 @@ impl Source {
             Some(rest) => rest.to_owned(),
             None => text,
         };
-        Source { name, path, text, not_utf8 }
+        Source { name, path, is_kept: false, text, not_utf8 }
     }
 
     /// The name as it was given or found, for people.
@@ -221,9 +223,9 @@ impl Source {
         self.path.as_deref()
     }
 
-    /// The folder that relative paths in its documents count from.
+    /// The folder that relative paths in its documents count from; none for a text of a revision.
     pub fn folder(&self) -> Option<&Path> {
-        self.path.as_deref().and_then(Path::parent)
+        self.path.as_deref().filter(|_| !self.is_kept).and_then(Path::parent)
     }
 
     /// The file's name without its ending: the name of a document that has none.
@@ -252,6 +254,13 @@ impl Sources {
             Source::new(name.clone(), Some(PathBuf::from(name)), text.into().into_bytes())
         });
         Sources::sealed(sources.collect())
+    }
+
+    /// Texts of a revision: they have names, and lie in no folder.
+    pub fn kept<N: Into<String>, T: Into<String>>(texts: impl IntoIterator<Item = (N, T)>) -> Self {
+        let mut sources = Self::from_texts(texts);
+        sources.sources.iter_mut().for_each(|source| source.is_kept = true);
+        sources
     }
 
     fn sealed(sources: Vec<Source>) -> Self {

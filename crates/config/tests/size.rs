@@ -6,7 +6,11 @@
 
 use std::{fmt::Write as _, time::Instant};
 
-use bartizan_config::{Set, source::Sources};
+use bartizan_config::{
+    Set,
+    compare::{Side, compare},
+    source::Sources,
+};
 use bartizan_model::problem::Severity;
 
 /// Routes, upstreams, policies, consumers: `count` documents in files of a hundred.
@@ -53,4 +57,28 @@ fn ten_thousand_documents_compile_in_two_seconds() {
         assert_eq!(problems > 0, broken, "{:?}", set.compiled.problems.iter().next());
         println!("{} documents, {problems} problems: {took:?}", set.documents.len());
     }
+}
+
+#[test]
+#[ignore = "prints times; run it by name"]
+fn ten_thousand_documents_are_compared_in_two_seconds() {
+    let old = texts(10_000, false);
+    let new: Vec<(String, String)> = old
+        .iter()
+        .map(|(name, text)| {
+            (
+                name.clone(),
+                text.replace("requests: 10,", "requests: 20,")
+                    .replace("methods: [GET, HEAD]", "methods: [GET, POST]"),
+            )
+        })
+        .collect();
+    let begun = Instant::now();
+    let (before, after) =
+        (Set::from_sources(Sources::from_texts(old)), Set::from_sources(Sources::from_texts(new)));
+    let read = begun.elapsed();
+    let comparison = compare(Side::of(&before), Side::of(&after).unwrap());
+    let took = begun.elapsed();
+    assert_eq!((comparison.counts(), comparison.opened.len()), ([0, 4_000, 0], 2_000));
+    println!("{} findings: both read in {read:?}, compared after {took:?}", comparison.findings.len());
 }

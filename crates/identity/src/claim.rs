@@ -181,7 +181,7 @@ impl From<CertificateIdentity> for Identity {
 impl From<TokenIdentity> for Identity {
     fn from(token: TokenIdentity) -> Self {
         let consumer = token.consumer().cloned();
-        Identity { consumer, method: Method::Jwt, credential: None, token: Some(token) }
+        Identity { consumer, method: token.method(), credential: None, token: Some(token) }
     }
 }
 
@@ -196,6 +196,8 @@ pub enum Method {
     ClientCertificate,
     /// By a signed token.
     Jwt,
+    /// By a token that its issuer was asked about.
+    Introspection,
 }
 
 impl Method {
@@ -206,6 +208,7 @@ impl Method {
             Method::ApiKey => "api_key",
             Method::ClientCertificate => "client_certificate",
             Method::Jwt => "jwt",
+            Method::Introspection => "introspection",
         }
     }
 }

@@ -2,12 +2,14 @@
 //!
 //! Pure: no sockets, no clock, no random source; time and randomness are arguments. Nothing here prints a secret.
 //! An API key can always be decided from memory. A token may first need its issuer's keys: its judge then answers
-//! with the look-up it needs and is asked again. Introspection gets its own file when it comes, and so do the
-//! counters of failed attempts behind [`Reason::TooManyFailures`](bartizan_model::Reason::TooManyFailures).
+//! with the look-up it needs and is asked again. What an issuer answers about a token is judged here too;
+//! counters of failed attempts, behind [`Reason::TooManyFailures`](bartizan_model::Reason::TooManyFailures), get their
+//! own file when they come.
 //!
 //! Reading order: [`api_key`] (the format), [`pepper`] (the keyed hash), [`claim`] (what may come out),
-//! [`key_table`] (the judge), [`certificate`] (what TLS proved of a client), [`usage`] (when a key was last used); [`algorithm`], [`jwk`] (keys of issuers),
-//! [`jwt`] (tokens and their judge), [`json`] (how strictly both are read).
+//! [`key_table`] (the judge), [`certificate`] (what TLS proved of a client), [`usage`] (when a key was last used);
+//! [`algorithm`], [`jwk`] (keys of issuers), [`jwt`] (tokens and their judge), [`introspection`] (answers about tokens),
+//! [`json`] (how strictly both are read).
 
 pub mod algorithm;
 pub mod api_key;
@@ -15,6 +17,7 @@ mod base62;
 mod base64url;
 pub mod certificate;
 pub mod claim;
+pub mod introspection;
 pub mod json;
 pub mod jwk;
 pub mod jwt;

@@ -25,19 +25,23 @@
 //! (what a rule tests with), [`body`] (bodies into named values), [`ruleset`] and `gate` (rules compiled), [`session`]
 //! (one exchange).
 
+mod baseline;
 pub mod body;
 mod error;
 mod gate;
+pub mod leak;
 pub mod operator;
 pub mod overlay;
 pub mod pattern;
 pub mod rule;
 pub mod ruleset;
+pub mod schema;
 pub mod seclang;
 pub mod session;
 mod source;
 pub mod transform;
 
+pub use baseline::{BASELINE_FILES, baseline, load_baseline};
 pub use error::{LoadError, Place, Problem};
 pub use overlay::{Overlay, OverlayError};
 pub use ruleset::{EngineMode, Notice, OnLimit, RuleSet, Settings};
@@ -46,3 +50,4 @@ pub use session::{
     Decision, Exchange, Incomplete, MatchRecord, Refusal, RequestHead, ResponseHead, Session, Step, Verdict,
 };
 pub use source::{Files, MemoryFiles, matches_wildcard};
+pub use transform::Transform;

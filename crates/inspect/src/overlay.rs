@@ -1,7 +1,7 @@
 //! What a policy changes about a rule set for the requests it applies to, compiled once: variables set beforehand
 //! (paranoia, thresholds), rules taken out, targets left out, rules that only watch, the mode.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use crate::{
     error::Problem,
@@ -39,6 +39,16 @@ pub enum Rules {
     Ids(u32, u32),
     /// Those with this tag.
     Tag(String),
+}
+
+impl fmt::Display for Rules {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ids(first, last) if first == last => write!(out, "`{first}`"),
+            Self::Ids(first, last) => write!(out, "`{first}-{last}`"),
+            Self::Tag(tag) => write!(out, "the tag `{tag}`"),
+        }
+    }
 }
 
 impl Overlay {
@@ -100,7 +110,7 @@ fn row(set: &RuleSet, rules: &Rules) -> Result<Row, OverlayError> {
     };
     let row = set.row(&removal);
     if row.iter().all(|word| *word == 0) {
-        return Err(OverlayError::NoRule(format!("{rules:?}")));
+        return Err(OverlayError::NoRule(rules.to_string()));
     }
     Ok(row)
 }

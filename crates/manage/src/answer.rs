@@ -68,13 +68,16 @@ fn serve(page: Page, headers: &HeaderMap, state: &ManagementState) -> Response<F
             let phase = state.readiness.phase();
             let is_ready = phase == Phase::Ready;
             let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-            // Fixed words only: nothing here needs escaping.
-            let json = format!(
-                "{{\"ready\":{is_ready},\"phase\":\"{}\",\"why\":\"{}\"}}\n",
-                phase.as_str(),
-                phase.meaning()
-            );
-            content(status, "application/json", json)
+            let mut json = serde_json::json!({
+                "ready": is_ready,
+                "phase": phase.as_str(),
+                "why": phase.meaning(),
+            });
+            let notices = state.notices.all();
+            if !notices.is_empty() {
+                json["notices"] = serde_json::json!(notices);
+            }
+            content(status, "application/json", format!("{json}\n"))
         }
         Page::Metrics => {
             if let Some(before_scrape) = &state.before_scrape {

@@ -1,9 +1,10 @@
 //! What the management listener tells. The binary sets it; the listener only reads.
 
 use std::{
+    collections::BTreeMap,
     fmt,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU8, Ordering},
     },
 };
@@ -18,6 +19,8 @@ pub struct ManagementState {
     pub readiness: Readiness,
     /// Host names, besides addresses and `localhost`, under which the listener may be called.
     pub names: Vec<String>,
+    /// What an operator should know though the gateway serves; told by `/readyz`.
+    pub notices: Notices,
     /// Called before each scrape to bring figures up to date that are not counted as they change.
     pub before_scrape: Option<BeforeScrape>,
 }
@@ -28,7 +31,13 @@ pub type BeforeScrape = Box<dyn Fn(&Metrics) + Send + Sync>;
 impl ManagementState {
     /// A state that is starting, with these metrics, no names and no callback.
     pub fn new(metrics: Arc<Metrics>) -> Self {
-        ManagementState { metrics, readiness: Readiness::default(), names: Vec::new(), before_scrape: None }
+        ManagementState {
+            metrics,
+            readiness: Readiness::default(),
+            names: Vec::new(),
+            notices: Notices::default(),
+            before_scrape: None,
+        }
     }
 }
 
@@ -96,6 +105,27 @@ impl Readiness {
     /// The gateway stops; there is no way back.
     pub fn set_draining(&self) {
         self.0.store(DRAINING, Ordering::Release);
+    }
+}
+
+/// What is wrong though the gateway serves, at most one sentence about each matter.
+#[derive(Debug, Default)]
+pub struct Notices(Mutex<BTreeMap<&'static str, String>>);
+
+impl Notices {
+    /// Says what is wrong with a matter, instead of what was said before.
+    pub fn set(&self, matter: &'static str, sentence: impl Into<String>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(matter, sentence.into());
+    }
+
+    /// Nothing is wrong with a matter any more.
+    pub fn clear(&self, matter: &'static str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(matter);
+    }
+
+    /// All that is wrong, by matter.
+    pub fn all(&self) -> BTreeMap<&'static str, String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 

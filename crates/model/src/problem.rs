@@ -134,6 +134,7 @@ codes! {
     BadPattern = "BZ-2115": "The text is not a regular expression that can be compiled.",
     SecretInDocument = "BZ-2116": "A secret must be a reference, never a value.",
     BadCondition = "BZ-2117": "The text is not a CEL condition that can be compiled.",
+    BadRules = "BZ-2140": "The rules of an inspection cannot be loaded, or do not have what is named.",
 
     UnknownReference = "BZ-3001": "The document refers to another one that does not exist.",
     DuplicateName = "BZ-3002": "Two documents of one kind have the same name.",
@@ -154,6 +155,7 @@ codes! {
     RouteUnreachable = "BZ-4009": "None of a route's listeners serves its hosts.",
     RoleUnused = "BZ-4010": "Nobody has a role and nothing asks for it.",
     VariableAbsent = "BZ-4011": "A condition needs a variable of the path that a route does not have.",
+    RelativeReference = "BZ-4012": "A document of a revision refers to a file relative to its own folder, and has none.",
 
     FileUnreadable = "BZ-5001": "A file that a document names cannot be read.",
     BindFailed = "BZ-5002": "A listener's address cannot be bound.",
@@ -169,7 +171,11 @@ codes! {
     SwitchedOff = "BZ-9009": "A policy is off.",
     RoleWildcard = "BZ-9010": "A role permits something on every route, also on those that come later.",
     RuleOpen = "BZ-9011": "A rule of an AuthorizationPolicy allows every caller.",
+    FetchClearText = "BZ-9013": "Keys or answers about tokens are fetched without TLS.",
+    AnyAudience = "BZ-9014": "Tokens that were made for other services are taken.",
     RevocationOpen = "BZ-9015": "A listener accepts certificates whose revocation is not known.",
+    BodyUnjudged = "BZ-9030": "An InspectionPolicy lets bodies or parts of them pass unjudged.",
+    RulesSwitchedOff = "BZ-9031": "Rules of an InspectionPolicy are off, or only watch.",
 }
 
 impl Code {

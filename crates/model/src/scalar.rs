@@ -15,19 +15,23 @@ use crate::{
 
 mod access;
 mod http;
+mod model;
 mod moment;
 mod name;
 mod net;
 mod quantity;
+mod rule;
 mod url;
 mod word;
 
 pub use access::{Condition, RouteScope};
 pub use http::{HeaderName, HeaderValue, Method, PathText};
+pub use model::{ModelName, Price};
 pub use moment::Moment;
 pub use name::{Name, Pattern};
 pub use net::{Cidr, EndpointUrl, HostText, ListenAddress};
 pub use quantity::{ByteSize, Count, Percent, Time};
+pub use rule::{Paranoia, RuleRange};
 pub use url::FetchUrl;
 
 /// Why a text is not a value, and what to write instead.

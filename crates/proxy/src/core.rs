@@ -11,6 +11,7 @@ use std::{
 };
 
 use arc_swap::Cache;
+use bartizan_identity::jwt::{KeyRing, TokenCache};
 use bartizan_limit::CellCache;
 use bartizan_message::{AuthorityMemo, RequestId};
 use bartizan_telemetry::{CoreMetrics, Protocol, Recorder, RequestRecord};
@@ -19,15 +20,16 @@ use hyper::body::Incoming;
 
 use crate::{
     answer::AnswerBody,
-    body::{Inbound, RequestBody},
+    body::{HELD_BYTES_MAX, HeldBytes, Inbound, RequestBody},
     exchange::{Dress, Exchange, Received, Shared},
+    fetch::keys::CurrentRing,
     listener::{ConnectionFacts, Serve},
     live::Live,
     pipeline,
     random::Random,
     rehearsal::Rehearsing,
     runtime::{Current, Runtime},
-    stage::OpenRecord,
+    stage::{CallerMemo, OpenRecord},
     upstream::CorePools,
 };
 
@@ -47,8 +49,17 @@ pub struct Core {
     pub(crate) cells: RefCell<CellCache>,
     /// The host asked for last.
     pub(crate) authority: RefCell<AuthorityMemo>,
+    /// Room for bodies that are held until they are judged.
+    pub(crate) held: HeldBytes,
+    /// Shared by every exchange that an inspection watches, so that they are counted.
+    pub(crate) watched: Rc<()>,
     random: Random,
     keys: RefCell<Cache<crate::runtime::CurrentKeys, Arc<bartizan_identity::KeyTable>>>,
+    ring: RefCell<Cache<CurrentRing, Arc<KeyRing>>>,
+    /// Tokens judged before; made when the first one comes.
+    pub(crate) tokens: RefCell<Option<TokenCache>>,
+    /// What they meant.
+    pub(crate) callers: RefCell<CallerMemo>,
     served: Cell<u64>,
     /// When the system's clock was last read, and what it said in nanoseconds since 1970; 0 before the first time.
     read_clock: Cell<(Instant, u64)>,
@@ -61,11 +72,18 @@ impl Core {
         Core {
             live: RefCell::new(Cache::new(runtime.current())),
             keys: RefCell::new(Cache::new(runtime.current_keys())),
+            ring: RefCell::new(Cache::new(
+                runtime.outside().map_or_else(CurrentRing::default, |outside| outside.key_sets.current()),
+            )),
+            tokens: RefCell::default(),
+            callers: RefCell::default(),
             pools: CorePools::new(random.next()),
             metrics: runtime.metrics().core(),
             recorder,
             cells: RefCell::new(CellCache::new(CELL_CACHE)),
             authority: RefCell::default(),
+            held: HeldBytes::of(HELD_BYTES_MAX),
+            watched: Rc::new(()),
             random,
             served: Cell::new(0),
             read_clock: Cell::new((Instant::now(), 0)),
@@ -88,9 +106,22 @@ impl Core {
         self.keys.borrow_mut().load().clone()
     }
 
+    /// The key sets of issuers as they are now.
+    pub(crate) fn ring(&self) -> Arc<KeyRing> {
+        self.ring.borrow_mut().load().clone()
+    }
+
     /// A number that nobody has to be unable to guess: ids, shares of traffic.
     pub(crate) fn draw(&self) -> u64 {
         self.random.next()
+    }
+
+    /// Counts a record that is complete and hands it to the log.
+    pub(crate) fn close(&self, record: Box<RequestRecord>) {
+        self.metrics.close(&record);
+        if let Some(recorder) = &self.recorder {
+            recorder.submit(record);
+        }
     }
 
     /// Requests served so far.

@@ -5,6 +5,7 @@
 //! can fail any more. Requests on their way keep the snapshot they began with.
 
 use std::{
+    collections::HashSet,
     net::SocketAddr,
     path::PathBuf,
     rc::Rc,
@@ -22,9 +23,11 @@ use tokio::sync::oneshot;
 use crate::{
     core::Core,
     events::Events,
+    fetch::{Fetcher, KeySets},
     listener::{Bound, CoreOptions, CoreThreads, ReadyListener, TicketKeys, prepare_tls},
     live::Live,
-    runtime::Runtime,
+    runtime::{Outside, Runtime},
+    tokens::TokenSet,
     upstream::{UpstreamSet, run_checks},
 };
 
@@ -74,6 +77,7 @@ pub struct ServedAddress {
 /// A running data plane.
 pub struct Gate {
     runtime: Arc<Runtime>,
+    key_sets: Arc<KeySets>,
     cores: CoreThreads,
     count: usize,
     lock_dir: Option<PathBuf>,
@@ -101,10 +105,25 @@ impl Gate {
             options;
         let tickets = TicketKeys::default();
         let lock = lock_dir.as_deref();
-        let preparing =
-            Preparing { count, lock, tickets: &tickets, secrets: &*read_secret, metrics: &metrics };
+        let fetcher = Fetcher::start().map_err(|error| {
+            vec![process_problem(format!("the fetching thread could not be started: {error}"))]
+        })?;
+        let key_sets = KeySets::start(fetcher.clone());
+        let preparing = Preparing {
+            count,
+            lock,
+            tickets: &tickets,
+            secrets: &*read_secret,
+            metrics: &metrics,
+            key_sets: &key_sets,
+        };
         let prepared = preparing.prepare(snapshot, None, &|_| None)?;
-        let runtime = Runtime::new(prepared.live.clone(), metrics.clone(), pepper);
+        let runtime = Runtime::new(
+            prepared.live.clone(),
+            metrics.clone(),
+            pepper,
+            Some(Outside { fetcher, key_sets: key_sets.clone() }),
+        );
         runtime.set_keys(keys);
         let options = CoreOptions { events: Arc::new(Events::new(metrics)), ..CoreOptions::default() };
         let for_cores = runtime.clone();
@@ -116,7 +135,7 @@ impl Gate {
         })
         .map_err(|error| vec![process_problem(format!("the cores could not be started: {error}"))])?;
         let checks = Mutex::new(None);
-        let gate = Gate { runtime, cores, count, lock_dir, tickets, read_secret, grace, checks };
+        let gate = Gate { runtime, key_sets, cores, count, lock_dir, tickets, read_secret, grace, checks };
         gate.publish(prepared)?;
         Ok(gate)
     }
@@ -133,10 +152,10 @@ impl Gate {
             tickets: &self.tickets,
             secrets: &*self.read_secret,
             metrics: self.runtime.metrics(),
+            key_sets: &self.key_sets,
         };
         let previous = self.runtime.live();
-        let prepared =
-            preparing.prepare(snapshot, Some(&previous.upstreams), &|name| self.cores.bound(name))?;
+        let prepared = preparing.prepare(snapshot, Some(&previous), &|name| self.cores.bound(name))?;
         self.publish(prepared)
     }
 
@@ -181,13 +200,16 @@ impl Gate {
     fn publish(&self, prepared: Prepared) -> Result<(), Vec<PrepareProblem>> {
         let Prepared { live, listeners } = prepared;
         let upstreams = live.upstreams.clone();
+        let sources = live.tokens.sources.clone();
         let names: Vec<Arc<str>> = listeners.iter().map(|listener| listener.plan.name.clone()).collect();
         let before = self.runtime.publish(live);
         if let Err(error) = self.cores.apply(listeners, self.grace) {
             // No descriptor was left for a new socket: the set before stays in force, as if nothing had happened.
+            self.key_sets.watch(before.tokens.sources.clone());
             self.runtime.publish(before);
             return Err(vec![process_problem(format!("the listeners could not be changed: {error}"))]);
         }
+        self.key_sets.watch(sources);
         before.retire(&self.runtime.live(), self.runtime.metrics());
         self.tickets.retain(|name| names.iter().any(|known| **known == *name));
         self.watch_health(upstreams);
@@ -229,6 +251,7 @@ struct Preparing<'p> {
     tickets: &'p TicketKeys,
     secrets: &'p ReadSecret,
     metrics: &'p Metrics,
+    key_sets: &'p Arc<KeySets>,
 }
 
 impl Preparing<'_> {
@@ -236,7 +259,7 @@ impl Preparing<'_> {
     fn prepare(
         &self,
         snapshot: Snapshot,
-        previous: Option<&UpstreamSet>,
+        previous: Option<&Live>,
         bound: &dyn Fn(&str) -> Option<Bound>,
     ) -> Result<Prepared, Vec<PrepareProblem>> {
         let mut problems = Vec::new();
@@ -258,7 +281,16 @@ impl Preparing<'_> {
                 Err(error) => problem(error.to_string()),
             }
         }
-        let upstreams = match UpstreamSet::prepare(&snapshot.upstreams, &self.secrets, previous) {
+        let tokens = TokenSet::prepare(
+            &snapshot,
+            &self.secrets,
+            previous.map(|previous| &previous.tokens),
+            &mut |document, message| {
+                problems.push(PrepareProblem { document: document.to_owned(), message });
+            },
+        );
+        let previous_upstreams = previous.map(|previous| &*previous.upstreams);
+        let upstreams = match UpstreamSet::prepare(&snapshot.upstreams, &self.secrets, previous_upstreams) {
             Ok(set) => Some(Arc::new(set)),
             Err(found) => {
                 problems.extend(found.into_iter().map(|error| PrepareProblem {
@@ -268,17 +300,47 @@ impl Preparing<'_> {
                 None
             }
         };
+        problems.extend(warm(&snapshot));
         match upstreams {
             Some(upstreams) if problems.is_empty() => {
                 // Without a problem each listener of the snapshot is here, in its order.
                 let trusts =
                     listeners.iter().map(|ready| ready.tls.as_ref().map(|tls| tls.trust())).collect();
-                Ok(Prepared { live: Live::new(snapshot, upstreams, trusts, self.metrics), listeners })
+                self.fetch_keys(&tokens);
+                let live = Live::new(snapshot, upstreams, trusts, tokens, self.metrics);
+                Ok(Prepared { live, listeners })
             }
             _ => Err(problems),
         }
     }
 }
+
+/// Builds the automata of all rules, so that none is built while a request waits. Rule sets are shared; each is built
+/// once.
+fn warm(snapshot: &Snapshot) -> Vec<PrepareProblem> {
+    let mut seen = HashSet::new();
+    let plans = snapshot.routes.iter().flat_map(|route| &route.inspection);
+    plans
+        .filter(|plan| seen.insert(Arc::as_ptr(&plan.rules)))
+        .filter_map(|plan| {
+            let error = plan.rules.warm().err()?;
+            Some(PrepareProblem { document: plan.label.to_string(), message: error.to_string() })
+        })
+        .collect()
+}
+
+impl Preparing<'_> {
+    /// Fetches new key sets, so that the first token finds them. That an issuer does not answer now is no reason to
+    /// refuse a set: its tokens cannot be judged until it does.
+    fn fetch_keys(&self, tokens: &TokenSet) {
+        for set in self.key_sets.prefetch(&tokens.sources, PREFETCH_MAX) {
+            tracing::warn!(%set, "a key set is not there yet: tokens that need it are answered 503 until it is");
+        }
+    }
+}
+
+/// 5 s: so long a start or a reload waits for issuers.
+const PREFETCH_MAX: Duration = Duration::from_secs(5);
 
 fn process_problem(message: String) -> PrepareProblem {
     PrepareProblem { document: "process".to_owned(), message }

@@ -27,5 +27,6 @@ pub mod runtime;
 mod share;
 #[doc(hidden)]
 pub mod stage;
+mod tokens;
 mod tunnel;
 pub mod upstream;

@@ -1,17 +1,25 @@
 //! A snapshot that serves: compiled documents, prepared upstreams, and the numbers under which all of it is counted.
 
-use std::{collections::HashMap, sync::Arc, time::Instant};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Instant,
+};
 
-use bartizan_config::snapshot::{ConsumerPlan, NameMap, RoutePlan, Snapshot};
+use bartizan_config::snapshot::{ConsumerPlan, InspectionPlan, NameMap, RoutePlan, Snapshot};
 use bartizan_telemetry::{
     Metrics,
-    metrics::{EndpointId, ListenerId, PolicyId, RouteId, UpstreamId},
+    metrics::{EndpointId, ListenerId, OVERFLOW, PolicyId, RouteId, RuleGroupId, UpstreamId},
 };
 
 use http::{HeaderName, HeaderValue};
 
 use crate::{
     listener::TlsTrust,
+    tokens::TokenSet,
     upstream::{EndpointState, UpstreamSet},
 };
 
@@ -21,6 +29,12 @@ pub struct Live {
     pub snapshot: Arc<Snapshot>,
     /// The upstreams, ready to be asked; indices are the snapshot's.
     pub upstreams: Arc<UpstreamSet>,
+    /// The token methods, ready to judge.
+    pub(crate) tokens: TokenSet,
+    /// Whether a route publishes which tokens it takes.
+    pub(crate) publishes_resources: bool,
+    /// Tells it from every other one of the process.
+    pub(crate) id: u64,
     /// Whether any plan writes an access log: if none does, requests are not described for it.
     pub(crate) logs: bool,
     /// Headers that carry credentials for the gateway on any route; no upstream gets them.
@@ -44,19 +58,61 @@ struct Ids {
     routes: Vec<RouteId>,
     route_limits: Vec<Vec<LimitMark>>,
     policies: HashMap<Arc<str>, PolicyId>,
+    inspection: HashMap<Arc<str>, InspectionIds>,
     consumer_limits: NameMap<Vec<LimitMark>>,
     upstreams: Vec<UpstreamId>,
     endpoints: Vec<Vec<(Arc<str>, EndpointId)>>,
 }
 
+/// The numbers of an inspection policy.
+#[derive(Debug, Default)]
+pub(crate) struct InspectionIds {
+    pub(crate) policy: PolicyId,
+    groups: HashMap<u32, RuleGroupId>,
+    /// Groups beyond the first share one.
+    overflow: RuleGroupId,
+}
+
+/// 64 groups of rules of one policy are told apart in the metrics; the Core Rule Set has 24.
+const RULE_GROUPS_MAX: usize = 64;
+
+impl InspectionIds {
+    fn register(plan: &InspectionPlan, metrics: &Metrics) -> Self {
+        let mut ids = InspectionIds {
+            policy: metrics.policy(&plan.label),
+            groups: HashMap::new(),
+            overflow: metrics.rule_group(&plan.label, OVERFLOW),
+        };
+        for rule in plan.rules.rules() {
+            let group = rule.id / 1000;
+            if ids.groups.len() < RULE_GROUPS_MAX {
+                let number = || metrics.rule_group(&plan.label, &group.to_string());
+                ids.groups.entry(group).or_insert_with(number);
+            }
+        }
+        ids
+    }
+
+    /// The group of a rule.
+    pub(crate) fn group(&self, rule: u32) -> RuleGroupId {
+        self.groups.get(&(rule / 1000)).copied().unwrap_or(self.overflow)
+    }
+}
+
+/// For what is not registered: counted under no name.
+static UNREGISTERED: std::sync::LazyLock<InspectionIds> = std::sync::LazyLock::new(InspectionIds::default);
+
 impl Live {
     /// Puts a snapshot and its prepared upstreams together and registers what is counted.
-    pub fn new(
+    pub(crate) fn new(
         snapshot: impl Into<Arc<Snapshot>>,
         upstreams: Arc<UpstreamSet>,
         trusts: Vec<Option<TlsTrust>>,
+        tokens: TokenSet,
         metrics: &Metrics,
     ) -> Arc<Self> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let id = NEXT.fetch_add(1, Ordering::Relaxed);
         let snapshot = snapshot.into();
         let mut marks: NameMap<LimitMark> = NameMap::default();
         let mut marks_of = |limits: &[Arc<bartizan_limit::Policy>]| {
@@ -72,6 +128,7 @@ impl Live {
             routes: snapshot.routes.iter().map(|plan| metrics.route(&plan.route)).collect(),
             route_limits: snapshot.routes.iter().map(|plan| marks_of(&plan.limits)).collect(),
             policies: faulting(&snapshot).map(|label| (label.clone(), metrics.policy(label))).collect(),
+            inspection: inspection_ids(&snapshot, metrics),
             consumer_limits: snapshot
                 .consumers
                 .values()
@@ -90,7 +147,19 @@ impl Live {
         };
         let logs = snapshot.record.access_log || snapshot.routes.iter().any(|plan| plan.record.access_log);
         let credential_headers = credential_headers(&snapshot);
-        Arc::new(Live { snapshot, upstreams, credential_headers, trusts, logs, ids })
+        let enforced = snapshot.routes.iter().filter_map(|plan| plan.authentication.enforced.as_ref());
+        let publishes_resources = enforced.into_iter().any(|policy| policy.publishes());
+        Arc::new(Live {
+            snapshot,
+            upstreams,
+            tokens,
+            publishes_resources,
+            id,
+            credential_headers,
+            trusts,
+            logs,
+            ids,
+        })
     }
 
     /// What handshakes on a listener of the snapshot prove; nothing for clear text.
@@ -158,6 +227,11 @@ impl Live {
         self.ids.policies.get(label).copied().unwrap_or(PolicyId::NONE)
     }
 
+    /// The numbers of an inspection policy.
+    pub(crate) fn inspection_ids(&self, label: &str) -> &InspectionIds {
+        self.ids.inspection.get(label).unwrap_or(&UNREGISTERED)
+    }
+
     pub(crate) fn route_limit_marks(&self, plan: &RoutePlan) -> &[LimitMark] {
         self.ids.route_limits.get(plan.index).map_or(&[], Vec::as_slice)
     }
@@ -187,6 +261,14 @@ fn credential_headers(snapshot: &Snapshot) -> Vec<HeaderName> {
         }
     }
     names
+}
+
+fn inspection_ids(snapshot: &Snapshot, metrics: &Metrics) -> HashMap<Arc<str>, InspectionIds> {
+    let mut ids: HashMap<Arc<str>, InspectionIds> = HashMap::new();
+    for plan in snapshot.routes.iter().flat_map(|route| &route.inspection) {
+        ids.entry(plan.label.clone()).or_insert_with(|| InspectionIds::register(plan, metrics));
+    }
+    ids
 }
 
 /// The policies whose judges may fail to decide, by label.

@@ -20,7 +20,7 @@ pub async fn serve(x: Exchange<Received>) -> http::Response<AnswerBody> {
 async fn run(x: Exchange<Received>) -> Result<Exchange<Screened>, Stop> {
     let x = judge(x, &mut ()).await?;
     let x = stage::forward(x).await?;
-    stage::screen(x)
+    stage::screen(x).await
 }
 
 /// All that is decided before an upstream is asked. Live traffic and rehearsals run this one function.
@@ -37,7 +37,7 @@ pub(crate) async fn judge(
         Limited::Waits(slot) => Box::pin(stage::wait(slot)).await?,
     };
     let x = shown(x, |x| onlooker.metered(x));
-    let x = shown(stage::inspect(x)?, |x| onlooker.inspected(x));
+    let x = shown(stage::inspect(x).await?, |x| onlooker.inspected(x));
     let Looked::Miss(x) = stage::cache(x)?;
     Ok(shown(x, |x| onlooker.missed(x)))
 }

@@ -40,6 +40,7 @@ use crate::{
     pipeline,
     runtime::Runtime,
     stage,
+    tokens::TokenSet,
     upstream::UpstreamSet,
 };
 
@@ -102,9 +103,10 @@ impl Theatre {
     fn new(snapshot: Arc<Snapshot>, props: Props) -> Self {
         let metrics = Metrics::new("rehearsal", SystemTime::UNIX_EPOCH);
         let trusts = snapshot.listeners.iter().map(|listener| rehearsed_trust(&listener.plan)).collect();
-        let live = Live::new(snapshot, Arc::new(UpstreamSet::default()), trusts, &metrics);
+        let live =
+            Live::new(snapshot, Arc::new(UpstreamSet::default()), trusts, TokenSet::default(), &metrics);
         let (table, pepper) = props.keys.unzip();
-        let runtime = Runtime::new(live.clone(), metrics, pepper);
+        let runtime = Runtime::new(live.clone(), metrics, pepper, None);
         if let Some(table) = table {
             runtime.set_keys(table);
         }

@@ -1,4 +1,4 @@
-//! What outlives a snapshot and is shared by all cores: limit cells, keys, health, metrics, the clock.
+//! What outlives a snapshot and is shared by all cores: limit cells, keys, key sets, health, metrics, the clock.
 
 use std::{
     hash::RandomState,
@@ -14,7 +14,11 @@ use bartizan_identity::{KeyTable, Pepper};
 use bartizan_limit::{CELLS_MAX, Cells, Nanos};
 use bartizan_telemetry::Metrics;
 
-use crate::live::Live;
+use crate::{
+    fetch::{Fetcher, KeySets},
+    live::Live,
+    stage::JudgePool,
+};
 
 /// The pointer that a reload swaps.
 pub(crate) type Current = Arc<ArcSwap<Live>>;
@@ -26,23 +30,40 @@ pub(crate) type CurrentKeys = Arc<ArcSwap<KeyTable>>;
 pub struct Runtime {
     current: Current,
     keys: CurrentKeys,
-    pepper: Option<Arc<Pepper>>,
+    pepper: OnceLock<Arc<Pepper>>,
+    outside: Option<Outside>,
     cells: Arc<Cells>,
     metrics: Arc<Metrics>,
+    judges: JudgePool,
     began: Instant,
     stops_at: OnceLock<Instant>,
     stopped: AtomicBool,
 }
 
+/// What the gateway itself asks others with.
+pub struct Outside {
+    /// Asks.
+    pub fetcher: Arc<Fetcher>,
+    /// The key sets of issuers.
+    pub key_sets: Arc<KeySets>,
+}
+
 impl Runtime {
     /// A runtime that serves `live`. Without a pepper no API key can be judged, so every key is refused.
-    pub fn new(live: Arc<Live>, metrics: Arc<Metrics>, pepper: Option<Arc<Pepper>>) -> Arc<Self> {
+    pub fn new(
+        live: Arc<Live>,
+        metrics: Arc<Metrics>,
+        pepper: Option<Arc<Pepper>>,
+        outside: Option<Outside>,
+    ) -> Arc<Self> {
         Arc::new(Runtime {
             current: Arc::new(ArcSwap::new(live)),
             keys: Arc::new(ArcSwap::from_pointee(KeyTable::empty())),
-            pepper,
+            pepper: pepper.map_or_else(OnceLock::new, OnceLock::from),
+            outside,
             cells: Arc::new(Cells::new(CELLS_MAX, [RandomState::new(), RandomState::new()])),
             metrics,
+            judges: JudgePool::default(),
             began: Instant::now(),
             stops_at: OnceLock::new(),
             stopped: AtomicBool::new(false),
@@ -59,14 +80,30 @@ impl Runtime {
         self.keys.store(table);
     }
 
+    /// Says by what API keys are hashed, where that was not known at the start. It never changes afterwards.
+    pub fn set_pepper(&self, pepper: Arc<Pepper>) {
+        // A second one would be another store's; keys of the first go on being judged.
+        let _ = self.pepper.set(pepper);
+    }
+
     /// The snapshot in force.
     pub fn live(&self) -> Arc<Live> {
         self.current.load_full()
     }
 
+    /// Where the gateway itself asks others; `None` in a rehearsal, which asks nobody.
+    pub fn outside(&self) -> Option<&Outside> {
+        self.outside.as_ref()
+    }
+
     /// The limit cells.
     pub fn cells(&self) -> &Arc<Cells> {
         &self.cells
+    }
+
+    /// The threads that judge large bodies.
+    pub(crate) fn judges(&self) -> &JudgePool {
+        &self.judges
     }
 
     /// The metrics.
@@ -99,7 +136,7 @@ impl Runtime {
     }
 
     pub(crate) fn pepper(&self) -> Option<&Pepper> {
-        self.pepper.as_deref()
+        self.pepper.get().map(|pepper| &**pepper)
     }
 
     /// `at` on the clock of the limit cells.

@@ -107,18 +107,56 @@ impl DataDir {
         let path = self.0.join("gateway.lock");
         let fault = |doing| private_file::fault(doing, &path);
         let mut file = private_file::open_or_create(&path)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(Error::DataDirInUse { path: self.0.clone(), holder: holder(&mut file) });
+        // Whoever only asks whether a gateway runs holds a shared lock for a moment, which is waited for.
+        let mut looks = 0;
+        loop {
+            match file.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::WouldBlock) if looks < LOCK_LOOKS => {
+                    looks += 1;
+                    std::thread::sleep(SETUP_LOOK);
+                }
+                Err(TryLockError::WouldBlock) => {
+                    return Err(Error::DataDirInUse { path: self.0.clone(), holder: holder(&mut file) });
+                }
+                Err(TryLockError::Error(source)) => return Err(fault("lock")(source)),
             }
-            Err(TryLockError::Error(source)) => return Err(fault("lock")(source)),
         }
         file.set_len(0)
             .and_then(|()| file.rewind())
             .and_then(|()| writeln!(file, "`{command}` (pid {})", process::id()))
             .map_err(fault("write"))?;
         Ok(GatewayLock { _file: file })
+    }
+
+    /// The gateway that runs on the directory, as it wrote itself down; `None` where none runs.
+    ///
+    /// # Errors
+    /// [`Error::File`] where the lock file cannot be examined.
+    pub fn gateway(&self) -> Result<Option<GatewayHolder>, Error> {
+        let path = self.0.join("gateway.lock");
+        let Some(mut file) = private_file::open(&path)? else { return Ok(None) };
+        match file.try_lock_shared() {
+            Ok(()) => Ok(None),
+            Err(TryLockError::WouldBlock) => Ok(Some(GatewayHolder(holder(&mut file)))),
+            Err(TryLockError::Error(source)) => Err(private_file::fault("lock", &path)(source)),
+        }
+    }
+
+    /// The data directory that an address of a store means: `sqlite:PATH`, with PATH a data directory or the
+    /// `bartizan.db` in it.
+    ///
+    /// # Errors
+    /// [`Error::StoreUnknown`], or as [`DataDir::open`].
+    pub fn of_store(address: &str) -> Result<Self, Error> {
+        let unknown = || Error::StoreUnknown { address: address.to_owned() };
+        let path = address.strip_prefix("sqlite:").filter(|path| !path.is_empty()).ok_or_else(unknown)?;
+        let path = Path::new(path.strip_prefix("//").unwrap_or(path));
+        if path.file_name() == Some(OsStr::new(DATABASE)) && !path.is_dir() {
+            let around = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+            return DataDir::open(around.unwrap_or(Path::new(".")));
+        }
+        if path.is_file() { Err(unknown()) } else { DataDir::open(path) }
     }
 
     /// Forgets keys, pepper and all else that this crate keeps; what others keep in the directory stays. Takes the
@@ -128,9 +166,13 @@ impl DataDir {
     /// [`Error::File`] for the first file that cannot be removed.
     pub fn forget(&self, _lock: &GatewayLock) -> Result<(), Error> {
         // The database goes first: a pepper without keys is harmless, keys without their pepper are refused.
-        for path in
-            [self.database(), self.0.join("bartizan.db-wal"), self.0.join("bartizan.db-shm"), self.pepper()]
-        {
+        for path in [
+            self.database(),
+            self.0.join("bartizan.db-wal"),
+            self.0.join("bartizan.db-shm"),
+            self.pepper(),
+            self.last_good(),
+        ] {
             match fs::remove_file(&path) {
                 Err(source) if source.kind() != ErrorKind::NotFound => {
                     return Err(private_file::fault("remove", &path)(source));
@@ -142,7 +184,11 @@ impl DataDir {
     }
 
     pub(crate) fn database(&self) -> PathBuf {
-        self.0.join("bartizan.db")
+        self.0.join(DATABASE)
+    }
+
+    pub(crate) fn last_good(&self) -> PathBuf {
+        self.0.join("last-good")
     }
 
     pub(crate) fn pepper(&self) -> PathBuf {
@@ -172,6 +218,25 @@ pub struct GatewayLock {
     _file: File,
 }
 
+/// The gateway that holds a data directory, in its own words: its command and pid.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GatewayHolder(String);
+
+impl GatewayHolder {
+    /// What it wrote down.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether it takes its documents from files, so that a revision would never reach it.
+    pub fn is_on_files(&self) -> bool {
+        !self.0.starts_with(&format!("`{ON_STORE}`"))
+    }
+}
+
+/// The command that a gateway on the store writes into its lock.
+pub const ON_STORE: &str = "bartizan run --store";
+
 /// What the holder of the lock wrote about itself. It may be between locking and writing.
 fn holder(file: &mut File) -> String {
     let mut text = String::new();
@@ -182,6 +247,10 @@ fn holder(file: &mut File) -> String {
     }
 }
 
+/// The database's file.
+const DATABASE: &str = "bartizan.db";
+/// A tenth of a second, far more than whoever only asks needs.
+const LOCK_LOOKS: u32 = 10;
 /// A migration of a large store takes seconds; a process that needs longer is stuck.
 const SETUP_WAIT: Duration = Duration::from_secs(30);
 const SETUP_LOOK: Duration = Duration::from_millis(10);

@@ -164,6 +164,49 @@ pub enum Error {
     #[error("the system's random source failed; nothing was made")]
     Random,
 
+    /// Another revision is active than the writer saw.
+    #[error(
+        "the active revision is {}, not {}; look at what has changed, and try again with the one that is active",
+        number(*active), number(*expected)
+    )]
+    RevisionConflict {
+        /// The one that the writer saw.
+        expected: Option<u64>,
+        /// The one that is active.
+        active: Option<u64>,
+    },
+
+    /// The stored texts of a revision are not those that were stored.
+    #[error(
+        "revision {number} is damaged: its texts are not those that were stored; restore the store from its backup"
+    )]
+    RevisionDamaged {
+        /// The revision.
+        number: u64,
+    },
+
+    /// There is no active revision.
+    #[error("there is no revision yet; make the first one with `bartizan apply`")]
+    RevisionNone,
+
+    /// A set is larger than a revision may be.
+    #[error("the set has {found} {what}, more than the {max} that a revision may have")]
+    RevisionTooLarge {
+        /// Bytes or files.
+        what: &'static str,
+        /// How many there are.
+        found: u64,
+        /// How many there may be.
+        max: u64,
+    },
+
+    /// The store has no such revision.
+    #[error("there is no revision {which}; `bartizan history` shows those there are")]
+    RevisionUnknown {
+        /// What was asked for.
+        which: String,
+    },
+
     /// The schema was changed by something else.
     #[error(
         "the store {} has a schema that this version did not make (step {step}); \
@@ -201,6 +244,31 @@ pub enum Error {
         seconds: u64,
     },
 
+    /// What a gateway kept of its last good revision is not what it wrote.
+    #[error("{} is damaged and not used: {why}", path.display())]
+    SnapshotDamaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+
+    /// There is no database, and none is to be made.
+    #[error("there is no store at {}", path.display())]
+    StoreGone {
+        /// The database file.
+        path: PathBuf,
+    },
+
+    /// The address of a store is not understood.
+    #[error(
+        "{address:?} names no store; write `sqlite:PATH`, where PATH is a data directory or its bartizan.db"
+    )]
+    StoreUnknown {
+        /// What was given.
+        address: String,
+    },
+
     /// The database cannot work safely where it lies.
     #[error(
         "the store {} cannot keep a write-ahead log; put the data directory on a local disk",
@@ -210,6 +278,10 @@ pub enum Error {
         /// The database file.
         path: PathBuf,
     },
+}
+
+fn number(revision: Option<u64>) -> String {
+    revision.map_or_else(|| "none".to_owned(), |number| number.to_string())
 }
 
 impl Error {

@@ -8,6 +8,7 @@ use crate::{
     key_row::{KeyRow, columns, stored_millis},
     pepper,
     store::Store,
+    text::sound,
 };
 
 /// A key to be made.
@@ -235,20 +236,6 @@ async fn next_change(connection: &mut SqliteConnection) -> Result<i64, sqlx::Err
 
 fn read_all(found: Result<Vec<SqliteRow>, sqlx::Error>) -> Result<Vec<KeyRow>, sqlx::Error> {
     found?.iter().map(KeyRow::read).collect()
-}
-
-/// Text that can be stored and printed: not empty, bounded, and nothing that moves a terminal's cursor.
-fn sound(what: &'static str, text: &str, max: usize) -> Result<(), Error> {
-    let problem = if text.trim().is_empty() {
-        "is empty"
-    } else if text.chars().nth(max).is_some() {
-        "is too long"
-    } else if text.contains(char::is_control) {
-        "has control characters"
-    } else {
-        return Ok(());
-    };
-    Err(Error::BadText { what, problem, max })
 }
 
 /// As long as a document's name may be.

@@ -1,26 +1,38 @@
-//! Keys at rest: the data directory, the pepper and the embedded database.
+//! Keys and revisions at rest: the data directory, the pepper and the embedded database.
 //!
 //! The data plane never names this crate: the binary opens a [`Store`], follows it with a [`KeyFeed`] on a thread of
 //! the control plane, and hands each new table over. The `keys` commands open the same [`Store`] beside a running
-//! gateway; only the gateway itself takes the [`GatewayLock`]. SQLite by default; what comes later (revisions, users,
-//! audit, PostgreSQL) gets its own file and migration here.
+//! gateway; only the gateway itself takes the [`GatewayLock`]. SQLite by default; what comes later (PostgreSQL) gets its
+//! own file and migration here.
 //!
 //! Reading order: [`data_dir`] (where it lies and whose it is), `pepper`, [`store`] (opening), [`keys`] (the
-//! commands), [`key_feed`] (how a gateway follows).
+//! commands), [`key_feed`] (how a gateway follows); likewise [`revision`], [`revisions`], [`revision_feed`], and
+//! [`last_good`] (what a gateway keeps for the day on which the store is gone).
 
 pub mod data_dir;
 pub mod error;
 pub mod key_feed;
 pub mod key_row;
 pub mod keys;
+pub mod last_good;
 mod pepper;
 mod private_file;
+pub mod revision;
+pub mod revision_feed;
+pub mod revisions;
 mod schema;
 pub mod store;
+mod text;
 
-pub use data_dir::{DataDir, DataDirChoice, GatewayLock};
+pub use data_dir::{DataDir, DataDirChoice, GatewayHolder, GatewayLock};
 pub use error::Error;
 pub use key_feed::{FeedEvent, KeyFeed};
 pub use key_row::{KeyRow, KeyStanding};
 pub use keys::{KeyCursor, KeyFilter, KeyPage, Keys, NewKey, Revocation};
+pub use last_good::LastGood;
+pub use revision::{
+    Revision, RevisionFile, RevisionNumber, RevisionOutcome, RevisionRef, RevisionRow, SetDigest, Went,
+};
+pub use revision_feed::RevisionFeed;
+pub use revisions::{NewRevision, Put, RevisionPage, Revisions, Rollback};
 pub use store::Store;

@@ -32,10 +32,13 @@ pub(crate) async fn migrate(connection: &mut SqliteConnection, path: &Path) -> R
 }
 
 fn steps() -> Vec<Migration> {
-    [(1, "api keys", include_str!("../migrations/0001_api_keys.sql"))]
-        .into_iter()
-        .map(|(version, name, sql)| {
-            Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
-        })
-        .collect()
+    [
+        (1, "api keys", include_str!("../migrations/0001_api_keys.sql")),
+        (2, "revisions", include_str!("../migrations/0002_revisions.sql")),
+    ]
+    .into_iter()
+    .map(|(version, name, sql)| {
+        Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
+    })
+    .collect()
 }

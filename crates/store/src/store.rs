@@ -11,7 +11,9 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteSynchronous},
 };
 
-use crate::{data_dir::DataDir, error::Error, keys::Keys, pepper, private_file, schema};
+use crate::{
+    data_dir::DataDir, error::Error, keys::Keys, pepper, private_file, revisions::Revisions, schema,
+};
 
 /// An open store; a cheap handle, to be cloned.
 #[derive(Clone, Debug)]
@@ -34,7 +36,23 @@ impl Store {
     /// Names the file and the next step; in particular where a file is open to others, where the pepper is missing,
     /// damaged or another one, and where a newer version has written the schema. Nothing is repaired silently.
     pub async fn open(dir: &DataDir) -> Result<Self, Error> {
+        Self::open_or(dir, true).await
+    }
+
+    /// As [`Store::open`], but a database that is not there is not made: a gateway whose store has vanished must not
+    /// take a new, empty one for it.
+    ///
+    /// # Errors
+    /// As [`Store::open`], and [`Error::StoreGone`].
+    pub async fn open_existing(dir: &DataDir) -> Result<Self, Error> {
+        Self::open_or(dir, false).await
+    }
+
+    async fn open_or(dir: &DataDir, make: bool) -> Result<Self, Error> {
         let path = dir.database();
+        if !make && !path.exists() {
+            return Err(Error::StoreGone { path });
+        }
         let options = SqliteConnectOptions::new()
             .filename(&path)
             .create_if_missing(false)
@@ -67,6 +85,11 @@ impl Store {
     /// The keys: make, list, show, revoke.
     pub const fn keys(&self) -> Keys<'_> {
         Keys::of(self)
+    }
+
+    /// The revisions: put, find, list, roll back.
+    pub const fn revisions(&self) -> Revisions<'_> {
+        Revisions::of(self)
     }
 
     /// The pepper that presented keys are judged with.

@@ -15,6 +15,7 @@ use crate::{
     plan::{AddressPrivacy, QueryValues},
     record::{PassedFault, RequestRecord, Would, WouldDeny},
     redact::{self, AddressKey, ShownAddress},
+    rules::RuleMatch,
     text::cut,
     time::Rfc3339,
 };
@@ -114,7 +115,12 @@ impl LineFormat {
 
     fn request(&mut self, record: &RequestRecord, out: &mut Vec<u8>) {
         name(key!("consumer"), record.consumer.as_deref(), out);
+        if let Some(method) = record.identified_by {
+            string(key!("identified_by"), method.as_bytes(), out);
+        }
         optional(key!("credential"), record.credential_id(), out);
+        name(key!("issuer"), record.issuer.as_deref(), out);
+        optional(key!("subject"), record.subject(), out);
         string(key!("method"), cut(record.method.as_str().as_bytes(), METHOD_BYTES_MAX), out);
         optional(key!("host"), record.host(), out);
         optional(key!("path"), record.path(), out);
@@ -158,6 +164,10 @@ fn verdict(record: &RequestRecord, out: &mut Vec<u8>) {
     }
     list(key!("would_deny"), &record.would_deny, would_deny, out);
     list(key!("faults"), &record.faults, passed_fault, out);
+    list(key!("rules"), record.rules.as_slice(), rule, out);
+    if record.rules.lost() > 0 {
+        number(key!("rules_lost"), record.rules.lost(), out);
+    }
 }
 
 fn would_deny(entry: &WouldDeny, out: &mut Vec<u8>) {
@@ -177,6 +187,20 @@ fn passed_fault(entry: &PassedFault, out: &mut Vec<u8>) {
     escape::string(entry.fault.stage.as_str().as_bytes(), out);
     name(key!("policy"), entry.policy.as_deref(), out);
     detail(Some(&entry.fault.what), out);
+}
+
+fn rule(entry: &RuleMatch, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"\"rule\":");
+    escape::number(u64::from(entry.rule), out);
+    string(key!("role"), entry.role.as_str().as_bytes(), out);
+    name(key!("policy"), Some(&entry.policy), out);
+    string(key!("half"), entry.half.as_bytes(), out);
+    name(key!("at"), Some(&entry.at), out);
+    name(key!("message"), Some(&entry.message), out);
+    name(key!("variable"), Some(&entry.variable), out);
+    name(key!("transforms"), Some(&entry.transforms), out);
+    name(key!("excerpt"), Some(&entry.excerpt), out);
+    name(key!("exclusion"), entry.exclusion.as_deref(), out);
 }
 
 fn headers(record: &RequestRecord, out: &mut Vec<u8>) {
@@ -275,7 +299,10 @@ fields! {
     "protocol" "`HTTP/1.0`, `HTTP/1.1` or `HTTP/2`." "\"HTTP/2\"";
     "tls" "The TLS version; absent in clear text." "\"TLSv1.3\"";
     "consumer" "The verified consumer." "\"shop\"";
-    "credential" "The public id of the credential, never the credential." "\"k_7f3a\"";
+    "identified_by" "How the caller was identified: `api_key`, `client_certificate`, `jwt`, `introspection`; absent for callers who are nobody." "\"jwt\"";
+    "credential" "The public id of the credential, never the credential: of a token the beginning of its digest." "\"k_7f3a\"";
+    "issuer" "The issuer of a verified token." "\"https://id.example.com\"";
+    "subject" "The subject (`sub`) of a verified token (up to 256 bytes)." "\"ada\"";
     "method" "The method." "\"GET\"";
     "host" "The host that was asked for." "\"api.example.com\"";
     "path" "The canonical path, which all judges saw and the upstream was sent (up to 2,048 bytes)." "\"/orders/7\"";
@@ -299,6 +326,8 @@ fields! {
     "detail" "The evidence, which the caller did not see (up to 1,024 bytes)." "\"bucket consumer=shop\"";
     "would_deny" "What policies in shadow would have done: objects with `mode` (`would_deny`, `would_throttle`, `shadow_incomplete`), `stage`, `policy`, `reason`, `wait_ms`, `detail`." "[{\"mode\":\"would_deny\",…}]";
     "faults" "Judges that could not decide while their policy says `onFault: allow`: objects with `stage`, `policy`, `detail`." "[{\"stage\":\"limit\",…}]";
+    "rules" "Rules of inspections that matched (up to 64): objects with `rule`, `role` (`decided`, `matched`, `shadow`), `policy`, `half` (`request`, `response`), `at` (file and line), `message`, `variable`, `transforms`, `excerpt` (its shape: letters as `a`, digits as `9`) and `exclusion`, which would let it pass." "[{\"rule\":942100,…}]";
+    "rules_lost" "How many more matched; absent when none did." "3";
     "headers" "Request headers that the `RecordPolicy` asks for (up to 256 bytes each, 16 in all); credentials show as `***`." "{\"accept\":\"*/*\"}";
     "revision" "The revision of the documents that served it." "\"r12\"";
 }
@@ -399,6 +428,8 @@ pub(crate) mod tests {
         record.set_path(b"/orders/7");
         record.set_query(b"page=2&token=hunter2");
         record.set_credential_id("k_7f3a");
+        record.set_subject("ada");
+        record.identified_by = Some("jwt");
         record.tls = Some("TLSv1.3");
         for (place, name) in [
             (&mut record.listener, "public"),
@@ -406,6 +437,7 @@ pub(crate) mod tests {
             (&mut record.upstream, "orders-api"),
             (&mut record.endpoint, "10.0.0.5:8080"),
             (&mut record.consumer, "shop"),
+            (&mut record.issuer, "https://id.example.com"),
             (&mut record.revision, "r12"),
         ] {
             *place = Some(name.into());
@@ -439,8 +471,8 @@ pub(crate) mod tests {
     fn a_full_record_is_written_field_by_field() {
         let expected = concat!(
             r#"{"time":"2026-01-01T00:00:00.123456Z","id":"id-1","listener":"public","client":"192.0.2.7","#,
-            r#""peer":"192.0.2.7","peer_port":4711,"protocol":"HTTP/1.1","tls":"TLSv1.3","consumer":"shop","#,
-            r#""credential":"k_7f3a","method":"GET","host":"api.example.com","path":"/orders/7","#,
+            r#""peer":"192.0.2.7","peer_port":4711,"protocol":"HTTP/1.1","tls":"TLSv1.3","consumer":"shop","identified_by":"jwt","#,
+            r#""credential":"k_7f3a","issuer":"https://id.example.com","subject":"ada","method":"GET","host":"api.example.com","path":"/orders/7","#,
             r#""query":"page=***&token=***","user_agent":"curl/8.5.0","route":"orders","upstream":"orders-api","#,
             r#""endpoint":"10.0.0.5:8080","upstream_attempts":2,"status":429,"exit":"refused","request_bytes":5,"#,
             r#""response_bytes":1024,"duration_us":2310,"gateway_us":10,"upstream_us":2200,"waited_us":100,"#,

@@ -8,7 +8,7 @@
 //! * [`plan`] and [`redact`] what of it may be shown;
 //! * [`json`] one line per record, with [`escape`] and [`time`];
 //! * [`ring`] the bounded way to the writer, [`writer`] the thread, [`sink`] stdout or a rotated file, [`losses`] what
-//!   did not arrive;
+//!   did not arrive, [`records`] the last requests to be found again;
 //! * [`metrics`] counters per core, summed when scraped.
 
 pub mod escape;
@@ -17,8 +17,10 @@ pub mod losses;
 pub mod metrics;
 pub mod plan;
 pub mod record;
+pub mod records;
 pub mod redact;
 pub mod ring;
+pub mod rules;
 pub mod sink;
 pub mod text;
 pub mod time;
@@ -28,7 +30,9 @@ pub use losses::{LogCounters, LogFigures};
 pub use metrics::{CoreMetrics, Metrics};
 pub use plan::{AddressPrivacy, QueryValues, RecordPlan};
 pub use record::{Exit, PassedFault, Protocol, Refusal, RequestRecord, WouldDeny};
+pub use records::{RecordKeeper, RecordOptions, RecordReader};
 pub use redact::AddressKey;
 pub use ring::Recorder;
+pub use rules::{MatchedRules, RuleMatch, RuleRole};
 pub use sink::{Destination, FileOptions};
 pub use writer::{AccessLog, Flushed, LogOptions};

@@ -30,8 +30,8 @@ use std::{
 use self::{core::CoreCells, names::Names};
 pub use self::{
     core::CoreMetrics,
-    label::{ConnectionState, Decision, Outcome, RefusedConnection},
-    names::{EndpointId, ListenerId, NONE, OVERFLOW, PolicyId, RouteId, UpstreamId},
+    label::{ConnectionState, Decision, Inspected, Outcome, RefusedConnection},
+    names::{EndpointId, ListenerId, NONE, OVERFLOW, PolicyId, RouteId, RuleGroupId, UpstreamId},
     table::metrics_page,
     text::Format,
 };
@@ -111,6 +111,11 @@ impl Metrics {
     /// Registers a policy, as `Kind/name`.
     pub fn policy(&self, name: &str) -> PolicyId {
         lock(&self.names).policy(name)
+    }
+
+    /// Registers a group of rules of a policy.
+    pub fn rule_group(&self, policy: &str, group: &str) -> RuleGroupId {
+        lock(&self.names).rule_group(policy, group)
     }
 
     /// Notes an endpoint's health; `None` takes it out of the exposition (the endpoint is gone).

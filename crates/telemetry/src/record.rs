@@ -17,6 +17,7 @@ use http::{HeaderMap, Method};
 use crate::{
     metrics::{ListenerId, RouteId, UpstreamId},
     plan::RecordPlan,
+    rules::MatchedRules,
     text::{Slot, Texts},
 };
 
@@ -57,6 +58,10 @@ pub struct RequestRecord {
     pub endpoint: Option<Arc<str>>,
     /// The consumer's name, once verified.
     pub consumer: Option<Arc<str>>,
+    /// How the caller was identified: `api_key`, `jwt`, …; `None` for callers who are nobody.
+    pub identified_by: Option<&'static str>,
+    /// The configured issuer of the caller's token.
+    pub issuer: Option<Arc<str>>,
     /// The revision of the snapshot that served the request.
     pub revision: Option<Arc<str>>,
     /// The status that was sent; 0 when none was.
@@ -79,6 +84,8 @@ pub struct RequestRecord {
     pub would_deny: Vec<WouldDeny>,
     /// Judges that could not decide and whose policy lets such requests pass.
     pub faults: Vec<PassedFault>,
+    /// Rules of inspections that matched.
+    pub rules: MatchedRules,
     /// How it ended.
     pub exit: Exit,
     texts: Texts,
@@ -139,6 +146,8 @@ impl RequestRecord {
             upstream_id: UpstreamId::NONE,
             endpoint: None,
             consumer: None,
+            identified_by: None,
+            issuer: None,
             revision: None,
             status: 0,
             request_bytes: 0,
@@ -150,6 +159,7 @@ impl RequestRecord {
             refusal: None,
             would_deny: Vec::new(),
             faults: Vec::new(),
+            rules: MatchedRules::default(),
             exit: Exit::Abandoned,
             texts: Texts::default(),
         }
@@ -213,6 +223,16 @@ impl RequestRecord {
     /// The public id of the credential.
     pub fn credential_id(&self) -> Option<&[u8]> {
         self.texts.get(Slot::Credential)
+    }
+
+    /// Sets the subject that a verified token names; 256 bytes of it are kept.
+    pub fn set_subject(&mut self, subject: &str) {
+        self.texts.put(Slot::Subject, subject.as_bytes());
+    }
+
+    /// The subject that a verified token names.
+    pub fn subject(&self) -> Option<&[u8]> {
+        self.texts.get(Slot::Subject)
     }
 
     /// Takes from `headers` those that the plan asks for. Call it once, when the plan is the route's; a value that

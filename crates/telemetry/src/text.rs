@@ -1,6 +1,6 @@
 //! The texts of one record, in one buffer.
 //!
-//! A record has up to six texts and some header values. One buffer with spans costs one allocation instead of
+//! A record has up to seven texts and some header values. One buffer with spans costs one allocation instead of
 //! eight, and copying (rather than keeping `HeaderValue`s alive) lets the connection reuse its read buffer. Each
 //! text is cut at its limit when it is put in, so a hostile request cannot make a record large.
 
@@ -19,16 +19,18 @@ pub enum Slot {
     Query,
     /// The id (never the value) of the credential.
     Credential,
+    /// The subject that a token names.
+    Subject,
 }
 
 impl Slot {
-    const COUNT: usize = 6;
+    const COUNT: usize = 7;
 
     /// Most bytes kept. A record must stay small whatever a client sends (security.md case 37).
     pub const fn bytes_max(self) -> usize {
         match self {
             Slot::Id | Slot::Credential => 128,
-            Slot::Host | Slot::UserAgent => 256,
+            Slot::Host | Slot::UserAgent | Slot::Subject => 256,
             Slot::Path | Slot::Query => 2048,
         }
     }

@@ -19,6 +19,7 @@ use crate::{
     json::LineFormat,
     losses::LogCounters,
     record::RequestRecord,
+    records::{RecordKeeper, RecordOptions},
     redact::{AddressKey, NoRandomness},
     ring::{self, Recorder, Ring, Wake},
     sink::{Destination, Sink},
@@ -34,12 +35,14 @@ pub struct LogOptions {
     pub ring_records: usize,
     /// The key for hashed addresses; `None` makes one for this process.
     pub address_key: Option<AddressKey>,
+    /// Where requests are kept to be found again; `None` keeps none.
+    pub records: Option<RecordOptions>,
 }
 
 impl LogOptions {
     /// The defaults for a destination.
     pub fn new(destination: Destination) -> Self {
-        LogOptions { destination, ring_records: 8192, address_key: None }
+        LogOptions { destination, ring_records: 8192, address_key: None, records: None }
     }
 }
 
@@ -48,6 +51,8 @@ impl LogOptions {
 pub enum LogError {
     /// The destination could not be opened.
     Open(io::Error),
+    /// The record store could not be opened.
+    Records(io::Error),
     /// No key for hashed addresses could be made.
     Randomness(NoRandomness),
     /// The thread could not be started.
@@ -58,6 +63,7 @@ impl fmt::Display for LogError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             LogError::Open(error) => write!(f, "the access log cannot be opened: {error}"),
+            LogError::Records(error) => write!(f, "the record store cannot be opened: {error}"),
             LogError::Randomness(error) => write!(f, "no key for hashed addresses: {error}"),
             LogError::Thread(error) => write!(f, "the access log's thread cannot start: {error}"),
         }
@@ -67,7 +73,7 @@ impl fmt::Display for LogError {
 impl std::error::Error for LogError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            LogError::Open(error) | LogError::Thread(error) => Some(error),
+            LogError::Open(error) | LogError::Records(error) | LogError::Thread(error) => Some(error),
             LogError::Randomness(error) => Some(error),
         }
     }
@@ -110,6 +116,7 @@ impl AccessLog {
             None => AddressKey::random().map_err(LogError::Randomness)?,
         };
         let sink = Sink::open(options.destination).map_err(LogError::Open)?;
+        let keeper = options.records.map(RecordKeeper::open).transpose().map_err(LogError::Records)?;
         let shared = Arc::new(Shared {
             counters: Arc::default(),
             wake: Arc::default(),
@@ -118,7 +125,7 @@ impl AccessLog {
             stop: AtomicBool::new(false),
         });
         let (end, ended) = sync_channel(1);
-        let writer = Writer::new(Arc::clone(&shared), sink, LineFormat::new(key));
+        let writer = Writer::new(Arc::clone(&shared), sink, keeper, LineFormat::new(key));
         let thread = thread::Builder::new()
             .name("access-log".into())
             .spawn(move || writer.run(&end))
@@ -205,6 +212,7 @@ struct Writer {
     shared: Arc<Shared>,
     rings: Vec<Ring>,
     sink: Sink,
+    keeper: Option<RecordKeeper>,
     format: LineFormat,
     buffer: Vec<u8>,
     /// How many records the buffer holds.
@@ -220,11 +228,12 @@ struct Writer {
 }
 
 impl Writer {
-    fn new(shared: Arc<Shared>, sink: Sink, format: LineFormat) -> Self {
+    fn new(shared: Arc<Shared>, sink: Sink, keeper: Option<RecordKeeper>, format: LineFormat) -> Self {
         Writer {
             shared,
             rings: Vec::new(),
             sink,
+            keeper,
             format,
             buffer: Vec::with_capacity(BATCH_BYTES + 16 * 1024),
             buffered: 0,
@@ -328,11 +337,20 @@ impl Writer {
     }
 
     fn take(&mut self, record: &RequestRecord) {
+        let begin = self.buffer.len();
         self.format.record(record, &mut self.buffer);
         self.buffered += 1;
+        self.keep(record, begin);
         if self.buffer.len() >= BATCH_BYTES {
             self.write();
         }
+    }
+
+    /// Keeps the line that begins at `begin` in the record store, if there is one and it wants it.
+    fn keep(&mut self, record: &RequestRecord, begin: usize) {
+        let Some(keeper) = self.keeper.as_mut().filter(|keeper| keeper.wants(record)) else { return };
+        let result = keeper.keep(record, self.buffer.get(begin..).unwrap_or_default());
+        kept(&self.shared.counters, keeper, result);
     }
 
     /// Appends a line about records lost since the last such line, at most once a second.
@@ -348,6 +366,10 @@ impl Writer {
     }
 
     fn write(&mut self) {
+        if let Some(keeper) = &mut self.keeper {
+            let result = keeper.flush();
+            kept(&self.shared.counters, keeper, result);
+        }
         if self.buffer.is_empty() {
             return;
         }
@@ -403,6 +425,17 @@ impl Writer {
             let lost = self.shared.counters.now().lost_to_errors;
             tracing::error!(%error, lost, "the access log cannot be written");
         }
+    }
+}
+
+/// Counts what the record store could not keep, and says it when it begins. The log goes on.
+fn kept(counters: &LogCounters, keeper: &mut RecordKeeper, result: io::Result<()>) {
+    let failed = result.as_ref().err();
+    if failed.is_some() {
+        counters.errors.fetch_add(1, Ordering::Relaxed);
+    }
+    if let (true, Some(error)) = (keeper.is_news(failed.is_some()), failed) {
+        tracing::error!(%error, "the record store cannot be written; `why` will not know these requests");
     }
 }
 

@@ -11,6 +11,7 @@
 //! * [`client`]: HTTP/1.1 and HTTP/2 as a well-behaved caller speaks them.
 //! * [`raw`]: bytes on a socket, and a strict reader of what comes back.
 //! * [`frames`]: HTTP/2 frame by frame, for what no client would send.
+//! * [`recorded`]: recorded exchanges with model providers, where they lie beside the repository.
 //! * [`process`]: what a process uses, read from the system.
 
 #![expect(
@@ -29,6 +30,7 @@ pub mod pki;
 pub mod process;
 pub mod raw;
 mod raw_origin;
+pub mod recorded;
 mod runtime;
 pub mod tmp;
 

@@ -146,6 +146,11 @@ impl Checker {
                 "path" => Some(Root::Table(Table::Variables)),
                 _ => None,
             },
+            Kind::Select(target, field)
+                if field == "claims" && matches!(self.root(target), Some(Root::Identity)) =>
+            {
+                Some(Root::Table(Table::Claims))
+            }
             Kind::Select(target, field) if matches!(self.root(target), Some(Root::Request)) => {
                 match field.as_str() {
                     "headers" => Some(Root::Table(Table::Headers)),
@@ -167,6 +172,10 @@ impl Checker {
             Some(Root::Request) if matches!(field, "headers" | "query") => {
                 Err(Wrong::new(at, format!("`request.{field}` as a whole is no value"))
                     .hint(format!("write `request.{field}.name`, or `\"name\" in request.{field}`")))
+            }
+            Some(Root::Identity) if field == "claims" => {
+                Err(Wrong::new(at, "`identity.claims` as a whole is no value")
+                    .hint("write `identity.claims.name`, or `\"name\" in identity.claims`"))
             }
             Some(root) => {
                 self.looks_at_request |= matches!(root, Root::Client);
@@ -329,14 +338,14 @@ fn text(name: &str) -> Box<Code> {
 
 fn table_type(table: Table) -> Type {
     match table {
-        Table::Headers | Table::Query => Type::texts(),
+        Table::Claims | Table::Headers | Table::Query => Type::texts(),
         Table::Variables => Type::Text,
     }
 }
 
 fn fields(root: &str) -> &'static [&'static str] {
     match root {
-        "identity" => &["consumer", "sub", "roles", "tags", "method"],
+        "identity" => &["consumer", "sub", "roles", "tags", "method", "claims"],
         "request" => &["method", "path", "host", "headers", "query"],
         _ => &["address"],
     }

@@ -67,6 +67,7 @@ pub(super) enum Fact {
 /// Something that is looked up by a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Table {
+    Claims,
     Headers,
     Query,
     Variables,
@@ -75,6 +76,7 @@ pub(super) enum Table {
 impl Table {
     pub(super) const fn as_str(self) -> &'static str {
         match self {
+            Table::Claims => "identity.claims",
             Table::Headers => "request.headers",
             Table::Query => "request.query",
             Table::Variables => "path",

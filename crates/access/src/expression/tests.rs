@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use super::*;
-use crate::{role::RoleSet, subject::Variables};
+use crate::{
+    role::RoleSet,
+    subject::{Claims, Variables},
+};
 
 struct Map(BTreeMap<&'static str, &'static str>);
 
@@ -13,6 +16,42 @@ impl Variables for Map {
     fn get(&self, name: &str) -> Option<Cow<'_, str>> {
         self.0.get(name).map(|text| Cow::Borrowed(*text))
     }
+}
+
+/// What Ada's token says.
+#[derive(Debug)]
+struct Said;
+
+impl Claims for Said {
+    fn get(&self, name: &str) -> Option<Vec<Cow<'_, str>>> {
+        match name {
+            "department" => Some(vec!["sales".into()]),
+            "groups" => Some(vec!["a".into(), "b".into()]),
+            "https://example.com/plan" => Some(vec!["gold".into()]),
+            "none" => Some(Vec::new()),
+            _ => None,
+        }
+    }
+}
+
+#[test]
+fn what_a_token_says_is_a_list_and_absent_claims_are_undecided() {
+    for (text, expected) in [
+        ("only(identity.claims.department) == 'sales'", Some(true)),
+        ("only(identity.claims['https://example.com/plan']) == 'gold'", Some(true)),
+        ("identity.claims.groups.exists(group, group == 'b')", Some(true)),
+        ("only(identity.claims.groups) == 'a'", None),
+        ("only(identity.claims.absent) == 'a'", None),
+        ("identity.claims.none.all(group, group == 'a')", None),
+        ("has(identity.claims.department) && !('absent' in identity.claims)", Some(true)),
+    ] {
+        assert_eq!(judge(text, None).ok(), expected, "{text}");
+    }
+    for text in ["identity.claims.department == 'sales'", "identity.claims == []"] {
+        assert!(compile(text).is_err(), "{text}");
+    }
+    let nobody = compile("only(identity.claims.department) == 'sales'").unwrap();
+    assert!(holds(&*nobody, &Subject::NOBODY, None).is_err());
 }
 
 /// 2026-11-22T17:00:00Z, a Sunday.
@@ -30,6 +69,7 @@ fn judge(text: &str, query: Option<&str>) -> Result<bool, Undecided> {
         role_names: &names,
         tags: &tags,
         method: "api_key",
+        claims: Some(&Said),
     };
     holds(&*condition, &who, query)
 }

@@ -3,20 +3,17 @@
 //! The commands open the same store as a running gateway, beside it; what they change is live there within a second.
 //! A key is printed once, alone on standard output, so that `KEY=$(bartizan keys create …)` is all a script needs.
 
-use std::{
-    error::Error,
-    fmt,
-    process::ExitCode,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::{error::Error, fmt, process::ExitCode};
 
 use bartizan_identity::KeyId;
 use bartizan_model::scalar::{Time, Wrong};
 use bartizan_store::{KeyCursor, KeyFilter, KeyRow, NewKey, Store, key_row::KeyStanding};
 
 use super::{
+    author,
     data_dir::DataDirArg,
     print::{self, BOLD, Format, Outcome, PLAIN, counted},
+    when,
 };
 
 mod show;
@@ -130,7 +127,7 @@ fn answer(args: &Args) -> Outcome {
 }
 
 async fn work(args: &Args, store: &Store) -> Outcome {
-    let now = now_ms();
+    let now = when::now_ms();
     match &args.what {
         What::Create { consumer, expires, label } => {
             let expires = expires.as_ref().map(|time| after(now, time));
@@ -178,7 +175,7 @@ async fn create(
     label: Option<&str>,
     now: u64,
 ) -> Result<(), Box<dyn Error>> {
-    let author = author();
+    let author = author::author();
     let new = NewKey { consumer, label, expires_at_ms, created_by: author.as_deref() };
     let (row, text) = store.keys().create(new, now).await?;
     match format {
@@ -235,21 +232,6 @@ fn revoked(format: Format, rows: &[KeyRow], now: u64) -> std::io::Result<()> {
     }
 }
 
-fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-}
-
 fn after(now: u64, time: &Time) -> u64 {
     now.saturating_add(u64::try_from(time.get().as_millis()).unwrap_or(u64::MAX))
-}
-
-/// Who makes the key, for the record: the person behind `sudo`, else the user. It is a note, not a proof.
-fn author() -> Option<String> {
-    let name = ["SUDO_USER", "USER", "LOGNAME"]
-        .iter()
-        .find_map(|name| std::env::var(name).ok().filter(|name| !name.trim().is_empty()))?;
-    // What the store would refuse is not worth failing for.
-    let is_sound = name.chars().count() <= 200 && !name.contains(char::is_control);
-    is_sound.then_some(name)
 }

@@ -1,17 +1,30 @@
 //! The commands, one file each, and what several of them share.
 
 pub(crate) mod access;
+pub(crate) mod audit;
 pub(crate) mod check;
 pub(crate) mod demo;
 pub(crate) mod explain;
 pub(crate) mod init;
+pub(crate) mod inspect;
 pub(crate) mod keys;
+pub(crate) mod log;
+pub(crate) mod review;
+pub(crate) mod revision;
 pub(crate) mod routes;
 pub(crate) mod run;
 pub(crate) mod schema;
+pub(crate) mod test;
 pub(crate) mod verify;
+pub(crate) mod why;
 
+mod author;
 mod data_dir;
 mod print;
+mod records;
+mod sarif;
 mod set;
+mod when;
 mod words;
+
+pub(crate) use when::now_ms;

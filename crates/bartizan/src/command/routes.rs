@@ -52,15 +52,15 @@ fn show(args: &Args) -> Outcome {
 
 /// Everything that can be reached.
 #[derive(Serialize)]
-struct Surface<'s> {
-    listeners: Vec<Door<'s>>,
-    routes: Vec<Row<'s>>,
+pub(super) struct Surface<'s> {
+    pub(super) listeners: Vec<Door<'s>>,
+    pub(super) routes: Vec<Row<'s>>,
 }
 
 /// A listener.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Door<'s> {
+pub(super) struct Door<'s> {
     name: &'s str,
     protocol: &'static str,
     addresses: Vec<String>,
@@ -72,37 +72,38 @@ struct Door<'s> {
 /// One way to reach a rule.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Row<'s> {
-    listener: &'s str,
-    host: String,
-    path_type: &'static str,
-    path: String,
-    methods: Vec<String>,
+pub(super) struct Row<'s> {
+    pub(super) listener: &'s str,
+    pub(super) host: String,
+    pub(super) path_type: &'static str,
+    pub(super) path: String,
+    pub(super) methods: Vec<String>,
     /// What else a request must have: `header x-beta = 1`.
-    conditions: Vec<String>,
-    route: &'s str,
-    rule: &'s str,
+    pub(super) conditions: Vec<String>,
+    pub(super) route: &'s str,
+    pub(super) rule: &'s str,
     /// Whether the listener serves the host at all.
-    reachable: bool,
-    identify: Vec<String>,
-    authorize: Vec<String>,
-    limits: Vec<String>,
-    headers: Vec<String>,
-    cors: Vec<String>,
-    upstreams: Vec<Share<'s>>,
-    redirect: Option<u16>,
-    exposures: Vec<&'static str>,
+    pub(super) reachable: bool,
+    pub(super) identify: Vec<String>,
+    pub(super) authorize: Vec<String>,
+    pub(super) limits: Vec<String>,
+    pub(super) inspect: Vec<String>,
+    pub(super) headers: Vec<String>,
+    pub(super) cors: Vec<String>,
+    pub(super) upstreams: Vec<Share<'s>>,
+    pub(super) redirect: Option<u16>,
+    pub(super) exposures: Vec<&'static str>,
 }
 
 /// An upstream and its share.
 #[derive(Serialize)]
-struct Share<'s> {
-    name: &'s str,
-    percent: u64,
+pub(super) struct Share<'s> {
+    pub(super) name: &'s str,
+    pub(super) percent: u64,
 }
 
 impl<'s> Surface<'s> {
-    fn of(sound: &'s Sound) -> Self {
+    pub(super) fn of(sound: &'s Sound) -> Self {
         let exposed = Exposed::of(sound);
         let listeners = &sound.snapshot.listeners;
         let serving = listeners.iter().filter(|listener| listener.plan.redirect_https_port.is_none());
@@ -171,10 +172,13 @@ impl<'s> Row<'s> {
             .authorization
             .iter()
             .map(|policy| biting(&policy.label, policy.bite.mode, policy.bite.percent));
+        let of_inspection =
+            plan.inspection.iter().map(|policy| biting(&policy.label, policy.bite.mode, policy.bite.percent));
         let of_cors =
             all(&plan.cors).map(|policy| biting(&policy.label, policy.bite.mode, policy.bite.percent));
         let (upstreams, redirect) = match &plan.action {
             RouteAction::Forward(backends) => (words::shares(&sound.snapshot, backends), None),
+            RouteAction::Models => (Vec::new(), None),
             RouteAction::Redirect(redirect) => (Vec::new(), Some(redirect.status.as_u16())),
         };
         Row {
@@ -197,6 +201,7 @@ impl<'s> Row<'s> {
                     format!("{name}: {}", words::limits(policy))
                 })
                 .collect(),
+            inspect: of_inspection.collect(),
             headers: of_headers.collect(),
             cors: of_cors.collect(),
             upstreams: upstreams.into_iter().map(|(name, percent)| Share { name, percent }).collect(),
@@ -218,6 +223,7 @@ impl<'s> Row<'s> {
             always("identify", &self.identify),
             some("authorize", &self.authorize),
             always("limit", &self.limits),
+            some("inspect", &self.inspect),
             some("headers", &self.headers),
             some("cors", &self.cors),
         ]
@@ -279,6 +285,11 @@ fn identify(policy: &AuthenticationPlan) -> String {
     let methods = policy.methods.iter().map(|method| match method {
         MethodPlan::ApiKey(plan) => format!("key in {}", plan.header),
         MethodPlan::ClientCertificate(_) => "client certificate".to_owned(),
+        MethodPlan::Jwt(plan) => {
+            let issuers: Vec<&str> = plan.issuers.iter().map(|issuer| &*issuer.name).collect();
+            format!("token of {}", issuers.join(" or "))
+        }
+        MethodPlan::Introspection(plan) => format!("token known to {}", plan.url),
     });
     let ways: Vec<String> = methods.chain(policy.anonymous.then(|| "anonymous".to_owned())).collect();
     format!("{}: {}", biting(&policy.label, policy.bite.mode, policy.bite.percent), ways.join(", "))
@@ -354,7 +365,8 @@ impl<'s> Exposed<'s> {
             .map(|policy| &policy.label)
             .chain(all(&plan.cors).map(|policy| &policy.label))
             .chain(plan.headers.iter().map(|policy| &policy.label))
-            .chain(plan.limits.iter().map(|policy| &policy.label));
+            .chain(plan.limits.iter().map(|policy| &policy.label))
+            .chain(plan.inspection.iter().map(|policy| &policy.label));
         met.extend(labels.filter_map(|label| words::kind_and_name(label)));
         found.extend(met.iter().filter_map(|name| self.0.get(name)).flatten().copied());
         found.into_iter().collect()

@@ -2,17 +2,23 @@
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
+use bartizan_model::scalar::ByteSize;
 use bartizan_proxy::gate::ServedAddress;
+use bartizan_store::{DataDir, data_dir::ON_STORE};
 use serde_json::{Map, Value, json};
 
-use crate::service::{self, Failure, Keys, LogFormat, Options, Service};
+use crate::service::{self, Documents, Failure, Keys, LogFormat, Options, RecordLimits, Service};
 
 /// What `run` takes.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Files or directories with documents.
-    #[arg(long, required = true, num_args = 1.., value_name = "PATH")]
+    #[arg(long, required_unless_present = "store", conflicts_with = "store", num_args = 1.., value_name = "PATH")]
     config: Vec<PathBuf>,
+    /// Serve the active revision of a store instead, and follow it: `sqlite:PATH`, where PATH is a data directory or
+    /// its `bartizan.db`; without a value that of the data directory.
+    #[arg(long, num_args = 0..=1, default_missing_value = "", value_name = "URL")]
+    store: Option<String>,
     /// Where keys and state are kept [default: $BARTIZAN_DATA_DIR, else the place for state of this user].
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
@@ -25,9 +31,19 @@ pub(crate) struct Args {
     /// Seconds that requests may take to finish when the gateway stops.
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     drain: u64,
+    /// Most bytes of requests that are kept for `why` and `log`; 0 keeps none.
+    #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = size)]
+    records: ByteSize,
+    /// Share in percent that is kept of requests in which nothing was refused and nothing failed; the others always are.
+    #[arg(long, value_name = "PERCENT", default_value_t = 100, value_parser = clap::value_parser!(u8).range(0..=100))]
+    records_sample: u8,
     /// How the process's own log on standard error is written.
     #[arg(long, value_enum, default_value = "text")]
     log: LogFormat,
+}
+
+fn size(text: &str) -> Result<ByteSize, String> {
+    text.parse().map_err(|wrong: bartizan_model::scalar::Wrong| wrong.to_string())
 }
 
 /// Serves until a signal ends it.
@@ -42,10 +58,25 @@ pub(crate) fn run(args: Args) -> ExitCode {
 fn serve(args: Args) -> Result<(), Failure> {
     service::refuse_public_admin(args.admin)?;
     let data_dir = service::data_dir(args.data_dir.as_deref()).map_err(|error| Failure::of(&error))?;
-    let lock = data_dir.lock_for_gateway("bartizan run").map_err(|error| Failure::of(&error))?;
-    let keys = Keys::open(&data_dir).map_err(|error| Failure::of(&error))?;
-    let service = Service::start(Options {
-        config: args.config,
+    // What is written there tells `apply` whether a revision would ever be seen.
+    let command = if args.store.is_some() { ON_STORE } else { "bartizan run" };
+    let lock = data_dir.lock_for_gateway(command).map_err(|error| Failure::of(&error))?;
+    let (documents, keys) = match args.store.as_deref() {
+        None => {
+            (Documents::Files(args.config), Some(Keys::open(&data_dir).map_err(|error| Failure::of(&error))?))
+        }
+        Some(address) => {
+            let store = match address {
+                "" => Ok(data_dir.clone()),
+                address => DataDir::of_store(address),
+            }
+            .map_err(|error| Failure::of(&error))?;
+            let keys = Keys::open_unless_gone(&store, &data_dir).map_err(|error| Failure::of(&error))?;
+            (Documents::Store(store), keys)
+        }
+    };
+    let options = Options {
+        documents,
         data_dir,
         lock,
         keys,
@@ -53,7 +84,13 @@ fn serve(args: Args) -> Result<(), Failure> {
         workers: service::workers(args.workers),
         drain: std::time::Duration::from_secs(args.drain),
         access_log: None,
-    })?;
+        records: (args.records.get() > 0)
+            .then_some(RecordLimits { bytes_max: args.records.get(), others_percent: args.records_sample }),
+    };
+    let waiting = |admin: SocketAddr| {
+        service::say(&json!({ "event": "waiting", "admin": admin.to_string() }).to_string())
+    };
+    let Some(service) = Service::start(options, waiting)? else { return Ok(()) };
     service::say(&ready_line(&service.addresses(), service.admin()).to_string());
     service.serve()
 }

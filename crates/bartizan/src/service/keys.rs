@@ -25,9 +25,32 @@ pub(crate) struct Following {
 impl Keys {
     /// Opens the store of a data directory and loads all keys.
     pub(crate) fn open(data_dir: &DataDir) -> Result<Self, Failed> {
+        Self::open_by(async || Store::open(data_dir).await)
+    }
+
+    /// As [`Keys::open`], but a store that is not there is not made.
+    pub(crate) fn open_existing(data_dir: &DataDir) -> Result<Self, Failed> {
+        Self::open_by(async || Store::open_existing(data_dir).await)
+    }
+
+    /// Opens the store of `store`, or makes it the first time. Where this gateway has served from it before (it kept a
+    /// revision) and it cannot be opened now, there are no keys, loudly: an empty new store must not take its place.
+    pub(crate) fn open_unless_gone(store: &DataDir, data_dir: &DataDir) -> Result<Option<Self>, Failed> {
+        let has_served = super::revisions::last_good(data_dir).is_some();
+        match if has_served { Self::open_existing(store) } else { Self::open(store) } {
+            Ok(keys) => Ok(Some(keys)),
+            Err(Failed::Store(error)) if has_served => {
+                tracing::error!(error = %chain(&error), "the store is gone: every API key is refused until it is back");
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn open_by(open: impl AsyncFnOnce() -> Result<Store, Error>) -> Result<Self, Failed> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (store, feed) = runtime.block_on(async {
-            let store = Store::open(data_dir).await?;
+            let store = open().await?;
             let feed = KeyFeed::open(&store).await?;
             Ok::<_, Error>((store, feed))
         })?;
@@ -59,6 +82,32 @@ impl Keys {
         Ok(Following { stop: Some(stop), thread: Some(thread) })
     }
 }
+
+impl Following {
+    /// Waits for a store that is not there, then follows its keys. Until then every key is refused: none is known.
+    pub(crate) fn once_back(data_dir: DataDir, data_plane: Arc<Runtime>) -> std::io::Result<Self> {
+        let (stop, mut stopped) = oneshot::channel::<()>();
+        let thread = thread::Builder::new().name("keys".into()).spawn(move || {
+            let mut following = None;
+            while matches!(stopped.try_recv(), Err(oneshot::error::TryRecvError::Empty)) {
+                if following.is_none()
+                    && let Ok(keys) = Keys::open_existing(&data_dir)
+                {
+                    data_plane.set_pepper(Arc::clone(&keys.pepper));
+                    data_plane.set_keys(Arc::clone(&keys.table));
+                    tracing::info!("the store is there again; keys are judged by it");
+                    following = keys.follow(Arc::clone(&data_plane)).ok();
+                }
+                thread::sleep(LOOK_AGAIN);
+            }
+            drop(following);
+        })?;
+        Ok(Following { stop: Some(stop), thread: Some(thread) })
+    }
+}
+
+/// How often a store that is gone is looked for.
+const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_millis(250);
 
 impl Drop for Following {
     fn drop(&mut self) {

@@ -6,6 +6,7 @@
 mod files;
 mod keys;
 mod process;
+mod revisions;
 mod secrets;
 mod watch;
 mod wish;
@@ -17,7 +18,8 @@ use tracing_subscriber::{EnvFilter, fmt};
 pub(crate) use self::{
     files::data_dir,
     keys::Keys,
-    process::{Failure, Options, Service},
+    process::{Documents, Failure, Options, RecordLimits, Service},
+    secrets::read as read_secret,
 };
 
 /// Sets up the log of the process on standard error; `RUST_LOG` chooses what is shown. The access log is another

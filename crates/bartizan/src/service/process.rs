@@ -3,7 +3,7 @@
 use std::{
     net::{SocketAddr, TcpListener},
     path::PathBuf,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::{Duration, Instant, SystemTime},
 };
 
@@ -12,28 +12,41 @@ use bartizan_config::{
     render::{self, Style},
     snapshot::{AccessLogPlan, Snapshot},
 };
+use bartizan_identity::KeyTable;
 use bartizan_manage::{Management, ManagementState};
-use bartizan_proxy::gate::{Gate, GateOptions, PrepareProblem, ServedAddress};
-use bartizan_store::{DataDir, GatewayLock};
-use bartizan_telemetry::{AccessLog, Destination, FileOptions, LogOptions, Metrics};
+use bartizan_proxy::{
+    gate::{Gate, GateOptions, PrepareProblem, ServedAddress},
+    runtime::Runtime,
+};
+use bartizan_store::{DataDir, GatewayLock, RevisionFile, RevisionNumber, SetDigest, Went};
+use bartizan_telemetry::{AccessLog, Destination, FileOptions, LogOptions, Metrics, RecordOptions, records};
 
 use super::{
     keys::{Following, Keys, chain},
+    revisions::{self, Loaded, REVISION, RevisionWatch},
     secrets,
     watch::FileWatch,
     wish::{Wish, Wishes},
 };
 
+/// Where the documents come from: there is one source of truth.
+pub(crate) enum Documents {
+    /// These files, watched.
+    Files(Vec<PathBuf>),
+    /// The active revision of the store in this data directory, followed.
+    Store(DataDir),
+}
+
 /// How the process is to run.
 pub(crate) struct Options {
-    /// Where the documents lie.
-    pub(crate) config: Vec<PathBuf>,
+    /// Where the documents come from.
+    pub(crate) documents: Documents,
     /// The open data directory.
     pub(crate) data_dir: DataDir,
     /// Proof that no other gateway uses it.
     pub(crate) lock: GatewayLock,
-    /// The open store with its keys.
-    pub(crate) keys: Keys,
+    /// The open store with its keys; none where it is gone, and then every key is refused until it is back.
+    pub(crate) keys: Option<Keys>,
     /// The address of the management listener.
     pub(crate) admin: SocketAddr,
     /// How many cores serve.
@@ -42,6 +55,23 @@ pub(crate) struct Options {
     pub(crate) drain: Duration,
     /// Where the access log goes when no document says so.
     pub(crate) access_log: Option<PathBuf>,
+    /// How many requests are kept for `why` and `log`; `None` keeps none.
+    pub(crate) records: Option<RecordLimits>,
+}
+
+/// How many requests are kept.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RecordLimits {
+    /// Most bytes of all of them.
+    pub(crate) bytes_max: u64,
+    /// Share in percent that is kept of those in which nothing was refused and nothing failed.
+    pub(crate) others_percent: u8,
+}
+
+impl Default for RecordLimits {
+    fn default() -> Self {
+        RecordLimits { bytes_max: 256 << 20, others_percent: 100 }
+    }
 }
 
 /// Why the process could not run.
@@ -66,74 +96,120 @@ pub(crate) struct Service {
     management: Management,
     state: Arc<ManagementState>,
     access_log: Arc<AccessLog>,
-    config: Vec<PathBuf>,
-    digest: String,
+    source: Source,
     log_plan: AccessLogPlan,
     drain: Duration,
+    data_dir: DataDir,
     following: Option<Following>,
     wishes: Wishes,
-    files: notify::Result<FileWatch>,
     _lock: GatewayLock,
 }
 
+/// What is watched for changes of the documents.
+enum Source {
+    Files { config: Vec<PathBuf>, digest: String, watch: notify::Result<FileWatch> },
+    Store(RevisionWatch),
+}
+
+/// The set to begin with.
+struct First {
+    snapshot: Snapshot,
+    /// Which revision it is, where it is one.
+    revision: Option<(RevisionNumber, SetDigest, Vec<RevisionFile>)>,
+    /// Whether it is what the data directory kept and not what the store has.
+    is_kept: bool,
+    source: Source,
+}
+
 impl Service {
-    /// Starts a gateway. It serves when this returns.
-    pub(crate) fn start(options: Options) -> Result<Self, Failure> {
-        let Options { config, data_dir, lock, keys, admin, workers, drain, access_log } = options;
+    /// Starts a gateway. It serves when this returns; `None` where it was told to stop before there was anything to
+    /// serve. `waiting` is told where the management listener is, should there be nothing to serve yet.
+    pub(crate) fn start(options: Options, waiting: impl Fn(SocketAddr)) -> Result<Option<Self>, Failure> {
+        let Options { documents, data_dir, lock, keys, admin, workers, drain, access_log, records } = options;
         // Before anybody can be told that the gateway is ready: a signal is for us then, not for the process's default.
         let wishes = Wishes::listen().map_err(|error| Failure::Process(format!("no signals: {error}")))?;
-        // And before the files are read, so that no change between is missed.
-        let files = FileWatch::start(&config, wishes.sender());
-        let (snapshot, digest) = load(&config)?;
         let metrics = Metrics::new(env!("CARGO_PKG_VERSION"), SystemTime::now());
-        let management = TcpListener::bind(admin).map_err(|error| {
-            Failure::Process(format!("the management address {admin} cannot be bound: {error}"))
+        let data_plane: Arc<OnceLock<Arc<Runtime>>> = Arc::default();
+        let state = Arc::new(management_state(metrics.clone(), data_plane.clone()));
+        let store_dir = match &documents {
+            Documents::Store(dir) => dir.clone(),
+            Documents::Files(_) => data_dir.clone(),
+        };
+        // Files are read before anything is bound; a store may have nothing yet, and management tells so.
+        let (files, management) = match documents {
+            Documents::Files(config) => (Some(first_of_files(config, &wishes)?), bind(admin)?),
+            Documents::Store(_) => (None, bind(admin)?),
+        };
+        let management = Management::serve(management, state.clone()).map_err(|error| {
+            Failure::Process(format!("the management listener cannot be started: {error}"))
         })?;
+        let first = match files {
+            Some(first) => Some(first),
+            None => {
+                let tell = || waiting(management.address());
+                first_of_store(&store_dir, &data_dir, &wishes, &state, tell)?
+            }
+        };
+        let Some(First { snapshot, revision, is_kept, source }) = first else { return Ok(None) };
         let log_plan = snapshot.access_log.clone();
-        let log = start_log(&log_plan, &data_dir, access_log)?;
+        let log = start_log(&log_plan, &data_dir, access_log, records)?;
         metrics.watch_log(log.counters());
-        let revision = snapshot.revision.id.clone();
-        let options = GateOptions {
+        let gate_options = |keys: Option<&Keys>| GateOptions {
             cores: workers,
             lock_dir: Some(data_dir.path().to_path_buf()),
             metrics: metrics.clone(),
             access_log: Some(log.clone()),
-            pepper: Some(keys.pepper.clone()),
-            keys: keys.table.clone(),
+            pepper: keys.map(|keys| keys.pepper.clone()),
+            keys: keys.map_or_else(|| Arc::new(KeyTable::empty()), |keys| keys.table.clone()),
             read_secret: Box::new(secrets::read),
             grace: drain,
         };
-        let gate = Gate::start(snapshot, options).map_err(|problems| Failure::Process(shown(&problems)))?;
-        metrics.config_applied(&revision, SystemTime::now());
-        let mut state = ManagementState::new(metrics);
-        let runtime = gate.runtime().clone();
-        state.before_scrape = Some(Box::new(move |metrics| {
-            let cells = runtime.cells();
-            metrics.set_limit(cells.cells() as u64, u64::from(cells.waiters()), cells.overflowed());
-            runtime.live().report_health(metrics);
-        }));
-        let state = Arc::new(state);
-        let management = Management::serve(management, state.clone()).map_err(|error| {
-            Failure::Process(format!("the management listener cannot be started: {error}"))
-        })?;
-        let following = keys
-            .follow(gate.runtime().clone())
-            .map_err(|error| Failure::Process(format!("the keys cannot be followed: {error}")))?;
+        let id = snapshot.revision.id.clone();
+        let (gate, served) = match Gate::start(snapshot, gate_options(keys.as_ref())) {
+            Ok(gate) => (gate, revision),
+            Err(problems) => {
+                let (Source::Store(watch), Some((number, digest, _)), false) = (&source, &revision, is_kept)
+                else {
+                    return Err(Failure::Process(shown(&problems)));
+                };
+                let text = shown(&problems);
+                watch.tell(*number, Went::Failed, &text);
+                let kept = kept_instead(&data_dir, *number, *digest, &text, &state)?;
+                let revision = (kept.number, kept.digest, kept.files);
+                let gate = Gate::start(kept.snapshot, gate_options(keys.as_ref()))
+                    .map_err(|problems| Failure::Process(shown(&problems)))?;
+                (gate, Some(revision))
+            }
+        };
+        // A handle that was set before would be that of a gateway before this one; there is none.
+        let _ = data_plane.set(gate.runtime().clone());
+        metrics.config_applied(&id, SystemTime::now());
+        let following = match keys {
+            Some(keys) => keys.follow(gate.runtime().clone()),
+            None => Following::once_back(store_dir, gate.runtime().clone()),
+        }
+        .map_err(|error| Failure::Process(format!("the keys cannot be followed: {error}")))?;
+        if let (Source::Store(watch), Some((number, digest, files)), false) = (&source, served, is_kept)
+            && state.notices.all().get(REVISION).is_none()
+        {
+            watch.tell(number, Went::Live, "");
+            revisions::keep(&data_dir, number, digest, files, &state);
+        }
         state.readiness.set_ready();
-        Ok(Service {
+        let following = Some(following);
+        Ok(Some(Service {
             gate,
             management,
             state,
             access_log: log,
-            config,
-            digest,
+            source,
             log_plan,
             drain,
-            following: Some(following),
+            data_dir,
+            following,
             wishes,
-            files,
             _lock: lock,
-        })
+        }))
     }
 
     /// Every address that is served.
@@ -154,12 +230,13 @@ impl Service {
     /// Serves until a signal ends it: SIGHUP and changed files reload, SIGTERM and SIGINT drain, a second one ends at
     /// once.
     pub(crate) fn serve(mut self) -> Result<(), Failure> {
-        if let Err(error) = &self.files {
+        if let Source::Files { watch: Err(error), .. } = &self.source {
             tracing::warn!(%error, "files cannot be watched; reload with SIGHUP");
         }
         loop {
             match self.wishes.next() {
                 Wish::FilesChanged => self.reload(false),
+                Wish::Revision => self.take_up(),
                 Wish::Reload => {
                     self.access_log.reopen();
                     self.reload(true);
@@ -173,7 +250,10 @@ impl Service {
 
     /// Reads the files again and puts them into force, whole or not at all.
     fn reload(&mut self, asked: bool) {
-        let (snapshot, digest) = match load(&self.config) {
+        let Source::Files { config, digest: in_force, .. } = &self.source else {
+            return self.prepare_again();
+        };
+        let (snapshot, digest) = match load(config) {
             Ok(loaded) => loaded,
             Err(Failure::Documents(text) | Failure::Process(text)) => {
                 self.state.metrics.config_refused();
@@ -181,25 +261,82 @@ impl Service {
                 return;
             }
         };
-        if digest == self.digest && !asked {
+        if digest == *in_force && !asked {
             return;
         }
+        match self.publish(snapshot) {
+            Ok(revision) => {
+                if let Source::Files { digest: in_force, .. } = &mut self.source {
+                    *in_force = digest;
+                }
+                tracing::info!(%revision, "the changed documents are in force");
+            }
+            Err(text) => {
+                tracing::error!("the changed documents are refused; the set in force stays\n{text}");
+            }
+        }
+    }
+
+    /// Prepares the revision in force once more, for certificates and secrets that have changed on the disk. Revisions
+    /// themselves come without being asked for.
+    fn prepare_again(&mut self) {
+        let id = self.gate.runtime().live().snapshot.revision.id.clone();
+        let kept = revisions::last_good(&self.data_dir).filter(|kept| kept.digest.short() == *id);
+        let Some(kept) = kept else {
+            tracing::error!("the revision in force was not kept, so it cannot be prepared again");
+            return;
+        };
+        let published = revisions::load(kept.number, kept.digest, kept.files)
+            .and_then(|loaded| self.publish(loaded.snapshot));
+        match published {
+            Ok(revision) => tracing::info!(%revision, "the revision was prepared again"),
+            Err(text) => {
+                tracing::error!("the revision could not be prepared again; what it read before stays\n{text}")
+            }
+        }
+    }
+
+    /// Puts the newest revision into force, whole or not at all, and says how it went.
+    fn take_up(&mut self) {
+        let Source::Store(watch) = &self.source else { return };
+        let Some(revision) = watch.take() else { return };
+        let (number, digest) = (revision.row.number, revision.row.digest);
+        let tag = revisions::tag(number, digest);
+        let published = revisions::load(number, digest, revision.files).and_then(|loaded| {
+            let files = loaded.files;
+            self.publish(loaded.snapshot).map(|_| files)
+        });
+        let Source::Store(watch) = &self.source else { return };
+        match published {
+            Ok(files) => {
+                watch.tell(number, Went::Live, "");
+                revisions::keep(&self.data_dir, number, digest, files, &self.state);
+                self.state.notices.clear(REVISION);
+                self.state.notices.clear(KEPT);
+                tracing::info!(revision = %tag, "the revision is in force");
+            }
+            Err(text) => {
+                watch.tell(number, Went::Failed, &text);
+                self.state.notices.set(REVISION, format!("revision {tag} failed; the one before it serves"));
+                tracing::error!(revision = %tag, "the revision is refused; the set in force stays\n{text}");
+            }
+        }
+    }
+
+    /// Prepares and publishes a snapshot; the error is every reason why it cannot be.
+    fn publish(&mut self, snapshot: Snapshot) -> Result<Arc<str>, String> {
         if snapshot.access_log != self.log_plan {
             tracing::warn!("the access log's destination changes with the next start only");
         }
         let revision = snapshot.revision.id.clone();
         match self.gate.reload(snapshot) {
             Ok(()) => {
-                self.digest = digest;
                 self.state.metrics.config_applied(&revision, SystemTime::now());
-                tracing::info!(%revision, "the changed documents are in force");
+                Ok(revision)
             }
             Err(problems) => {
                 self.state.metrics.config_refused();
-                tracing::error!(
-                    "the changed documents are refused; the set in force stays\n{}",
-                    shown(&problems)
-                );
+                Err(shown(&problems))
             }
         }
     }
@@ -225,10 +362,126 @@ impl Service {
     }
 }
 
+fn bind(admin: SocketAddr) -> Result<TcpListener, Failure> {
+    TcpListener::bind(admin)
+        .map_err(|error| Failure::Process(format!("the management address {admin} cannot be bound: {error}")))
+}
+
+fn management_state(metrics: Arc<Metrics>, data_plane: Arc<OnceLock<Arc<Runtime>>>) -> ManagementState {
+    let mut state = ManagementState::new(metrics);
+    state.before_scrape = Some(Box::new(move |metrics| {
+        let Some(runtime) = data_plane.get() else { return };
+        let cells = runtime.cells();
+        metrics.set_limit(cells.cells() as u64, u64::from(cells.waiters()), cells.overflowed());
+        runtime.live().report_health(metrics);
+    }));
+    state
+}
+
+fn first_of_files(config: Vec<PathBuf>, wishes: &Wishes) -> Result<First, Failure> {
+    // Watched before the files are read, so that no change between is missed.
+    let watch = FileWatch::start(&config, wishes.sender());
+    let (snapshot, digest) = load(&config)?;
+    Ok(First { snapshot, revision: None, is_kept: false, source: Source::Files { config, digest, watch } })
+}
+
+/// The active revision of the store; where that is gone or cannot be served, what the data directory kept. Where there
+/// is neither, waits for the first revision; `None` where a signal ended that.
+fn first_of_store(
+    store_dir: &DataDir,
+    data_dir: &DataDir,
+    wishes: &Wishes,
+    state: &Arc<ManagementState>,
+    tell: impl Fn(),
+) -> Result<Option<First>, Failure> {
+    let watch = RevisionWatch::start(store_dir.clone(), wishes.sender(), state.clone())
+        .map_err(|error| Failure::Process(format!("the revisions cannot be followed: {error}")))?;
+    let mut kept = revisions::last_good(data_dir);
+    let mut waited = Instant::now() + STORE_PATIENCE;
+    let mut told = false;
+    loop {
+        match wishes.within(Duration::from_millis(50)) {
+            Some(Wish::Stop) => return Ok(None),
+            Some(Wish::Revision) => {
+                let Some(revision) = watch.take() else { continue };
+                let (number, digest) = (revision.row.number, revision.row.digest);
+                match revisions::load(number, digest, revision.files) {
+                    Ok(loaded) => {
+                        state.notices.clear(REVISION);
+                        return Ok(Some(first(loaded, false, watch)));
+                    }
+                    Err(text) => {
+                        watch.tell(number, Went::Failed, &text);
+                        tracing::error!(revision = %revisions::tag(number, digest), "the revision is refused\n{text}");
+                        state
+                            .notices
+                            .set(REVISION, format!("revision {} failed", revisions::tag(number, digest)));
+                        // What was kept serves at once: nothing better is to come.
+                        waited = Instant::now();
+                    }
+                }
+            }
+            _ => {}
+        }
+        if Instant::now() < waited {
+            continue;
+        }
+        if let Some(found) = kept.take() {
+            let tag = revisions::tag(found.number, found.digest);
+            match revisions::load(found.number, found.digest, found.files) {
+                Ok(loaded) => {
+                    tracing::error!(revision = %tag, "serving the last good revision from the data directory");
+                    state
+                        .notices
+                        .set(KEPT, format!("revision {tag} serves as it was kept in the data directory"));
+                    return Ok(Some(first(loaded, true, watch)));
+                }
+                Err(text) => {
+                    tracing::error!(revision = %tag, "the last good revision cannot be served\n{text}")
+                }
+            }
+        } else if !told {
+            told = true;
+            tracing::warn!("there is no revision to serve; waiting for one (`bartizan apply`)");
+            tell();
+        }
+    }
+}
+
+fn first(loaded: Loaded, is_kept: bool, watch: RevisionWatch) -> First {
+    let Loaded { number, digest, files, snapshot } = loaded;
+    First { snapshot, revision: Some((number, digest, files)), is_kept, source: Source::Store(watch) }
+}
+
+/// What the data directory kept, instead of an active revision that could not be prepared.
+fn kept_instead(
+    data_dir: &DataDir,
+    number: RevisionNumber,
+    digest: SetDigest,
+    text: &str,
+    state: &ManagementState,
+) -> Result<Loaded, Failure> {
+    let failed = revisions::tag(number, digest);
+    tracing::error!(revision = %failed, "the active revision cannot be served\n{text}");
+    let kept = revisions::last_good(data_dir).filter(|kept| kept.digest != digest);
+    let Some(kept) = kept else { return Err(Failure::Process(text.to_owned())) };
+    let loaded = revisions::load(kept.number, kept.digest, kept.files).map_err(Failure::Documents)?;
+    state
+        .notices
+        .set(REVISION, format!("revision {failed} failed; the last good one, {}, serves", loaded.tag()));
+    tracing::error!(revision = %loaded.tag(), "serving the last good revision from the data directory");
+    Ok(loaded)
+}
+
+/// How long a start waits for the store before it serves what was kept.
+const STORE_PATIENCE: Duration = Duration::from_secs(2);
+/// The matter of the notice that the kept revision serves.
+const KEPT: &str = "kept";
+
 /// Reads and compiles the set. A set without a listener or a route can be checked, but an empty gate is never served.
 fn load(config: &[PathBuf]) -> Result<(Snapshot, String), Failure> {
     let set = Set::open(config).map_err(|error| Failure::Process(chain(&error)))?;
-    let digest = set.sources.digest_hex();
+    let digest = set.digest.clone();
     let text = || render::text(&set.compiled.problems, &set.sources, Style::Plain);
     let Some(snapshot) = set.compiled.snapshot else {
         return Err(Failure::Documents(text()));
@@ -246,6 +499,7 @@ fn start_log(
     plan: &AccessLogPlan,
     data_dir: &DataDir,
     default: Option<PathBuf>,
+    records: Option<RecordLimits>,
 ) -> Result<Arc<AccessLog>, Failure> {
     let destination = match (plan, default) {
         (AccessLogPlan::File { path, max_bytes, keep }, _) => Destination::File(FileOptions {
@@ -258,7 +512,13 @@ fn start_log(
         }
         (AccessLogPlan::Stdout, None) => Destination::Stdout,
     };
-    AccessLog::start(LogOptions::new(destination))
+    let folder = data_dir.path().join(records::FOLDER);
+    let records = records.map(|limits| RecordOptions {
+        bytes_max: limits.bytes_max,
+        others_percent: limits.others_percent,
+        ..RecordOptions::new(folder)
+    });
+    AccessLog::start(LogOptions { records, ..LogOptions::new(destination) })
         .map(Arc::new)
         .map_err(|error| Failure::Process(format!("the access log cannot be started: {}", chain(&error))))
 }

@@ -23,6 +23,8 @@ const GATHER_MAX: Duration = Duration::from_secs(2);
 pub(crate) enum Wish {
     /// Files of the set may have changed.
     FilesChanged,
+    /// Another revision is active in the store.
+    Revision,
     /// SIGHUP: read everything anew.
     Reload,
     /// SIGTERM or SIGINT: end; said again, end at once.
@@ -87,6 +89,11 @@ impl Wishes {
             }
         }
         Wish::FilesChanged
+    }
+
+    /// The next wish, if one comes within `patience`.
+    pub(crate) fn within(&self, patience: Duration) -> Option<Wish> {
+        self.queue.recv_timeout(patience).ok()
     }
 
     /// Waits up to `patience` for a further wish to stop.

@@ -17,7 +17,10 @@ mod agree;
 mod check;
 mod explain;
 mod init;
+mod inspect;
 mod keys;
+mod policy_tests;
+mod revisions;
 mod routes;
 mod schema;
 
@@ -92,7 +95,8 @@ fn golden(name: &str, text: &str) {
 #[test]
 fn every_command_explains_itself_and_refuses_what_it_does_not_know() {
     let dir = TempDir::new();
-    for command in ["check", "explain", "routes", "schema", "init", "keys", "run", "demo"] {
+    for command in ["check", "test", "explain", "routes", "schema", "init", "inspect", "keys", "run", "demo"]
+    {
         let help = bartizan(&dir, &[command, "--help"]);
         assert!(help.code == 0 && help.out.contains("Usage:") && help.err.is_empty(), "{command}");
         let wrong = bartizan(&dir, &[command, "--no-such-option"]);

@@ -52,9 +52,8 @@ fn with_engines(plan: &RoutePlan, change: impl FnOnce(&mut RoutePlan)) -> Arc<Ro
         authentication: plan.authentication.clone(),
         authorization: plan.authorization.clone(),
         limits: plan.limits.clone(),
-        inspection: plan.inspection,
+        inspection: plan.inspection.clone(),
         caching: plan.caching,
-        screening: plan.screening,
         record: plan.record.clone(),
     };
     change(&mut copy);
@@ -65,13 +64,8 @@ fn with_engines(plan: &RoutePlan, change: impl FnOnce(&mut RoutePlan)) -> Arc<Ro
 fn a_plan_that_this_build_cannot_judge_is_refused_by_its_stage() {
     let origin = Origin::answering("ok");
     type Change = fn(&mut RoutePlan);
-    let table: [(&str, Change, u16, usize); 4] = [
-        ("", |_| (), 200, 1),
-        ("InspectionIncomplete", |plan| plan.inspection = Engineless::Unjudgeable, 403, 0),
-        ("JudgeUnavailable", |plan| plan.caching = Engineless::Unjudgeable, 503, 0),
-        // What is screened is the answer, so the origin was asked; the caller does not get it.
-        ("ResponseRefused", |plan| plan.screening = Engineless::Unjudgeable, 502, 1),
-    ];
+    let table: [(&str, Change, u16, usize); 2] =
+        [("", |_| (), 200, 1), ("JudgeUnavailable", |plan| plan.caching = Engineless::Unjudgeable, 503, 0)];
     for (code, change, status, asked) in table {
         let mut snapshot = snapshot(&simple(&origin.url(), &[]));
         let PublishedListener { plan, routes } = snapshot.listeners.remove(0);

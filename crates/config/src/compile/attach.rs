@@ -20,7 +20,7 @@ use bartizan_model::{
 };
 use bartizan_telemetry::RecordPlan;
 
-use super::{index::Index, label, policy::Policies, record};
+use super::{index::Index, inspection::InspectionTerms, label, policy::Policies, record};
 use crate::snapshot::{
     AccessLogPlan, AuthenticationPlan, AuthorizationPlan, Bite, CorsPlan, HeaderPlan, PolicyMention, Settled,
 };
@@ -232,6 +232,7 @@ pub(super) struct Attached<'p, 'd> {
     authentication: ByTarget<'p, 'd, AuthenticationPlan>,
     cors: ByTarget<'p, 'd, CorsPlan>,
     headers: ByTarget<'p, 'd, HeaderPlan>,
+    inspection: ByTarget<'p, 'd, InspectionTerms>,
     limits: ByTarget<'p, 'd, bartizan_limit::Policy>,
     records: ByTarget<'p, 'd, RecordPlan>,
     default_record: Arc<RecordPlan>,
@@ -246,6 +247,7 @@ impl<'p, 'd> Attached<'p, 'd> {
             authentication: ByTarget::build(&policies.authentication),
             cors: ByTarget::build(&policies.cors),
             headers: ByTarget::build(&policies.headers),
+            inspection: ByTarget::build(&policies.inspection),
             limits: ByTarget::build(&policies.limits),
             records: ByTarget::build(&policies.records),
             default_record: Arc::new(RecordPlan::new("")),
@@ -264,6 +266,7 @@ impl<'p, 'd> Attached<'p, 'd> {
             || self.authorization.has_listener(name)
             || self.cors.has_listener(name)
             || self.headers.has_listener(name)
+            || self.inspection.has_listener(name)
             || self.limits.has_listener(name)
             || self.records.has_listener(name)
     }
@@ -291,6 +294,10 @@ impl<'p, 'd> Attached<'p, 'd> {
 
     pub(super) fn headers(&self, place: Place<'_>) -> Vec<Arc<HeaderPlan>> {
         self.headers.adding(place)
+    }
+
+    pub(super) fn inspection(&self, place: Place<'_>) -> Vec<Arc<InspectionTerms>> {
+        self.inspection.adding(place)
     }
 
     pub(super) fn limits(&self, place: Place<'_>) -> Vec<Arc<bartizan_limit::Policy>> {
@@ -341,6 +348,7 @@ fn mentions(policies: &Policies<'_>) -> Vec<PolicyMention> {
         .chain(of(&policies.authorization))
         .chain(of(&policies.cors))
         .chain(of(&policies.headers))
+        .chain(of(&policies.inspection))
         .chain(of(&policies.limits))
         .chain(of(&policies.records))
         .collect()

@@ -217,6 +217,13 @@ pub(super) fn check_consumers(index: &Index<'_>, problems: &mut Problems) {
 
 /// Warns of roles that nobody has and nothing asks for.
 pub(super) fn check_unused(index: &Index<'_>, problems: &mut Problems) {
+    // Tokens may bring any role.
+    if index.of(Kind::AuthenticationPolicy).any(|document| {
+        spec_of!(document, AuthenticationPolicy)
+            .is_some_and(|spec| spec.methods.iter().any(|one| one.maps_roles()))
+    }) {
+        return;
+    }
     let mut used: HashSet<&str> = HashSet::new();
     for document in index.of(Kind::Consumer) {
         let Some(spec) = spec_of!(document, Consumer) else { continue };

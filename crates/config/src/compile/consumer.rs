@@ -29,6 +29,7 @@ pub(super) fn compile_all(
             roles_value: (!roles.is_empty()).then(|| header_value(&roles.join(","))),
             role_set: all_roles.set_of(roles.iter().map(|role| &**role)),
             roles,
+            models: spec.models.iter().map(|model| model.as_str().into()).collect(),
             enabled: spec.enabled,
             addresses: (!spec.allowed_addresses.is_empty()).then(|| address_set(&spec.allowed_addresses)),
             authorization: attached.consumer_authorization(&name),

@@ -13,6 +13,7 @@ use bartizan_model::{
     document::{
         Document, Kind, Spec,
         authorization::RuleEffect,
+        inspection::{BodySpec, InspectionPhase, OnEncoded, OnOversize},
         listener::{ListenerProtocol, OnDoubt},
     },
     problem::{Code, Problem, Problems, Span},
@@ -22,6 +23,7 @@ use bartizan_model::{
 use super::{
     attach::Scoped,
     index::{Index, spec_of},
+    inspection::InspectionTerms,
     policy::Policies,
 };
 use crate::snapshot::{Bite, RouteAction, RoutePlan};
@@ -54,12 +56,38 @@ pub(super) fn list(
     for document in index.of(Kind::AuthorizationPolicy) {
         of_authorization(document, problems);
     }
+    for document in index.of(Kind::AuthenticationPolicy) {
+        of_authentication(document, problems);
+    }
     of_policies(&policies.authentication, problems);
     of_policies(&policies.authorization, problems);
     of_policies(&policies.cors, problems);
     of_policies(&policies.headers, problems);
+    of_policies(&policies.inspection, problems);
+    of_inspection(&policies.inspection, problems);
     of_policies(&policies.limits, problems);
     of_policies(&policies.records, problems);
+}
+
+fn of_authentication(document: &Document, problems: &mut Problems) {
+    let Some(spec) = spec_of!(document, AuthenticationPolicy) else { return };
+    let name = document.name.as_str();
+    for method in &spec.methods {
+        let fetches = method.jwt.iter().map(|one| &one.fetch);
+        let fetches = fetches.chain(method.introspection.iter().map(|one| &one.fetch));
+        if fetches.into_iter().any(|fetch| fetch.danger_allow_clear_text) {
+            let message = format!(
+                "AuthenticationPolicy/{name} may fetch keys or answers about tokens without TLS: whoever stands between can replace them"
+            );
+            problems.push(exposure(Code::FetchClearText, method.at, "spec.methods", message));
+        }
+        let any = method.introspection.iter().map(|one| &one.danger_allow_any_audience);
+        for any in any.filter(|any| ***any) {
+            let message =
+                format!("AuthenticationPolicy/{name} takes tokens that were made for other services");
+            problems.push(exposure(Code::AnyAudience, any.at, "spec.methods.introspection", message));
+        }
+    }
 }
 
 fn exposure(code: Code, at: Span, path: &str, message: String) -> Problem {
@@ -104,7 +132,7 @@ const fn bites(bite: Bite) -> bool {
 
 /// Who has the flaw: the route, or by name some of its rules. A redirect is answered before a policy could matter.
 fn subject(document: &Document, plans: &[&RoutePlan], flaw: impl Fn(&RoutePlan) -> bool) -> Option<String> {
-    let forwards = || plans.iter().filter(|plan| matches!(plan.action, RouteAction::Forward(_)));
+    let forwards = || plans.iter().filter(|plan| !matches!(plan.action, RouteAction::Redirect(_)));
     // One rule can have several plans, one per listener with policies of its own.
     let flawed: BTreeSet<&str> = forwards().filter(|plan| flaw(plan)).map(|plan| &*plan.label).collect();
     let name = document.name.as_str();
@@ -199,6 +227,48 @@ fn of_authorization(document: &Document, problems: &mut Problems) {
             let message = format!("a rule of AuthorizationPolicy/{name} allows every caller");
             problems.push(exposure(Code::RuleOpen, rule.at, "spec.rules", message));
         }
+    }
+}
+
+fn of_inspection(policies: &[Scoped<'_, InspectionTerms>], problems: &mut Problems) {
+    for policy in policies.iter().filter(|policy| policy.bite.mode == Mode::Enforce) {
+        let Some(spec) = spec_of!(policy.document, InspectionPolicy) else { continue };
+        let name = policy.document.name.as_str();
+        for (half, body) in
+            [(InspectionPhase::Request, &spec.request), (InspectionPhase::Response, &spec.response)]
+        {
+            if spec.phases.contains(&half) {
+                of_body(name, half, body, problems);
+            }
+        }
+        if policy.plan.loosens() {
+            let message = format!("rules of InspectionPolicy/{name} are off or only watch");
+            problems.push(exposure(
+                Code::RulesSwitchedOff,
+                policy.document.name.at,
+                "spec.ruleModes",
+                message,
+            ));
+        }
+    }
+}
+
+fn of_body(name: &str, half: InspectionPhase, body: &BodySpec, problems: &mut Problems) {
+    let path = format!("spec.{half}");
+    let what = match *body.on_oversize {
+        OnOversize::Deny => None,
+        OnOversize::JudgeStart => Some("judges only the start of"),
+        OnOversize::Allow => Some("does not judge"),
+    };
+    if let Some(what) = what {
+        let message = format!("InspectionPolicy/{name} {what} bodies larger than {}", *body.body_bytes);
+        let path = format!("{path}.onOversize");
+        problems.push(exposure(Code::BodyUnjudged, body.on_oversize.at, &path, message));
+    }
+    if *body.on_encoded == OnEncoded::Allow {
+        let message = format!("InspectionPolicy/{name} does not judge compressed bodies");
+        let path = format!("{path}.onEncoded");
+        problems.push(exposure(Code::BodyUnjudged, body.on_encoded.at, &path, message));
     }
 }
 

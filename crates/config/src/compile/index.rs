@@ -12,7 +12,7 @@ use bartizan_model::{
 };
 
 use super::Parsed;
-use crate::set::Folders;
+use crate::{rules::RuleFiles, set::Folders};
 
 /// The documents of a set, found by kind and name.
 pub(super) struct Index<'d> {
@@ -20,6 +20,7 @@ pub(super) struct Index<'d> {
     /// Kind and name of documents that could not be read: they exist, so references to them are no mistake.
     unread: BTreeSet<(&'d str, &'d str)>,
     folders: &'d Folders<'d>,
+    rules: &'d RuleFiles,
 }
 
 impl<'d> Index<'d> {
@@ -43,12 +44,22 @@ impl<'d> Index<'d> {
                 names.insert(document.name.as_str(), document);
             }
         }
-        Index { by_kind, unread: unread(set), folders: &set.folders }
+        Index { by_kind, unread: unread(set), folders: &set.folders, rules: set.rules }
     }
 
     /// A document's reference to a secret; relative paths count from the document's folder.
     pub(super) fn locate(&self, document: &Document, reference: &Reference) -> Reference {
         self.folders.locate(document.at.file, reference)
+    }
+
+    /// A path that a document names, as the process finds it.
+    pub(super) fn path(&self, document: &Document, path: &str) -> String {
+        self.folders.path(document.at.file, path)
+    }
+
+    /// The reader of rule files.
+    pub(super) fn rule_files(&self) -> &'d RuleFiles {
+        self.rules
     }
 
     /// The documents of a kind in order of name.

@@ -14,6 +14,7 @@ use bartizan_model::{
 };
 
 use crate::{
+    rules::RuleFiles,
     set::Folders,
     snapshot::{PublishedListener, Revision, RouteTable, Snapshot},
 };
@@ -25,12 +26,16 @@ mod consumer;
 mod exposure;
 mod filter;
 mod index;
+mod inspection;
 mod limit;
 mod listener;
+mod llm;
+mod model;
 mod path;
 mod pattern;
 mod place;
 mod policy;
+mod policy_test;
 mod record;
 mod route;
 mod tie;
@@ -59,6 +64,8 @@ pub(crate) struct Parsed<'d> {
     pub(crate) folders: Folders<'d>,
     /// Identifies the text of the set.
     pub(crate) digest: &'d str,
+    /// The rule files they name.
+    pub(crate) rules: &'d RuleFiles,
 }
 
 /// Compiles a set of documents; `problems` are those found while reading it, so that one list holds all.
@@ -73,6 +80,8 @@ fn snapshot(set: &Parsed<'_>, unread: bool, problems: &mut Problems) -> Option<S
     let index = Index::build(set, problems);
     let listeners = listener::compile_all(&index, problems);
     let upstreams = upstream::compile_all(&index, problems);
+    let models = model::compile_all(&index, &upstreams, problems);
+    model::check_consumers(&index, problems);
     let roles = authorization::roles(&index, problems);
     let policies = policy::compile_all(&index, &roles, problems);
     let mut clashes = Clashes::default();
@@ -82,6 +91,7 @@ fn snapshot(set: &Parsed<'_>, unread: bool, problems: &mut Problems) -> Option<S
     let routes = route::compile_all(&index, &listeners, &upstreams, &attached, &mut clashes, problems);
     clashes.into_problems(problems);
     authorization::check_consumers(&index, problems);
+    policy_test::check(&index, problems);
     authorization::check_variables(&index, &roles, &policies.authorization, &routes.entries, problems);
     if !unread {
         authorization::check_unused(&index, problems);
@@ -105,11 +115,13 @@ fn snapshot(set: &Parsed<'_>, unread: bool, problems: &mut Problems) -> Option<S
         .map(|(plan, entries)| PublishedListener { plan, routes: RouteTable::build(entries) })
         .collect();
     let (record, access_log) = attached.gateway_record();
+    let digest = set.rules.digest_with(set.digest);
     Some(Snapshot {
-        revision: Revision { id: set.digest.get(..12).unwrap_or(set.digest).into() },
+        revision: Revision { id: digest.get(..12).unwrap_or(&digest).into() },
         listeners: published,
         routes: routes.plans,
         upstreams,
+        models,
         roles,
         consumers,
         certificates,

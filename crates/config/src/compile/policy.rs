@@ -22,6 +22,7 @@ use super::{
     attach::{Scoped, targets},
     authentication, authorization,
     index::{Index, spec_of},
+    inspection::{self, InspectionTerms},
     label, limit, pattern, record,
 };
 use crate::snapshot::{
@@ -35,6 +36,7 @@ pub(super) struct Policies<'d> {
     pub(super) authentication: Vec<Scoped<'d, AuthenticationPlan>>,
     pub(super) cors: Vec<Scoped<'d, CorsPlan>>,
     pub(super) headers: Vec<Scoped<'d, HeaderPlan>>,
+    pub(super) inspection: Vec<Scoped<'d, InspectionTerms>>,
     pub(super) limits: Vec<Scoped<'d, bartizan_limit::Policy>>,
     pub(super) records: Vec<Scoped<'d, RecordPlan>>,
 }
@@ -47,11 +49,12 @@ pub(super) fn compile_all<'d>(
 ) -> Policies<'d> {
     let authentication = authentication::compile_all(index, problems);
     let secrets: Vec<HeaderName> =
-        authentication.iter().flat_map(|policy| policy.plan.credential_headers().cloned()).collect();
+        authentication.iter().flat_map(|policy| policy.plan.secret_headers().cloned()).collect();
     Policies {
         authorization: authorization::policies(index, roles, problems),
         cors: cors(index, problems),
         headers: headers(index, problems),
+        inspection: inspection::policies(index, problems),
         limits: limits(index, problems),
         records: records(index, &secrets, problems),
         authentication,

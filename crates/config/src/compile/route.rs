@@ -8,7 +8,8 @@ use std::{
 use bartizan_model::{
     document::{
         Document, Kind, Spec,
-        route::{BackendRef, RouteMatch, RouteRule, RouteSpec, RouteTimeouts},
+        route::{BackendKind, BackendRef, RouteMatch, RouteRule, RouteSpec, RouteTimeouts},
+        upstream::UpstreamKind,
     },
     problem::{Code, Problem, Problems, Span},
     read::Spanned,
@@ -18,14 +19,15 @@ use super::{
     attach::{Attached, Clashes, Place},
     filter::Parts,
     index::{Index, spec_of},
+    inspection::Binder,
     listener::host_pattern,
     positive,
     tie::Ties,
     way::Way,
 };
 use crate::snapshot::{
-    Backends, Engineless, HostPattern, ListenerPlan, RouteAction, RouteEntry, RoutePlan, TimeoutsPlan,
-    UpstreamPlan,
+    Backends, Engineless, HostPattern, ListenerPlan, MethodSet, RouteAction, RouteEntry, RoutePlan,
+    TimeoutsPlan, UpstreamPlan,
 };
 
 /// All rules of all routes.
@@ -57,6 +59,7 @@ pub(super) fn compile_all(
         attached,
         clashes,
         ties: Ties::default(),
+        binder: Binder::default(),
         routes: Routes { plans: Vec::new(), entries: Vec::new() },
     };
     for document in index.of(Kind::Route) {
@@ -74,6 +77,7 @@ struct Compiler<'c, 'd> {
     attached: &'c Attached<'c, 'd>,
     clashes: &'c mut Clashes,
     ties: Ties,
+    binder: Binder,
     routes: Routes,
 }
 
@@ -175,7 +179,8 @@ impl Compiler<'_, '_> {
         let parts = Parts::compile(rule, matches, problems);
         let timeouts = timeouts(&rule.timeouts, problems);
         let Some(action) = self.action(rule, &parts, problems) else { return };
-        let compiled = Compiled { rule, number, parts, action, timeouts };
+        let methods = ways.iter().fold(MethodSet::of([]), |methods, (_, way)| methods.union(way.methods()));
+        let compiled = Compiled { rule, number, parts, action, timeouts, methods };
         // Without a policy on the listener, the rule's plan is the same everywhere.
         let mut shared: Option<Arc<RoutePlan>> = None;
         for &listener in listeners {
@@ -205,6 +210,10 @@ impl Compiler<'_, '_> {
         problems: &mut Problems,
     ) -> Option<RouteAction> {
         if !parts.redirects {
+            if let Some(models) = rule.backend_refs.iter().find(|backend| backend.kind == BackendKind::Models)
+            {
+                return self.models(models, rule, problems);
+            }
             return self.backends(rule.at, &rule.backend_refs, problems).map(RouteAction::Forward);
         }
         if let Some(first) = rule.backend_refs.first() {
@@ -215,18 +224,63 @@ impl Compiler<'_, '_> {
         parts.redirect.clone().map(RouteAction::Redirect)
     }
 
+    /// A rule that serves models serves nothing else: which upstream answers is the model's to say.
+    fn models(
+        &self,
+        models: &Spanned<BackendRef>,
+        rule: &Spanned<RouteRule>,
+        problems: &mut Problems,
+    ) -> Option<RouteAction> {
+        const PATH: &str = "spec.rules.backendRefs";
+        if rule.backend_refs.len() > 1 || models.name.is_some() {
+            let message =
+                "`kind: Models` stands alone and without a name: the caller's request names the model";
+            problems.push(
+                Problem::new(Code::FieldsClash, models.at, PATH, message).hint(
+                    "write `backendRefs: [{ kind: Models }]`, and other backends in a rule of their own",
+                ),
+            );
+            return None;
+        }
+        if self.index.of(Kind::Model).next().is_none() {
+            let message = "the rule serves models, and the set has none";
+            problems.push(
+                Problem::new(Code::SetIncomplete, models.at, PATH, message)
+                    .warning()
+                    .hint("write a document of kind Model"),
+            );
+        }
+        Some(RouteAction::Models)
+    }
+
     fn backends(&self, at: Span, refs: &[Spanned<BackendRef>], problems: &mut Problems) -> Option<Backends> {
         const PATH: &str = "spec.rules.backendRefs";
         let mut shares = Vec::new();
         let mut total = 0_u64;
         let mut missing = false;
         for backend in refs {
-            if self.index.find(Kind::Upstream, &backend.name, PATH, problems).is_none() {
+            let Some(name) = &backend.name else {
+                let message = "a backend names its upstream";
+                problems.push(Problem::new(Code::MissingField, backend.at, PATH, message));
+                missing = true;
+                continue;
+            };
+            let Some(found) = self.index.find(Kind::Upstream, name, PATH, problems) else {
+                missing = true;
+                continue;
+            };
+            if spec_of!(found, Upstream).is_some_and(|spec| spec.kind == UpstreamKind::Llm) {
+                let message =
+                    format!("Upstream/{} is a provider of models: only Models send to it", name.as_str());
+                problems.push(
+                    Problem::new(Code::FieldsClash, name.at, PATH, message)
+                        .hint("write `backendRefs: [{ kind: Models }]`"),
+                );
                 missing = true;
                 continue;
             }
             if backend.weight > 0
-                && let Some(upstream) = self.upstreams.get(backend.name.as_str())
+                && let Some(upstream) = self.upstreams.get(name.as_str())
             {
                 total += u64::from(backend.weight);
                 shares.push((total, *upstream));
@@ -253,7 +307,7 @@ impl Compiler<'_, '_> {
         listener: Option<&str>,
         compiled: &Compiled<'_>,
     ) -> Arc<RoutePlan> {
-        let Compiled { rule, number, parts, action, timeouts } = compiled;
+        let Compiled { rule, number, parts, action, timeouts, methods } = compiled;
         let route: Arc<str> = document.name.as_str().into();
         let rule_name = rule.name.as_ref().map(|name| name.as_str());
         let label = match rule_name {
@@ -262,6 +316,8 @@ impl Compiler<'_, '_> {
             None => format!("{route}/{number}").into(),
         };
         let place = Place { listener, route: &route, rule: rule_name };
+        let terms = self.attached.inspection(place);
+        let inspection = terms.iter().map(|terms| self.binder.bind(terms, &route, *methods)).collect();
         let plan = Arc::new(RoutePlan {
             index: self.routes.plans.len(),
             label,
@@ -274,9 +330,8 @@ impl Compiler<'_, '_> {
             authentication: self.attached.authentication(place, self.clashes),
             authorization: self.attached.authorization(place),
             limits: self.attached.limits(place),
-            inspection: Engineless::NoSuchPolicy,
+            inspection,
             caching: Engineless::NoSuchPolicy,
-            screening: Engineless::NoSuchPolicy,
             record: self.attached.record(place, self.clashes),
             timeouts: *timeouts,
             body_bytes_max: rule.body_bytes.as_ref().map(|bytes| bytes.get()),
@@ -294,6 +349,8 @@ struct Compiled<'r> {
     parts: Parts,
     action: RouteAction,
     timeouts: TimeoutsPlan,
+    /// What is published, whichever way.
+    methods: MethodSet,
 }
 
 /// No limit on the whole request is written `0s`; the others must be there.

@@ -8,7 +8,7 @@ use bartizan_model::{
         Document, Kind, Spec,
         upstream::{
             ActiveHealth, CredentialSpec, EndpointSpec, HashOn, LoadBalancing, LoadBalancingAlgorithm,
-            PassiveHealth, UpstreamProtocolName, UpstreamSpec, UpstreamTls,
+            PassiveHealth, UpstreamKind, UpstreamProtocolName, UpstreamSpec, UpstreamTls,
         },
     },
     problem::{Code, Problem, Problems, shown},
@@ -18,6 +18,7 @@ use bartizan_model::{
 use super::{
     index::{Index, spec_of},
     listener::{count, size},
+    llm,
     path::canonical,
     policy::check_reserved,
     positive,
@@ -44,15 +45,24 @@ fn compile(
     spec: &UpstreamSpec,
     problems: &mut Problems,
 ) -> UpstreamPlan {
-    if spec.endpoints.is_empty() {
+    let llm = llm::compile(index, document, spec, problems);
+    let home = llm::home_of(spec);
+    if spec.endpoints.is_empty() && spec.kind == UpstreamKind::Http {
         let message = "an upstream needs an endpoint";
         problems.push(Problem::new(Code::EmptyList, document.name.at, "spec.endpoints", message));
     }
     check_endpoints(spec, problems);
-    let tls = tls(index, document, spec, problems);
+    let tls = match home {
+        Some(home) => home.tls.then(|| home_tls(index, document, spec, problems)),
+        None => tls(index, document, spec, problems),
+    };
     UpstreamPlan {
+        llm: llm.map(Arc::new),
         name: document.name.as_str().into(),
-        endpoints: spec.endpoints.iter().map(|endpoint| endpoint_plan(endpoint)).collect(),
+        endpoints: match home {
+            Some(home) => vec![address_plan(home.host, home.port, NonZeroU32::MIN)],
+            None => spec.endpoints.iter().map(|endpoint| endpoint_plan(endpoint)).collect(),
+        },
         protocol: match spec.protocol {
             UpstreamProtocolName::Http1 => UpstreamProtocol::Http1,
             UpstreamProtocolName::Http2 => UpstreamProtocol::Http2,
@@ -109,20 +119,19 @@ fn tls(
             if let Some(tls) = tls {
                 check_tls(tls, problems);
             }
-            Some(UpstreamTlsPlan {
-                server_name: tls
-                    .as_ref()
-                    .and_then(|tls| tls.server_name.as_ref())
-                    .map(|name| name.as_str().into()),
-                authorities: tls
-                    .as_ref()
-                    .and_then(|tls| tls.authorities_ref.as_ref())
-                    .map(|reference| index.locate(document, reference)),
-                danger_accept_any_certificate: tls
-                    .as_ref()
-                    .is_some_and(|tls| tls.danger_accept_any_certificate),
-            })
+            Some(tls_plan(index, document, spec))
         }
+    }
+}
+
+fn tls_plan(index: &Index<'_>, document: &Document, spec: &UpstreamSpec) -> UpstreamTlsPlan {
+    let tls = spec.tls.as_ref();
+    UpstreamTlsPlan {
+        server_name: tls.and_then(|tls| tls.server_name.as_ref()).map(|name| name.as_str().into()),
+        authorities: tls
+            .and_then(|tls| tls.authorities_ref.as_ref())
+            .map(|reference| index.locate(document, reference)),
+        danger_accept_any_certificate: tls.is_some_and(|tls| tls.danger_accept_any_certificate),
     }
 }
 
@@ -155,18 +164,34 @@ fn check_endpoints(spec: &UpstreamSpec, problems: &mut Problems) {
     }
 }
 
+/// The verification of a provider whose own address is used.
+fn home_tls(
+    index: &Index<'_>,
+    document: &Document,
+    spec: &UpstreamSpec,
+    problems: &mut Problems,
+) -> UpstreamTlsPlan {
+    if let Some(tls) = &spec.tls {
+        check_tls(tls, problems);
+    }
+    tls_plan(index, document, spec)
+}
+
 fn endpoint_plan(endpoint: &EndpointSpec) -> EndpointPlan {
-    let (host, port) = (&endpoint.url.host, endpoint.url.port);
+    let weight = NonZeroU32::new(count(&endpoint.weight)).unwrap_or(NonZeroU32::MIN);
+    address_plan(&endpoint.url.host, endpoint.url.port, weight)
+}
+
+fn address_plan(host: &str, port: u16, weight: NonZeroU32) -> EndpointPlan {
     let literal = host.trim_start_matches('[').trim_end_matches(']');
     let address = match literal.parse() {
         Ok(ip) => EndpointAddress::Socket(SocketAddr::new(ip, port)),
-        Err(_) => EndpointAddress::Name(host.as_str().into(), port),
+        Err(_) => EndpointAddress::Name(host.into(), port),
     };
     let authority = match &address {
         EndpointAddress::Socket(socket) => socket.to_string(),
         EndpointAddress::Name(name, port) => format!("{name}:{port}"),
     };
-    let weight = NonZeroU32::new(count(&endpoint.weight)).unwrap_or(NonZeroU32::MIN);
     EndpointPlan { authority: authority.into(), address, weight }
 }
 

@@ -40,6 +40,11 @@ impl Way {
         })
     }
 
+    /// The methods it is open for.
+    pub(super) const fn methods(&self) -> MethodSet {
+        self.methods
+    }
+
     /// The way to a rule for requests to `host`.
     pub(super) fn entry(&self, host: Option<HostPattern>, plan: Arc<RoutePlan>) -> RouteEntry {
         RouteEntry {

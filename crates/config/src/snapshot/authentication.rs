@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bartizan_identity::CertificateRule;
 use http::HeaderName;
 
-use super::Bite;
+use super::{Bite, ChallengePlan, IntrospectionPlan, JwtPlan, KeySetPlan, TokenPlacePlan};
 
 /// A compiled `AuthenticationPolicy`.
 #[derive(Clone, Debug)]
@@ -31,6 +31,10 @@ pub enum MethodPlan {
     ApiKey(ApiKeyPlan),
     /// A client's certificate, verified by the listener.
     ClientCertificate(ClientCertificatePlan),
+    /// A token that its issuer signed.
+    Jwt(Arc<JwtPlan>),
+    /// A token that its issuer is asked about.
+    Introspection(Arc<IntrospectionPlan>),
 }
 
 /// How a certificate becomes a consumer.
@@ -54,12 +58,67 @@ impl AuthenticationPlan {
     pub fn api_key_headers(&self) -> impl Iterator<Item = &HeaderName> {
         self.methods.iter().filter_map(|method| match method {
             MethodPlan::ApiKey(plan) => Some(&plan.header),
-            MethodPlan::ClientCertificate(_) => None,
+            MethodPlan::ClientCertificate(_) | MethodPlan::Jwt(_) | MethodPlan::Introspection(_) => None,
         })
+    }
+
+    /// Headers that carry a credential, for records that must not show it.
+    pub fn secret_headers(&self) -> impl Iterator<Item = &HeaderName> {
+        let of_tokens = self.methods.iter().flat_map(|method| method.places());
+        self.api_key_headers().chain(of_tokens.filter_map(TokenPlacePlan::own_header))
     }
 
     /// Headers that carry a credential for the gateway alone: no upstream gets them, whatever its route.
     pub fn credential_headers(&self) -> impl Iterator<Item = &HeaderName> {
-        self.api_key_headers()
+        let own = self.methods.iter().filter(|method| !method.forwards());
+        let of_tokens = own.flat_map(|method| method.places());
+        self.api_key_headers().chain(of_tokens.filter_map(TokenPlacePlan::own_header))
+    }
+
+    /// The places of tokens that end here, on the routes of this policy.
+    pub fn kept_places(&self) -> impl Iterator<Item = &TokenPlacePlan> {
+        self.methods.iter().filter(|method| !method.forwards()).flat_map(|method| method.places())
+    }
+
+    /// Whether it publishes which tokens it takes (RFC 9728).
+    pub fn publishes(&self) -> bool {
+        self.methods.iter().any(|method| method.challenge().is_some_and(|challenge| challenge.metadata))
+    }
+
+    /// The key sets that must be fetched for it.
+    pub fn key_sets(&self) -> impl Iterator<Item = &KeySetPlan> {
+        let issuers = self.methods.iter().flat_map(|method| match method {
+            MethodPlan::Jwt(plan) => plan.issuers.as_slice(),
+            MethodPlan::ApiKey(_) | MethodPlan::ClientCertificate(_) | MethodPlan::Introspection(_) => &[],
+        });
+        issuers.filter_map(|issuer| issuer.keys.fetched())
+    }
+}
+
+impl MethodPlan {
+    /// Where it looks for a token.
+    pub fn places(&self) -> &[TokenPlacePlan] {
+        match self {
+            MethodPlan::ApiKey(_) | MethodPlan::ClientCertificate(_) => &[],
+            MethodPlan::Jwt(plan) => &plan.places,
+            MethodPlan::Introspection(plan) => &plan.places,
+        }
+    }
+
+    /// What callers without a valid token are told; `None` where it takes no tokens.
+    pub fn challenge(&self) -> Option<&ChallengePlan> {
+        match self {
+            MethodPlan::ApiKey(_) | MethodPlan::ClientCertificate(_) => None,
+            MethodPlan::Jwt(plan) => Some(&plan.challenge),
+            MethodPlan::Introspection(plan) => Some(&plan.challenge),
+        }
+    }
+
+    fn forwards(&self) -> bool {
+        match self {
+            MethodPlan::ApiKey(_) | MethodPlan::ClientCertificate(_) => false,
+            MethodPlan::Jwt(plan) => plan.forward,
+            MethodPlan::Introspection(plan) => plan.forward,
+        }
     }
 }

@@ -11,23 +11,29 @@ use bartizan_model::document::Kind;
 pub mod authentication;
 pub mod authorization;
 pub mod condition;
+pub mod inspection;
 pub mod listener;
+pub mod model;
 pub mod names;
 pub mod policy;
 pub mod route;
 pub mod table;
 pub mod template;
+pub mod token;
 pub mod upstream;
 
 pub use authentication::*;
 pub use authorization::*;
 pub use condition::*;
+pub use inspection::*;
 pub use listener::*;
+pub use model::*;
 pub use names::NameMap;
 pub use policy::*;
 pub use route::*;
 pub use table::*;
 pub use template::*;
+pub use token::*;
 pub use upstream::*;
 
 /// A complete, consistent set of documents in the form in which requests are judged.
@@ -41,6 +47,8 @@ pub struct Snapshot {
     pub routes: Vec<Arc<RoutePlan>>,
     /// The upstreams by index.
     pub upstreams: Vec<Arc<UpstreamPlan>>,
+    /// The models by name.
+    pub models: ModelTable,
     /// What roles permit.
     pub roles: Arc<bartizan_access::Roles>,
     /// The consumers by name.

@@ -204,6 +204,8 @@ pub struct ConsumerPlan {
     pub name_value: HeaderValue,
     /// Whether it may call at all.
     pub enabled: bool,
+    /// Models it may use; none: all that its roles may.
+    pub models: Vec<Arc<str>>,
     /// Client addresses it may call from.
     pub addresses: Option<AddressSet>,
     /// Those of its roles that documents define.

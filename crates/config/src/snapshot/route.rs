@@ -7,6 +7,7 @@ use http::{HeaderValue, StatusCode};
 use super::{
     authentication::AuthenticationPlan,
     authorization::AuthorizationPlan,
+    inspection::InspectionPlan,
     policy::{CorsPlan, Engineless, HeaderChangesPlan, HeaderPlan, Settled, TimeoutsPlan},
 };
 
@@ -41,12 +42,10 @@ pub struct RoutePlan {
     pub authorization: Vec<Arc<AuthorizationPlan>>,
     /// Limits, wide → narrow, then by name. A consumer's own come from its plan.
     pub limits: Vec<Arc<bartizan_limit::Policy>>,
-    /// Whether requests are inspected.
-    pub inspection: Engineless,
+    /// What requests and answers are inspected by, wide → narrow, then by name.
+    pub inspection: Vec<Arc<InspectionPlan>>,
     /// Whether answers are cached.
     pub caching: Engineless,
-    /// Whether answers are inspected.
-    pub screening: Engineless,
     /// What is written down.
     pub record: Arc<bartizan_telemetry::RecordPlan>,
 }
@@ -56,6 +55,8 @@ pub struct RoutePlan {
 pub enum RouteAction {
     /// It goes to one of these upstreams.
     Forward(Backends),
+    /// It goes to the models.
+    Models,
     /// It is answered with a redirect.
     Redirect(RedirectPlan),
 }

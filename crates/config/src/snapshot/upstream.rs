@@ -9,6 +9,8 @@ use bartizan_model::Reference;
 pub struct UpstreamPlan {
     /// The document's name; the metric label `upstream`.
     pub name: Arc<str>,
+    /// Set for a provider of models.
+    pub llm: Option<Arc<super::LlmPlan>>,
     /// At least one endpoint, in document order.
     pub endpoints: Vec<EndpointPlan>,
     /// HTTP version spoken to the endpoints.

@@ -158,6 +158,7 @@ fn may(snapshot: &Snapshot, line: &str) -> String {
             role_names: &consumer.roles,
             tags: &[],
             method: "api_key",
+            claims: None,
         },
     };
     let captures = Captures { template: found.template.map(|template| &**template), path };

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use bartizan_access::{Condition, RoleSet};
 use bartizan_config::snapshot::{
-    AuthorizationPlan, Bite, HeaderChangesPlan, ListenerPlan, MethodPlan, MethodSet, RouteAction, RoutePlan,
-    Settled, Snapshot, UpstreamPlan,
+    AuthorizationPlan, Bite, HeaderChangesPlan, IssuerPlan, KeysPlan, ListenerPlan, MethodPlan, MethodSet,
+    RouteAction, RoutePlan, Settled, Snapshot, UpstreamPlan,
 };
 use bartizan_model::{Mode, OnFault};
 
@@ -136,12 +136,44 @@ fn write_limit(out: &mut String, limit: &bartizan_limit::Policy) {
 fn method(method: &MethodPlan) -> String {
     match method {
         MethodPlan::ApiKey(plan) => plan.header.to_string(),
+        MethodPlan::ClientCertificate(_) => "client certificate".to_owned(),
+        MethodPlan::Jwt(plan) => {
+            let issuer = |issuer: &IssuerPlan| {
+                let keys = match &issuer.keys {
+                    KeysPlan::Fetched(set, _) => set.name.to_string(),
+                    KeysPlan::Given(set, _) => format!("{} keys", set.keys().len()),
+                    KeysPlan::GivenRef(reference, _) => reference.to_string(),
+                    KeysPlan::Secrets(references, _) => format!("{references:?}"),
+                };
+                let (name, audiences) = (&issuer.name, &issuer.audiences);
+                format!(
+                    "{name} for {audiences:?} by {:?} of {keys}, {:?}",
+                    issuer.keys.algorithms(),
+                    issuer.mapping
+                )
+            };
+            let issuers: Vec<String> = plan.issuers.iter().map(issuer).collect();
+            format!(
+                "Jwt {:?} opaque {} forward {}: {}",
+                plan.places,
+                plan.leaves_opaque,
+                plan.forward,
+                issuers.join("; ")
+            )
+        }
+        MethodPlan::Introspection(plan) => {
+            format!(
+                "Introspection {:?} at {} for {:?}, {:?}",
+                plan.places, plan.url, plan.audiences, plan.mapping
+            )
+        }
     }
 }
 
 fn write_route(out: &mut String, snapshot: &Snapshot, plan: &RoutePlan) {
     let action = match &plan.action {
         RouteAction::Redirect(redirect) => format!("{redirect:?}"),
+        RouteAction::Models => "models".to_owned(),
         RouteAction::Forward(backends) => {
             let name = |index: usize| snapshot.upstreams.get(index).map(|upstream| &*upstream.name);
             let shares =
@@ -181,6 +213,14 @@ fn write_route(out: &mut String, snapshot: &Snapshot, plan: &RoutePlan) {
     }
     plan.authorization.iter().for_each(|policy| write_authorization(out, policy));
     plan.limits.iter().for_each(|limit| write_limit(out, limit));
+    for policy in &plan.inspection {
+        let _ = writeln!(out, "  inspection {}{}", policy.label, bite(policy.bite));
+        for (half, body) in [("request", policy.request), ("response", policy.response)] {
+            if let Some(body) = body {
+                let _ = writeln!(out, "    {half} {body:?}");
+            }
+        }
+    }
     if !plan.record.name.is_empty() {
         let _ = writeln!(out, "  record {:?}", plan.record);
     }

@@ -23,7 +23,7 @@ pub(super) struct Span {
 }
 
 /// Reads the claims; strict, and as text of unknown hands: it may come before the signature is verified.
-pub(super) fn read(payload: &[u8]) -> Result<Object, TokenFlaw> {
+pub(crate) fn read(payload: &[u8]) -> Result<Object, TokenFlaw> {
     Ok(Object::parse(payload, BUDGET)?)
 }
 
@@ -34,7 +34,7 @@ pub(super) fn judge(
     revocations: &dyn Revocations,
     now_ms: i64,
 ) -> Result<Span, TokenFlaw> {
-    judge_audience(claims, issuer)?;
+    judge_audience(claims, &issuer.audiences)?;
     let (span, issued_ms) = judge_dates(claims, issuer, now_ms)?;
     if issuer.required.iter().any(|path| path.find(claims).is_none()) {
         return Err(TokenFlaw::ClaimMissing);
@@ -53,13 +53,13 @@ pub(super) fn judge(
 }
 
 /// A claim that is a string where it is there at all.
-pub(super) fn text<'a>(claims: &'a Object, name: &str) -> Result<Option<&'a str>, TokenFlaw> {
+pub(crate) fn text<'a>(claims: &'a Object, name: &str) -> Result<Option<&'a str>, TokenFlaw> {
     claims.text(name).map_err(|_| TokenFlaw::ClaimKind)
 }
 
 /// RFC 7519 §4.1.3: a string or a list of strings, one of which is us. RFC 8725 §3.9: not being there is no match.
-fn judge_audience(claims: &Object, issuer: &Issuer) -> Result<(), TokenFlaw> {
-    let is_ours = |audience: &str| issuer.audiences.iter().any(|ours| **ours == *audience);
+pub(crate) fn judge_audience(claims: &Object, audiences: &[Box<str>]) -> Result<(), TokenFlaw> {
+    let is_ours = |audience: &str| audiences.iter().any(|ours| **ours == *audience);
     let found = match claims.get("aud") {
         None => return Err(TokenFlaw::ClaimMissing),
         Some(Json::Text(audience)) => is_ours(audience),
@@ -100,7 +100,7 @@ fn judge_dates(claims: &Object, issuer: &Issuer, now_ms: i64) -> Result<(Span, O
 }
 
 /// RFC 7519 §2, NumericDate: seconds, possibly with a fraction. Rounded to the millisecond below.
-fn date(claims: &Object, name: &str) -> Result<Option<i64>, TokenFlaw> {
+pub(crate) fn date(claims: &Object, name: &str) -> Result<Option<i64>, TokenFlaw> {
     let Some(value) = claims.get(name) else {
         return Ok(None);
     };

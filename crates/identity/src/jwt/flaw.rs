@@ -37,6 +37,8 @@ pub enum TokenFlaw {
     Encrypted,
     /// Genuine, and its time is over.
     Expired,
+    /// Its issuer says that it is not active.
+    Inactive,
     /// Its issuer is none of ours.
     Issuer,
     /// Its issuer has no such key.
@@ -69,6 +71,7 @@ impl TokenFlaw {
             TokenFlaw::Duplicate => "duplicate",
             TokenFlaw::Encrypted => "encrypted",
             TokenFlaw::Expired => "expired",
+            TokenFlaw::Inactive => "inactive",
             TokenFlaw::Issuer => "issuer",
             TokenFlaw::KeyUnknown => "key_unknown",
             TokenFlaw::Malformed => "malformed",

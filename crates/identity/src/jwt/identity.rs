@@ -5,12 +5,9 @@
 use std::{fmt, sync::Arc};
 
 use crate::{
+    claim::Method,
     json::{Json, Number, Object},
-    jwt::{
-        flaw::TokenFlaw,
-        issuer::{ConsumerRule, Issuer},
-        path::ClaimPath,
-    },
+    jwt::{flaw::TokenFlaw, issuer::ConsumerRule, path::ClaimPath},
 };
 
 /// Proof that a token was presented that its issuer signed for us and that is in force; only the judge makes one.
@@ -29,29 +26,41 @@ struct Facts {
     claims: Object,
     id: TokenId,
     until_ms: u64,
+    method: Method,
+}
+
+/// What the claims of an issuer's tokens mean.
+#[derive(Clone, Copy)]
+pub(crate) struct Mapping<'a> {
+    pub(crate) issuer: &'a Arc<str>,
+    pub(crate) consumer: Option<&'a ConsumerRule>,
+    pub(crate) roles: Option<&'a ClaimPath>,
+    pub(crate) tags: &'a [(Arc<str>, ClaimPath)],
+    /// How the token was judged.
+    pub(crate) method: Method,
 }
 
 impl TokenIdentity {
     /// Maps the claims of a genuine token.
-    pub(super) fn map(
+    pub(crate) fn map(
         claims: Object,
-        issuer: &Issuer,
+        mapping: Mapping<'_>,
         id: TokenId,
         until_ms: u64,
     ) -> Result<Self, TokenFlaw> {
-        let consumer = match &issuer.consumer {
+        let consumer = match mapping.consumer {
             None => None,
             Some(ConsumerRule::Fixed(name)) => Some(Arc::clone(name)),
             Some(ConsumerRule::Claim(path)) => Some(consumer(&claims, path)?),
         };
-        let roles = issuer.roles.as_ref().map(|path| roles(&claims, path)).transpose()?.unwrap_or_default();
-        let tags = issuer.tags.iter().filter_map(|(name, path)| {
+        let roles = mapping.roles.map(|path| roles(&claims, path)).transpose()?.unwrap_or_default();
+        let tags = mapping.tags.iter().filter_map(|(name, path)| {
             let value = path.find(&claims)?;
             Some(scalar(value).map(|text| (Arc::clone(name), text)))
         });
         let tags = tags.collect::<Result<_, _>>()?;
-        let issuer = Arc::clone(&issuer.name);
-        Ok(TokenIdentity(Arc::new(Facts { issuer, consumer, roles, tags, claims, id, until_ms })))
+        let (issuer, method) = (Arc::clone(mapping.issuer), mapping.method);
+        Ok(TokenIdentity(Arc::new(Facts { issuer, consumer, roles, tags, claims, id, until_ms, method })))
     }
 
     /// The issuer's configured name.
@@ -89,6 +98,16 @@ impl TokenIdentity {
         self.0.id
     }
 
+    /// How it was judged.
+    pub fn method(&self) -> Method {
+        self.0.method
+    }
+
+    /// Whether both are what one judgement brought: the same token, judged once.
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// Until when it may be used, leeway included, in Unix milliseconds. A stream that outlives it must end.
     pub fn until_unix_ms(&self) -> u64 {
         self.0.until_ms
@@ -111,8 +130,15 @@ impl fmt::Debug for TokenIdentity {
 pub struct TokenId([u8; 8]);
 
 impl TokenId {
-    pub(super) fn of(digest: &[u8; 32]) -> Self {
+    pub(crate) fn of(digest: &[u8; 32]) -> Self {
         TokenId(*digest.first_chunk().unwrap_or(&[0; 8]))
+    }
+}
+
+impl TokenId {
+    /// Its bits, spread evenly.
+    pub const fn bits(self) -> u64 {
+        u64::from_be_bytes(self.0)
     }
 }
 

@@ -11,8 +11,9 @@ use bartizan_model::SecretValue;
 
 use crate::{
     algorithm::{Algorithm, MacAlgorithm, SignatureAlgorithm},
+    claim::Method,
     jwk::{KeyFlaw, KeySet},
-    jwt::path::ClaimPath,
+    jwt::{identity::Mapping, path::ClaimPath},
 };
 
 /// What is said about an issuer; [`Issuer::compile`] judges it.
@@ -203,6 +204,17 @@ impl Issuer {
             roles: spec.roles,
             tags: spec.tags.into(),
         })
+    }
+
+    /// What its claims mean.
+    pub(super) fn mapping(&self) -> Mapping<'_> {
+        Mapping {
+            issuer: &self.name,
+            consumer: self.consumer.as_ref(),
+            roles: self.roles.as_ref(),
+            tags: &self.tags,
+            method: Method::Jwt,
+        }
     }
 
     /// What `iss` must be.

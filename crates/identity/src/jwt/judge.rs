@@ -161,7 +161,8 @@ impl TokenJudge {
         let now_ms = i64::try_from(now_unix_ms).unwrap_or(i64::MAX);
         let span = claims::judge(&claims, issuer, sources.revocations, now_ms).map_err(named)?;
         let id = TokenId::of(&digest());
-        let identity = TokenIdentity::map(claims, issuer, id, unsigned(span.until_ms)).map_err(named)?;
+        let until_ms = unsigned(span.until_ms);
+        let identity = TokenIdentity::map(claims, issuer.mapping(), id, until_ms).map_err(named)?;
         Ok(Passed { identity, issuer: at, generation, span })
     }
 }

@@ -11,7 +11,7 @@
 
 pub mod bearer;
 pub mod cache;
-mod claims;
+pub(crate) mod claims;
 pub mod compact;
 pub mod flaw;
 pub mod identity;

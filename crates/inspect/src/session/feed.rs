@@ -97,6 +97,19 @@ impl Session {
         self.request_body_access && self.runs(Phase::RequestBody)
     }
 
+    /// Whether some reader takes the request body apart; without one, rules see nothing of it. Asked after phase 1,
+    /// which may choose a reader.
+    #[must_use]
+    pub fn reads_request_body(&self) -> bool {
+        self.wants_request_body() && (self.processor.is_some() || self.force_body)
+    }
+
+    /// What was fed is the start of a longer body: that it breaks off says nothing about it.
+    pub fn body_is_cut(&mut self) {
+        self.body_cut = true;
+        self.verdict.body_cut = true;
+    }
+
     /// Feeds a piece of the request body. False when the body is longer than its limit: nothing more need be fed.
     pub fn request_body(&mut self, piece: &[u8]) -> bool {
         if !self.request_body_access {

@@ -10,6 +10,7 @@ mod path;
 mod script;
 mod space;
 mod unicode;
+mod unwrap;
 mod url;
 
 pub(crate) use url::has_broken_escape;
@@ -74,6 +75,7 @@ transforms! {
     "trim" Trim space::trim,
     "trimLeft" TrimLeft space::trim_left,
     "trimRight" TrimRight space::trim_right,
+    "unwrap" Unwrap unwrap::unwrap,
     "uppercase" Uppercase space::uppercase,
     "urlDecode" UrlDecode url::decode,
     "urlDecodeUni" UrlDecodeUni url::decode_unicode,
@@ -135,6 +137,7 @@ impl Transform {
             | Self::Length
             | Self::Md5
             | Self::Sha1
+            | Self::Unwrap
             | Self::Uppercase
             | Self::UrlEncode => ByteSet::ALL,
         }

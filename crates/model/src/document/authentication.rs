@@ -9,6 +9,9 @@ use crate::{
     scalar::{HeaderName, Percent},
     verdict::{Mode, OnFault},
 };
+pub use token::*;
+
+mod token;
 
 crate::choice! {
     /// A way to prove who one is.
@@ -17,6 +20,10 @@ crate::choice! {
         ApiKey = "ApiKey",
         /// A client's certificate, verified by the listener.
         ClientCertificate = "ClientCertificate",
+        /// A token that its issuer signed.
+        Jwt = "Jwt",
+        /// A token that its issuer is asked about.
+        Introspection = "Introspection",
         /// No proof: callers without a credential pass as nobody. Stands last.
         Anonymous = "Anonymous",
     }
@@ -50,6 +57,19 @@ crate::document! {
         pub api_key: ApiKeySource = ApiKeySource::default(),
         /// With `type: ClientCertificate`: how it becomes a consumer.
         pub client_certificate: Option<Spanned<ClientCertificateSource>>,
+        /// With `type: Jwt`: whose tokens, and what they mean.
+        pub jwt: Option<Spanned<JwtMethod>>,
+        /// With `type: Introspection`: whom to ask, and what the answer means.
+        pub introspection: Option<Spanned<IntrospectionMethod>>,
+    }
+}
+
+impl AuthenticationMethod {
+    /// Whether callers may bring roles of their own.
+    pub fn maps_roles(&self) -> bool {
+        let of_jwt = self.jwt.iter().map(|jwt| &jwt.claims);
+        let of_introspection = self.introspection.iter().map(|introspection| &introspection.claims);
+        of_jwt.chain(of_introspection).any(|claims| claims.roles.is_some())
     }
 }
 

@@ -12,6 +12,8 @@ crate::document! {
         pub roles: Vec<Spanned<Name>> = Vec::new(),
         /// Whom to tell about its keys.
         pub contacts: Vec<Contact> = Vec::new(),
+        /// Models it may use, by name; none means all that its roles may.
+        pub models: Vec<Spanned<Name>> = Vec::new(),
         /// Client addresses it may call from; none means any.
         pub allowed_addresses: Vec<Spanned<Cidr>> = Vec::new(),
         /// Whether it may call at all.

@@ -196,11 +196,23 @@ crate::choice! {
     }
 }
 
+crate::choice! {
+    /// What a backend is.
+    pub enum BackendKind {
+        /// An Upstream.
+        Upstream = "Upstream",
+        /// All Models: the rule serves OpenAI's paths to every model, and the providers' own paths. Stands alone.
+        Models = "Models",
+    }
+}
+
 crate::document! {
-    /// An upstream and its share.
+    /// An upstream and its share, or the models.
     pub struct BackendRef {
-        /// The upstream's name.
-        pub name: Spanned<Name>,
+        /// What it is.
+        pub kind: BackendKind = BackendKind::Upstream,
+        /// The upstream's name; not with `kind: Models`.
+        pub name: Option<Spanned<Name>>,
         /// Its share relative to the others; 0 sends nothing.
         pub weight: u32 = 1,
     }

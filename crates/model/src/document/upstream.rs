@@ -11,6 +11,8 @@ crate::choice! {
     pub enum UpstreamKind {
         /// An HTTP service.
         Http = "Http",
+        /// A provider of models. Only Models send to it, never a Route by itself.
+        Llm = "Llm",
     }
 }
 
@@ -29,8 +31,11 @@ crate::document! {
     pub struct UpstreamSpec {
         /// What kind of service it is.
         pub kind: UpstreamKind = UpstreamKind::Http,
-        /// Where it can be reached; all with the same scheme.
-        pub endpoints: Vec<Spanned<EndpointSpec>>,
+        /// Where it can be reached; all with the same scheme. Required unless `llm` names a provider whose address is
+        /// known.
+        pub endpoints: Vec<Spanned<EndpointSpec>> = Vec::new(),
+        /// With `kind: Llm`: which provider it is.
+        pub llm: Option<Spanned<LlmSpec>>,
         /// The HTTP version spoken.
         pub protocol: UpstreamProtocolName = UpstreamProtocolName::Http1,
         /// How its certificate is verified; only with `https` endpoints.
@@ -47,6 +52,71 @@ crate::document! {
         pub idle_timeout: Spanned<Time> = Time::seconds(60).into(),
         /// Most open connections per endpoint and core.
         pub connections: Count = Count::of(1_024),
+    }
+}
+
+crate::choice! {
+    /// A provider of models, or a kind of server that people run themselves.
+    pub enum LlmProvider {
+        /// OpenAI.
+        OpenAi = "OpenAi",
+        /// Anthropic.
+        Anthropic = "Anthropic",
+        /// Gemini, by API key.
+        Gemini = "Gemini",
+        /// Mistral.
+        Mistral = "Mistral",
+        /// Alibaba's Model Studio: Tongyi Qianwen.
+        DashScope = "DashScope",
+        /// DeepSeek.
+        DeepSeek = "DeepSeek",
+        /// Groq.
+        Groq = "Groq",
+        /// OpenRouter.
+        OpenRouter = "OpenRouter",
+        /// Ollama, by its own dialect.
+        Ollama = "Ollama",
+        /// Any server of OpenAI's dialect: llama.cpp, vLLM, SGLang and others. Needs `endpoints`.
+        Compatible = "Compatible",
+    }
+}
+
+crate::choice! {
+    /// Which of a provider's dialects is spoken.
+    pub enum LlmDialect {
+        /// OpenAI's, where the provider has it.
+        Compatible = "Compatible",
+        /// The provider's own.
+        Native = "Native",
+    }
+}
+
+crate::document! {
+    /// A provider of models.
+    pub struct LlmSpec {
+        /// Which one.
+        pub provider: Spanned<LlmProvider>,
+        /// With `provider: DashScope`: `intl` (where absent), `cn`, `hk` or `us`. Keys belong to one region.
+        pub region: Option<Spanned<String>>,
+        /// With `provider: DashScope`: which dialect is spoken; `Compatible` where absent.
+        pub dialect: Option<Spanned<LlmDialect>>,
+        /// With `provider: Anthropic`: the pinned `anthropic-version`; `2023-06-01` where absent.
+        pub version: Option<Spanned<HeaderValue>>,
+        /// What stands before the provider's paths instead of the usual, for example `/openai/v1`.
+        pub base_path: Option<Spanned<PathText>>,
+        /// Its keys. One that the provider refuses or that is used up rests, and the next one serves. Callers never
+        /// see them.
+        pub keys: Vec<Spanned<LlmKey>> = Vec::new(),
+    }
+}
+
+crate::document! {
+    /// A provider's key.
+    pub struct LlmKey {
+        /// Where it lies.
+        pub value_ref: Option<Reference>,
+        /// The name of a `Secret` document, instead of `valueRef`.
+        pub secret_name: Option<Spanned<Name>>,
     }
 }
 

@@ -34,6 +34,8 @@ pub(crate) enum Flow {
     Whole(Bytes),
     /// From an upstream, within time limits.
     Upstream(Box<Streaming>),
+    /// A judged start from memory, the rest from an upstream.
+    Started(Bytes, Box<Streaming>),
 }
 
 pub(crate) struct Streaming {
@@ -77,8 +79,7 @@ impl Flow {
         deadlines: Deadlines,
         watch: BodyWatch,
     ) -> Self {
-        let (sleep, is_waiting) = (None, false);
-        Flow::Upstream(Box::new(Streaming { body, origin, deadlines, watch, sleep, is_waiting }))
+        Flow::Upstream(Streaming::new(body, origin, deadlines, watch))
     }
 }
 
@@ -121,7 +122,17 @@ impl AnswerBody {
 type Polled<T> = Poll<Option<Result<T, (Exit, BodyError)>>>;
 
 impl Streaming {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Polled<Frame<Bytes>> {
+    /// An upstream's answer.
+    pub(crate) fn new(
+        body: UpstreamBody<RequestBody>,
+        origin: Origin,
+        deadlines: Deadlines,
+        watch: BodyWatch,
+    ) -> Box<Self> {
+        Box::new(Streaming { body, origin, deadlines, watch, sleep: None, is_waiting: false })
+    }
+
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Polled<Frame<Bytes>> {
         match Pin::new(&mut self.body).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 self.is_waiting = false;
@@ -188,16 +199,30 @@ impl Body for AnswerBody {
                 let bytes = std::mem::take(bytes);
                 if let Some(closing) = &mut this.closing {
                     closing.count(bytes.len());
+                    closing.copy(&bytes);
                 }
                 this.end(Exit::Complete);
                 return Poll::Ready(Some(Ok(Frame::data(bytes))));
             }
             Flow::Upstream(streaming) => streaming.poll(cx),
+            Flow::Started(..) => {
+                let (start, rest) = match std::mem::replace(&mut this.flow, Flow::Empty) {
+                    Flow::Started(start, streaming) => (start, Flow::Upstream(streaming)),
+                    other => (Bytes::new(), other),
+                };
+                this.flow = rest;
+                if let Some(closing) = &mut this.closing {
+                    closing.count(start.len());
+                    closing.copy(&start);
+                }
+                return Poll::Ready(Some(Ok(Frame::data(start))));
+            }
         };
         match std::task::ready!(polled) {
             Some(Ok(frame)) => {
                 if let (Some(data), Some(closing)) = (frame.data_ref(), &mut this.closing) {
                     closing.count(data.len());
+                    closing.copy(data);
                 }
                 // Whoever reads us may stop here, because `is_end_stream` says so now.
                 if frame.is_trailers() || this.is_end_stream() {
@@ -221,6 +246,7 @@ impl Body for AnswerBody {
             Flow::Empty => true,
             Flow::Whole(bytes) => bytes.is_empty(),
             Flow::Upstream(streaming) => streaming.body.is_end_stream(),
+            Flow::Started(..) => false,
         }
     }
 
@@ -229,6 +255,8 @@ impl Body for AnswerBody {
             Flow::Empty => SizeHint::with_exact(0),
             Flow::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Flow::Upstream(streaming) => streaming.body.size_hint(),
+            // Its length is the head's to say, or nobody's.
+            Flow::Started(..) => SizeHint::default(),
         }
     }
 }

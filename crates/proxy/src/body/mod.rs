@@ -1,10 +1,14 @@
 //! Bodies on their way: the request's toward the upstream, the answer's toward the caller.
 
 mod answer;
+mod copy;
+mod held;
 mod inbound;
 mod request;
 
 pub use answer::AnswerBody;
-pub(crate) use answer::{Deadlines, Flow, Origin};
+pub(crate) use answer::{Deadlines, Flow, Origin, Streaming};
+pub(crate) use copy::{BodyCopy, Copy};
+pub(crate) use held::{HELD_BYTES_MAX, Held, HeldBytes, Read, Unread, read_answer, read_request};
 pub(crate) use inbound::Inbound;
-pub(crate) use request::{BodyWatch, Broken, RequestBody};
+pub(crate) use request::{BodyWatch, Broken, RequestBody, Unjudged};

@@ -14,7 +14,7 @@ use bartizan_model::Reason;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-use super::Inbound;
+use super::{BodyCopy, Inbound};
 use crate::listener::{BodyError, ConnectionFacts, Paced, PacedError, body::Pace};
 
 /// A body that may be sent to an upstream.
@@ -22,8 +22,11 @@ use crate::listener::{BodyError, ConnectionFacts, Paced, PacedError, body::Pace}
 pub(crate) enum RequestBody {
     /// There is none.
     Empty,
-    /// No policy of the route judges bodies: it passes as it comes, capped and paced. Listed as an exposure once
-    /// there is an engine that could judge it.
+    /// It was judged, and is here as a whole.
+    Whole(Bytes),
+    /// Its start was judged, as its policy says; the rest passes as it comes.
+    Started(Bytes, Box<Unjudged>),
+    /// No policy of the route judges it: it passes as it comes, capped and paced.
     Unjudged(Box<Unjudged>),
 }
 
@@ -31,6 +34,7 @@ pub(crate) enum RequestBody {
 pub(crate) struct Unjudged {
     paced: Paced<Inbound>,
     watch: BodyWatch,
+    copy: Option<BodyCopy>,
 }
 
 impl RequestBody {
@@ -41,8 +45,61 @@ impl RequestBody {
         bytes_max: u64,
         watch: BodyWatch,
     ) -> Self {
+        RequestBody::Unjudged(Unjudged::new(incoming, connection, bytes_max, watch))
+    }
+}
+
+impl Unjudged {
+    /// A body that is read as it comes, at most `bytes_max` of it.
+    pub(crate) fn new(
+        incoming: Inbound,
+        connection: &ConnectionFacts,
+        bytes_max: u64,
+        watch: BodyWatch,
+    ) -> Box<Self> {
         let pace = Pace { bytes_max, ..Pace::of(connection) };
-        RequestBody::Unjudged(Box::new(Unjudged { paced: Paced::new(incoming, connection, pace), watch }))
+        Box::new(Unjudged { paced: Paced::new(incoming, connection, pace), watch, copy: None })
+    }
+
+    /// The same, with a copy of what passes.
+    pub(crate) fn copied(mut self: Box<Self>, copy: BodyCopy) -> Box<Self> {
+        self.copy = Some(copy);
+        self
+    }
+
+    /// How it broke off.
+    pub(super) fn broken(&self) -> Broken {
+        self.watch.broken().unwrap_or(Broken::Gone)
+    }
+
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let polled = Pin::new(&mut self.paced).poll_frame(cx);
+        self.watch.set_awaited(polled.is_pending());
+        match std::task::ready!(polled) {
+            Some(Ok(frame)) => {
+                if let Some(data) = frame.data_ref() {
+                    self.watch.add(data.len());
+                    if let Some(copy) = &self.copy {
+                        copy.add(data);
+                    }
+                }
+                if let Some(copy) = self.copy.as_ref().filter(|_| self.paced.is_end_stream()) {
+                    // Whoever reads us may stop here.
+                    copy.end();
+                }
+                Poll::Ready(Some(Ok(clean(frame))))
+            }
+            Some(Err(error)) => {
+                self.watch.fail(&error);
+                Poll::Ready(Some(Err(error.into())))
+            }
+            None => {
+                if let Some(copy) = &self.copy {
+                    copy.end();
+                }
+                Poll::Ready(None)
+            }
+        }
     }
 }
 
@@ -125,27 +182,26 @@ impl Body for RequestBody {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let RequestBody::Unjudged(this) = self.get_mut() else { return Poll::Ready(None) };
-        let polled = Pin::new(&mut this.paced).poll_frame(cx);
-        this.watch.set_awaited(polled.is_pending());
-        match std::task::ready!(polled) {
-            Some(Ok(frame)) => {
-                if let Some(data) = frame.data_ref() {
-                    this.watch.add(data.len());
-                }
-                Poll::Ready(Some(Ok(clean(frame))))
+        let this = self.get_mut();
+        match this {
+            RequestBody::Unjudged(body) => body.poll(cx),
+            RequestBody::Empty => Poll::Ready(None),
+            RequestBody::Whole(_) | RequestBody::Started(..) => {
+                let (start, rest) = match std::mem::replace(this, RequestBody::Empty) {
+                    RequestBody::Started(start, rest) => (start, RequestBody::Unjudged(rest)),
+                    RequestBody::Whole(whole) => (whole, RequestBody::Empty),
+                    other => (Bytes::new(), other),
+                };
+                *this = rest;
+                Poll::Ready(Some(Ok(Frame::data(start))))
             }
-            Some(Err(error)) => {
-                this.watch.fail(&error);
-                Poll::Ready(Some(Err(error.into())))
-            }
-            None => Poll::Ready(None),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
             RequestBody::Empty => true,
+            RequestBody::Whole(_) | RequestBody::Started(..) => false,
             RequestBody::Unjudged(body) => body.paced.is_end_stream(),
         }
     }
@@ -153,6 +209,16 @@ impl Body for RequestBody {
     fn size_hint(&self) -> SizeHint {
         match self {
             RequestBody::Empty => SizeHint::with_exact(0),
+            RequestBody::Whole(whole) => SizeHint::with_exact(whole.len() as u64),
+            RequestBody::Started(start, rest) => {
+                let (start, rest) = (start.len() as u64, rest.paced.size_hint());
+                let mut hint = SizeHint::new();
+                hint.set_lower(start.saturating_add(rest.lower()));
+                if let Some(upper) = rest.upper() {
+                    hint.set_upper(start.saturating_add(upper));
+                }
+                hint
+            }
             RequestBody::Unjudged(body) => body.paced.size_hint(),
         }
     }

@@ -5,8 +5,8 @@
 //! it fetch, but never what or from where: every address stands in a document, and [`guard`] judges what it resolves
 //! to. No general-purpose client: no redirects, no proxies from the environment, no cookies, one small answer.
 //!
-//! Reading order: [`guard`] (which addresses), [`client`] (one exchange), [`flight`] (many ask, one fetches), `keys`
-//! (key sets of issuers).
+//! Reading order: [`guard`] (which addresses), [`client`] (one exchange), [`flight`] (many ask, one fetches), [`keys`]
+//! (key sets of issuers), `introspect` (answers about tokens).
 
 use std::{
     future::Future,
@@ -28,11 +28,14 @@ use tokio::{
 pub mod client;
 pub mod flight;
 pub mod guard;
+pub(crate) mod introspect;
+pub mod keys;
 mod tls;
 
 pub use client::{Answer, FetchError};
 pub use flight::Flights;
 pub use guard::{Access, Reach};
+pub use keys::{KeySetSource, KeySets};
 pub use tls::{TrustError, trusting};
 
 use client::Exchange;

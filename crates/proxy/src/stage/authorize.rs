@@ -3,16 +3,20 @@
 //! Judged by the head alone, before a byte of the body is read. Every policy that applies must allow: the route's from
 //! wide to narrow, then the consumer's. Policies in shadow are judged in any case, also behind one that denied.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{borrow::Cow, net::IpAddr, sync::Arc};
 
-use bartizan_access::{Asked, Ground, Subject, Verdict};
+use bartizan_access::{Asked, Claims, Ground, Subject, Verdict};
 use bartizan_config::snapshot::{AuthorizationPlan, Captures, ConsumerPlan, RoutePlan};
-use bartizan_identity::{Identity, Method};
+use bartizan_identity::{
+    Identity, Method,
+    json::{Json, Number},
+    jwt::TokenIdentity,
+};
 use bartizan_message::RequestHead;
 use bartizan_model::{Denial, Fault, Mode, OnFault, Reason, Stage};
 use bartizan_telemetry::{WouldDeny, record::Would};
 
-use super::{Identified, Routed, route::mode_for};
+use super::{Granted, Identified, Routed, route::mode_for};
 use crate::exchange::{Exchange, Shared, Stop};
 
 /// The proof that the caller may do what the head asks for.
@@ -46,6 +50,11 @@ impl Authorized {
     /// The rule and role by which the narrowest policy allows it; `None` where no policy is enforced.
     pub fn ground(&self) -> Option<&Ground> {
         self.ground.as_ref()
+    }
+
+    /// What the caller's token grants.
+    pub(crate) fn granted(&self) -> Option<&Arc<Granted>> {
+        self.who.granted()
     }
 
     /// The proof of the route, for whoever sends the request on.
@@ -148,6 +157,47 @@ pub fn subject(consumer: Option<&ConsumerPlan>, method: Method) -> Subject<'_> {
         role_names: &consumer.roles,
         tags: &[],
         method: method.as_str(),
+        claims: None,
+    }
+}
+
+/// A caller with a token: what it grants and says stands beside its consumer.
+fn subject_of<'a>(who: &'a Identified, said: Option<&'a Said<'a>>) -> Subject<'a> {
+    let consumer = who.consumer().map(|consumer| &**consumer);
+    let subject = subject(consumer, who.identity().method());
+    match (said, who.granted()) {
+        (Some(said), Some(granted)) => Subject {
+            sub: said.0.subject(),
+            roles: &granted.role_set,
+            role_names: &granted.roles,
+            tags: &granted.tags,
+            claims: Some(said),
+            ..subject
+        },
+        _ => subject,
+    }
+}
+
+/// What the caller's token says.
+#[derive(Debug)]
+struct Said<'a>(&'a TokenIdentity);
+
+impl Claims for Said<'_> {
+    fn get(&self, name: &str) -> Option<Vec<Cow<'_, str>>> {
+        fn text(value: &Json) -> Option<Cow<'_, str>> {
+            match value {
+                Json::Text(value) => Some(Cow::Borrowed(value)),
+                Json::Bool(value) => Some(Cow::Owned(value.to_string())),
+                Json::Number(Number::Unsigned(value)) => Some(Cow::Owned(value.to_string())),
+                Json::Number(Number::Signed(value)) => Some(Cow::Owned(value.to_string())),
+                Json::Number(Number::Fraction(value)) => Some(Cow::Owned(value.to_string())),
+                Json::Null | Json::List(_) | Json::Object(_) => None,
+            }
+        }
+        match self.0.claims().get(name)? {
+            Json::List(values) => values.iter().map(text).collect(),
+            value => Some(vec![text(value)?]),
+        }
     }
 }
 
@@ -157,7 +207,8 @@ fn judge(shared: &mut Shared, who: &Identified) -> Result<Option<Ground>, Refusa
     let consumer = who.consumer().map(|consumer| &**consumer);
     let captures = who.captures();
     let now_ms = shared.unix_ms(Stage::Authorize);
-    let subject = subject(consumer, who.identity().method());
+    let said = who.identity().token().map(Said);
+    let subject = subject_of(who, said.as_ref());
     let inquiry = Inquiry { subject, head, plan, captures: &captures, now_ms };
     let mut decision = Ok(None);
     for policy in policies(plan, consumer) {

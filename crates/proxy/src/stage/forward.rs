@@ -7,15 +7,20 @@ mod rehearsed;
 
 use std::{cell::Cell, pin::pin, sync::Arc, time::Instant};
 
-use bartizan_config::snapshot::{Balancing, HashKey, MethodPlan, RouteAction, RoutePlan};
+use bartizan_config::snapshot::{Balancing, HashKey, MethodPlan, RouteAction, RoutePlan, TokenPlacePlan};
 use bartizan_identity::{Identity, Method};
 use bartizan_message::{RfcForwarded, Tolerate, Upgrade};
 use bartizan_model::{Denial, Mode, Reason, Stage};
 use bartizan_telemetry::metrics::Outcome as Counted;
-use http::{HeaderName, HeaderValue, Request, Response, Uri, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri, header};
 use hyper::upgrade::OnUpgrade;
 
-use super::{Missed, inspect::Sendable, route::mode_for};
+use super::{
+    Missed,
+    identify::remove_cookie,
+    inspect::{Bench, Sendable},
+    route::mode_for,
+};
 use crate::{
     body::{BodyWatch, Deadlines, Origin, RequestBody},
     exchange::{Exchange, Shared, Stop},
@@ -37,7 +42,6 @@ pub(crate) use rehearsed::rehearse;
 #[must_use]
 pub struct Forwarded {
     response: Box<Response<UpstreamBody<RequestBody>>>,
-    plan: Arc<RoutePlan>,
     rest: Rest,
 }
 
@@ -53,14 +57,11 @@ pub(crate) struct Rest {
     pub(crate) origin: Origin,
     /// How long the answer may take.
     pub(crate) deadlines: Deadlines,
+    /// Policies that judge the answer.
+    pub(crate) bench: Option<Bench>,
 }
 
 impl Forwarded {
-    /// The rule.
-    pub(crate) fn plan(&self) -> &Arc<RoutePlan> {
-        &self.plan
-    }
-
     /// The response and the rest, for `screen`.
     pub(super) fn into_response(self) -> (Box<Response<UpstreamBody<RequestBody>>>, Rest) {
         (self.response, self.rest)
@@ -109,8 +110,8 @@ fn hash(prepared: &PreparedUpstream, sendable: &Sendable) -> Option<u64> {
 }
 
 /// Makes the request that the upstream sees.
-fn compose(shared: &Shared, sendable: Sendable) -> Result<Request<RequestBody>, Denial> {
-    let Sendable { mut head, body, plan, prefix_bytes, consumer, identity, .. } = sendable;
+fn compose(shared: &Shared, sendable: Sendable, is_judged: bool) -> Result<Request<RequestBody>, Denial> {
+    let Sendable { mut head, body, plan, prefix_bytes, consumer, granted, identity, .. } = sendable;
     if plan.headers.iter().any(|policy| policy.bite.percent < 100) {
         // Before its headers leave the head, because the caller's share is taken from them.
         shared.share(&head);
@@ -119,6 +120,16 @@ fn compose(shared: &Shared, sendable: Sendable) -> Result<Request<RequestBody>, 
     // A credential meant for the gateway never reaches an upstream, whether or not it was asked for here.
     for name in shared.live.credential_headers() {
         headers.remove(name);
+    }
+    // Tokens were made for the gateway too, unless the policy says that they go on.
+    for place in plan.authentication.enforced.iter().flat_map(|policy| policy.kept_places()) {
+        match place {
+            // Another scheme's credentials were not for this method.
+            TokenPlacePlan::Bearer if !is_bearer(&headers) => {}
+            TokenPlacePlan::Bearer => drop(headers.remove(header::AUTHORIZATION)),
+            TokenPlacePlan::Header(name) => drop(headers.remove(name)),
+            TokenPlacePlan::Cookie(name) => remove_cookie(&mut headers, name),
+        }
     }
     for policy in &plan.headers {
         if !policy.request.is_empty() && mode_for(shared, policy.bite, &head) == Mode::Enforce {
@@ -131,9 +142,13 @@ fn compose(shared: &Shared, sendable: Sendable) -> Result<Request<RequestBody>, 
     // After the changes: none of them can touch what the gateway vouches for.
     if let Some(consumer) = &consumer {
         headers.insert(X_CONSUMER_NAME, consumer.name_value.clone());
-        if let Some(roles) = &consumer.roles_value {
-            headers.insert(X_CONSUMER_ROLES, roles.clone());
-        }
+    }
+    let roles = match (&granted, &consumer) {
+        (Some(granted), _) => granted.roles_value.as_ref(),
+        (None, consumer) => consumer.as_ref().and_then(|consumer| consumer.roles_value.as_ref()),
+    };
+    if let Some(roles) = roles {
+        headers.insert(X_CONSUMER_ROLES, roles.clone());
     }
     if passes_certificate(&plan, &identity)
         && let Some(value) = super::identify::client_cert(shared)
@@ -145,6 +160,12 @@ fn compose(shared: &Shared, sendable: Sendable) -> Result<Request<RequestBody>, 
         headers.insert(X_REQUEST_ID, shared.id_value.clone());
     }
     head.write_forwarding(&mut headers, &shared.connection.address, RfcForwarded::Omit);
+    if is_judged {
+        // An answer is judged as a whole and as it is: in no coding, and not in pieces that each look harmless.
+        headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        headers.remove(header::RANGE);
+        headers.remove(header::IF_RANGE);
+    }
     if let Some(host) = &plan.rewrite.host {
         headers.insert(header::HOST, host.clone());
     }
@@ -169,6 +190,11 @@ fn passes_certificate(plan: &RoutePlan, identity: &Identity) -> bool {
     let passes = |method: &MethodPlan| matches!(method, MethodPlan::ClientCertificate(plan) if plan.pass_on);
     identity.method() == Method::ClientCertificate
         && plan.authentication.enforced.as_ref().is_some_and(|policy| policy.methods.iter().any(passes))
+}
+
+fn is_bearer(headers: &HeaderMap) -> bool {
+    let value = headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
+    value.and_then(|value| value.get(..6)).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"bearer"))
 }
 
 /// The path that the upstream sees: the canonical one, or the rewritten one made canonical again. A rewrite that
@@ -207,6 +233,8 @@ struct Asking {
     watch: BodyWatch,
     asked: Option<Box<Upgrade>>,
     upgrade: Option<OnUpgrade>,
+    /// Policies that judge the answer.
+    bench: Option<Bench>,
     /// In a slot, and passed on by reference, because every move of a request is a copy of a quarter of a kilobyte.
     request: Option<Request<RequestBody>>,
 }
@@ -216,6 +244,7 @@ impl Asking {
     fn of(x: Exchange<Missed>) -> Result<Box<Self>, Stop> {
         let Exchange { mut shared, proof } = x;
         let mut sendable = proof.into_inspected().into_sendable();
+        let bench = sendable.bench.take();
         let (index, prepared) = match choose(&mut shared, &sendable.plan) {
             Ok(chosen) => chosen,
             Err(denial) => return Err(Exchange { shared, proof: () }.deny(Stage::Forward, denial)),
@@ -227,7 +256,7 @@ impl Asking {
         let asked = sendable.head.upgrade().cloned().map(Box::new);
         let upgrade = sendable.upgrade.take();
         let plan = sendable.plan.clone();
-        let request = match compose(&shared, sendable) {
+        let request = match compose(&shared, sendable, bench.is_some()) {
             Ok(request) => Some(request),
             Err(denial) => return Err(Exchange { shared, proof: () }.deny(Stage::Forward, denial)),
         };
@@ -247,6 +276,7 @@ impl Asking {
             watch,
             asked,
             upgrade,
+            bench,
             request,
         }))
     }
@@ -254,15 +284,15 @@ impl Asking {
     /// Asks, and makes the proof or the refusal of what comes back.
     async fn answered(mut self: Box<Self>) -> Result<Exchange<Forwarded>, Stop> {
         let outcome = self.send().await;
-        let Asking { mut shared, plan, index, prepared, end, watch, asked, upgrade, .. } = *self;
+        let Asking { mut shared, plan, index, prepared, end, watch, asked, upgrade, bench, .. } = *self;
         match outcome {
             Ok(Sent { response, endpoint, index, attempts, .. }) => {
                 shared.record.upstream_attempts = u16::from(attempts);
                 shared.record.endpoint = Some(endpoint);
                 let deadlines = Deadlines { idle: plan.timeouts.idle, end };
                 let origin = Origin { upstream: prepared, endpoint: index };
-                let rest = Rest { asked, upgrade, watch, origin, deadlines };
-                Ok(Exchange { shared, proof: Forwarded { response, plan, rest } })
+                let rest = Rest { asked, upgrade, watch, origin, deadlines, bench };
+                Ok(Exchange { shared, proof: Forwarded { response, rest } })
             }
             Err(failure) => {
                 let denial = failed(&mut shared, index, &watch, failure);

@@ -6,20 +6,32 @@
 use std::sync::Arc;
 
 use bartizan_config::snapshot::{AuthenticationPlan, Captures, ConsumerPlan, MethodPlan, RoutePlan};
-use bartizan_identity::{CredentialId, Identity};
+use bartizan_identity::{CredentialId, Identity, Method};
 use bartizan_message::RequestHead;
 use bartizan_model::{Denial, Fault, Mode, OnFault, Reason, Stage};
 use bartizan_telemetry::{WouldDeny, record::Would};
 use http::header;
 
-use super::{Routed, route::mode_for};
+use super::{
+    Routed,
+    route::{mode_for, resource},
+};
 use crate::exchange::{Exchange, Shared, Stop};
 
 mod api_key;
+mod caller;
 mod certificate;
+mod introspection;
+mod jwt;
+mod lookup;
+mod place;
 mod rehearsed;
 
-pub(super) use self::certificate::client_cert;
+pub(crate) use caller::CallerMemo;
+pub use caller::Granted;
+pub(super) use certificate::client_cert;
+use lookup::{Asked, Lookup};
+pub(super) use place::remove_cookie;
 
 /// The proof that the caller is known, or that the route admits callers who are not.
 #[must_use]
@@ -29,15 +41,18 @@ pub struct Identified {
 }
 
 /// Who calls.
+#[derive(Clone)]
 struct Caller {
     identity: Identity,
-    /// `None` for anonymous callers.
+    /// `None` for anonymous callers, and for tokens that name none.
     consumer: Option<Arc<ConsumerPlan>>,
+    /// What a token brings beside it.
+    granted: Option<Arc<Granted>>,
 }
 
 impl Caller {
     const fn nobody() -> Self {
-        Caller { identity: Identity::anonymous(), consumer: None }
+        Caller { identity: Identity::anonymous(), consumer: None, granted: None }
     }
 }
 
@@ -57,7 +72,12 @@ impl Identified {
         &self.caller.identity
     }
 
-    /// The consumer's plan; `None` for anonymous callers.
+    /// What the caller's token grants; `None` where there is none.
+    pub(crate) fn granted(&self) -> Option<&Arc<Granted>> {
+        self.caller.granted.as_ref()
+    }
+
+    /// The consumer's plan; `None` for anonymous callers, and for tokens that name none.
     pub(crate) fn consumer(&self) -> Option<&Arc<ConsumerPlan>> {
         self.caller.consumer.as_ref()
     }
@@ -80,6 +100,8 @@ struct Call<'a> {
     now_ms: u64,
     /// Whether a valid credential counts as used, which a policy that only watches must not do.
     notes_use: bool,
+    /// What was looked up for this request.
+    asked: Option<&'a Asked>,
 }
 
 /// What a method makes of a request.
@@ -92,6 +114,8 @@ enum Attempt {
     Refused(Denial),
     /// A credential is there and cannot be judged.
     Faulted(Fault),
+    /// A credential is there and can be judged after this.
+    Needs(Lookup),
 }
 
 impl Attempt {
@@ -106,6 +130,7 @@ enum Judged {
     Known(Caller),
     Refused(Denial),
     Faulted(Fault),
+    Needs(Lookup),
 }
 
 /// Finds out who the caller is.
@@ -119,7 +144,14 @@ pub async fn identify(x: Exchange<Routed>) -> Result<Exchange<Identified>, Stop>
         return Ok(x.prove(|routed| Identified { routed, caller: Caller::nobody() }));
     };
     let mode = mode_for(&x.shared, policy.bite, x.proof.head());
-    let denial = match judge(&x.shared, policy, x.proof.head(), true) {
+    let judged = match judge(&x.shared, policy, x.proof.head(), true, None) {
+        // A rehearsal asks nobody.
+        Judged::Needs(lookup) if x.shared.rehearsing.is_some() => Judged::Faulted(lookup.fault()),
+        // Boxed: most requests need nothing, and its state would make every request's future larger.
+        Judged::Needs(lookup) => Box::pin(judge_with(&x, policy, lookup)).await,
+        judged => judged,
+    };
+    let denial = match judged {
         Judged::Known(caller) => {
             note(&mut x.shared, &caller);
             return Ok(x.prove(|routed| Identified { routed, caller }));
@@ -143,10 +175,13 @@ pub async fn identify(x: Exchange<Routed>) -> Result<Exchange<Identified>, Stop>
             x.shared.record.would_deny(would(policy, fault));
             None
         }
+        // `judge_with` answers; should that ever change, nobody passes.
+        Judged::Needs(lookup) => return Err(x.fault(Some(policy.label.clone()), lookup.fault())),
     };
     match denial {
         Some(denial) => {
-            challenge(&mut x.shared, policy);
+            let metadata = policy.publishes().then(|| resource::address(x.proof.head()));
+            challenge(&mut x.shared, policy, denial.reason, metadata.as_deref());
             Err(x.deny(Stage::Identify, denial))
         }
         // For callers outside of `enforcePercent` the policy only watches, and they are nobody.
@@ -157,6 +192,15 @@ pub async fn identify(x: Exchange<Routed>) -> Result<Exchange<Identified>, Stop>
 /// Writes into the record who it is; never the credential.
 fn note(shared: &mut Shared, caller: &Caller) {
     shared.record.consumer = caller.consumer.as_ref().map(|consumer| consumer.name.clone());
+    let method = caller.identity.method();
+    shared.record.identified_by = (method != Method::Anonymous).then_some(method.as_str());
+    if let Some(token) = caller.identity.token() {
+        shared.record.issuer = Some(token.issuer().clone());
+        if let Some(subject) = token.subject() {
+            shared.record.set_subject(subject);
+        }
+        shared.record.set_credential_id(&token.id().to_string());
+    }
     match caller.identity.credential() {
         Some(CredentialId::ApiKey(key)) => shared.record.set_credential_id(key.as_str()),
         Some(id @ CredentialId::Certificate(_)) => shared.record.set_credential_id(&id.to_string()),
@@ -165,8 +209,15 @@ fn note(shared: &mut Shared, caller: &Caller) {
 }
 
 fn watch(shared: &mut Shared, policy: &AuthenticationPlan, head: &RequestHead) {
-    match judge(shared, policy, head, false) {
+    match judge(shared, policy, head, false, None) {
         Judged::Known(_) => {}
+        // A policy that only watches never waits and never sends anything.
+        Judged::Needs(lookup) => {
+            let (policy, reason) = (policy.label.clone(), Reason::JudgeUnavailable);
+            let detail = Some(lookup.fault().what);
+            let outcome = Would::Incomplete;
+            shared.record.would_deny(WouldDeny { stage: Stage::Identify, policy, outcome, reason, detail });
+        }
         Judged::Refused(denial) => {
             shared.weigh(Mode::Shadow, Stage::Identify, &policy.label, denial);
         }
@@ -184,22 +235,49 @@ fn would(policy: &AuthenticationPlan, fault: Fault) -> WouldDeny {
     WouldDeny { stage: Stage::Identify, policy, outcome, reason, detail: Some(fault.what) }
 }
 
+/// Looks up what a method needs and judges again, twice at most: a look-up that changes nothing must not be repeated.
+async fn judge_with(x: &Exchange<Routed>, policy: &AuthenticationPlan, lookup: Lookup) -> Judged {
+    let mut lookup = lookup;
+    for _ in 0..LOOKUPS_MAX {
+        let asked = match lookup.run(&x.shared.core.runtime, x.shared.unix_ms(Stage::Identify)).await {
+            Ok(asked) => asked,
+            Err(fault) => return Judged::Faulted(fault),
+        };
+        match judge(&x.shared, policy, x.proof.head(), true, Some(&asked)) {
+            Judged::Needs(more) => lookup = more,
+            judged => return judged,
+        }
+    }
+    Judged::Faulted(lookup.fault())
+}
+
+const LOOKUPS_MAX: u8 = 2;
+
 /// Judges by one policy.
-fn judge(shared: &Shared, policy: &AuthenticationPlan, head: &RequestHead, notes_use: bool) -> Judged {
+fn judge(
+    shared: &Shared,
+    policy: &AuthenticationPlan,
+    head: &RequestHead,
+    notes_use: bool,
+    asked: Option<&Asked>,
+) -> Judged {
     if let Some(judged) = rehearsed::judge(shared, policy) {
         return judged;
     }
-    let call = Call { shared, head, now_ms: shared.unix_ms(Stage::Identify), notes_use };
+    let call = Call { shared, head, now_ms: shared.unix_ms(Stage::Identify), notes_use, asked };
     for method in &policy.methods {
         let attempt = match method {
             MethodPlan::ApiKey(plan) => api_key::judge(&call, plan),
             MethodPlan::ClientCertificate(plan) => certificate::judge(&call, plan),
+            MethodPlan::Jwt(plan) => jwt::judge(&call, plan),
+            MethodPlan::Introspection(plan) => introspection::judge(&call, plan),
         };
         match attempt {
             Attempt::Absent => {}
             Attempt::Known(caller) => return Judged::Known(caller),
             Attempt::Refused(denial) => return Judged::Refused(denial),
             Attempt::Faulted(fault) => return Judged::Faulted(fault),
+            Attempt::Needs(lookup) => return Judged::Needs(lookup),
         }
     }
     if policy.anonymous {
@@ -209,11 +287,18 @@ fn judge(shared: &Shared, policy: &AuthenticationPlan, head: &RequestHead, notes
 }
 
 /// RFC 9110 §11.6.1: one challenge for each way that is open.
-fn challenge(shared: &mut Shared, policy: &AuthenticationPlan) {
+fn challenge(shared: &mut Shared, policy: &AuthenticationPlan, reason: Reason, metadata: Option<&str>) {
+    // RFC 6750 §3.1: no error for whoever brought nothing.
+    let error = (reason != Reason::CredentialMissing).then_some("invalid_token");
+    let mut bearer = false;
     for method in &policy.methods {
         let value = match method {
             MethodPlan::ApiKey(plan) => api_key::challenge(plan),
             MethodPlan::ClientCertificate(_) => Some(certificate::challenge()),
+            // One challenge for all tokens: whose they may be is not told by it.
+            MethodPlan::Jwt(_) | MethodPlan::Introspection(_) if std::mem::replace(&mut bearer, true) => None,
+            MethodPlan::Jwt(plan) => plan.challenge.header(error, metadata),
+            MethodPlan::Introspection(plan) => plan.challenge.header(error, metadata),
         };
         if let Some(value) = value {
             shared.dress(header::WWW_AUTHENTICATE, value);

@@ -1,20 +1,36 @@
 //! **inspect**: is it an attack?
 //!
-//! The engine comes later; its place, its proof and the body's cap are here from the start. A body that no policy
-//! judges leaves this stage as [`RequestBody::Unjudged`]: capped and paced, but unread.
+//! Every policy of the route must let the request pass. A route without one costs a branch: its body leaves this stage
+//! as [`RequestBody::Unjudged`], capped and paced, but unread. What policies judge is read whole, and what is sent on is
+//! what was judged (`inspect/examine.rs`).
+
+mod examine;
+mod judge;
+mod pool;
+mod report;
+mod watch;
 
 use std::sync::Arc;
 
-use bartizan_config::snapshot::{ConsumerPlan, Engineless, RoutePlan};
+use bartizan_config::snapshot::{ConsumerPlan, InspectionPlan, RoutePlan};
 use bartizan_identity::Identity;
+use bartizan_inspect::{Decision, EngineMode, Step};
 use bartizan_message::RequestHead;
 use bartizan_model::{Denial, Reason, Stage};
 use http_body::Body as _;
 use hyper::upgrade::OnUpgrade;
 
-use super::Metered;
+use self::examine::Examined;
+pub use self::report::described;
+pub(crate) use self::{
+    examine::{Bench, Refused, count, deny, weigh},
+    judge::{AnswerCopy, Judge, nothing},
+    pool::{Half, JudgePool, Piece},
+    watch::{Watching, is_encoded},
+};
+use super::{Granted, Metered};
 use crate::{
-    body::{BodyWatch, RequestBody},
+    body::{BodyWatch, Inbound, RequestBody},
     exchange::{Exchange, Shared, Stop},
 };
 
@@ -29,6 +45,8 @@ pub struct Inspected {
     prefix_bytes: usize,
     identity: Identity,
     consumer: Option<Arc<ConsumerPlan>>,
+    granted: Option<Arc<Granted>>,
+    bench: Option<Bench>,
 }
 
 /// What is sent on.
@@ -41,6 +59,9 @@ pub(super) struct Sendable {
     pub(super) prefix_bytes: usize,
     pub(super) identity: Identity,
     pub(super) consumer: Option<Arc<ConsumerPlan>>,
+    pub(super) granted: Option<Arc<Granted>>,
+    /// Policies that judge the answer too.
+    pub(super) bench: Option<Bench>,
 }
 
 impl Inspected {
@@ -51,44 +72,107 @@ impl Inspected {
 
     /// Everything that is sent on, for `forward`.
     pub(super) fn into_sendable(self) -> Sendable {
-        let Inspected { head, body, watch, upgrade, plan, prefix_bytes, identity, consumer } = self;
-        Sendable { head, body, watch, upgrade, plan, prefix_bytes, identity, consumer }
+        let Inspected { head, body, watch, upgrade, plan, prefix_bytes, identity, consumer, granted, bench } =
+            self;
+        Sendable { head, body, watch, upgrade, plan, prefix_bytes, identity, consumer, granted, bench }
     }
 }
 
 /// Caps the body and inspects what policies ask for.
-pub fn inspect(x: Exchange<Metered>) -> Result<Exchange<Inspected>, Stop> {
+pub async fn inspect(x: Exchange<Metered>) -> Result<Exchange<Inspected>, Stop> {
     let bytes_max = bytes_max(&x.shared, x.proof.plan());
-    if let Some(denial) = denial(&x.proof, bytes_max) {
+    if let Some(denial) = judge_announced(x.proof.head(), bytes_max) {
         return Err(x.deny(Stage::Inspect, denial));
     }
+    if !x.proof.plan().inspection.is_empty() {
+        // Boxed, so that a request nobody inspects has the smaller future.
+        return Box::pin(examine(x, bytes_max)).await;
+    }
     let Exchange { shared, proof } = x;
-    let plan = proof.plan().clone();
-    let identity = proof.identity().clone();
-    let consumer = proof.consumer().cloned();
-    let routed = proof.into_routed();
-    let prefix_bytes = routed.prefix_bytes();
-    let (head, incoming, upgrade) = routed.into_admitted().into_parts();
-    let (body, watch) = if head.framing().announces_body() && !incoming.is_end_stream() {
-        let watch = BodyWatch::new();
-        (RequestBody::unjudged(incoming, &shared.connection, bytes_max, watch.clone()), watch)
-    } else {
-        (RequestBody::Empty, BodyWatch::default())
+    let (parts, incoming) = Parts::of(proof);
+    let (body, watch) = match incoming {
+        Some(incoming) => {
+            let watch = BodyWatch::new();
+            (RequestBody::unjudged(incoming, &shared.connection, bytes_max, watch.clone()), watch)
+        }
+        None => (RequestBody::Empty, BodyWatch::default()),
     };
-    let proof = Inspected { head, body, watch, upgrade, plan, prefix_bytes, identity, consumer };
-    Ok(Exchange { shared, proof })
+    Ok(Exchange { shared, proof: parts.inspected(body, watch, None) })
+}
+
+/// Judges by the policies of the route.
+async fn examine(x: Exchange<Metered>, bytes_max: u64) -> Result<Exchange<Inspected>, Stop> {
+    let Exchange { mut shared, proof } = x;
+    let (parts, incoming) = Parts::of(proof);
+    let watch = if incoming.is_some() { BodyWatch::new() } else { BodyWatch::default() };
+    let bench = Bench::open(&mut shared, &parts.head, &parts.plan);
+    match bench.request(&mut shared, &parts.head, incoming, (bytes_max, watch.clone())).await {
+        Ok(Examined { body, bench }) => Ok(Exchange { shared, proof: parts.inspected(body, watch, bench) }),
+        Err(refused) => {
+            shared.record.request_bytes = watch.bytes();
+            let x = Exchange { shared, proof: () };
+            Err(match refused {
+                Refused::Denied(denial) => x.deny(Stage::Inspect, denial),
+                Refused::Faulted(policy, fault) => x.fault(Some(policy), fault),
+            })
+        }
+    }
+}
+
+/// What of the proofs before goes on.
+struct Parts {
+    head: Box<RequestHead>,
+    upgrade: Option<OnUpgrade>,
+    plan: Arc<RoutePlan>,
+    prefix_bytes: usize,
+    identity: Identity,
+    consumer: Option<Arc<ConsumerPlan>>,
+    granted: Option<Arc<Granted>>,
+}
+
+impl Parts {
+    /// The parts, and the body if there is one.
+    fn of(proof: Metered) -> (Self, Option<Inbound>) {
+        let plan = proof.plan().clone();
+        let identity = proof.identity().clone();
+        let consumer = proof.consumer().cloned();
+        let granted = proof.granted().cloned();
+        let routed = proof.into_routed();
+        let prefix_bytes = routed.prefix_bytes();
+        let (head, incoming, upgrade) = routed.into_admitted().into_parts();
+        let has_body = head.framing().announces_body() && !incoming.is_end_stream();
+        (
+            Parts { head, upgrade, plan, prefix_bytes, identity, consumer, granted },
+            has_body.then_some(incoming),
+        )
+    }
+
+    fn inspected(self, body: RequestBody, watch: BodyWatch, bench: Option<Bench>) -> Inspected {
+        let Parts { head, upgrade, plan, prefix_bytes, identity, consumer, granted } = self;
+        Inspected { head, body, watch, upgrade, plan, prefix_bytes, identity, consumer, granted, bench }
+    }
 }
 
 fn bytes_max(shared: &Shared, plan: &RoutePlan) -> u64 {
     plan.body_bytes_max.unwrap_or(shared.listener_plan().admission.body_bytes_max)
 }
 
-fn denial(metered: &Metered, bytes_max: u64) -> Option<Denial> {
-    if metered.plan().inspection != Engineless::NoSuchPolicy {
-        let denial = Denial::new(Reason::InspectionIncomplete);
-        return Some(denial.because("the route asks for an inspection that this build cannot do"));
+/// What a policy that bites says of a head, and of there being no body where none is announced: for explaining.
+pub fn judge_head(plan: &InspectionPlan, head: &RequestHead) -> Option<Denial> {
+    plan.request?;
+    let mut session = judge::HeadCopy::of(head, "", 0).session(plan, EngineMode::Enforce);
+    let mut ended = session.run();
+    if !head.framing().announces_body() && ended == Step::Done(Decision::Continue) {
+        nothing(Half::Request).feed(&mut session);
+        ended = session.run();
     }
-    judge_announced(metered.head(), bytes_max)
+    match ended {
+        Step::Done(Decision::Continue) => None,
+        _ => match report::outcome(plan, session.verdict(), Half::Request, 0) {
+            report::Outcome::Denied(denial) => Some(denial),
+            _ => None,
+        },
+    }
 }
 
 /// Whether the head announces a body that is too large: it is refused before a byte of it is read.

@@ -22,7 +22,7 @@ use bartizan_telemetry::{
 };
 use http::{HeaderName, HeaderValue, header};
 
-use super::{Authorized, Routed, route::mode_for};
+use super::{Authorized, Granted, Routed, route::mode_for};
 use crate::{
     exchange::{Exchange, Shared, Stop},
     live::LimitMark,
@@ -54,6 +54,11 @@ impl Metered {
     /// The consumer's plan.
     pub(crate) fn consumer(&self) -> Option<&Arc<ConsumerPlan>> {
         self.authorized.consumer()
+    }
+
+    /// What the caller's token grants.
+    pub(crate) fn granted(&self) -> Option<&Arc<Granted>> {
+        self.authorized.granted()
     }
 
     /// The proof of the route, for whoever sends the request on.

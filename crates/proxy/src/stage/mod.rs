@@ -19,11 +19,14 @@ pub use authorize::{Authorized, authorize};
 pub use cache::{Looked, Missed, cache};
 pub use forward::{Forwarded, forward};
 pub(crate) use forward::{Rest, rehearse};
-pub use identify::{Identified, identify};
+pub(crate) use identify::CallerMemo;
+pub use identify::{Granted, Identified, identify};
+pub(crate) use inspect::JudgePool;
 pub use inspect::{Inspected, inspect};
 pub use limit::{Limited, Metered, limit, wait};
 pub(crate) use record::{Closing, OpenRecord};
 pub use route::{Routed, route};
+pub(crate) use screen::ScreenedAnswer;
 pub use screen::{Screened, screen};
 
 /// What stages judge by a head and a plan alone. `explain` asks the same functions, so that it cannot differ.
@@ -32,7 +35,7 @@ pub mod judge {
         admit::judge_address,
         authorize::{Inquiry, judge_consumer, judge_policy, policies, subject},
         forward::target,
-        inspect::judge_announced,
+        inspect::{described, judge_announced, judge_head},
         route::{
             headers_allowed, https_redirect, is_allowed, judge_headers, judge_host, location,
             preflight_method,

@@ -17,6 +17,7 @@ use crate::{
     body::{BodyWatch, Broken},
     core::Core,
     exchange::Shared,
+    stage::inspect::Watching,
 };
 
 /// An open record. Dropping it closes it: a caller that leaves while its request waits is recorded too.
@@ -28,13 +29,30 @@ pub(crate) struct OpenRecord {
     watch: BodyWatch,
     /// When an upstream was asked.
     asked: Option<Instant>,
+    /// Inspections that only watch.
+    watching: Option<Box<Watching>>,
 }
 
 impl OpenRecord {
     /// A record that is counted as in flight from now on.
     pub(crate) fn new(core: Rc<Core>, record: Box<RequestRecord>) -> Self {
         core.metrics.opened();
-        OpenRecord { core, record: Some(record), watch: BodyWatch::default(), asked: None }
+        OpenRecord { core, record: Some(record), watch: BodyWatch::default(), asked: None, watching: None }
+    }
+
+    /// Inspections watch the exchange; they judge when it has ended.
+    pub(crate) fn watch_inspection(&mut self, watching: Box<Watching>) {
+        self.watching = Some(watching);
+    }
+
+    /// Takes the inspections that watch, for whoever judges them now.
+    pub(crate) fn take_watching(&mut self) -> Option<Box<Watching>> {
+        self.watching.take()
+    }
+
+    /// The inspections that watch, if any do.
+    pub(crate) fn watching(&mut self) -> Option<&mut Watching> {
+        self.watching.as_deref_mut()
     }
 
     /// An upstream is asked from `at` on, and reads the body that `watch` watches.
@@ -57,9 +75,14 @@ impl OpenRecord {
         if record.refusal.is_none() || exit != Exit::Complete {
             record.exit = exit;
         }
-        self.core.metrics.close(&record);
-        if let Some(recorder) = &self.core.recorder {
-            recorder.submit(record);
+        match self.watching.take() {
+            None => self.core.close(record),
+            Some(watching) => {
+                if exit == Exit::Complete {
+                    watching.passed();
+                }
+                watching.settle(Rc::clone(&self.core), record);
+            }
         }
     }
 }
@@ -102,6 +125,13 @@ impl Closing {
     pub(crate) fn count(&mut self, bytes: usize) {
         let record = &mut self.shared.record;
         record.response_bytes = record.response_bytes.saturating_add(bytes as u64);
+    }
+
+    /// Lets inspections that watch copy a piece of the answer.
+    pub(crate) fn copy(&self, piece: &[u8]) {
+        if let Some(watching) = &self.shared.record.watching {
+            watching.pass(piece);
+        }
     }
 
     /// Counts bytes that went through a tunnel.

@@ -19,6 +19,8 @@ use crate::{
     exchange::{Exchange, Shared, Stop, Why},
 };
 
+pub(crate) mod resource;
+
 /// The proof that a rule publishes what the request asks for, and that its header policies hold.
 #[must_use]
 pub struct Routed {
@@ -64,6 +66,9 @@ pub fn route(x: Exchange<Admitted>) -> Result<Exchange<Routed>, Stop> {
     }
     if let Some(port) = x.shared.listener_plan().redirect_https_port {
         let answer = redirect_https(x.proof.head(), port);
+        return Err(answered(x, answer));
+    }
+    if let Some(answer) = resource::metadata(&x.shared, x.proof.head()) {
         return Err(answered(x, answer));
     }
     let Found { plan, prefix_bytes, template } = match find(&mut x.shared, x.proof.head()) {

@@ -162,6 +162,7 @@ pub const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 /// A plan for these endpoints, without TLS and checks.
 pub fn plan(endpoints: &[SocketAddr]) -> UpstreamPlan {
     UpstreamPlan {
+        llm: None,
         name: "orders".into(),
         endpoints: endpoints.iter().map(|address| endpoint(*address, 1)).collect(),
         protocol: UpstreamProtocol::Http1,

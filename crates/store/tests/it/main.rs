@@ -14,6 +14,7 @@ mod feed;
 mod files;
 mod keys;
 mod load;
+mod revisions;
 
 use std::{
     fs::{self, DirBuilder},

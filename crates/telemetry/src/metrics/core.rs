@@ -17,13 +17,16 @@ use bartizan_model::{Mode, OnFault, Reason, Stage};
 
 use super::{
     cell::{Counter, GATEWAY_BOUNDS, Histogram, Slots, TOTAL_BOUNDS},
-    label::{self, ConnectionState, Decision, Outcome, RefusedConnection},
+    label::{self, ConnectionState, Decision, Inspected, Outcome, RefusedConnection},
     names::{
         ENDPOINTS_MAX, EndpointId, LISTENERS_MAX, ListenerId, POLICIES_MAX, PolicyId, ROUTES_MAX,
-        UPSTREAMS_MAX, UpstreamId,
+        RULE_GROUPS_MAX, UPSTREAMS_MAX, UpstreamId,
     },
 };
-use crate::record::{RequestRecord, Would};
+use crate::{
+    record::{RequestRecord, Would},
+    rules::RuleRole,
+};
 
 /// The counters of one core.
 #[derive(Debug)]
@@ -69,6 +72,14 @@ impl CoreMetrics {
                 self.refused(would.stage, would.reason, Mode::Shadow);
             }
         }
+        for rule in record.rules.iter() {
+            if let Some(cells) = self.cells.rule_groups.cell(rule.group.index()) {
+                match rule.role {
+                    RuleRole::Watched => cells.shadowed.add(1),
+                    RuleRole::Decided | RuleRole::Matched => cells.enforced.add(1),
+                }
+            }
+        }
     }
 
     /// A refusal outside of a record, for example one that the HTTP library answered by itself. Requests with a
@@ -95,6 +106,17 @@ impl CoreMetrics {
             match mode {
                 Mode::Enforce => add_at(&cells.enforced, decision as usize),
                 Mode::Shadow => add_at(&cells.shadowed, decision as usize),
+                Mode::Off => {}
+            }
+        }
+    }
+
+    /// A policy inspected a message.
+    pub fn inspected(&self, policy: PolicyId, outcome: Inspected, mode: Mode) {
+        if let Some(cells) = self.cells.policies.cell(policy.index()) {
+            match mode {
+                Mode::Enforce => add_at(&cells.inspected, outcome as usize),
+                Mode::Shadow => add_at(&cells.watched, outcome as usize),
                 Mode::Off => {}
             }
         }
@@ -187,6 +209,7 @@ pub(super) struct CoreCells {
     pub(super) upstreams: Slots<UpstreamCells>,
     pub(super) endpoints: Slots<EndpointCells>,
     pub(super) policies: Slots<PolicyCells>,
+    pub(super) rule_groups: Slots<RuleGroupCells>,
     pub(super) refusals: Box<[Counter]>,
     pub(super) auth_failures: Box<[Counter]>,
     pub(super) in_flight: Counter,
@@ -201,6 +224,7 @@ impl Default for CoreCells {
             upstreams: Slots::new(UPSTREAMS_MAX),
             endpoints: Slots::new(ENDPOINTS_MAX),
             policies: Slots::new(POLICIES_MAX),
+            rule_groups: Slots::new(RULE_GROUPS_MAX),
             refusals: counters(2 * Stage::ALL.len() * Reason::ALL.len()),
             auth_failures: counters(Reason::ALL.len()),
             in_flight: Counter::default(),
@@ -255,6 +279,15 @@ pub(super) struct PolicyCells {
     pub(super) faults_allowed: Counter,
     pub(super) enforced: [Counter; Decision::COUNT],
     pub(super) shadowed: [Counter; Decision::COUNT],
+    pub(super) inspected: [Counter; Inspected::COUNT],
+    pub(super) watched: [Counter; Inspected::COUNT],
+}
+
+/// What is counted per group of rules.
+#[derive(Debug, Default)]
+pub(super) struct RuleGroupCells {
+    pub(super) enforced: Counter,
+    pub(super) shadowed: Counter,
 }
 
 /// How many pairs of method and code a block holds; most routes see fewer.

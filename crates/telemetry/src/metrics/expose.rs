@@ -11,7 +11,7 @@ use super::{
     Metrics,
     cell::{Bounds, Counter, GATEWAY_BOUNDS, Histogram, HistogramSum, TOTAL_BOUNDS},
     core::{CoreCells, EndpointCells, ListenerCells, PolicyCells, RouteCells, UpstreamCells, refusal_index},
-    label::{self, ConnectionState, Decision, Outcome, RefusedConnection},
+    label::{self, ConnectionState, Decision, Inspected, Outcome, RefusedConnection},
     lock,
     names::{Name, Names, Table},
     process::ProcessFigures,
@@ -148,11 +148,31 @@ impl Sums<'_> {
                 nonzero(&mut decisions, &[policy, decision.as_str(), "shadow"], shadowed);
             }
         }
+        self.inspections(out);
         let mut failures = out.family(table::AUTH_FAILURES);
         for reason in Reason::ALL {
             let at = label::reason_number(*reason);
             let count = sum(self.cores.iter().filter_map(|core| core.auth_failures.get(at)));
             nonzero(&mut failures, &[reason.as_str()], count);
+        }
+    }
+
+    fn inspections(&self, out: &mut Exposition) {
+        let mut inspections = out.family(table::INSPECTIONS);
+        for ([policy, _], cells) in self.policy_cells() {
+            for outcome in Inspected::ALL {
+                let at = *outcome as usize;
+                let enforced = sum(cells.iter().filter_map(|cell| cell.inspected.get(at)));
+                nonzero(&mut inspections, &[policy, outcome.as_str(), "enforce"], enforced);
+                let watched = sum(cells.iter().filter_map(|cell| cell.watched.get(at)));
+                nonzero(&mut inspections, &[policy, outcome.as_str(), "shadow"], watched);
+            }
+        }
+        let groups = self.named(&self.names.rule_groups, |core, index| core.rule_groups.existing(index));
+        let mut matches = out.family(table::RULE_MATCHES);
+        for ([policy, group], cells) in groups {
+            nonzero(&mut matches, &[policy, group, "enforce"], sum(cells.iter().map(|cell| &cell.enforced)));
+            nonzero(&mut matches, &[policy, group, "shadow"], sum(cells.iter().map(|cell| &cell.shadowed)));
         }
     }
 

@@ -41,6 +41,18 @@ words! {
 }
 
 words! {
+    /// What an inspection came to.
+    Inspected {
+        /// Nothing stands against the message.
+        Passed = "passed",
+        /// A rule refuses it.
+        Refused = "refused",
+        /// It could not be judged completely.
+        Incomplete = "incomplete",
+    }
+}
+
+words! {
     /// How one attempt at an endpoint ended.
     Outcome {
         /// It answered with a status below 500.

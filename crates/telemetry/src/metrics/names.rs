@@ -22,6 +22,9 @@ pub const ENDPOINTS_MAX: usize = 4096;
 /// Most policies with counters of their own.
 pub const POLICIES_MAX: usize = 4096;
 
+/// Most groups of rules with counters of their own.
+pub const RULE_GROUPS_MAX: usize = 4096;
+
 /// Most bytes of a name in a label. Names in documents are shorter; this guards against a caller's mistake.
 const NAME_BYTES_MAX: usize = 256;
 
@@ -59,6 +62,8 @@ ids! {
     EndpointId,
     /// A registered policy.
     PolicyId,
+    /// A registered group of rules of a policy.
+    RuleGroupId,
 }
 
 /// All registered names.
@@ -69,6 +74,7 @@ pub(super) struct Names {
     pub(super) upstreams: Table,
     pub(super) endpoints: Table,
     pub(super) policies: Table,
+    pub(super) rule_groups: Table,
     healthy: HashMap<EndpointId, bool>,
 }
 
@@ -80,6 +86,7 @@ impl Default for Names {
             upstreams: Table::new(UPSTREAMS_MAX),
             endpoints: Table::new(ENDPOINTS_MAX),
             policies: Table::new(POLICIES_MAX),
+            rule_groups: Table::new(RULE_GROUPS_MAX),
             healthy: HashMap::new(),
         }
     }
@@ -104,6 +111,10 @@ impl Names {
 
     pub(super) fn policy(&mut self, name: &str) -> PolicyId {
         PolicyId(self.policies.number([name, ""]))
+    }
+
+    pub(super) fn rule_group(&mut self, policy: &str, group: &str) -> RuleGroupId {
+        RuleGroupId(self.rule_groups.number([policy, group]))
     }
 
     pub(super) fn set_endpoint_healthy(&mut self, endpoint: EndpointId, healthy: Option<bool>) {

@@ -70,6 +70,10 @@ families! {
         "Times a judge could not decide; with on_fault allow, the request passed unjudged.";
     RATE_LIMIT_DECISIONS = Counter "bartizan_ratelimit_decisions_total" ["policy", "decision", "mode"]
         "Decisions of rate limits.";
+    INSPECTIONS = Counter "bartizan_inspections_total" ["policy", "outcome", "mode"]
+        "Requests and answers that a policy inspected.";
+    RULE_MATCHES = Counter "bartizan_inspection_matches_total" ["policy", "group", "mode"]
+        "Rules that matched, by the thousand their numbers are in; with mode shadow, those that only watched.";
     AUTH_FAILURES = Counter "bartizan_auth_failures_total" ["reason"]
         "Failed attempts to identify.";
     UPSTREAM_REQUESTS = Counter "bartizan_upstream_requests_total" ["upstream", "endpoint", "outcome"]
@@ -162,6 +166,8 @@ const PAGE_TAIL: &str = "
 * `code` is a registered status code (or 499, 529, 530), the class of any other (`2xx`), or `none` when no answer was sent.
 * `stage` and `reason` are the words of the pipeline and of problem answers; `mode` is `enforce` or `shadow`.
 * `decision` is `allow`, `deny` or `throttle`.
+* `group` is the number of a rule divided by 1,000 (`942` for the SQL injection rules of the Core Rule Set); a policy's
+  first 64 groups have their own. `outcome` of an inspection is `passed`, `refused` or `incomplete`.
 * `outcome` of an upstream request is `answered`, `server_error`, `connect_failed`, `timeout`, `reset`, `misbehaved` or
   `cancelled`; of a reload `applied` or `refused`.
 * `state` is `active` or `idle`.
@@ -172,7 +178,7 @@ const PAGE_TAIL: &str = "
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::label::{ConnectionState, Decision, Outcome, RefusedConnection};
+    use crate::metrics::label::{ConnectionState, Decision, Inspected, Outcome, RefusedConnection};
 
     #[test]
     fn names_follow_the_conventions() {
@@ -195,6 +201,7 @@ mod tests {
         let words = Decision::ALL
             .iter()
             .map(|word| word.as_str())
+            .chain(Inspected::ALL.iter().map(|word| word.as_str()))
             .chain(Outcome::ALL.iter().map(|word| word.as_str()))
             .chain(ConnectionState::ALL.iter().map(|word| word.as_str()))
             .chain(RefusedConnection::ALL.iter().map(|word| word.as_str()));

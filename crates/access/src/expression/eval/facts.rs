@@ -40,6 +40,7 @@ impl<'a> Machine<'a> {
 
     pub(super) fn known(&mut self, table: Table, key: &str) -> Result<bool, Stop> {
         match table {
+            Table::Claims => Ok(self.who.claims.is_some_and(|claims| claims.get(key).is_some())),
             Table::Headers => Ok(self.asked.headers.contains_key(key)),
             Table::Query => Ok(!self.parameters(key)?.is_empty()),
             Table::Variables => Ok(self.asked.variables.get(key).is_some()),
@@ -48,6 +49,7 @@ impl<'a> Machine<'a> {
 
     pub(super) fn lookup(&mut self, table: Table, key: &str) -> Result<Value<'a>, Stop> {
         let values = match table {
+            Table::Claims => self.claims(key)?,
             Table::Headers => self.headers(key)?,
             Table::Query => self.parameters(key)?,
             Table::Variables => match self.asked.variables.get(key) {
@@ -59,6 +61,16 @@ impl<'a> Machine<'a> {
             return undecided(format!("{} has no {}", table.as_str(), shown(key)));
         }
         Ok(Value::List(values))
+    }
+
+    fn claims(&mut self, name: &str) -> Result<Vec<Value<'a>>, Stop> {
+        let texts = self.who.claims.and_then(|claims| claims.get(name)).unwrap_or_default();
+        let mut values = Vec::with_capacity(texts.len());
+        for text in texts {
+            self.spend(1)?;
+            values.push(Value::Text(text));
+        }
+        Ok(values)
     }
 
     fn headers(&mut self, name: &str) -> Result<Vec<Value<'a>>, Stop> {

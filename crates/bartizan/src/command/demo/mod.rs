@@ -12,7 +12,7 @@ use std::{net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
 use crate::{
     sample::Sample,
-    service::{self, Failure, Keys, LogFormat, Options, Service},
+    service::{self, Documents, Failure, Keys, LogFormat, Options, Service},
 };
 
 /// What `demo` takes.
@@ -70,16 +70,18 @@ fn serve(args: Args) -> Result<(), Failure> {
     let config = documents::write(data_dir.path(), args.http, https, sample, &authority)?;
     let access_log = data_dir.path().join("access.log");
     let path = data_dir.path().to_path_buf();
-    let service = Service::start(Options {
-        config: vec![config.clone()],
+    let options = Options {
+        documents: Documents::Files(vec![config.clone()]),
         data_dir,
         lock,
-        keys,
+        keys: Some(keys),
         admin: args.admin,
         workers: service::workers(None),
         drain: Duration::from_secs(5),
         access_log: Some(access_log.clone()),
-    })?;
+        records: Some(service::RecordLimits::default()),
+    };
+    let Some(service) = Service::start(options, |_| ())? else { return Ok(()) };
     let ready = show::Ready {
         http: service.address_of("http").unwrap_or(args.http),
         https: service.address_of("https").unwrap_or(https),

@@ -81,6 +81,9 @@ Try:
   # a method that is not published: 405
   curl --cacert {certificate} -H 'X-API-Key: {key}' -X DELETE https://{https}/users
 
+  # an SQL injection: 403; the access log names the rule, the place and what would let it pass
+  curl --cacert {certificate} -H 'X-API-Key: {key}' -G --data-urlencode \"q=1' OR '1'='1\" https://{https}/orders
+
   # too many calls: the fourth is 429 and says when to come back
   for i in 1 2 3 4; do curl -s -o /dev/null -D - --cacert {certificate} -H 'X-API-Key: {key}' https://{https}/users; done
 

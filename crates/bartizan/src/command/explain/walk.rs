@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bartizan_config::snapshot::{Bite, Engineless, RoutePlan, Segment};
 use bartizan_identity::KeyId;
 use bartizan_message::RequestHead;
-use bartizan_model::{Denial, Mode, Reason, Stage, document::Kind, scalar::ByteSize};
+use bartizan_model::{Denial, Mode, Reason, Stage, document::Kind};
 use bartizan_proxy::{answer::wording, stage::judge};
 
 use super::{
@@ -21,6 +21,7 @@ mod authorize;
 mod documents;
 mod forward;
 mod identify;
+mod inspect;
 mod limit;
 mod route;
 
@@ -83,7 +84,7 @@ impl Walk<'_> {
         self.inspect(&head, &plan)?;
         self.engineless(Stage::Cache, plan.caching, Reason::JudgeUnavailable)?;
         let verdict = self.forward(&head, &plan, prefix_bytes, consumer.as_deref())?;
-        self.engineless(Stage::Screen, plan.screening, Reason::ResponseRefused)?;
+        self.screen(&plan);
         Ok(verdict)
     }
 
@@ -123,21 +124,6 @@ impl Walk<'_> {
         }
         self.step(Stage::Admit, findings);
         Ok(head)
-    }
-
-    fn inspect(&mut self, head: &RequestHead, plan: &RoutePlan) -> Way<()> {
-        if plan.inspection != Engineless::NoSuchPolicy {
-            return self.engineless(Stage::Inspect, plan.inspection, Reason::InspectionIncomplete);
-        }
-        let bytes_max = plan.body_bytes_max.unwrap_or(self.entered.listener.plan.admission.body_bytes_max);
-        let admits = format!("no such policy; a body may have {}", ByteSize::bytes(bytes_max));
-        match judge::judge_announced(head, bytes_max) {
-            Some(denial) => self.refuse(Stage::Inspect, Vec::new(), Finding::of_stage(admits), denial),
-            None => {
-                self.step(Stage::Inspect, vec![Finding::of_stage(admits)]);
-                Ok(())
-            }
-        }
     }
 
     /// A stage whose engine does not exist yet: it has nothing to do, or refuses.

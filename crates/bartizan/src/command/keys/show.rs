@@ -1,11 +1,12 @@
 //! How keys look in lists and to programs: everything about them but the secret.
 
-use bartizan_model::scalar::Time;
 use bartizan_store::{KeyRow, key_row::KeyStanding};
-use bartizan_telemetry::time::Rfc3339;
 use serde::Serialize;
 
-use crate::command::print;
+use crate::command::{
+    print,
+    when::{away, moment, span},
+};
 
 /// A key for programs. Times are RFC 3339 in UTC.
 #[derive(Serialize)]
@@ -89,24 +90,6 @@ pub(super) fn expiry(row: &KeyRow, now: u64) -> String {
     row.expires_at_ms.map_or("never".to_owned(), |at| away(at, now))
 }
 
-/// A moment seen from now: `5m ago`, `in 89d`.
-fn away(at: u64, now: u64) -> String {
-    if at > now { format!("in {}", span(at - now)) } else { format!("{} ago", span(now - at)) }
-}
-
-/// A time in its largest unit, rounded down, so that nothing seems to last longer than it does.
-fn span(millis: u64) -> String {
-    const UNITS: [u64; 4] = [86_400_000, 3_600_000, 60_000, 1_000];
-    let unit = UNITS.into_iter().find(|unit| millis >= *unit).unwrap_or(1_000);
-    Time::millis(millis / unit * unit).to_string()
-}
-
-fn moment(unix_ms: u64) -> String {
-    let mut out = Vec::with_capacity(30);
-    Rfc3339::default().write(unix_ms.saturating_mul(1_000_000), &mut out);
-    String::from_utf8(out).unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
     use bartizan_identity::KeyId;
@@ -167,20 +150,5 @@ last used   2027-01-15T07:58:30.000000Z (1m ago)
         assert_eq!(json["revokedAt"], serde_json::Value::Null);
         assert_eq!(json["expiresAt"], "2027-04-05T08:00:00.000000Z");
         assert_eq!(json.as_object().unwrap().len(), 9);
-    }
-
-    #[test]
-    fn spans_are_rounded_down_to_their_largest_unit() {
-        for (millis, text) in [
-            (0, "0s"),
-            (999, "0s"),
-            (59_999, "59s"),
-            (60_000, "1m"),
-            (3_599_999, "59m"),
-            (25 * 3_600_000, "1d"),
-            (400 * DAY, "400d"),
-        ] {
-            assert_eq!(span(millis), text);
-        }
     }
 }

@@ -14,22 +14,16 @@ use bartizan_model::{
 };
 
 use super::super::index::{Index, spec_of};
-use crate::snapshot::{ClientCertificatePlan, MethodPlan};
+use crate::snapshot::ClientCertificatePlan;
 
 /// One method.
 pub(super) fn compile(
     method: &Spanned<AuthenticationMethod>,
-    before: &[MethodPlan],
     problems: &mut Problems,
 ) -> ClientCertificatePlan {
     const PATH: &str = "spec.methods.clientCertificate";
     let default = ClientCertificateSource::default();
     let source = method.client_certificate.as_ref().map_or(&default, |source| &**source);
-    if before.iter().any(|known| matches!(known, MethodPlan::ClientCertificate(_))) {
-        // The first that is there decides, so a second way to read the same certificate would never be tried.
-        let message = "a connection has one certificate: a second `ClientCertificate` would never be tried";
-        problems.push(Problem::new(Code::FieldsClash, method.at, "spec.methods", message));
-    }
     let from = source.from.as_ref().map(|from| name_type(**from));
     let template = source.template.as_ref().and_then(|text| match NameTemplate::parse(text) {
         Ok(template) => Some(template),

@@ -30,9 +30,8 @@ fn plan(label: &str) -> Arc<RoutePlan> {
         authentication: Settled::default(),
         authorization: Vec::new(),
         limits: Vec::new(),
-        inspection: Engineless::NoSuchPolicy,
+        inspection: Vec::new(),
         caching: Engineless::NoSuchPolicy,
-        screening: Engineless::NoSuchPolicy,
         record: Arc::new(RecordPlan::new("")),
     })
 }

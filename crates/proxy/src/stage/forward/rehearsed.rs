@@ -12,7 +12,8 @@ use crate::{
 /// Makes the request that an upstream would be sent. Nobody is asked, so health and connections decide nothing.
 pub(crate) fn rehearse(x: Exchange<Missed>) -> Result<(Box<Shared>, Sending), Stop> {
     let Exchange { mut shared, proof } = x;
-    let sendable = proof.into_inspected().into_sendable();
+    let mut sendable = proof.into_inspected().into_sendable();
+    let is_judged = sendable.bench.take().is_some();
     let plan = sendable.plan.clone();
     let RouteAction::Forward(backends) = &plan.action else {
         let denial = Denial::new(Reason::InternalError).because("a redirect reached forward");
@@ -25,7 +26,7 @@ pub(crate) fn rehearse(x: Exchange<Missed>) -> Result<(Box<Shared>, Sending), St
         return Err(Exchange { shared, proof: () }.deny(Stage::Forward, denial));
     };
     shared.record.upstream = Some(upstream.clone());
-    match compose(&shared, sendable) {
+    match compose(&shared, sendable, is_judged) {
         Ok(request) => {
             let (parts, _) = request.into_parts();
             let sending =

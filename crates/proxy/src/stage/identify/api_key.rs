@@ -32,6 +32,7 @@ fn judge_key(call: &Call<'_>, value: &HeaderValue) -> Attempt {
                 Attempt::Known(Caller {
                     identity: Identity::from(identity),
                     consumer: Some(consumer.clone()),
+                    granted: None,
                 })
             }
             None => {

@@ -12,6 +12,7 @@ use crate::upstream::{UpstreamSet, state::nanos_of};
 fn upstream(weights: &[u32]) -> Arc<PreparedUpstream> {
     let plan = UpstreamPlan {
         name: "orders".into(),
+        llm: None,
         endpoints: (0u16..).zip(weights).map(|(index, weight)| endpoint(index, *weight)).collect(),
         protocol: UpstreamProtocol::Http1,
         tls: None,

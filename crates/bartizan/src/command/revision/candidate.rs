@@ -1,0 +1,71 @@
+//! Files that want to become a revision, and revisions read back as sets.
+
+use std::{error::Error, path::PathBuf, process::ExitCode};
+
+use bartizan_config::{
+    Set, keep,
+    render::{self, Style},
+    snapshot::Snapshot,
+    source::Sources,
+};
+use bartizan_model::problem::{Problems, Severity};
+use bartizan_store::{Revision, RevisionFile, SetDigest};
+
+use crate::command::{print, set};
+
+/// `-f PATH…`
+#[derive(Debug, clap::Args)]
+pub(crate) struct FilesArg {
+    /// Files and directories with documents; `-` is standard input.
+    #[arg(short = 'f', long = "file", required = true, num_args = 1.., value_name = "PATH")]
+    pub(super) paths: Vec<PathBuf>,
+}
+
+/// A sound set of documents, in the form in which a revision keeps it.
+pub(super) struct Candidate {
+    /// Texts, documents and what was found.
+    pub(super) set: Set,
+    /// The texts under the names of the revision.
+    pub(super) files: Vec<RevisionFile>,
+    /// The digest that the revision has.
+    pub(super) digest: SetDigest,
+}
+
+impl Candidate {
+    /// Reads files. Where they cannot become a revision, every reason is told and the exit code is returned.
+    pub(super) fn read(paths: &[PathBuf]) -> Result<Result<Self, ExitCode>, Box<dyn Error>> {
+        let set = Set::open(paths)?;
+        let unkept = keep::problems(&set.sources);
+        if set.compiled.snapshot.is_none() || unkept.is_refusing() {
+            print::note(set::section(&set, Severity::Problem).trim_end());
+            print::note(section(&unkept, &set.sources).trim_end());
+            let mut all = Problems::new();
+            all.extend(set.compiled.problems.clone());
+            all.extend(unkept);
+            print::note(&format!("\n{}", render::summary(&all)));
+            return Ok(Err(ExitCode::from(print::FOUND)));
+        }
+        let kept = keep::kept(&set.sources, paths)?;
+        let digest = SetDigest::new(Sources::kept(kept.iter().cloned()).digest());
+        let files = kept.into_iter().map(|(name, text)| RevisionFile { name, text }).collect();
+        Ok(Ok(Candidate { set, files, digest }))
+    }
+
+    /// Where its documents stand, for a comparison.
+    pub(super) fn snapshot(&self) -> Option<&Snapshot> {
+        self.set.compiled.snapshot.as_ref()
+    }
+}
+
+fn section(problems: &Problems, sources: &Sources) -> String {
+    render::section(problems, Severity::Problem, sources, Style::Coloured)
+}
+
+/// A revision as a set. One that was stored by another version may not compile here; then there is no snapshot.
+pub(super) fn set_of(revision: &Revision) -> Result<Set, bartizan_store::Error> {
+    let sources = Sources::kept(revision.files.iter().map(|file| (file.name.clone(), file.text.clone())));
+    if sources.digest() != *revision.row.digest.bytes() {
+        return Err(bartizan_store::Error::RevisionDamaged { number: revision.row.number });
+    }
+    Ok(Set::from_sources(sources))
+}

@@ -1,0 +1,44 @@
+//! Changing a set of documents with care: `plan`, `diff`, `apply`, `get`, `history`, `rollback`.
+//!
+//! A candidate comes from files, what it is compared with from the store (or from other files); both are compiled here
+//! by the code that a gateway uses, so what is shown is what would serve. Reading order: [`house`] (where revisions
+//! live), [`candidate`] (files that want to become one), [`gate`] (what must hold before), [`report`] (the plan in
+//! words), then one file per command.
+
+pub(crate) mod apply;
+pub(crate) mod diff;
+pub(crate) mod get;
+pub(crate) mod history;
+pub(crate) mod plan;
+pub(crate) mod rollback;
+
+mod base;
+mod candidate;
+mod gate;
+mod house;
+mod report;
+
+use std::process::ExitCode;
+
+use super::print::{self, Outcome};
+
+/// The exit code of a command about revisions. What was asked for and does not exist, and a revision that somebody else
+/// has changed meanwhile, are findings; the command itself could run.
+fn exit(outcome: Outcome) -> ExitCode {
+    match outcome {
+        Err(error) if is_finding(&*error) => {
+            print::fault(&*error);
+            ExitCode::from(print::FOUND)
+        }
+        outcome => print::exit(outcome),
+    }
+}
+
+fn is_finding(error: &(dyn std::error::Error + 'static)) -> bool {
+    use bartizan_store::Error::{RevisionConflict, RevisionNone, RevisionUnknown};
+    let of_store = matches!(
+        error.downcast_ref::<bartizan_store::Error>(),
+        Some(RevisionConflict { .. } | RevisionNone | RevisionUnknown { .. })
+    );
+    of_store || error.downcast_ref::<house::Refused>().is_some()
+}

@@ -1,0 +1,238 @@
+//! What a difference means: the table of the fields that decide about security.
+//!
+//! One row per field: how its values are compared, how much it matters, and the words for either way. A field without a
+//! row is shown as changed and not judged. What a policy's coming, going and targets mean is not here: that is read off
+//! the snapshots (`reach`).
+
+use bartizan_model::document::Kind;
+use serde_json::Value;
+
+use super::{
+    Direction, Finding, Weight,
+    judge::{Judge, Unit},
+};
+
+/// What a difference of one field means.
+struct Rule {
+    /// The kind; `None`: every kind that has the field.
+    kind: Option<Kind>,
+    /// The path without indices.
+    path: &'static str,
+    judge: Judge,
+    weight: Weight,
+    code: &'static str,
+    /// What it means when it is weaker; also the words when it is only different.
+    weaker: &'static str,
+    /// What it means when it is stronger.
+    stronger: &'static str,
+}
+
+const fn rule(
+    kind: Option<Kind>,
+    path: &'static str,
+    judge: Judge,
+    weight: Weight,
+    code: &'static str,
+    weaker: &'static str,
+    stronger: &'static str,
+) -> Rule {
+    Rule { kind, path, judge, weight, code, weaker, stronger }
+}
+
+use Judge::{
+    Differs, Endpoints, Fewer, Guard, Less, Limits, More, MoreOrAll, Most, MostOrEndless, NetworksAllowed,
+    NetworksDenied, NetworksTrusted, Order, Rules, SwitchedOff, SwitchedOn, Ways,
+};
+use Unit::{Bytes, Number, Time};
+use Weight::{Grave, Notable, Slight};
+
+const AUTHENTICATION: Option<Kind> = Some(Kind::AuthenticationPolicy);
+const AUTHORIZATION: Option<Kind> = Some(Kind::AuthorizationPolicy);
+const CONSUMER: Option<Kind> = Some(Kind::Consumer);
+const CORS: Option<Kind> = Some(Kind::CorsPolicy);
+const HEADERS: Option<Kind> = Some(Kind::HeaderPolicy);
+const LISTENER: Option<Kind> = Some(Kind::Listener);
+const LIMIT: Option<Kind> = Some(Kind::RateLimitPolicy);
+const RECORD: Option<Kind> = Some(Kind::RecordPolicy);
+const ROLE: Option<Kind> = Some(Kind::Role);
+const ROUTE: Option<Kind> = Some(Kind::Route);
+const SECRET: Option<Kind> = Some(Kind::Secret);
+const UPSTREAM: Option<Kind> = Some(Kind::Upstream);
+
+/// The table. Several rows may have the same field.
+#[rustfmt::skip]
+const RULES: &[Rule] = &[
+    rule(None, "spec.mode", Order(&["enforce", "shadow", "off"]), Grave, "mode", "it bites less", "it bites more"),
+    rule(None, "spec.enforcePercent", Less(Number), Grave, "enforce-percent", "it is enforced for fewer callers", "it is enforced for more callers"),
+    rule(None, "spec.onFault", Order(&["deny", "allow"]), Grave, "on-fault", "requests pass when it cannot decide", "requests are refused when it cannot decide"),
+    rule(None, "spec.allowOverride", SwitchedOn, Notable, "override", "narrower policies may replace it", "narrower policies can no longer replace it"),
+
+    rule(AUTHENTICATION, "spec.methods", Ways, Grave, "authentication-methods", "callers are admitted in another way", "callers are admitted in fewer ways"),
+
+    rule(AUTHORIZATION, "spec.rules", Rules, Grave, "authorization-rules", "its rules let more pass, or others", "its rules let less pass"),
+    rule(AUTHORIZATION, "spec.roles", MoreOrAll, Grave, "authorization-roles", "callers with other roles pass", "fewer roles pass"),
+    rule(AUTHORIZATION, "spec.allRoles", Fewer, Grave, "authorization-roles", "callers need fewer roles", "callers need more roles"),
+
+    rule(CONSUMER, "spec.enabled", SwitchedOn, Grave, "consumer-enabled", "the consumer may call again", "the consumer may no longer call"),
+    rule(CONSUMER, "spec.roles", More, Grave, "consumer-roles", "the consumer has more roles", "the consumer has fewer roles"),
+    rule(CONSUMER, "spec.allowedAddresses", NetworksAllowed, Grave, "consumer-addresses", "the consumer may call from more addresses", "the consumer may call from fewer addresses"),
+
+    rule(CORS, "spec.allowOrigins", More, Grave, "cors-origins", "pages of more origins may call", "pages of fewer origins may call"),
+    rule(CORS, "spec.allowCredentials", SwitchedOn, Grave, "cors-credentials", "pages may send cookies and credentials", "pages may no longer send cookies and credentials"),
+    rule(CORS, "spec.allowMethods", More, Slight, "cors-methods", "pages may use more methods", "pages may use fewer methods"),
+    rule(CORS, "spec.allowHeaders", More, Slight, "cors-headers", "pages may set more headers", "pages may set fewer headers"),
+    rule(CORS, "spec.exposeHeaders", More, Slight, "cors-exposed", "pages may read more headers", "pages may read fewer headers"),
+
+    rule(HEADERS, "spec.request.check", Fewer, Notable, "header-checks", "headers are checked by fewer or other rules", "headers are checked by more rules"),
+    rule(HEADERS, "spec.request.forbid", Fewer, Notable, "headers-forbidden", "headers are no longer forbidden", "more headers are forbidden"),
+    rule(HEADERS, "spec.response.set", Fewer, Slight, "answer-headers", "headers are no longer set on answers, or otherwise", "more headers are set on answers"),
+
+    rule(LISTENER, "spec.protocol", Order(&["HTTPS", "HTTP"]), Grave, "listener-tls", "clear text is spoken instead of TLS", "TLS is spoken instead of clear text"),
+    rule(LISTENER, "spec.tls.minimumVersion", Order(&["1.3", "1.2"]), Grave, "tls-minimum", "older TLS is accepted", "older TLS is no longer accepted"),
+    rule(LISTENER, "spec.tls.certificates", Differs, Slight, "listener-certificates", "other certificates are shown", ""),
+    rule(LISTENER, "spec.tls.clientAuthentication", Guard, Grave, "client-certificates", "clients are no longer asked for certificates", "clients are asked for certificates"),
+    rule(LISTENER, "spec.tls.clientAuthentication.mode", Order(&["required", "optional"]), Grave, "client-certificates", "clients may connect without a certificate", "clients need a certificate"),
+    rule(LISTENER, "spec.tls.clientAuthentication.caCertificates", Differs, Grave, "client-authorities", "certificates of other authorities are accepted", ""),
+    rule(LISTENER, "spec.tls.clientAuthentication.intermediates", Most(Number), Slight, "client-certificates", "longer chains are accepted", "only shorter chains are accepted"),
+    rule(LISTENER, "spec.tls.clientAuthentication.crls", Fewer, Notable, "client-revocation", "fewer or other revocation lists are asked", "more revocation lists are asked"),
+    rule(LISTENER, "spec.tls.clientAuthentication.revocationOf", Order(&["chain", "certificate"]), Notable, "client-revocation", "revoked intermediates are accepted", "revoked intermediates are refused"),
+    rule(LISTENER, "spec.tls.clientAuthentication.unknownRevocation", Order(&["deny", "allow"]), Grave, "client-revocation", "certificates that no list speaks for are accepted", "certificates that no list speaks for are refused"),
+    rule(LISTENER, "spec.tls.clientAuthentication.expiredCrl", Order(&["deny", "allow"]), Grave, "client-revocation", "revocation lists that are too old are believed", "revocation lists that are too old are not believed"),
+    rule(LISTENER, "spec.hsts", Guard, Notable, "hsts", "browsers are no longer told to insist on https", "browsers are told to insist on https"),
+    rule(LISTENER, "spec.redirectHttps", Guard, Notable, "redirect-https", "clear text is served instead of redirected", "clear text is redirected"),
+    rule(LISTENER, "spec.addresses", More, Notable, "listener-addresses", "it listens on other addresses", "it listens on fewer addresses"),
+    rule(LISTENER, "spec.hostnames", MoreOrAll, Notable, "listener-hosts", "it serves more hosts", "it serves fewer hosts"),
+    rule(LISTENER, "spec.trustedProxies", NetworksTrusted, Grave, "trusted-proxies", "more peers are believed about the client's address", "fewer peers are believed about the client's address"),
+    rule(LISTENER, "spec.proxyProtocol.from", NetworksTrusted, Grave, "proxy-protocol", "more peers are believed about the client's address", "fewer peers are believed about the client's address"),
+    rule(LISTENER, "spec.proxyProtocol", Differs, Notable, "proxy-protocol", "whose PROXY protocol is read changes", ""),
+    rule(LISTENER, "spec.admission.allow", NetworksAllowed, Grave, "addresses-allowed", "more addresses are admitted", "fewer addresses are admitted"),
+    rule(LISTENER, "spec.admission.deny", NetworksDenied, Grave, "addresses-denied", "fewer addresses are refused", "more addresses are refused"),
+    rule(LISTENER, "spec.admission.ratePerAddress", Guard, Notable, "address-rate", "addresses are no longer limited", "each address is limited"),
+    rule(LISTENER, "spec.admission.ratePerAddress", Limits, Notable, "address-rate", "each address may call more often", "each address may call less often"),
+    rule(LISTENER, "spec.admission.connections", Most(Number), Slight, "connections", "more connections are held", "fewer connections are held"),
+    rule(LISTENER, "spec.admission.connectionsPerAddress", Most(Number), Slight, "connections", "one address may hold more connections", "one address may hold fewer connections"),
+    rule(LISTENER, "spec.admission.connectionsPerPrefix", Most(Number), Slight, "connections", "one network may hold more connections", "one network may hold fewer connections"),
+    rule(LISTENER, "spec.admission.handshakeTimeout", Most(Time), Slight, "admission-time", "slow handshakes are waited for longer", "slow handshakes are waited for less"),
+    rule(LISTENER, "spec.admission.headerTimeout", Most(Time), Slight, "admission-time", "slow heads are waited for longer", "slow heads are waited for less"),
+    rule(LISTENER, "spec.admission.idleTimeout", Most(Time), Slight, "admission-time", "silent connections are kept longer", "silent connections are kept less"),
+    rule(LISTENER, "spec.admission.headerBytes", Most(Bytes), Slight, "admission-size", "larger heads are admitted", "only smaller heads are admitted"),
+    rule(LISTENER, "spec.admission.headerCount", Most(Number), Slight, "admission-size", "more headers are admitted", "fewer headers are admitted"),
+    rule(LISTENER, "spec.admission.uriBytes", Most(Bytes), Slight, "admission-size", "longer targets are admitted", "only shorter targets are admitted"),
+    rule(LISTENER, "spec.admission.bodyRate", Less(Bytes), Slight, "admission-time", "slower bodies are waited for", "slow bodies are waited for less"),
+    rule(LISTENER, "spec.admission.streams", Most(Number), Slight, "admission-size", "more streams are open at once", "fewer streams are open at once"),
+    rule(LISTENER, "spec.admission.resets", Most(Number), Slight, "admission-size", "more resets are suffered", "fewer resets are suffered"),
+
+    rule(LIMIT, "spec.limits", Limits, Notable, "limit", "callers may do more", "callers may do less"),
+    rule(LIMIT, "spec.key", Differs, Notable, "limit-key", "calls are counted together in another way", ""),
+    rule(LIMIT, "spec.onAbsent", Order(&["deny", "clientAddress", "skip"]), Notable, "limit-absent", "callers without the key are limited less", "callers without the key are limited more"),
+    rule(LIMIT, "spec.action.type", Differs, Slight, "limit-action", "what happens over the limit changes", ""),
+    rule(LIMIT, "spec.action.maxRetry", Most(Number), Slight, "limit-action", "more calls may wait for a slot", "fewer calls may wait for a slot"),
+
+    rule(RECORD, "spec.accessLog", SwitchedOff, Notable, "record", "requests are no longer written down", "requests are written down"),
+    rule(RECORD, "spec.addressPrivacy", Order(&["hashed", "truncated", "full"]), Notable, "record-privacy", "more of callers' addresses is written down", "less of callers' addresses is written down"),
+    rule(RECORD, "spec.queryValues", Order(&["masked", "full"]), Notable, "record-privacy", "values of queries are written down", "values of queries are no longer written down"),
+    rule(RECORD, "spec.headers", More, Slight, "record-privacy", "more headers are written down", "fewer headers are written down"),
+
+    rule(ROLE, "spec.grants", More, Grave, "role-grants", "it permits more, or something else", "it permits less"),
+
+    rule(ROUTE, "spec.rules.backendRefs", Differs, Notable, "route-upstreams", "requests go to other upstreams, or in other shares", ""),
+    rule(ROUTE, "spec.rules.filters", Differs, Slight, "route-filters", "requests or answers are changed in another way", ""),
+    rule(ROUTE, "spec.rules.timeouts.request", MostOrEndless(Time), Slight, "route-time", "requests may take longer", "requests may take less time"),
+    rule(ROUTE, "spec.rules.timeouts.backendRequest", Most(Time), Slight, "route-time", "upstreams may take longer", "upstreams may take less time"),
+    rule(ROUTE, "spec.rules.timeouts.idle", Most(Time), Slight, "route-time", "upstreams may be silent longer", "upstreams may be silent less"),
+
+    rule(SECRET, "spec.valueRef", Differs, Notable, "secret", "the secret is read from another place", ""),
+
+    rule(UPSTREAM, "spec.endpoints", Endpoints, Notable, "upstream-endpoints", "requests go to other endpoints, or in clear text", "requests go over TLS"),
+    rule(UPSTREAM, "spec.tls.dangerAcceptAnyCertificate", SwitchedOn, Grave, "upstream-verification", "any certificate is accepted", "certificates are verified"),
+    rule(UPSTREAM, "spec.tls.authoritiesRef", Differs, Notable, "upstream-authorities", "other authorities are trusted", ""),
+    rule(UPSTREAM, "spec.tls.serverName", Differs, Notable, "upstream-name", "another name is expected in its certificate", ""),
+    rule(UPSTREAM, "spec.tls", Differs, Notable, "upstream-tls", "how its certificate is verified changes", ""),
+    rule(UPSTREAM, "spec.credential", Differs, Notable, "upstream-credential", "the credential that it is shown changes", ""),
+];
+
+/// Pushes what the difference of one field means; nothing for a field without a row.
+pub(super) fn judge(
+    kind: Kind,
+    document: &str,
+    plain: &str,
+    path: &str,
+    before: &Value,
+    after: &Value,
+    findings: &mut Vec<Finding>,
+) {
+    for rule in RULES.iter().filter(|rule| rule.path == plain && rule.kind.is_none_or(|one| one == kind)) {
+        let stands = rule.judge.compare(before, after);
+        let direction = match (stands.weaker, stands.stronger) {
+            // Weaker in one part is what must be seen.
+            (true, _) => Direction::Weaker,
+            (false, true) => Direction::Stronger,
+            (false, false) if stands.different => Direction::Different,
+            (false, false) => continue,
+        };
+        let words = if direction == Direction::Stronger { rule.stronger } else { rule.weaker };
+        let values = values(before, after);
+        findings.push(Finding {
+            direction,
+            weight: rule.weight,
+            code: rule.code,
+            document: document.to_owned(),
+            path: Some(path.to_owned()),
+            message: format!("{document}: {words}{values}"),
+            routes: Vec::new(),
+            place: None,
+        });
+    }
+}
+
+/// The values, where they are short enough to be read in a sentence.
+fn values(before: &Value, after: &Value) -> String {
+    let plain = |value: &Value| match value {
+        Value::Bool(value) => Some(value.to_string()),
+        Value::Null => Some("none".to_owned()),
+        Value::Number(number) => Some(number.to_string()),
+        Value::String(text) if text.len() <= 60 => Some(text.clone()),
+        _ => None,
+    };
+    match (plain(before), plain(after)) {
+        (Some(before), Some(after)) => format!(" ({before} → {after})"),
+        _ => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bartizan_model::shape::Shape;
+
+    use super::*;
+
+    /// Whether a kind has a field at this path.
+    fn has(shape: &Shape, path: &[&str]) -> bool {
+        let Some((first, rest)) = path.split_first() else { return true };
+        match shape {
+            Shape::Object(object) | Shape::Union(object) => {
+                object.fields.iter().any(|field| field.name == *first && has(&field.shape, rest))
+            }
+            Shape::List { item, .. } => has(item, path),
+            Shape::OneOf(shapes) => shapes.iter().any(|shape| has(shape, path)),
+            _ => false,
+        }
+    }
+
+    #[test]
+    fn every_row_is_about_a_field_that_exists() {
+        for rule in RULES {
+            let path: Vec<&str> = rule.path.split('.').skip(1).collect();
+            let mut kinds = Kind::ALL.iter().filter(|kind| rule.kind.is_none_or(|one| one == **kind));
+            assert!(kinds.any(|kind| has(&kind.spec_shape(), &path)), "{:?} {}", rule.kind, rule.path);
+        }
+    }
+
+    #[test]
+    fn every_way_of_every_row_has_words() {
+        for rule in RULES {
+            assert!(!rule.weaker.is_empty(), "{}", rule.path);
+            assert!(matches!(rule.judge, Differs) || !rule.stronger.is_empty(), "{}", rule.path);
+        }
+    }
+}

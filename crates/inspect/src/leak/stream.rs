@@ -1,0 +1,93 @@
+//! A body that arrives in pieces: masked as it passes, with only a tail held back. What was let go was judged whole,
+//! wherever the pieces were cut.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::{LeakClass, LeakScanner, secret::PEM_BYTES_MAX};
+
+/// The most bytes held back: as long as the longest thing that is looked for.
+pub const STREAM_HELD_BYTES: usize = PEM_BYTES_MAX;
+
+/// Masks a body piece by piece.
+#[derive(Debug)]
+pub struct LeakStream {
+    scanner: Arc<LeakScanner>,
+    held: Held,
+    /// How many more bytes are looked at.
+    left: u64,
+    counts: BTreeMap<LeakClass, usize>,
+    uninspected: u64,
+}
+
+/// Bytes of a body; not shown.
+#[derive(Default)]
+struct Held(Vec<u8>);
+
+impl std::fmt::Debug for Held {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "{} bytes", self.0.len())
+    }
+}
+
+impl LeakStream {
+    /// A stream of which the first `bytes_max` are looked at; the rest passes and is counted.
+    #[must_use]
+    pub fn new(scanner: Arc<LeakScanner>, bytes_max: u64) -> Self {
+        Self { scanner, held: Held::default(), left: bytes_max, counts: BTreeMap::new(), uninspected: 0 }
+    }
+
+    /// Takes a piece and gives what may pass now, masked.
+    #[must_use]
+    pub fn push(&mut self, piece: &[u8]) -> Vec<u8> {
+        let looked_at = usize::try_from(self.left).unwrap_or(usize::MAX).min(piece.len());
+        let (inspected, rest) = piece.split_at_checked(looked_at).unwrap_or((piece, &[]));
+        self.left -= inspected.len() as u64;
+        self.held.0.extend_from_slice(inspected);
+        if !rest.is_empty() {
+            let mut out = self.finish();
+            self.uninspected += rest.len() as u64;
+            out.extend_from_slice(rest);
+            return out;
+        }
+        // Looking again at every small piece would cost more than it is worth.
+        if self.held.0.len() < 2 * STREAM_HELD_BYTES {
+            return Vec::new();
+        }
+        let leaks = self.scanner.scan(&self.held.0);
+        let mut cut = self.held.0.len() - STREAM_HELD_BYTES;
+        // A finding that begins before the cut and might go on behind it stays whole.
+        if let Some(across) = leaks.found.iter().find(|leak| leak.place.start < cut && leak.place.end > cut) {
+            cut = if across.place.start > 0 { across.place.start } else { across.place.end };
+        }
+        self.release(cut)
+    }
+
+    /// The end of the body: gives what was held back, masked.
+    #[must_use]
+    pub fn finish(&mut self) -> Vec<u8> {
+        self.release(self.held.0.len())
+    }
+
+    /// How many of each class passed so far, masked.
+    #[must_use]
+    pub fn counts(&self) -> &BTreeMap<LeakClass, usize> {
+        &self.counts
+    }
+
+    /// How many bytes passed without being looked at.
+    #[must_use]
+    pub fn uninspected(&self) -> u64 {
+        self.uninspected
+    }
+
+    fn release(&mut self, cut: usize) -> Vec<u8> {
+        let mut masked = self.held.0.clone();
+        let leaks = self.scanner.mask(&mut masked);
+        for leak in leaks.found.iter().filter(|leak| leak.place.end <= cut) {
+            *self.counts.entry(leak.class).or_default() += 1;
+        }
+        masked.truncate(cut);
+        self.held.0.drain(..cut);
+        masked
+    }
+}

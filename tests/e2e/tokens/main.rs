@@ -1,0 +1,19 @@
+//! Tokens of a real, certified OpenID provider (`oidc-provider` from the npm registry), which each test starts.
+//!
+//! Needs node, and `npm ci` in `tests/e2e/oidc` (`cargo xtask test` does it). Where either is missing the tests say so
+//! and pass by, except in CI.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "a test fails where it stands, and tells why"
+)]
+
+mod attack;
+mod introspection;
+mod keys;
+mod mapping;
+mod provider;
