@@ -64,6 +64,8 @@ enum Command {
     Inspect(command::inspect::Args),
     /// Create, list, show and revoke API keys.
     Keys(command::keys::Args),
+    /// Create, list and revoke tokens of the management API.
+    Tokens(command::tokens::Args),
     /// Tell of signed tokens on standard input whether their signatures are right.
     #[command(hide = true)]
     Verify(command::verify::Args),
@@ -93,6 +95,7 @@ fn main() -> ExitCode {
         Command::Init(args) => command::init::run(&args),
         Command::Inspect(args) => command::inspect::run(&args),
         Command::Keys(args) => command::keys::run(&args),
+        Command::Tokens(args) => command::tokens::run(&args),
         Command::Verify(args) => command::verify::run(&args),
     }
 }

@@ -12,12 +12,12 @@ use std::{
 use bartizan_identity::KeyId;
 use bartizan_model::{
     node::{Node, Value},
-    problem::{Code, FileId, Problem, Problems, Span},
+    problem::{Code, FileId, Problem, Problems, Span, shown},
     read::Path as Field,
 };
 
 use crate::{
-    parse,
+    Set, parse,
     source::{Source, Sources},
 };
 
@@ -92,6 +92,38 @@ pub fn problems(sources: &Sources) -> Problems {
     // What is wrong with the documents themselves was told when they were compiled.
     for node in parse::parse(sources, &mut Problems::new()) {
         walk(&node, None, &mut Field::root(), &mut problems);
+    }
+    problems
+}
+
+/// Why a set that compiles must not become the active revision all the same; empty when it may. One function for
+/// commands and API, so that whatever else is to refuse a change (tests that are documents, an approval) has one place
+/// to go.
+pub fn reasons_against(set: &Set) -> Vec<String> {
+    let mut reasons = Vec::new();
+    let is_servable = set
+        .compiled
+        .snapshot
+        .as_ref()
+        .is_some_and(|snapshot| !snapshot.listeners.is_empty() && !snapshot.routes.is_empty());
+    if !is_servable {
+        reasons.push("the set has no Listener or no Route: an empty set never goes live".to_owned());
+    }
+    reasons
+}
+
+/// What is wrong with names that somebody else gave: they must be relative, stay below where they lie, and differ.
+pub fn name_problems<'n>(names: impl IntoIterator<Item = &'n str>) -> Problems {
+    let mut problems = Problems::new();
+    let mut seen = BTreeSet::new();
+    for (file, name) in (0_u32..).map(FileId).zip(names) {
+        let plain = Path::new(name).components().all(|part| matches!(part, Component::Normal(_)));
+        let sound =
+            !name.is_empty() && plain && !name.contains(['\\', '\0']) && !name.contains(char::is_control);
+        if !sound || !seen.insert(name) {
+            let message = format!("{} is not the name of a file in a set, or is there twice", shown(name));
+            problems.push(Problem::new(Code::BadName, Span::whole(file), "", message));
+        }
     }
     problems
 }

@@ -1,7 +1,7 @@
 //! PolicyTests run against a snapshot: every step through a rehearsal, what came of it beside what was expected.
 //!
-//! [`run_tests`] is the one function that `test`, `apply` and the console call. It reads nothing but the set, so the same
-//! set always has the same report.
+//! [`run_all`] is the one function that `apply` and the console call; `test` has [`run_tests`], which also chooses and
+//! tells. Both read nothing but what they are given, so the same set always has the same report.
 
 mod ask;
 mod judge;
@@ -86,6 +86,11 @@ impl Step {
     pub fn passed(&self) -> bool {
         self.misses.is_empty()
     }
+}
+
+/// Runs every PolicyTest among `documents` against `snapshot`: what a set must pass before it goes live.
+pub fn run_all(documents: &[Document], snapshot: &Arc<Snapshot>, rehearsal: &dyn Rehearsal) -> Report {
+    run_tests(documents, snapshot, rehearsal, |_| true, |_| {})
 }
 
 /// Runs every PolicyTest among `documents` whose name `is_wanted`, against `snapshot`, telling each case when it is done.

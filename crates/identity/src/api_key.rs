@@ -23,6 +23,9 @@ pub const MINT_BYTES: usize = 48;
 pub struct KeyId([u8; ID_CHARS]);
 
 impl KeyId {
+    /// Its length.
+    pub const CHARS: usize = ID_CHARS;
+
     /// Reads an id as it stands in a log or a database: exactly 12 letters and digits.
     pub fn parse(text: &str) -> Option<Self> {
         Self::from_digits(text.as_bytes().try_into().ok()?)

@@ -118,6 +118,13 @@ impl Fingerprint {
         Fingerprint(bytes)
     }
 
+    /// The first twelve bytes, for records.
+    pub(crate) fn first(&self) -> [u8; 12] {
+        let mut first = [0; 12];
+        first.iter_mut().zip(self.0).for_each(|(to, from)| *to = from);
+        first
+    }
+
     /// The bytes.
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0

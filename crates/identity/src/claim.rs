@@ -8,10 +8,7 @@ use std::{fmt, sync::Arc};
 use bartizan_model::Reason;
 
 use crate::{
-    api_key::KeyId,
-    certificate::{CertificateIdentity, Fingerprint},
-    jwt::TokenIdentity,
-    usage::Slot,
+    api_key::KeyId, basic::BasicIdentity, certificate::CertificateIdentity, jwt::TokenIdentity, usage::Slot,
 };
 
 /// What became of the credential a caller presented, or did not: for API keys as it stands, for tokens as
@@ -167,12 +164,18 @@ impl From<ApiKeyIdentity> for Identity {
     }
 }
 
+impl From<BasicIdentity> for Identity {
+    fn from(user: BasicIdentity) -> Self {
+        Identity { consumer: Some(user.consumer), method: Method::Basic, credential: None, token: None }
+    }
+}
+
 impl From<CertificateIdentity> for Identity {
     fn from(certificate: CertificateIdentity) -> Self {
         Identity {
             consumer: Some(certificate.consumer),
             method: Method::ClientCertificate,
-            credential: Some(CredentialId::Certificate(certificate.fingerprint)),
+            credential: Some(CredentialId::Certificate(certificate.fingerprint.first())),
             token: None,
         }
     }
@@ -192,6 +195,8 @@ pub enum Method {
     Anonymous,
     /// By an API key.
     ApiKey,
+    /// By a name and a password.
+    Basic,
     /// By a certificate that TLS verified.
     ClientCertificate,
     /// By a signed token.
@@ -206,6 +211,7 @@ impl Method {
         match self {
             Method::Anonymous => "anonymous",
             Method::ApiKey => "api_key",
+            Method::Basic => "basic",
             Method::ClientCertificate => "client_certificate",
             Method::Jwt => "jwt",
             Method::Introspection => "introspection",
@@ -224,15 +230,16 @@ impl fmt::Display for Method {
 pub enum CredentialId {
     /// An API key's public id.
     ApiKey(KeyId),
-    /// A certificate's SHA-256.
-    Certificate(Fingerprint),
+    /// The first 12 bytes of a certificate's SHA-256: enough to tell all certificates apart, and no longer than a key's
+    /// id, because every request carries it.
+    Certificate([u8; 12]),
 }
 
 impl fmt::Display for CredentialId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             CredentialId::ApiKey(id) => write!(f, "{id}"),
-            CredentialId::Certificate(fingerprint) => write!(f, "{fingerprint}"),
+            CredentialId::Certificate(bytes) => bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}")),
         }
     }
 }

@@ -2,19 +2,20 @@
 //!
 //! Pure: no sockets, no clock, no random source; time and randomness are arguments. Nothing here prints a secret.
 //! An API key can always be decided from memory. A token may first need its issuer's keys: its judge then answers
-//! with the look-up it needs and is asked again. What an issuer answers about a token is judged here too;
-//! counters of failed attempts, behind [`Reason::TooManyFailures`](bartizan_model::Reason::TooManyFailures), get their
-//! own file when they come.
+//! with the look-up it needs and is asked again. What an issuer answers about a token is judged here too. Failed attempts
+//! are counted by the limit crate.
 //!
 //! Reading order: [`api_key`] (the format), [`pepper`] (the keyed hash), [`claim`] (what may come out),
-//! [`key_table`] (the judge), [`certificate`] (what TLS proved of a client), [`usage`] (when a key was last used);
-//! [`algorithm`], [`jwk`] (keys of issuers), [`jwt`] (tokens and their judge), [`introspection`] (answers about tokens),
-//! [`json`] (how strictly both are read).
+//! [`key_table`] (the judge), [`certificate`] (what TLS proved of a client), [`basic`] (names and passwords), [`usage`]
+//! (when a key was last used); [`algorithm`], [`jwk`] (keys of issuers), [`jwt`] (tokens and their judge),
+//! [`introspection`] (answers about tokens), [`json`] (how strictly both are read).
 
 pub mod algorithm;
 pub mod api_key;
 mod base62;
+mod base64;
 mod base64url;
+pub mod basic;
 pub mod certificate;
 pub mod claim;
 pub mod introspection;
@@ -28,6 +29,7 @@ pub mod usage;
 
 pub use algorithm::{Algorithm, MacAlgorithm, SignatureAlgorithm};
 pub use api_key::{KeyId, KeyText, MintedKey};
+pub use basic::{BasicCredentials, BasicIdentity, BasicUsers, Verified};
 pub use certificate::{
     CertificateFlaw, CertificateIdentity, CertificateName, CertificateRule, CertificateTable,
     ClientCertificate, Fingerprint, NameTemplate, NameType, Owner,

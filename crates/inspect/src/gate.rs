@@ -108,13 +108,19 @@ impl Gate {
         if row.iter().zip(&self.unliteral).all(|(word, unliteral)| word & !unliteral == 0) {
             return;
         }
-        let mut found: Row = self.unliteral.clone();
+        // What is found is collected behind the row, so that nothing is allocated for it.
+        rows.extend_from_slice(&self.unliteral);
+        let Some((row, found)) = rows.get_mut(start..).and_then(|both| both.split_at_mut_checked(self.words))
+        else {
+            return;
+        };
         for literal in literals.find_overlapping_iter(text) {
             for test in self.askers.get(literal.pattern().as_usize()).into_iter().flatten() {
-                set(&mut found, *test);
+                set(found, *test);
             }
         }
-        row.iter_mut().zip(&found).for_each(|(word, found)| *word &= found);
+        row.iter_mut().zip(found.iter()).for_each(|(word, found)| *word &= found);
+        rows.truncate(start + self.words);
     }
 }
 

@@ -139,6 +139,8 @@ pub struct RuleSet {
     pub(crate) gate: Gate,
     /// Pairs of variable and chain that gated tests look at.
     pub(crate) groups: usize,
+    /// For each phase and chain, all groups that gated tests of the phase look at through the chain.
+    pub(crate) unions: Vec<Union>,
     /// Which variables any rule names.
     pub(crate) used: Vec<bool>,
     notices: Vec<Notice>,
@@ -158,8 +160,16 @@ pub(crate) struct LinkPlan {
     pub(crate) gate: Option<u32>,
     /// For each target, the group whose summary tells whether any of its values could pass.
     pub(crate) groups: Vec<Option<u32>>,
+    /// Where every target has a group: the union that tells whether any value of any of them could pass.
+    pub(crate) union: Option<u32>,
     /// For each effect that takes out rules, which.
     pub(crate) removed: Vec<Option<Row>>,
+}
+
+/// Groups whose summaries are asked at once: most rules are done with when their bit is in none of them.
+pub(crate) struct Union {
+    pub(crate) node: u32,
+    pub(crate) groups: Vec<(Variable, u32)>,
 }
 
 /// Chains of transformations, sharing their beginnings. Node 0 is the value as it is.
@@ -218,6 +228,8 @@ impl RuleSet {
         let mut trie = Trie { nodes: vec![(0, None)], triggers: vec![ByteSet::default()] };
         let mut requirements: Vec<Requirement> = Vec::new();
         let mut groups: HashMap<(Variable, u32), u32> = HashMap::new();
+        let mut unions: Vec<Union> = Vec::new();
+        let mut union_of: HashMap<(usize, u32), u32> = HashMap::new();
         let mut used = vec![false; Variable::COUNT];
         let mut plans = Vec::with_capacity(rules.len());
         for (index, rule) in rules.iter().enumerate() {
@@ -248,7 +260,22 @@ impl RuleSet {
                         text: "the collection it opens ends with the exchange".to_owned(),
                     });
                 }
-                links.push(LinkPlan { node, gate, groups: of_targets, removed });
+                let whole = !of_targets.is_empty() && of_targets.iter().all(Option::is_some);
+                let union = whole.then(|| {
+                    let next = unions.len() as u32;
+                    *union_of.entry((rule.phase.index(), node)).or_insert_with(|| {
+                        unions.push(Union { node, groups: Vec::new() });
+                        next
+                    })
+                });
+                if let Some(union) = union.and_then(|union| unions.get_mut(union as usize)) {
+                    for (target, group) in link.targets.include.iter().zip(of_targets.iter().flatten()) {
+                        if !union.groups.contains(&(target.variable, *group)) {
+                            union.groups.push((target.variable, *group));
+                        }
+                    }
+                }
+                links.push(LinkPlan { node, gate, groups: of_targets, union, removed });
             }
             let go_on_at = match (&rule.skip_after, place) {
                 (Some(marker), Some(place)) => Some(behind_marker(&markers, marker, rule, place)?),
@@ -258,7 +285,7 @@ impl RuleSet {
             plans.push(RulePlan { links, go_on_at });
         }
         let gate = Gate::new(&requirements);
-        Ok(Self { settings, rules, plans, phases, trie, gate, groups: groups.len(), used, notices })
+        Ok(Self { settings, rules, plans, phases, trie, gate, groups: groups.len(), unions, used, notices })
     }
 
     /// The settings it was loaded with.
@@ -317,6 +344,7 @@ impl RuleSet {
         for link in self.plans.iter_mut().flat_map(|plan| &mut plan.links) {
             link.gate = None;
             link.groups.fill(None);
+            link.union = None;
         }
         self
     }

@@ -23,11 +23,22 @@ pub fn answer<B>(request: &Request<B>, state: &ManagementState) -> Response<Full
         Ok(page) => serve(page, request.headers(), state),
         Err(problem) => problem.response(),
     };
-    let headers = response.headers_mut();
+    harden(response.headers_mut());
+    response
+}
+
+/// What a caller of the API gets whose answer took too long.
+pub(crate) fn too_slow() -> Response<axum::body::Body> {
+    let json = "{\"type\":\"about:blank\",\"title\":\"The answer took too long.\",\"status\":503,\"code\":\"TooSlow\"}\n";
+    content(StatusCode::SERVICE_UNAVAILABLE, "application/problem+json", json.to_owned())
+        .map(axum::body::Body::new)
+}
+
+/// Adds what every answer carries.
+pub(crate) fn harden(headers: &mut HeaderMap) {
     for (name, value) in SECURITY_HEADERS {
         headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
     }
-    response
 }
 
 /// A path that exists.
@@ -74,8 +85,8 @@ fn serve(page: Page, headers: &HeaderMap, state: &ManagementState) -> Response<F
                 "why": phase.meaning(),
             });
             let notices = state.notices.all();
-            if !notices.is_empty() {
-                json["notices"] = serde_json::json!(notices);
+            if let Some(fields) = json.as_object_mut().filter(|_| !notices.is_empty()) {
+                fields.insert("notices".to_owned(), serde_json::json!(notices));
             }
             content(status, "application/json", format!("{json}\n"))
         }

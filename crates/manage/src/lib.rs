@@ -1,17 +1,20 @@
-//! The control plane. So far its first slice: the management listener with health, readiness and metrics.
+//! The control plane: the management listener with health, readiness, metrics and the management API.
 //!
 //! It has a listener, a thread and a runtime of its own, so neither a flood on the data plane nor a slow scrape
 //! reaches the other. It never names the data plane; the binary hands it a [`ManagementState`]. Reading order:
 //!
 //! * [`state`] what is told, and by whom it is set;
 //! * [`server`] the listener's thread, its limits and its end;
-//! * [`answer`] the three paths and what all answers carry;
+//! * [`answer`] the three open paths and what all answers carry;
+//! * [`api`] the management API, for callers with a token;
 //! * [`host`] which `Host` is believed (DNS rebinding).
 
 pub mod answer;
+pub mod api;
 pub mod host;
 pub mod server;
 pub mod state;
 
+pub use api::{Api, DocumentSource};
 pub use server::Management;
-pub use state::{ManagementState, Phase, Readiness};
+pub use state::{ManagementState, Notices, Phase, Readiness};

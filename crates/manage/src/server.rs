@@ -1,8 +1,8 @@
 //! The management listener's thread.
 //!
 //! One thread with a runtime of its own serves it, so it answers while every core of the data plane is busy.
-//! Everything is bounded: connections, heads, the time for a head, the life of a connection. HTTP/1.1 only; no
-//! body is read.
+//! Everything is bounded: connections, heads, the time for a head, the life of a connection, the time for an answer of
+//! the API. HTTP/1.1 only; a body is read by the API alone, and from callers alone who may do what they ask for.
 
 use std::{
     convert::Infallible,
@@ -13,6 +13,7 @@ use std::{
     time::Duration,
 };
 
+use axum::{Router, body::Body};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
@@ -20,8 +21,14 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, watch},
     time::{sleep, timeout},
 };
+use tower_service::Service as _;
 
-use crate::{answer::answer, state::ManagementState};
+use crate::{
+    answer::{self, answer},
+    api::{self, Api, App, Peer},
+    host,
+    state::ManagementState,
+};
 
 /// Most connections at once: scrapers and probes are few, and each costs memory.
 pub const CONNECTIONS_MAX: usize = 64;
@@ -44,6 +51,9 @@ struct Patience {
 /// A head in 20 seconds: a scraper that comes every 15 keeps its connection, one that comes every 30 finds it closed
 /// rather than closing.
 const PATIENCE: Patience = Patience { head: Duration::from_secs(20), life: Duration::from_secs(120) };
+
+/// Longest time for an answer of the API: a large set is sent, compiled and compared in seconds.
+const ANSWER_MAX: Duration = Duration::from_secs(60);
 
 /// Time for a connection to finish its answer once it is told to end.
 const GRACE: Duration = Duration::from_secs(5);
@@ -107,6 +117,8 @@ async fn accept(
 ) -> io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let app = |api: &Arc<Api>| App { api: Arc::clone(api), management: Arc::clone(&state) };
+    let api = state.api.as_ref().map(|api| api::router(app(api)));
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -114,9 +126,10 @@ async fn accept(
             _ = stopped.wait_for(|stop| *stop) => break,
         };
         match accepted {
-            Ok((stream, _)) => match Arc::clone(&places).try_acquire_owned() {
+            Ok((stream, peer)) => match Arc::clone(&places).try_acquire_owned() {
                 Ok(place) => {
-                    tokio::spawn(serve(stream, Arc::clone(&state), patience, stopped.clone(), place));
+                    let caller = Caller { peer: Peer(peer.ip()), api: api.clone() };
+                    tokio::spawn(serve(stream, Arc::clone(&state), caller, patience, stopped.clone(), place));
                 }
                 // Closed at once: a scraper tries again, and a queue would only hide the flood.
                 Err(_) => drop(stream),
@@ -134,17 +147,48 @@ async fn accept(
     Ok(())
 }
 
+/// Who is at the other end of a connection, and what answers beside the open paths.
+#[derive(Clone)]
+struct Caller {
+    peer: Peer,
+    api: Option<Router>,
+}
+
+/// Answers a request: the API where it is one of its paths, else the open ones.
+async fn respond(
+    mut request: hyper::Request<Incoming>,
+    state: &ManagementState,
+    caller: Caller,
+) -> hyper::Response<Body> {
+    let is_api = request.uri().path().starts_with("/admin/");
+    // The name is judged before anything else, for both.
+    let is_ours = host::is_ours(request.uri(), request.headers(), &state.names);
+    let (true, true, Some(mut api)) = (is_api, is_ours, caller.api) else {
+        return answer(&request, state).map(Body::new);
+    };
+    request.extensions_mut().insert(caller.peer);
+    let answered = timeout(ANSWER_MAX, api.call(request)).await;
+    let mut response = match answered {
+        Ok(Ok(response)) => response,
+        Ok(Err(never)) => match never {},
+        Err(_) => answer::too_slow(),
+    };
+    answer::harden(response.headers_mut());
+    response
+}
+
 /// Serves one connection until it, its life or the listener ends.
 async fn serve(
     stream: TcpStream,
     state: Arc<ManagementState>,
+    caller: Caller,
     patience: Patience,
     mut stopped: watch::Receiver<bool>,
     place: OwnedSemaphorePermit,
 ) {
     let service = service_fn(move |request: hyper::Request<Incoming>| {
-        let response = answer(&request, &state);
-        async move { Ok::<_, Infallible>(response) }
+        let (state, caller) = (Arc::clone(&state), caller.clone());
+        async move { Ok::<_, Infallible>(respond(request, &state, caller).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

@@ -11,6 +11,8 @@ use std::{
 
 use bartizan_telemetry::Metrics;
 
+use crate::api::Api;
+
 /// Everything the listener needs to answer.
 pub struct ManagementState {
     /// The metrics of the process.
@@ -21,6 +23,8 @@ pub struct ManagementState {
     pub names: Vec<String>,
     /// What an operator should know though the gateway serves; told by `/readyz`.
     pub notices: Notices,
+    /// The management API; none: its paths do not exist.
+    pub api: Option<Arc<Api>>,
     /// Called before each scrape to bring figures up to date that are not counted as they change.
     pub before_scrape: Option<BeforeScrape>,
 }
@@ -36,6 +40,7 @@ impl ManagementState {
             readiness: Readiness::default(),
             names: Vec::new(),
             notices: Notices::default(),
+            api: None,
             before_scrape: None,
         }
     }

@@ -135,6 +135,7 @@ codes! {
     SecretInDocument = "BZ-2116": "A secret must be a reference, never a value.",
     BadCondition = "BZ-2117": "The text is not a CEL condition that can be compiled.",
     BadRules = "BZ-2140": "The rules of an inspection cannot be loaded, or do not have what is named.",
+    BadSchema = "BZ-2141": "The text is not a JSON Schema that can be used.",
 
     UnknownReference = "BZ-3001": "The document refers to another one that does not exist.",
     DuplicateName = "BZ-3002": "Two documents of one kind have the same name.",
@@ -174,6 +175,8 @@ codes! {
     FetchClearText = "BZ-9013": "Keys or answers about tokens are fetched without TLS.",
     AnyAudience = "BZ-9014": "Tokens that were made for other services are taken.",
     RevocationOpen = "BZ-9015": "A listener accepts certificates whose revocation is not known.",
+    FailuresUncounted = "BZ-9016": "Failed attempts to identify are not limited.",
+    CredentialClearText = "BZ-9017": "A credential is sent to an upstream without TLS, beyond this machine.",
     BodyUnjudged = "BZ-9030": "An InspectionPolicy lets bodies or parts of them pass unjudged.",
     RulesSwitchedOff = "BZ-9031": "Rules of an InspectionPolicy are off, or only watch.",
 }

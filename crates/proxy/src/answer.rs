@@ -4,7 +4,9 @@
 //! own. What callers see says nothing of our inside: a stable code, a sentence, and the request id.
 
 use bartizan_config::snapshot::RoutePlan;
+use bartizan_inspect::schema::Violation;
 use bartizan_model::{Mode, Reason};
+use bartizan_telemetry::escape;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header, response};
 use hyper::upgrade::OnUpgrade;
@@ -128,7 +130,8 @@ const CORS_HEADERS: [HeaderName; 6] = [
 /// What every answer gets, whoever made it.
 fn dress(shared: &mut Shared, parts: &mut response::Parts) {
     for (name, value) in shared.dress.headers.drain(..) {
-        if name == header::VARY {
+        // RFC 9110 §11.6.1: each way that is open has a challenge of its own.
+        if name == header::VARY || name == header::WWW_AUTHENTICATE {
             parts.headers.append(name, value);
         } else {
             parts.headers.insert(name, value);
@@ -148,12 +151,15 @@ fn refusal(shared: &Shared, reason: Reason) -> Response<AnswerBody> {
     let (status, sentence) = wording(reason);
     let title = status.canonical_reason().unwrap_or("Error");
     // Every part is a constant of ours but the id, which consists of characters that JSON does not escape.
-    let text = format!(
+    let mut text = format!(
         "{{\"type\":\"{ERROR_PAGES}{reason}.md\",\"title\":\"{title}\",\"status\":{},\"code\":\"{reason}\",\
-         \"detail\":\"{sentence}\",\"requestId\":\"{}\"}}\n",
+         \"detail\":\"{sentence}\",\"requestId\":\"{}\"",
         status.as_u16(),
         shared.id.as_str()
-    );
+    )
+    .into_bytes();
+    violations(&shared.dress.violations, &mut text);
+    text.extend_from_slice(b"}\n");
     let length = HeaderValue::from(text.len());
     let body = if shared.dress.is_head { AnswerBody::empty() } else { AnswerBody::whole(Bytes::from(text)) };
     let mut answer = Response::new(body);
@@ -166,6 +172,23 @@ fn refusal(shared: &Shared, reason: Reason) -> Response<AnswerBody> {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     answer
+}
+
+/// What is wrong with a body, by JSON pointers; what a schema asks for is told, what was sent is not repeated.
+fn violations(violations: &[Violation], out: &mut Vec<u8>) {
+    let mut separator: &[u8] = b",\"errors\":[";
+    for violation in violations {
+        out.extend_from_slice(separator);
+        out.extend_from_slice(b"{\"pointer\":");
+        escape::string(violation.pointer.as_bytes(), out);
+        out.extend_from_slice(b",\"detail\":");
+        escape::string(violation.message.as_bytes(), out);
+        out.push(b'}');
+        separator = b",";
+    }
+    if !violations.is_empty() {
+        out.push(b']');
+    }
 }
 
 /// After these nobody can be sure where the next request on the connection begins, or whether it is worth reading.

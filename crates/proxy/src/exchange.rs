@@ -7,6 +7,7 @@
 use std::{cell::Cell, rc::Rc, sync::Arc, time::Instant};
 
 use bartizan_config::snapshot::{ListenerPlan, PublishedListener, RoutePlan, Snapshot};
+use bartizan_inspect::schema::Violation;
 use bartizan_limit::Reservation;
 use bartizan_message::{RequestHead, RequestId};
 use bartizan_model::{Denial, Fault, Mode, Reason, Stage};
@@ -85,6 +86,8 @@ pub(crate) struct Dress {
     pub(crate) owns_cors: bool,
     /// The caller asked with HEAD.
     pub(crate) is_head: bool,
+    /// What is wrong with the body, where a schema refuses it: places and what is asked for, nothing of its values.
+    pub(crate) violations: Vec<Violation>,
 }
 
 impl Shared {

@@ -5,7 +5,7 @@
 //! can fail any more. Requests on their way keep the snapshot they began with.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     net::SocketAddr,
     path::PathBuf,
     rc::Rc,
@@ -15,7 +15,7 @@ use std::{
 };
 
 use bartizan_config::snapshot::Snapshot;
-use bartizan_identity::{KeyTable, Pepper};
+use bartizan_identity::{BasicUsers, KeyTable, Pepper};
 use bartizan_model::{Reference, SecretValue};
 use bartizan_telemetry::{AccessLog, Metrics};
 use tokio::sync::oneshot;
@@ -25,7 +25,8 @@ use crate::{
     events::Events,
     fetch::{Fetcher, KeySets},
     listener::{Bound, CoreOptions, CoreThreads, ReadyListener, TicketKeys, prepare_tls},
-    live::Live,
+    live::{Live, LiveParts},
+    passwords::Passwords,
     runtime::{Outside, Runtime},
     tokens::TokenSet,
     upstream::{UpstreamSet, run_checks},
@@ -82,6 +83,7 @@ pub struct Gate {
     count: usize,
     lock_dir: Option<PathBuf>,
     tickets: TicketKeys,
+    passwords: Arc<Passwords>,
     read_secret: Box<ReadSecret>,
     grace: Duration,
     /// The active health checks of the set in force; dropping the sender ends them.
@@ -108,11 +110,16 @@ impl Gate {
         let fetcher = Fetcher::start().map_err(|error| {
             vec![process_problem(format!("the fetching thread could not be started: {error}"))]
         })?;
+        // Half of the cores: passwords must not be able to take the machine from the requests.
+        let passwords = Passwords::new(count / 2)
+            .map_err(|error| vec![process_problem(format!("passwords cannot be checked: {error}"))])?;
+        let passwords = Arc::new(passwords);
         let key_sets = KeySets::start(fetcher.clone());
         let preparing = Preparing {
             count,
             lock,
             tickets: &tickets,
+            passwords: &passwords,
             secrets: &*read_secret,
             metrics: &metrics,
             key_sets: &key_sets,
@@ -122,7 +129,7 @@ impl Gate {
             prepared.live.clone(),
             metrics.clone(),
             pepper,
-            Some(Outside { fetcher, key_sets: key_sets.clone() }),
+            Some(Outside { fetcher, key_sets: key_sets.clone(), passwords: passwords.clone() }),
         );
         runtime.set_keys(keys);
         let options = CoreOptions { events: Arc::new(Events::new(metrics)), ..CoreOptions::default() };
@@ -135,7 +142,18 @@ impl Gate {
         })
         .map_err(|error| vec![process_problem(format!("the cores could not be started: {error}"))])?;
         let checks = Mutex::new(None);
-        let gate = Gate { runtime, key_sets, cores, count, lock_dir, tickets, read_secret, grace, checks };
+        let gate = Gate {
+            runtime,
+            key_sets,
+            cores,
+            count,
+            lock_dir,
+            tickets,
+            passwords,
+            read_secret,
+            grace,
+            checks,
+        };
         gate.publish(prepared)?;
         Ok(gate)
     }
@@ -150,6 +168,7 @@ impl Gate {
             count: self.count,
             lock: self.lock_dir.as_deref(),
             tickets: &self.tickets,
+            passwords: &self.passwords,
             secrets: &*self.read_secret,
             metrics: self.runtime.metrics(),
             key_sets: &self.key_sets,
@@ -200,12 +219,12 @@ impl Gate {
     fn publish(&self, prepared: Prepared) -> Result<(), Vec<PrepareProblem>> {
         let Prepared { live, listeners } = prepared;
         let upstreams = live.upstreams.clone();
-        let sources = live.tokens.sources.clone();
+        let sources = live.prepared.tokens.sources.clone();
         let names: Vec<Arc<str>> = listeners.iter().map(|listener| listener.plan.name.clone()).collect();
         let before = self.runtime.publish(live);
         if let Err(error) = self.cores.apply(listeners, self.grace) {
             // No descriptor was left for a new socket: the set before stays in force, as if nothing had happened.
-            self.key_sets.watch(before.tokens.sources.clone());
+            self.key_sets.watch(before.prepared.tokens.sources.clone());
             self.runtime.publish(before);
             return Err(vec![process_problem(format!("the listeners could not be changed: {error}"))]);
         }
@@ -249,6 +268,7 @@ struct Preparing<'p> {
     count: usize,
     lock: Option<&'p std::path::Path>,
     tickets: &'p TicketKeys,
+    passwords: &'p Passwords,
     secrets: &'p ReadSecret,
     metrics: &'p Metrics,
     key_sets: &'p Arc<KeySets>,
@@ -284,7 +304,7 @@ impl Preparing<'_> {
         let tokens = TokenSet::prepare(
             &snapshot,
             &self.secrets,
-            previous.map(|previous| &previous.tokens),
+            previous.map(|previous| &previous.prepared.tokens),
             &mut |document, message| {
                 problems.push(PrepareProblem { document: document.to_owned(), message });
             },
@@ -300,6 +320,7 @@ impl Preparing<'_> {
                 None
             }
         };
+        let users = self.users(&snapshot, &mut problems);
         problems.extend(warm(&snapshot));
         match upstreams {
             Some(upstreams) if problems.is_empty() => {
@@ -307,11 +328,44 @@ impl Preparing<'_> {
                 let trusts =
                     listeners.iter().map(|ready| ready.tls.as_ref().map(|tls| tls.trust())).collect();
                 self.fetch_keys(&tokens);
-                let live = Live::new(snapshot, upstreams, trusts, tokens, self.metrics);
-                Ok(Prepared { live, listeners })
+                let parts = LiveParts { trusts, users, tokens };
+                Ok(Prepared { live: Live::new(snapshot, upstreams, parts, self.metrics), listeners })
             }
             _ => Err(problems),
         }
+    }
+}
+
+impl Preparing<'_> {
+    /// Reads the users of every policy, each file once.
+    fn users(
+        &self,
+        snapshot: &Snapshot,
+        problems: &mut Vec<PrepareProblem>,
+    ) -> HashMap<Reference, Arc<BasicUsers>> {
+        let mut users = HashMap::new();
+        let mut seen = HashSet::new();
+        let policies = snapshot.routes.iter().flat_map(|route| {
+            let settled = &route.authentication;
+            settled.enforced.iter().chain(&settled.shadow)
+        });
+        for (policy, plan) in policies.flat_map(|policy| policy.basic().map(move |plan| (policy, plan))) {
+            if !seen.insert(&plan.users) {
+                continue;
+            }
+            let read = match (self.secrets)(&plan.users) {
+                Ok(text) => self.passwords.read_users(text.expose()),
+                Err(message) => Err(vec![message]),
+            };
+            match read {
+                Ok(read) => drop(users.insert(plan.users.clone(), Arc::new(read))),
+                Err(found) => problems.extend(found.into_iter().map(|message| PrepareProblem {
+                    document: policy.label.to_string(),
+                    message: format!("{}: {message}", plan.users),
+                })),
+            }
+        }
+        users
     }
 }
 

@@ -7,6 +7,7 @@
 //! document names, and no command line.
 
 pub mod answer;
+mod base64;
 mod body;
 pub mod core;
 mod events;
@@ -18,6 +19,7 @@ pub mod fetch;
 pub mod gate;
 pub mod listener;
 pub mod live;
+mod passwords;
 mod patience;
 #[doc(hidden)]
 pub mod pipeline;

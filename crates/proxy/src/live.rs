@@ -10,6 +10,8 @@ use std::{
 };
 
 use bartizan_config::snapshot::{ConsumerPlan, InspectionPlan, NameMap, RoutePlan, Snapshot};
+use bartizan_identity::BasicUsers;
+use bartizan_model::Reference;
 use bartizan_telemetry::{
     Metrics,
     metrics::{EndpointId, ListenerId, OVERFLOW, PolicyId, RouteId, RuleGroupId, UpstreamId},
@@ -29,8 +31,6 @@ pub struct Live {
     pub snapshot: Arc<Snapshot>,
     /// The upstreams, ready to be asked; indices are the snapshot's.
     pub upstreams: Arc<UpstreamSet>,
-    /// The token methods, ready to judge.
-    pub(crate) tokens: TokenSet,
     /// Whether a route publishes which tokens it takes.
     pub(crate) publishes_resources: bool,
     /// Tells it from every other one of the process.
@@ -39,8 +39,8 @@ pub struct Live {
     pub(crate) logs: bool,
     /// Headers that carry credentials for the gateway on any route; no upstream gets them.
     credential_headers: Vec<HeaderName>,
-    /// What each listener's handshakes prove, in the snapshot's order.
-    trusts: Vec<Option<TlsTrust>>,
+    /// What was read for it.
+    pub(crate) prepared: LiveParts,
     ids: Ids,
 }
 
@@ -51,6 +51,17 @@ pub(crate) struct LimitMark {
     pub(crate) id: PolicyId,
     /// What `RateLimit-Policy` says where it is the only one; made once and shared.
     pub(crate) stated: HeaderValue,
+}
+
+/// What was read for a snapshot beside its upstreams.
+#[derive(Default)]
+pub struct LiveParts {
+    /// What each listener's handshakes prove, in the snapshot's order.
+    pub trusts: Vec<Option<TlsTrust>>,
+    /// The users of files that policies name.
+    pub users: HashMap<Reference, Arc<BasicUsers>>,
+    /// Judges and endpoints of token methods.
+    pub(crate) tokens: TokenSet,
 }
 
 struct Ids {
@@ -107,8 +118,7 @@ impl Live {
     pub(crate) fn new(
         snapshot: impl Into<Arc<Snapshot>>,
         upstreams: Arc<UpstreamSet>,
-        trusts: Vec<Option<TlsTrust>>,
-        tokens: TokenSet,
+        prepared: LiveParts,
         metrics: &Metrics,
     ) -> Arc<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
@@ -152,11 +162,10 @@ impl Live {
         Arc::new(Live {
             snapshot,
             upstreams,
-            tokens,
             publishes_resources,
             id,
             credential_headers,
-            trusts,
+            prepared,
             logs,
             ids,
         })
@@ -164,7 +173,12 @@ impl Live {
 
     /// What handshakes on a listener of the snapshot prove; nothing for clear text.
     pub(crate) fn trust_of(&self, listener: usize) -> Option<TlsTrust> {
-        self.trusts.get(listener).copied().flatten()
+        self.prepared.trusts.get(listener).copied().flatten()
+    }
+
+    /// The users of a file that a policy names.
+    pub(crate) fn users(&self, file: &Reference) -> Option<&Arc<BasicUsers>> {
+        self.prepared.users.get(file)
     }
 
     /// Headers that carry credentials for the gateway on any route.
@@ -267,6 +281,10 @@ fn inspection_ids(snapshot: &Snapshot, metrics: &Metrics) -> HashMap<Arc<str>, I
     let mut ids: HashMap<Arc<str>, InspectionIds> = HashMap::new();
     for plan in snapshot.routes.iter().flat_map(|route| &route.inspection) {
         ids.entry(plan.label.clone()).or_insert_with(|| InspectionIds::register(plan, metrics));
+    }
+    for plan in snapshot.routes.iter().flat_map(|route| &route.schemas) {
+        let policy = || InspectionIds { policy: metrics.policy(&plan.label), ..InspectionIds::default() };
+        ids.entry(plan.label.clone()).or_insert_with(policy);
     }
     ids
 }

@@ -36,11 +36,10 @@ use crate::{
     core::Core,
     exchange::{Exchange, Received, Shared, Stop, Why},
     listener::{ConnectionFacts, TlsFacts, TlsTrust, rehearsed_connection},
-    live::Live,
+    live::{Live, LiveParts},
     pipeline,
     runtime::Runtime,
     stage,
-    tokens::TokenSet,
     upstream::UpstreamSet,
 };
 
@@ -103,8 +102,8 @@ impl Theatre {
     fn new(snapshot: Arc<Snapshot>, props: Props) -> Self {
         let metrics = Metrics::new("rehearsal", SystemTime::UNIX_EPOCH);
         let trusts = snapshot.listeners.iter().map(|listener| rehearsed_trust(&listener.plan)).collect();
-        let live =
-            Live::new(snapshot, Arc::new(UpstreamSet::default()), trusts, TokenSet::default(), &metrics);
+        let parts = LiveParts { trusts, ..LiveParts::default() };
+        let live = Live::new(snapshot, Arc::new(UpstreamSet::default()), parts, &metrics);
         let (table, pepper) = props.keys.unzip();
         let runtime = Runtime::new(live.clone(), metrics, pepper, None);
         if let Some(table) = table {

@@ -17,6 +17,7 @@ use bartizan_telemetry::Metrics;
 use crate::{
     fetch::{Fetcher, KeySets},
     live::Live,
+    passwords::Passwords,
     stage::JudgePool,
 };
 
@@ -46,6 +47,8 @@ pub struct Outside {
     pub fetcher: Arc<Fetcher>,
     /// The key sets of issuers.
     pub key_sets: Arc<KeySets>,
+    /// Where passwords are checked.
+    pub(crate) passwords: Arc<Passwords>,
 }
 
 impl Runtime {

@@ -6,7 +6,7 @@
 
 use bartizan_config::snapshot::RoutePlan;
 use bartizan_identity::KeyId;
-use bartizan_message::AddressBlock;
+use bartizan_message::{AddressBlock, AddressPrefix};
 use http::{HeaderMap, HeaderName};
 
 /// A hash that stays the same for a caller: of the id of the API key presented in one of the headers `names`, else of
@@ -38,6 +38,14 @@ pub fn block_key(client: std::net::IpAddr) -> u128 {
         AddressBlock::V4(bits) => u128::from(bits),
         // The 65th bit keeps the two families apart.
         AddressBlock::V6(bits) => (1 << 64) | u128::from(bits),
+    }
+}
+
+/// The /24 (IPv6: /48) around a client, as one number.
+pub(crate) fn prefix_key(client: std::net::IpAddr) -> u128 {
+    match AddressBlock::of(client).prefix24() {
+        AddressPrefix::V4(bits) => u128::from(bits),
+        AddressPrefix::V6(bits) => (1 << 64) | u128::from(bits),
     }
 }
 

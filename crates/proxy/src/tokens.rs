@@ -46,7 +46,7 @@ impl TokenSet {
         for policy in policies(snapshot) {
             for method in &policy.methods {
                 let result = match method {
-                    MethodPlan::ApiKey(_) | MethodPlan::ClientCertificate(_) => Ok(()),
+                    MethodPlan::ApiKey(_) | MethodPlan::ClientCertificate(_) | MethodPlan::Basic(_) => Ok(()),
                     MethodPlan::Jwt(plan) => set.add_judge(plan, secrets, previous),
                     MethodPlan::Introspection(plan) => set.add_introspector(plan, secrets, previous),
                 };

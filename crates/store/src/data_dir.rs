@@ -114,7 +114,7 @@ impl DataDir {
                 Ok(()) => break,
                 Err(TryLockError::WouldBlock) if looks < LOCK_LOOKS => {
                     looks += 1;
-                    std::thread::sleep(SETUP_LOOK);
+                    std::thread::park_timeout(SETUP_LOOK);
                 }
                 Err(TryLockError::WouldBlock) => {
                     return Err(Error::DataDirInUse { path: self.0.clone(), holder: holder(&mut file) });

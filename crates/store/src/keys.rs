@@ -43,6 +43,13 @@ pub struct KeyCursor {
     id: KeyId,
 }
 
+impl KeyRow {
+    /// The place behind this key, for the next page.
+    pub const fn cursor(&self) -> KeyCursor {
+        KeyCursor { created_at_ms: self.created_at_ms, id: self.id }
+    }
+}
+
 /// A part of a list of keys.
 #[derive(Clone, Debug)]
 pub struct KeyPage {

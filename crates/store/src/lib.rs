@@ -7,8 +7,9 @@
 //!
 //! Reading order: [`data_dir`] (where it lies and whose it is), `pepper`, [`store`] (opening), [`keys`] (the
 //! commands), [`key_feed`] (how a gateway follows); likewise [`revision`], [`revisions`], [`revision_feed`], and
-//! [`last_good`] (what a gateway keeps for the day on which the store is gone).
+//! [`last_good`] (what a gateway keeps for the day on which the store is gone); [`tokens`] and [`audit`] (the management API's).
 
+pub mod audit;
 pub mod data_dir;
 pub mod error;
 pub mod key_feed;
@@ -23,7 +24,9 @@ pub mod revisions;
 mod schema;
 pub mod store;
 mod text;
+pub mod tokens;
 
+pub use audit::{Audit, AuditNote, AuditPhase, AuditRow};
 pub use data_dir::{DataDir, DataDirChoice, GatewayHolder, GatewayLock};
 pub use error::Error;
 pub use key_feed::{FeedEvent, KeyFeed};
@@ -36,3 +39,4 @@ pub use revision::{
 pub use revision_feed::RevisionFeed;
 pub use revisions::{NewRevision, Put, RevisionPage, Revisions, Rollback};
 pub use store::Store;
+pub use tokens::{NewToken, TokenRow, TokenText, Tokens};

@@ -12,7 +12,8 @@ use sqlx::{
 };
 
 use crate::{
-    data_dir::DataDir, error::Error, keys::Keys, pepper, private_file, revisions::Revisions, schema,
+    audit::Audit, data_dir::DataDir, error::Error, keys::Keys, pepper, private_file, revisions::Revisions,
+    schema, tokens::Tokens,
 };
 
 /// An open store; a cheap handle, to be cloned.
@@ -90,6 +91,16 @@ impl Store {
     /// The revisions: put, find, list, roll back.
     pub const fn revisions(&self) -> Revisions<'_> {
         Revisions::of(self)
+    }
+
+    /// The tokens of the management API: make, recognise, list, revoke.
+    pub const fn tokens(&self) -> Tokens<'_> {
+        Tokens::of(self)
+    }
+
+    /// What was done through management.
+    pub const fn audit(&self) -> Audit<'_> {
+        Audit::of(self)
     }
 
     /// The pepper that presented keys are judged with.

@@ -15,7 +15,7 @@ use crate::{
     plan::{AddressPrivacy, QueryValues},
     record::{PassedFault, RequestRecord, Would, WouldDeny},
     redact::{self, AddressKey, ShownAddress},
-    rules::RuleMatch,
+    rules::{LeakCount, RuleMatch},
     text::cut,
     time::Rfc3339,
 };
@@ -164,6 +164,7 @@ fn verdict(record: &RequestRecord, out: &mut Vec<u8>) {
     }
     list(key!("would_deny"), &record.would_deny, would_deny, out);
     list(key!("faults"), &record.faults, passed_fault, out);
+    list(key!("leaks"), &record.leaks, leak, out);
     list(key!("rules"), record.rules.as_slice(), rule, out);
     if record.rules.lost() > 0 {
         number(key!("rules_lost"), record.rules.lost(), out);
@@ -187,6 +188,14 @@ fn passed_fault(entry: &PassedFault, out: &mut Vec<u8>) {
     escape::string(entry.fault.stage.as_str().as_bytes(), out);
     name(key!("policy"), entry.policy.as_deref(), out);
     detail(Some(&entry.fault.what), out);
+}
+
+fn leak(entry: &LeakCount, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"\"class\":");
+    escape::string(entry.class.as_bytes(), out);
+    number(key!("count"), entry.count, out);
+    string(key!("action"), entry.action.as_bytes(), out);
+    name(key!("policy"), Some(&entry.policy), out);
 }
 
 fn rule(entry: &RuleMatch, out: &mut Vec<u8>) {
@@ -326,6 +335,7 @@ fields! {
     "detail" "The evidence, which the caller did not see (up to 1,024 bytes)." "\"bucket consumer=shop\"";
     "would_deny" "What policies in shadow would have done: objects with `mode` (`would_deny`, `would_throttle`, `shadow_incomplete`), `stage`, `policy`, `reason`, `wait_ms`, `detail`." "[{\"mode\":\"would_deny\",…}]";
     "faults" "Judges that could not decide while their policy says `onFault: allow`: objects with `stage`, `policy`, `detail`." "[{\"stage\":\"limit\",…}]";
+    "leaks" "Secrets in the answer: objects with `class`, `count`, `action` (`masked`, `blocked`, `shadow`) and `policy`; never a value." "[{\"class\":\"private-key\",\"count\":1,…}]";
     "rules" "Rules of inspections that matched (up to 64): objects with `rule`, `role` (`decided`, `matched`, `shadow`), `policy`, `half` (`request`, `response`), `at` (file and line), `message`, `variable`, `transforms`, `excerpt` (its shape: letters as `a`, digits as `9`) and `exclusion`, which would let it pass." "[{\"rule\":942100,…}]";
     "rules_lost" "How many more matched; absent when none did." "3";
     "headers" "Request headers that the `RecordPolicy` asks for (up to 256 bytes each, 16 in all); credentials show as `***`." "{\"accept\":\"*/*\"}";

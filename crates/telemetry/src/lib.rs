@@ -33,6 +33,6 @@ pub use record::{Exit, PassedFault, Protocol, Refusal, RequestRecord, WouldDeny}
 pub use records::{RecordKeeper, RecordOptions, RecordReader};
 pub use redact::AddressKey;
 pub use ring::Recorder;
-pub use rules::{MatchedRules, RuleMatch, RuleRole};
+pub use rules::{LeakCount, MatchedRules, RuleMatch, RuleRole};
 pub use sink::{Destination, FileOptions};
 pub use writer::{AccessLog, Flushed, LogOptions};

@@ -30,7 +30,7 @@ use std::{
 use self::{core::CoreCells, names::Names};
 pub use self::{
     core::CoreMetrics,
-    label::{ConnectionState, Decision, Inspected, Outcome, RefusedConnection},
+    label::{ConnectionState, Decision, FailureCounter, Inspected, Outcome, RefusedConnection},
     names::{EndpointId, ListenerId, NONE, OVERFLOW, PolicyId, RouteId, RuleGroupId, UpstreamId},
     table::metrics_page,
     text::Format,

@@ -17,7 +17,7 @@ use http::{HeaderMap, Method};
 use crate::{
     metrics::{ListenerId, RouteId, UpstreamId},
     plan::RecordPlan,
-    rules::MatchedRules,
+    rules::{LeakCount, MatchedRules},
     text::{Slot, Texts},
 };
 
@@ -86,6 +86,8 @@ pub struct RequestRecord {
     pub faults: Vec<PassedFault>,
     /// Rules of inspections that matched.
     pub rules: MatchedRules,
+    /// Secrets in the answer: a line for each class and policy, never their values.
+    pub leaks: Vec<LeakCount>,
     /// How it ended.
     pub exit: Exit,
     texts: Texts,
@@ -160,6 +162,7 @@ impl RequestRecord {
             would_deny: Vec::new(),
             faults: Vec::new(),
             rules: MatchedRules::default(),
+            leaks: Vec::new(),
             exit: Exit::Abandoned,
             texts: Texts::default(),
         }

@@ -3,7 +3,7 @@
 //! Append-only segments of the very lines that the access log has, so that what a plan hides is hidden here too, and
 //! beside each segment an index of 32 bytes a record. Looking one of a million up reads 32 MB in order, which is a few
 //! milliseconds; writing one is two copies into buffers, on the log's own thread. A database was measured and refused
-//! (decision 0034): it costs the writer thirty times as much. A store that is full drops its oldest segment; a store that
+//! (decision 0034): it costs the writer forty times as much. A store that is full drops its oldest segment; a store that
 //! fails is counted and the log goes on.
 
 mod entry;

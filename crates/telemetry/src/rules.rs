@@ -37,6 +37,19 @@ pub struct RuleMatch {
     pub exclusion: Option<Box<str>>,
 }
 
+/// Secrets of one class in an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeakCount {
+    /// The policy, as `Kind/name`.
+    pub policy: Arc<str>,
+    /// The class.
+    pub class: &'static str,
+    /// How many there were.
+    pub count: u64,
+    /// What became of them: `masked`, `blocked` or `shadow`.
+    pub action: &'static str,
+}
+
 /// What a match meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RuleRole {

@@ -228,6 +228,12 @@ impl Start {
         self
     }
 
+    /// Waits longer for it to be ready: large rule sets take their time in a build that is not optimised.
+    pub fn patiently(mut self, within: Duration) -> Start {
+        self.within = within;
+        self
+    }
+
     /// Starts the process and waits until it is ready.
     ///
     /// # Panics

@@ -10,6 +10,7 @@ mod flood;
 mod framing;
 mod identity;
 mod incident;
+mod inspection;
 mod message;
 mod slow;
 mod stream;
@@ -118,6 +119,7 @@ fn table() -> Vec<Row> {
         confusion::rows,
         identity::rows,
         incident::rows,
+        inspection::rows,
         absent::rows,
     ] {
         rows.extend(of());

@@ -154,6 +154,36 @@ fn a_slow_issuer_costs_its_own_callers_time_and_nobody_else() {
 }
 
 #[test]
+fn a_policy_may_say_that_callers_it_cannot_judge_are_nobody() {
+    let Some(provider) = provider() else { return };
+    let token = provider.issue("shop");
+    provider.control("/set", &json!({ "down": true }));
+    let house = House::of(&format!("{}], onFault: allow, targetRefs: [", provider.jwt(CLAIMS)), &[SHOP]);
+    assert_eq!(house.call(&token).0, 200);
+    let received = house.origin.take_one();
+    assert_eq!(received.header("x-consumer-name"), None);
+    let record = house.gateway.wait_for_record(received.header("x-request-id").unwrap());
+    assert_eq!(record["faults"][0]["policy"], "AuthenticationPolicy/tokens", "{record}");
+    // What is invalid is no fault.
+    assert_eq!(house.call("a.b.c"), (401, "CredentialInvalid".to_owned()));
+}
+
+#[test]
+fn a_policy_in_shadow_waits_for_nobody() {
+    let Some(provider) = provider() else { return };
+    let token = provider.issue("shop");
+    provider.control("/set", &json!({ "slowMs": 60_000 }));
+    let house = House::of(&format!("{}], mode: shadow, targetRefs: [", provider.jwt(CLAIMS)), &[SHOP]);
+    let begun = Instant::now();
+    assert_eq!(house.call(&token).0, 200);
+    assert!(begun.elapsed() < Duration::from_secs(1));
+    let received = house.origin.take_one();
+    assert_eq!(received.header("authorization"), Some(&*format!("Bearer {token}")), "nothing is taken out");
+    let record = house.gateway.wait_for_record(received.header("x-request-id").unwrap());
+    assert_eq!(record["would_deny"][0]["stage"], "identify", "{record}");
+}
+
+#[test]
 fn keys_outlive_a_reload() {
     let Some(provider) = provider() else { return };
     let house = House::of(&provider.jwt(CLAIMS), &[SHOP]);

@@ -92,7 +92,7 @@ impl fmt::Debug for KeyArg {
     }
 }
 
-fn time(text: &str) -> Result<Time, String> {
+pub(super) fn time(text: &str) -> Result<Time, String> {
     text.parse().map_err(|wrong: Wrong| match wrong.hint {
         Some(hint) => format!("{}: {hint}", wrong.message),
         None => wrong.message,

@@ -15,6 +15,7 @@ pub(crate) mod routes;
 pub(crate) mod run;
 pub(crate) mod schema;
 pub(crate) mod test;
+pub(crate) mod tokens;
 pub(crate) mod verify;
 pub(crate) mod why;
 

@@ -174,6 +174,8 @@ impl<'s> Row<'s> {
             .map(|policy| biting(&policy.label, policy.bite.mode, policy.bite.percent));
         let of_inspection =
             plan.inspection.iter().map(|policy| biting(&policy.label, policy.bite.mode, policy.bite.percent));
+        let of_schemas =
+            plan.schemas.iter().map(|policy| biting(&policy.label, policy.bite.mode, policy.bite.percent));
         let of_cors =
             all(&plan.cors).map(|policy| biting(&policy.label, policy.bite.mode, policy.bite.percent));
         let (upstreams, redirect) = match &plan.action {
@@ -201,7 +203,7 @@ impl<'s> Row<'s> {
                     format!("{name}: {}", words::limits(policy))
                 })
                 .collect(),
-            inspect: of_inspection.collect(),
+            inspect: of_inspection.chain(of_schemas).collect(),
             headers: of_headers.collect(),
             cors: of_cors.collect(),
             upstreams: upstreams.into_iter().map(|(name, percent)| Share { name, percent }).collect(),
@@ -284,12 +286,7 @@ fn all<T>(settled: &Settled<T>) -> impl Iterator<Item = &T> {
 fn identify(policy: &AuthenticationPlan) -> String {
     let methods = policy.methods.iter().map(|method| match method {
         MethodPlan::ApiKey(plan) => format!("key in {}", plan.header),
-        MethodPlan::ClientCertificate(_) => "client certificate".to_owned(),
-        MethodPlan::Jwt(plan) => {
-            let issuers: Vec<&str> = plan.issuers.iter().map(|issuer| &*issuer.name).collect();
-            format!("token of {}", issuers.join(" or "))
-        }
-        MethodPlan::Introspection(plan) => format!("token known to {}", plan.url),
+        other => other.describe(),
     });
     let ways: Vec<String> = methods.chain(policy.anonymous.then(|| "anonymous".to_owned())).collect();
     format!("{}: {}", biting(&policy.label, policy.bite.mode, policy.bite.percent), ways.join(", "))
@@ -366,7 +363,8 @@ impl<'s> Exposed<'s> {
             .chain(all(&plan.cors).map(|policy| &policy.label))
             .chain(plan.headers.iter().map(|policy| &policy.label))
             .chain(plan.limits.iter().map(|policy| &policy.label))
-            .chain(plan.inspection.iter().map(|policy| &policy.label));
+            .chain(plan.inspection.iter().map(|policy| &policy.label))
+            .chain(plan.schemas.iter().map(|policy| &policy.label));
         met.extend(labels.filter_map(|label| words::kind_and_name(label)));
         found.extend(met.iter().filter_map(|name| self.0.get(name)).flatten().copied());
         found.into_iter().collect()

@@ -30,9 +30,40 @@ pub(crate) fn moment(unix_ms: u64) -> String {
     String::from_utf8(out).unwrap_or_default()
 }
 
+/// The Unix milliseconds of a moment as [`moment`] writes it: RFC 3339 in UTC.
+pub(crate) fn unix_ms(moment: &str) -> Option<u64> {
+    let number = |from: usize, to: usize| moment.get(from..to).and_then(|digits| digits.parse::<u64>().ok());
+    let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
+    let (hour, minute, second) = (number(11, 13)?, number(14, 16)?, number(17, 19)?);
+    let in_range = (1970..=9999).contains(&year) && (1..=12).contains(&month) && (1..=31).contains(&day);
+    if !in_range || hour > 23 || minute > 59 || second > 60 || !moment.ends_with('Z') {
+        return None;
+    }
+    // Days since 1970-01-01 by the rule that counts years from March, so that a leap day is the last of its year.
+    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let days = 365 * year + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 1;
+    let days = days.checked_sub(719_468)?;
+    let millis = number(20, 23).unwrap_or(0);
+    Some((days * 86_400 + hour * 3_600 + minute * 60 + second) * 1_000 + millis)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_moment_reads_back_what_it_writes() {
+        for unix_ms_of in
+            [0, 951_782_399_999, 951_782_400_000, 1_709_164_800_123, 1_800_000_000_000, 4_102_444_800_001]
+        {
+            assert_eq!(unix_ms(&moment(unix_ms_of)), Some(unix_ms_of), "{}", moment(unix_ms_of));
+        }
+        for wrong in
+            ["", "2027-01-15", "2027-13-15T08:00:00.000000Z", "2027-01-15T08:00:00.000000+01:00", "x"]
+        {
+            assert_eq!(unix_ms(wrong), None, "{wrong}");
+        }
+    }
 
     #[test]
     fn spans_are_rounded_down_to_their_largest_unit() {

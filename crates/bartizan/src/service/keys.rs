@@ -87,9 +87,11 @@ impl Following {
     /// Waits for a store that is not there, then follows its keys. Until then every key is refused: none is known.
     pub(crate) fn once_back(data_dir: DataDir, data_plane: Arc<Runtime>) -> std::io::Result<Self> {
         let (stop, mut stopped) = oneshot::channel::<()>();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let thread = thread::Builder::new().name("keys".into()).spawn(move || {
             let mut following = None;
-            while matches!(stopped.try_recv(), Err(oneshot::error::TryRecvError::Empty)) {
+            // Whatever comes, also a dropped sender, means the end; until then each wait runs out.
+            while runtime.block_on(async { tokio::time::timeout(LOOK_AGAIN, &mut stopped).await }).is_err() {
                 if following.is_none()
                     && let Ok(keys) = Keys::open_existing(&data_dir)
                 {
@@ -98,7 +100,6 @@ impl Following {
                     tracing::info!("the store is there again; keys are judged by it");
                     following = keys.follow(Arc::clone(&data_plane)).ok();
                 }
-                thread::sleep(LOOK_AGAIN);
             }
             drop(following);
         })?;

@@ -13,7 +13,7 @@ use bartizan_config::{
     snapshot::{AccessLogPlan, Snapshot},
 };
 use bartizan_identity::KeyTable;
-use bartizan_manage::{Management, ManagementState};
+use bartizan_manage::{Api, DocumentSource, Management, ManagementState};
 use bartizan_proxy::{
     gate::{Gate, GateOptions, PrepareProblem, ServedAddress},
     runtime::Runtime,
@@ -107,7 +107,13 @@ pub(crate) struct Service {
 
 /// What is watched for changes of the documents.
 enum Source {
-    Files { config: Vec<PathBuf>, digest: String, watch: notify::Result<FileWatch> },
+    Files {
+        config: Vec<PathBuf>,
+        digest: String,
+        /// Of the files that the documents in force name.
+        secrets: [u8; 32],
+        watch: notify::Result<FileWatch>,
+    },
     Store(RevisionWatch),
 }
 
@@ -130,11 +136,12 @@ impl Service {
         let wishes = Wishes::listen().map_err(|error| Failure::Process(format!("no signals: {error}")))?;
         let metrics = Metrics::new(env!("CARGO_PKG_VERSION"), SystemTime::now());
         let data_plane: Arc<OnceLock<Arc<Runtime>>> = Arc::default();
-        let state = Arc::new(management_state(metrics.clone(), data_plane.clone()));
-        let store_dir = match &documents {
-            Documents::Store(dir) => dir.clone(),
-            Documents::Files(_) => data_dir.clone(),
+        let (store_dir, source) = match &documents {
+            Documents::Store(dir) => (dir.clone(), DocumentSource::Store),
+            Documents::Files(_) => (data_dir.clone(), DocumentSource::Files),
         };
+        let api = Api::new(store_dir.clone(), source);
+        let state = Arc::new(management_state(metrics.clone(), data_plane.clone(), api));
         // Files are read before anything is bound; a store may have nothing yet, and management tells so.
         let (files, management) = match documents {
             Documents::Files(config) => (Some(first_of_files(config, &wishes)?), bind(admin)?),
@@ -190,7 +197,7 @@ impl Service {
         }
         .map_err(|error| Failure::Process(format!("the keys cannot be followed: {error}")))?;
         if let (Source::Store(watch), Some((number, digest, files)), false) = (&source, served, is_kept)
-            && state.notices.all().get(REVISION).is_none()
+            && !state.notices.all().contains_key(REVISION)
         {
             watch.tell(number, Went::Live, "");
             revisions::keep(&data_dir, number, digest, files, &state);
@@ -250,7 +257,8 @@ impl Service {
 
     /// Reads the files again and puts them into force, whole or not at all.
     fn reload(&mut self, asked: bool) {
-        let Source::Files { config, digest: in_force, .. } = &self.source else {
+        let Source::Files { config, digest: in_force, secrets: secrets_in_force, watch } = &mut self.source
+        else {
             return self.prepare_again();
         };
         let (snapshot, digest) = match load(config) {
@@ -261,13 +269,14 @@ impl Service {
                 return;
             }
         };
-        if digest == *in_force && !asked {
+        let secrets = look_at_secrets(&snapshot, watch);
+        if digest == *in_force && secrets == *secrets_in_force && !asked {
             return;
         }
         match self.publish(snapshot) {
             Ok(revision) => {
-                if let Source::Files { digest: in_force, .. } = &mut self.source {
-                    *in_force = digest;
+                if let Source::Files { digest: in_force, secrets: secrets_in_force, .. } = &mut self.source {
+                    (*in_force, *secrets_in_force) = (digest, secrets);
                 }
                 tracing::info!(%revision, "the changed documents are in force");
             }
@@ -367,8 +376,13 @@ fn bind(admin: SocketAddr) -> Result<TcpListener, Failure> {
         .map_err(|error| Failure::Process(format!("the management address {admin} cannot be bound: {error}")))
 }
 
-fn management_state(metrics: Arc<Metrics>, data_plane: Arc<OnceLock<Arc<Runtime>>>) -> ManagementState {
+fn management_state(
+    metrics: Arc<Metrics>,
+    data_plane: Arc<OnceLock<Arc<Runtime>>>,
+    api: Api,
+) -> ManagementState {
     let mut state = ManagementState::new(metrics);
+    state.api = Some(Arc::new(api));
     state.before_scrape = Some(Box::new(move |metrics| {
         let Some(runtime) = data_plane.get() else { return };
         let cells = runtime.cells();
@@ -380,9 +394,21 @@ fn management_state(metrics: Arc<Metrics>, data_plane: Arc<OnceLock<Arc<Runtime>
 
 fn first_of_files(config: Vec<PathBuf>, wishes: &Wishes) -> Result<First, Failure> {
     // Watched before the files are read, so that no change between is missed.
-    let watch = FileWatch::start(&config, wishes.sender());
+    let mut watch = FileWatch::start(&config, wishes.sender());
     let (snapshot, digest) = load(&config)?;
-    Ok(First { snapshot, revision: None, is_kept: false, source: Source::Files { config, digest, watch } })
+    // Before they are read: a change between is then a change to the next look.
+    let secrets = look_at_secrets(&snapshot, &mut watch);
+    let source = Source::Files { config, digest, secrets, watch };
+    Ok(First { snapshot, revision: None, is_kept: false, source })
+}
+
+/// Watches the files that a snapshot is read from beside its documents, and tells their content apart.
+fn look_at_secrets(snapshot: &Snapshot, watch: &mut notify::Result<FileWatch>) -> [u8; 32] {
+    let named = secrets::files(snapshot);
+    if let Ok(watch) = watch {
+        watch.follow(named.iter().copied());
+    }
+    secrets::fingerprint(&named)
 }
 
 /// The active revision of the store; where that is gone or cannot be served, what the data directory kept. Where there

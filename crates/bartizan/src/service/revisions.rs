@@ -99,7 +99,7 @@ type Slot = Arc<Mutex<Option<Revision>>>;
 /// The thread that follows the store. Dropping it ends the thread.
 pub(super) struct RevisionWatch {
     slot: Slot,
-    outcomes: mpsc::UnboundedSender<(RevisionNumber, Went, String)>,
+    outcomes: mpsc::Sender<(RevisionNumber, Went, String)>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<thread::JoinHandle<()>>,
 }
@@ -114,7 +114,7 @@ impl RevisionWatch {
     ) -> std::io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let slot = Slot::default();
-        let (outcomes, told) = mpsc::unbounded_channel();
+        let (outcomes, told) = mpsc::channel(UNTOLD_MAX);
         let (stop, stopped) = oneshot::channel::<()>();
         let follower = Follower { dir, slot: Arc::clone(&slot), wishes, state, handed: None, failing: false };
         let thread = thread::Builder::new()
@@ -130,8 +130,13 @@ impl RevisionWatch {
 
     /// Says what became of a revision; it is written into the store when that can be.
     pub(super) fn tell(&self, number: RevisionNumber, went: Went, detail: &str) {
-        // The thread ends after this one only.
-        let _ = self.outcomes.send((number, went, detail.to_owned()));
+        if self.outcomes.try_send((number, went, detail.to_owned())).is_err() {
+            tracing::warn!(
+                number,
+                went = went.as_str(),
+                "what became of a revision could not be written down"
+            );
+        }
     }
 }
 
@@ -158,7 +163,7 @@ struct Follower {
 impl Follower {
     async fn run(
         mut self,
-        mut told: mpsc::UnboundedReceiver<(RevisionNumber, Went, String)>,
+        mut told: mpsc::Receiver<(RevisionNumber, Went, String)>,
         mut stopped: oneshot::Receiver<()>,
     ) {
         let mut store: Option<(Store, RevisionFeed)> = None;

@@ -1,7 +1,9 @@
 //! Reads what documents only refer to.
 
-use std::fs;
+use std::{collections::BTreeSet, fs, path::Path};
 
+use aws_lc_rs::digest;
+use bartizan_config::snapshot::Snapshot;
 use bartizan_model::{Reference, SecretValue};
 
 /// A key file or certificate is a few KiB; a megabyte is somebody's mistake.
@@ -35,4 +37,33 @@ pub(crate) fn read(reference: &Reference) -> Result<SecretValue, String> {
         return Err(format!("{reference} is empty"));
     }
     Ok(SecretValue::new(bytes))
+}
+
+/// The files that a snapshot is read from beside its documents, each once.
+pub(crate) fn files(snapshot: &Snapshot) -> BTreeSet<&Path> {
+    snapshot
+        .references()
+        .filter_map(|reference| match reference {
+            Reference::File(path) => Some(path.as_path()),
+            Reference::Env(_) => None,
+        })
+        .collect()
+}
+
+/// Tells whether the content of files changed; it says nothing of what it is. A file that cannot be read counts as one
+/// with other content, so that the reload which follows tells why.
+pub(crate) fn fingerprint(files: &BTreeSet<&Path>) -> [u8; 32] {
+    let mut context = digest::Context::new(&digest::SHA256);
+    for path in files {
+        match read(&Reference::File(path.to_path_buf())) {
+            Ok(content) => {
+                context.update(&(content.expose().len() as u64).to_be_bytes());
+                context.update(content.expose());
+            }
+            Err(_) => context.update(b"unreadable"),
+        }
+    }
+    let mut bytes = [0; 32];
+    bytes.copy_from_slice(context.finish().as_ref());
+    bytes
 }

@@ -12,9 +12,13 @@ use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 
 use super::wish::Wish;
 
-/// A watch on the files of a set.
+/// A watch on the files of a set, and on those that its documents name.
 pub(crate) struct FileWatch {
-    _watcher: RecommendedWatcher,
+    watcher: RecommendedWatcher,
+    /// Folders of the set itself.
+    own: BTreeSet<PathBuf>,
+    /// Folders of files that documents name, beside those.
+    named: BTreeSet<PathBuf>,
 }
 
 impl FileWatch {
@@ -28,10 +32,34 @@ impl FileWatch {
                 let _ = wishes.try_send(Wish::FilesChanged);
             }
         })?;
+        let mut own = BTreeSet::new();
         for (folder, mode) in folders(paths) {
             watcher.watch(&folder, mode)?;
+            own.insert(folder);
         }
-        Ok(FileWatch { _watcher: watcher })
+        Ok(FileWatch { watcher, own, named: BTreeSet::new() })
+    }
+
+    /// Also watches the folders of these files, and no longer those of earlier ones. A folder that cannot be watched is
+    /// told once; SIGHUP reads its files all the same.
+    pub(crate) fn follow<'f>(&mut self, files: impl Iterator<Item = &'f Path>) {
+        let around = |file: &Path| file.parent().map(Path::to_path_buf);
+        let wanted: BTreeSet<PathBuf> =
+            files.filter_map(around).filter(|folder| !self.own.contains(folder)).collect();
+        for folder in self.named.difference(&wanted) {
+            // It may be gone already, and then nothing is left to forget.
+            let _ = self.watcher.unwatch(folder);
+        }
+        let mut watched: BTreeSet<PathBuf> = self.named.intersection(&wanted).cloned().collect();
+        for folder in wanted.difference(&self.named) {
+            match self.watcher.watch(folder, RecursiveMode::NonRecursive) {
+                Ok(()) => drop(watched.insert(folder.clone())),
+                Err(error) => {
+                    tracing::warn!(folder = %folder.display(), %error, "a folder of secrets cannot be watched; reload with SIGHUP");
+                }
+            }
+        }
+        self.named = watched;
     }
 }
 

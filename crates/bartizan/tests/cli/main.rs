@@ -14,15 +14,18 @@ use std::{
 use bartizan_testkit::TempDir;
 
 mod agree;
+mod audit;
 mod check;
 mod explain;
 mod init;
 mod inspect;
 mod keys;
 mod policy_tests;
+mod records;
 mod revisions;
 mod routes;
 mod schema;
+mod tokens;
 
 /// What a command left behind.
 struct Ran {
@@ -95,8 +98,12 @@ fn golden(name: &str, text: &str) {
 #[test]
 fn every_command_explains_itself_and_refuses_what_it_does_not_know() {
     let dir = TempDir::new();
-    for command in ["check", "test", "explain", "routes", "schema", "init", "inspect", "keys", "run", "demo"]
-    {
+    let commands = [
+        "check", "test", "audit", "why", "log", "review", "explain", "routes", "schema", "init", "inspect",
+        "keys", "run", "demo",
+    ];
+    let on_revisions = ["plan", "diff", "apply", "get", "history", "rollback", "tokens"];
+    for command in commands.into_iter().chain(on_revisions) {
         let help = bartizan(&dir, &[command, "--help"]);
         assert!(help.code == 0 && help.out.contains("Usage:") && help.err.is_empty(), "{command}");
         let wrong = bartizan(&dir, &[command, "--no-such-option"]);

@@ -103,7 +103,7 @@ fn a_listed_certificate_calls_as_its_consumer_and_the_upstream_gets_it_verified(
     }
     let record = set.gate.record_of(&answer);
     assert_eq!(record["consumer"], "anna");
-    assert_eq!(record["credential"].as_str().unwrap().len(), 64, "{record}");
+    assert_eq!(record["credential"].as_str().unwrap().len(), 24, "{record}");
 }
 
 #[test]

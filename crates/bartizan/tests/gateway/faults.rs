@@ -53,6 +53,7 @@ fn with_engines(plan: &RoutePlan, change: impl FnOnce(&mut RoutePlan)) -> Arc<Ro
         authorization: plan.authorization.clone(),
         limits: plan.limits.clone(),
         inspection: plan.inspection.clone(),
+        schemas: plan.schemas.clone(),
         caching: plan.caching,
         record: plan.record.clone(),
     };

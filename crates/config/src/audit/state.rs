@@ -105,8 +105,11 @@ fn keys(house: &mut House<'_>, key: &KeyState) {
         return;
     }
     let revoke = || Fix::run(format!("bartizan keys revoke {id}"));
-    let replace =
-        || Fix::run(format!("bartizan keys create {consumer} --expires 90d\nbartizan keys revoke {id}"));
+    let replace = || {
+        Fix::run(format!(
+            "bartizan keys create --consumer {consumer} --expires 90d\nbartizan keys revoke {id}"
+        ))
+    };
     let age = days(key.created_unix_ms);
     if !house.snapshot.consumers.contains_key(&**consumer) {
         find(&KEY_ORPHANED, format!("key {id} belongs to {consumer}, who is not in the documents"), revoke());

@@ -270,7 +270,13 @@ impl<'s> Guards<'s> {
 
 /// Findings about rules, gathered: one cause and one effect are one finding, however many routes it concerns.
 #[derive(Default)]
-struct Weighed(BTreeMap<(Direction, Weight, &'static str, String, String), BTreeSet<String>>);
+struct Weighed(BTreeMap<Cause, BTreeSet<String>>);
+
+/// Direction, weight, code, document and message.
+type Cause = (Direction, Weight, &'static str, String, String);
+
+/// Direction, weight, code and message.
+type Effect = (Direction, Weight, &'static str, String);
 
 /// A rule where it is published.
 type Published<'s> = (&'s Snapshot, &'s PublishedListener, &'s RoutePlan);
@@ -370,8 +376,7 @@ impl Weighed {
 
     /// One finding per cause. Where the cause is the route itself, routes with the same effect are one finding.
     fn finish(self) -> Vec<Finding> {
-        let mut merged: BTreeMap<(Direction, Weight, &'static str, String), (String, BTreeSet<String>)> =
-            BTreeMap::new();
+        let mut merged: BTreeMap<Effect, (String, BTreeSet<String>)> = BTreeMap::new();
         let mut findings = Vec::new();
         for ((direction, weight, code, document, message), routes) in self.0 {
             if document.starts_with("Route/") {

@@ -22,7 +22,8 @@ use bartizan_telemetry::RecordPlan;
 
 use super::{index::Index, inspection::InspectionTerms, label, policy::Policies, record};
 use crate::snapshot::{
-    AccessLogPlan, AuthenticationPlan, AuthorizationPlan, Bite, CorsPlan, HeaderPlan, PolicyMention, Settled,
+    AccessLogPlan, AuthenticationPlan, AuthorizationPlan, Bite, CorsPlan, HeaderPlan, PolicyMention,
+    SchemaPlan, Settled,
 };
 
 /// A policy with what it is attached to.
@@ -233,6 +234,7 @@ pub(super) struct Attached<'p, 'd> {
     cors: ByTarget<'p, 'd, CorsPlan>,
     headers: ByTarget<'p, 'd, HeaderPlan>,
     inspection: ByTarget<'p, 'd, InspectionTerms>,
+    schemas: ByTarget<'p, 'd, SchemaPlan>,
     limits: ByTarget<'p, 'd, bartizan_limit::Policy>,
     records: ByTarget<'p, 'd, RecordPlan>,
     default_record: Arc<RecordPlan>,
@@ -248,6 +250,7 @@ impl<'p, 'd> Attached<'p, 'd> {
             cors: ByTarget::build(&policies.cors),
             headers: ByTarget::build(&policies.headers),
             inspection: ByTarget::build(&policies.inspection),
+            schemas: ByTarget::build(&policies.schemas),
             limits: ByTarget::build(&policies.limits),
             records: ByTarget::build(&policies.records),
             default_record: Arc::new(RecordPlan::new("")),
@@ -267,6 +270,7 @@ impl<'p, 'd> Attached<'p, 'd> {
             || self.cors.has_listener(name)
             || self.headers.has_listener(name)
             || self.inspection.has_listener(name)
+            || self.schemas.has_listener(name)
             || self.limits.has_listener(name)
             || self.records.has_listener(name)
     }
@@ -294,6 +298,10 @@ impl<'p, 'd> Attached<'p, 'd> {
 
     pub(super) fn headers(&self, place: Place<'_>) -> Vec<Arc<HeaderPlan>> {
         self.headers.adding(place)
+    }
+
+    pub(super) fn schemas(&self, place: Place<'_>) -> Vec<Arc<SchemaPlan>> {
+        self.schemas.adding(place)
     }
 
     pub(super) fn inspection(&self, place: Place<'_>) -> Vec<Arc<InspectionTerms>> {
@@ -349,6 +357,7 @@ fn mentions(policies: &Policies<'_>) -> Vec<PolicyMention> {
         .chain(of(&policies.cors))
         .chain(of(&policies.headers))
         .chain(of(&policies.inspection))
+        .chain(of(&policies.schemas))
         .chain(of(&policies.limits))
         .chain(of(&policies.records))
         .collect()

@@ -2,8 +2,6 @@
 //!
 //! Token methods that look at the same places are put together where the first of them stands.
 
-pub(super) mod certificate;
-
 use std::sync::Arc;
 
 use bartizan_model::{
@@ -24,10 +22,13 @@ use super::{
     policy::{BEFORE_IDENTIFY, bite, check_reserved, header_name},
 };
 use crate::snapshot::{
-    ApiKeyPlan, AuthenticationPlan, Bite, ClientCertificatePlan, IntrospectionPlan, JwtPlan, MethodPlan,
-    TokenPlacePlan,
+    ApiKeyPlan, AuthenticationPlan, BasicPlan, Bite, ClientCertificatePlan, IntrospectionPlan, JwtPlan,
+    MethodPlan, TokenPlacePlan,
 };
 
+mod basic;
+pub(super) mod certificate;
+mod failures;
 mod token;
 
 /// Compiles all policies, in order of name.
@@ -84,10 +85,13 @@ fn plan<'d>(
             AuthenticationType::ClientCertificate => {
                 Some(Draft::ClientCertificate(certificate::compile(method, problems)))
             }
+            AuthenticationType::Basic => {
+                basic::compile(index, document, method, compiling.problems).map(Draft::Basic)
+            }
             AuthenticationType::Jwt => method.jwt.as_ref().and_then(|jwt| compiling.jwt(jwt)).map(Draft::Jwt),
             AuthenticationType::Introspection => (method.introspection.as_ref())
                 .and_then(|introspection| compiling.introspection(introspection))
-                .map(Draft::Introspection),
+                .map(|plan| Draft::Introspection(Box::new(plan))),
             AuthenticationType::Anonymous => {
                 anonymous = true;
                 if at != last {
@@ -103,15 +107,17 @@ fn plan<'d>(
     }
     let methods = drafts.into_iter().map(|(_, draft)| draft.finish(counts)).collect();
     let label = label(Kind::AuthenticationPolicy, document.name.as_str());
-    AuthenticationPlan { label, bite, methods, anonymous }
+    let failures = failures::compile(&label, document.name.at, &spec.failures, problems);
+    AuthenticationPlan { label, bite, methods, anonymous, failures }
 }
 
 /// A method on its way to a plan.
 enum Draft {
     ApiKey(ApiKeyPlan),
     ClientCertificate(ClientCertificatePlan),
+    Basic(Arc<BasicPlan>),
     Jwt(JwtPlan),
-    Introspection(IntrospectionPlan),
+    Introspection(Box<IntrospectionPlan>),
 }
 
 impl Draft {
@@ -123,10 +129,11 @@ impl Draft {
         match self {
             Draft::ApiKey(plan) => MethodPlan::ApiKey(plan),
             Draft::ClientCertificate(plan) => MethodPlan::ClientCertificate(plan),
+            Draft::Basic(plan) => MethodPlan::Basic(plan),
             Draft::Jwt(plan) => MethodPlan::Jwt(Arc::new(JwtPlan { index: next(&mut counts.jwt), ..plan })),
             Draft::Introspection(plan) => {
                 let index = next(&mut counts.introspection);
-                MethodPlan::Introspection(Arc::new(IntrospectionPlan { index, ..plan }))
+                MethodPlan::Introspection(Arc::new(IntrospectionPlan { index, ..*plan }))
             }
         }
     }
@@ -134,7 +141,7 @@ impl Draft {
     fn places(&self) -> Vec<TokenPlacePlan> {
         match self {
             Draft::ApiKey(plan) => vec![TokenPlacePlan::Header(plan.header.clone())],
-            Draft::ClientCertificate(_) => Vec::new(),
+            Draft::ClientCertificate(_) | Draft::Basic(_) => Vec::new(),
             Draft::Jwt(plan) => plan.places.clone(),
             Draft::Introspection(plan) => plan.places.clone(),
         }
@@ -159,6 +166,10 @@ fn add<'m>(
             // The first that is there decides, so a second way to read the same certificate would never be tried.
             let message =
                 "a connection has one certificate: a second `ClientCertificate` would never be tried";
+            problem(earlier, message.to_owned(), "");
+        }
+        if let (Draft::Basic(_), Draft::Basic(_)) = (&*known, &draft) {
+            let message = "a second `Basic` would never be tried: write all users into one file";
             problem(earlier, message.to_owned(), "");
         }
         let known_places = known.places();
@@ -217,6 +228,10 @@ fn check_fields(method: &Spanned<AuthenticationMethod>, problems: &mut Problems)
             method.introspection.as_ref().map(|field| field.at),
         ),
     ];
+    if method.basic.is_some() && method.type_ != AuthenticationType::Basic {
+        let message = "`basic` has no meaning without `type: Basic`";
+        problems.push(Problem::new(Code::FieldsClash, method.at, "spec.methods", message));
+    }
     if method.client_certificate.is_some() && method.type_ != AuthenticationType::ClientCertificate {
         let message = "`clientCertificate` has no meaning without `type: ClientCertificate`";
         problems.push(Problem::new(Code::FieldsClash, method.at, "spec.methods", message));

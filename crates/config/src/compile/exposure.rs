@@ -57,6 +57,7 @@ pub(super) fn list(
         of_authorization(document, problems);
     }
     for document in index.of(Kind::AuthenticationPolicy) {
+        of_failures(document, problems);
         of_authentication(document, problems);
     }
     of_policies(&policies.authentication, problems);
@@ -64,6 +65,7 @@ pub(super) fn list(
     of_policies(&policies.cors, problems);
     of_policies(&policies.headers, problems);
     of_policies(&policies.inspection, problems);
+    of_policies(&policies.schemas, problems);
     of_inspection(&policies.inspection, problems);
     of_policies(&policies.limits, problems);
     of_policies(&policies.records, problems);
@@ -193,6 +195,24 @@ fn of_listener(document: &Document, problems: &mut Problems) {
 
 fn of_upstream(document: &Document, problems: &mut Problems) {
     let Some(spec) = spec_of!(document, Upstream) else { return };
+    let is_here = |host: &str| {
+        let address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
+        host == "localhost" || address.is_ok_and(|address| address.to_canonical().is_loopback())
+    };
+    let clear = spec.endpoints.iter().find(|endpoint| !endpoint.url.tls && !is_here(&endpoint.url.host));
+    if let (Some(_), Some(credential)) = (clear, &spec.credential) {
+        let message = format!("Upstream/{} is sent its credential without TLS", document.name.as_str());
+        problems.push(
+            exposure(Code::CredentialClearText, credential.at, "spec.credential", message)
+                .hint("whoever stands between can read it; write `https://` in the endpoints"),
+        );
+    }
+    let client = spec.credential.as_ref().and_then(|credential| credential.client_credentials.as_ref());
+    if let Some(client) = client.filter(|client| client.danger_allow_clear_text) {
+        let message = format!("Upstream/{} may send its client secret without TLS", document.name.as_str());
+        let path = "spec.credential.clientCredentials.dangerAllowClearText";
+        problems.push(exposure(Code::CredentialClearText, client.at, path, message));
+    }
     let unverified = spec.tls.as_ref().filter(|tls| tls.danger_accept_any_certificate);
     if let Some(tls) = unverified {
         let message = format!("Upstream/{} accepts any certificate", document.name.as_str());
@@ -202,6 +222,18 @@ fn of_upstream(document: &Document, problems: &mut Problems) {
             "spec.tls.dangerAcceptAnyCertificate",
             message,
         ));
+    }
+}
+
+fn of_failures(document: &Document, problems: &mut Problems) {
+    let Some(spec) = spec_of!(document, AuthenticationPolicy) else { return };
+    if !spec.failures.enabled {
+        let message = format!(
+            "AuthenticationPolicy/{} lets callers guess as often as they like",
+            document.name.as_str()
+        );
+        let path = "spec.failures.enabled";
+        problems.push(exposure(Code::FailuresUncounted, document.name.at, path, message));
     }
 }
 
@@ -234,8 +266,8 @@ fn of_inspection(policies: &[Scoped<'_, InspectionTerms>], problems: &mut Proble
     for policy in policies.iter().filter(|policy| policy.bite.mode == Mode::Enforce) {
         let Some(spec) = spec_of!(policy.document, InspectionPolicy) else { continue };
         let name = policy.document.name.as_str();
-        for (half, body) in
-            [(InspectionPhase::Request, &spec.request), (InspectionPhase::Response, &spec.response)]
+        let answer = spec.response.body();
+        for (half, body) in [(InspectionPhase::Request, &spec.request), (InspectionPhase::Response, &answer)]
         {
             if spec.phases.contains(&half) {
                 of_body(name, half, body, problems);

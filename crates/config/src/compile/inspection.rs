@@ -6,7 +6,9 @@
 use std::{collections::HashMap, path::Path, sync::Arc};
 
 use bartizan_inspect::{
-    EngineMode, Loader, OnLimit, Overlay, OverlayError, RuleSet, Settings, load_baseline,
+    EngineMode, Loader, OnLimit, Overlay, OverlayError, RuleSet, Settings,
+    leak::{LeakClass, LeakGroup, LeakScanner},
+    load_baseline,
     overlay::Rules,
     rule::{Disruption, Phase, Rule},
 };
@@ -16,7 +18,7 @@ use bartizan_model::{
         Document, Kind, Spec,
         common::TargetKind,
         inspection::{
-            BodySpec, CoreRuleSet, InspectionPhase, InspectionPolicySpec, OnEncoded, OnOversize,
+            BodySpec, CoreRuleSet, InspectionPhase, InspectionPolicySpec, OnEncoded, OnLeak, OnOversize,
             RuleModeWord, RuleSetSpec,
         },
     },
@@ -31,15 +33,15 @@ use super::{
     label,
     policy::bite,
 };
-use crate::snapshot::{Bite, BodyPlan, InspectionPlan, Oversize};
+use crate::snapshot::{Bite, BodyPlan, InspectionPlan, LeakPlan, Oversize};
 
 /// 64 MiB: more than is held in memory for one message is never judged.
-const BODY_BYTES_MAX: u64 = 64 << 20;
+pub(super) const BODY_BYTES_MAX: u64 = 64 << 20;
 /// The most notices of a rule set that are told.
 const NOTICES_MAX: usize = 5;
 
 /// What an inspection can be attached to.
-const TARGETS: &[TargetKind] = &[TargetKind::Listener, TargetKind::Route];
+pub(super) const TARGETS: &[TargetKind] = &[TargetKind::Listener, TargetKind::Route];
 
 /// A policy before it is known on which route.
 pub(super) struct InspectionTerms {
@@ -52,6 +54,7 @@ pub(super) struct InspectionTerms {
     changes: Vec<RuleChange>,
     request: Option<BodyPlan>,
     response: Option<BodyPlan>,
+    leaks: Option<LeakPlan>,
 }
 
 /// A change to some rules, on some routes.
@@ -91,7 +94,8 @@ fn terms(
     problems: &mut Problems,
 ) -> Option<InspectionTerms> {
     let request = body(&spec.request, "spec.request", problems);
-    let response = body(&spec.response, "spec.response", problems);
+    let response = body(&spec.response.body(), "spec.response", problems);
+    let leaks = library.leaks(spec, problems);
     let has = |phase| spec.phases.contains(&phase);
     let rules = library.load(index, document, &spec.rule_sets, problems)?;
     let terms = InspectionTerms {
@@ -103,6 +107,7 @@ fn terms(
         changes: changes(index, spec, &rules, problems),
         request: has(InspectionPhase::Request).then_some(request),
         response: has(InspectionPhase::Response).then_some(response),
+        leaks,
         rules,
     };
     Some(terms)
@@ -130,6 +135,7 @@ fn body(spec: &BodySpec, path: &str, problems: &mut Problems) -> BodyPlan {
 /// The rule sets of a set of documents, by what they are loaded from.
 #[derive(Default)]
 struct Library {
+    scanner: Option<Arc<LeakScanner>>,
     loaded: HashMap<Vec<Part>, Option<Arc<RuleSet>>>,
 }
 
@@ -143,6 +149,32 @@ enum Part {
 }
 
 impl Library {
+    fn leaks(&mut self, spec: &InspectionPolicySpec, problems: &mut Problems) -> Option<LeakPlan> {
+        let leaks = &spec.response.leaks;
+        if **leaks == OnLeak::Off {
+            return None;
+        }
+        let path = "spec.response.leaks";
+        if !spec.phases.contains(&InspectionPhase::Response) {
+            let message = "answers are not judged, so nobody looks for secrets in them";
+            problems.push(
+                Problem::new(Code::FieldsClash, leaks.at, path, message)
+                    .hint("write `phases: [request, response]`"),
+            );
+            return None;
+        }
+        if self.scanner.is_none() {
+            // Tokens of callers are in honest answers too.
+            let honest = |class: &&LeakClass| class.group() != LeakGroup::Token;
+            let classes: Vec<LeakClass> = LeakClass::ALL.iter().filter(honest).copied().collect();
+            match LeakScanner::new(&classes) {
+                Ok(scanner) => self.scanner = Some(Arc::new(scanner)),
+                Err(error) => problems.push(Problem::new(Code::BadRules, leaks.at, path, error.to_string())),
+            }
+        }
+        Some(LeakPlan { scanner: self.scanner.clone()?, masks: **leaks == OnLeak::Mask })
+    }
+
     fn load(
         &mut self,
         index: &Index<'_>,
@@ -441,6 +473,7 @@ impl InspectionTerms {
             enforced: Arc::new(overlay),
             request: self.request,
             response: self.response,
+            leaks: self.leaks.clone(),
         }
     }
 }

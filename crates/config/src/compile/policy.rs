@@ -23,11 +23,11 @@ use super::{
     authentication, authorization,
     index::{Index, spec_of},
     inspection::{self, InspectionTerms},
-    label, limit, pattern, record,
+    label, limit, pattern, record, schema,
 };
 use crate::snapshot::{
     AuthenticationPlan, AuthorizationPlan, Bite, CorsPlan, HeaderChangesPlan, HeaderCheckPlan, HeaderPlan,
-    OriginPattern,
+    OriginPattern, SchemaPlan,
 };
 
 /// The policies of a set by kind, each list in order of name.
@@ -37,6 +37,7 @@ pub(super) struct Policies<'d> {
     pub(super) cors: Vec<Scoped<'d, CorsPlan>>,
     pub(super) headers: Vec<Scoped<'d, HeaderPlan>>,
     pub(super) inspection: Vec<Scoped<'d, InspectionTerms>>,
+    pub(super) schemas: Vec<Scoped<'d, SchemaPlan>>,
     pub(super) limits: Vec<Scoped<'d, bartizan_limit::Policy>>,
     pub(super) records: Vec<Scoped<'d, RecordPlan>>,
 }
@@ -55,6 +56,7 @@ pub(super) fn compile_all<'d>(
         cors: cors(index, problems),
         headers: headers(index, problems),
         inspection: inspection::policies(index, problems),
+        schemas: schema::policies(index, problems),
         limits: limits(index, problems),
         records: records(index, &secrets, problems),
         authentication,

@@ -331,6 +331,7 @@ impl Compiler<'_, '_> {
             authorization: self.attached.authorization(place),
             limits: self.attached.limits(place),
             inspection,
+            schemas: self.attached.schemas(place),
             caching: Engineless::NoSuchPolicy,
             record: self.attached.record(place, self.clashes),
             timeouts: *timeouts,

@@ -3,12 +3,11 @@
 use std::{collections::HashMap, net::SocketAddr, num::NonZeroU32, sync::Arc};
 
 use bartizan_model::{
-    Reference,
     document::{
         Document, Kind, Spec,
         upstream::{
-            ActiveHealth, CredentialSpec, EndpointSpec, HashOn, LoadBalancing, LoadBalancingAlgorithm,
-            PassiveHealth, UpstreamKind, UpstreamProtocolName, UpstreamSpec, UpstreamTls,
+            ActiveHealth, EndpointSpec, HashOn, LoadBalancing, LoadBalancingAlgorithm, PassiveHealth,
+            UpstreamKind, UpstreamProtocolName, UpstreamSpec, UpstreamTls,
         },
     },
     problem::{Code, Problem, Problems, shown},
@@ -16,15 +15,15 @@ use bartizan_model::{
 };
 
 use super::{
+    credential,
     index::{Index, spec_of},
     listener::{count, size},
     llm,
     path::canonical,
-    policy::check_reserved,
     positive,
 };
 use crate::snapshot::{
-    ActiveCheckPlan, Balancing, CredentialPlan, EndpointAddress, EndpointPlan, HashKey, PassiveCheckPlan,
+    ActiveCheckPlan, Balancing, ClientIdentityPlan, EndpointAddress, EndpointPlan, HashKey, PassiveCheckPlan,
     UpstreamPlan, UpstreamProtocol, UpstreamTlsPlan,
 };
 
@@ -74,7 +73,7 @@ fn compile(
         credential: spec
             .credential
             .as_ref()
-            .and_then(|credential| credential_plan(index, document, credential, problems)),
+            .and_then(|spec| credential::compile(index, document, spec, problems)),
         connect_timeout: positive(&spec.connect_timeout, "spec.connectTimeout", problems),
         idle_timeout: positive(&spec.idle_timeout, "spec.idleTimeout", problems),
         connections_max: size(&spec.connections),
@@ -131,6 +130,10 @@ fn tls_plan(index: &Index<'_>, document: &Document, spec: &UpstreamSpec) -> Upst
         authorities: tls
             .and_then(|tls| tls.authorities_ref.as_ref())
             .map(|reference| index.locate(document, reference)),
+        client: tls.and_then(|tls| tls.client_certificate.as_ref()).map(|client| ClientIdentityPlan {
+            chain: index.locate(document, &client.chain_ref),
+            key: index.locate(document, &client.key_ref),
+        }),
         danger_accept_any_certificate: tls.is_some_and(|tls| tls.danger_accept_any_certificate),
     }
 }
@@ -265,40 +268,4 @@ fn passive_plan(passive: &PassiveHealth, problems: &mut Problems) -> PassiveChec
         eject_for: positive(&passive.eject_for, "spec.health.passive.ejectFor", problems),
         ejected_percent_max: passive.max_ejected_percent.get(),
     }
-}
-
-fn credential_plan(
-    index: &Index<'_>,
-    document: &Document,
-    credential: &Spanned<CredentialSpec>,
-    problems: &mut Problems,
-) -> Option<CredentialPlan> {
-    check_reserved(&credential.header, "spec.credential.header", "cannot carry a credential", problems);
-    let secret = match (&credential.value_ref, &credential.secret_name) {
-        (Some(reference), None) => index.locate(document, reference),
-        (None, Some(name)) => secret(index, name, problems)?,
-        _ => {
-            let message = "a credential needs `valueRef` or `secretName`, not both";
-            problems.push(Problem::new(Code::NotExactlyOne, credential.at, "spec.credential", message));
-            return None;
-        }
-    };
-    Some(CredentialPlan {
-        header: credential.header.as_str().into(),
-        prefix: credential
-            .prefix
-            .as_ref()
-            .filter(|prefix| !prefix.as_str().is_empty())
-            .map_or("".into(), |prefix| format!("{} ", prefix.as_str()).into()),
-        secret,
-    })
-}
-
-fn secret(
-    index: &Index<'_>,
-    name: &Spanned<bartizan_model::scalar::Name>,
-    problems: &mut Problems,
-) -> Option<Reference> {
-    let document = index.find(Kind::Secret, name, "spec.credential.secretName", problems)?;
-    spec_of!(document, Secret).map(|secret| index.locate(document, &secret.value_ref))
 }

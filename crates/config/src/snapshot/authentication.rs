@@ -6,10 +6,12 @@
 
 use std::sync::Arc;
 
-use bartizan_identity::CertificateRule;
-use http::HeaderName;
+use bartizan_identity::{CertificateRule, jwt::ConsumerRule};
+use bartizan_limit::FailurePolicy;
+use bartizan_model::Reference;
+use http::{HeaderName, HeaderValue};
 
-use super::{Bite, ChallengePlan, IntrospectionPlan, JwtPlan, KeySetPlan, TokenPlacePlan};
+use super::{Bite, ChallengePlan, IntrospectionPlan, JwtPlan, KeySetPlan, MappingPlan, TokenPlacePlan};
 
 /// A compiled `AuthenticationPolicy`.
 #[derive(Clone, Debug)]
@@ -22,6 +24,8 @@ pub struct AuthenticationPlan {
     pub methods: Vec<MethodPlan>,
     /// Whether callers without a credential pass as nobody.
     pub anonymous: bool,
+    /// How often callers may fail; `None` where nobody counts.
+    pub failures: Option<Arc<FailurePolicy>>,
 }
 
 /// A way to prove who one is.
@@ -31,10 +35,21 @@ pub enum MethodPlan {
     ApiKey(ApiKeyPlan),
     /// A client's certificate, verified by the listener.
     ClientCertificate(ClientCertificatePlan),
+    /// A name and a password.
+    Basic(Arc<BasicPlan>),
     /// A token that its issuer signed.
     Jwt(Arc<JwtPlan>),
     /// A token that its issuer is asked about.
     Introspection(Arc<IntrospectionPlan>),
+}
+
+/// Whose names and passwords.
+#[derive(Clone, Debug)]
+pub struct BasicPlan {
+    /// The file with the users.
+    pub users: Reference,
+    /// `Basic realm="…", charset="UTF-8"`.
+    pub challenge: HeaderValue,
 }
 
 /// How a certificate becomes a consumer.
@@ -54,11 +69,22 @@ pub struct ApiKeyPlan {
 }
 
 impl AuthenticationPlan {
+    /// Where callers may prove themselves by name and password.
+    pub fn basic(&self) -> impl Iterator<Item = &Arc<BasicPlan>> {
+        self.methods.iter().filter_map(|method| match method {
+            MethodPlan::Basic(plan) => Some(plan),
+            _ => None,
+        })
+    }
+
     /// Headers that may carry an API key, in order.
     pub fn api_key_headers(&self) -> impl Iterator<Item = &HeaderName> {
         self.methods.iter().filter_map(|method| match method {
             MethodPlan::ApiKey(plan) => Some(&plan.header),
-            MethodPlan::ClientCertificate(_) | MethodPlan::Jwt(_) | MethodPlan::Introspection(_) => None,
+            MethodPlan::ClientCertificate(_)
+            | MethodPlan::Basic(_)
+            | MethodPlan::Jwt(_)
+            | MethodPlan::Introspection(_) => None,
         })
     }
 
@@ -89,7 +115,10 @@ impl AuthenticationPlan {
     pub fn key_sets(&self) -> impl Iterator<Item = &KeySetPlan> {
         let issuers = self.methods.iter().flat_map(|method| match method {
             MethodPlan::Jwt(plan) => plan.issuers.as_slice(),
-            MethodPlan::ApiKey(_) | MethodPlan::ClientCertificate(_) | MethodPlan::Introspection(_) => &[],
+            MethodPlan::ApiKey(_)
+            | MethodPlan::ClientCertificate(_)
+            | MethodPlan::Basic(_)
+            | MethodPlan::Introspection(_) => &[],
         });
         issuers.filter_map(|issuer| issuer.keys.fetched())
     }
@@ -99,16 +128,68 @@ impl MethodPlan {
     /// Where it looks for a token.
     pub fn places(&self) -> &[TokenPlacePlan] {
         match self {
-            MethodPlan::ApiKey(_) | MethodPlan::ClientCertificate(_) => &[],
+            MethodPlan::ApiKey(_) | MethodPlan::ClientCertificate(_) | MethodPlan::Basic(_) => &[],
             MethodPlan::Jwt(plan) => &plan.places,
             MethodPlan::Introspection(plan) => &plan.places,
+        }
+    }
+
+    /// Whether it may know a caller as the consumer of this name.
+    pub fn may_know(&self, consumer: &str) -> bool {
+        let knows = |mapping: &MappingPlan| match &mapping.consumer {
+            Some(ConsumerRule::Claim(_)) => true,
+            Some(ConsumerRule::Fixed(name)) => **name == *consumer,
+            None => false,
+        };
+        match self {
+            MethodPlan::ApiKey(_) | MethodPlan::ClientCertificate(_) | MethodPlan::Basic(_) => true,
+            MethodPlan::Jwt(plan) => plan.issuers.iter().any(|issuer| knows(&issuer.mapping)),
+            MethodPlan::Introspection(plan) => knows(&plan.mapping),
+        }
+    }
+
+    /// Whether it may know a caller for whom there is no consumer's document.
+    pub fn knows_without_consumer(&self) -> bool {
+        let knows = |mapping: &MappingPlan| mapping.consumer.is_none() || mapping.allows_unknown;
+        match self {
+            MethodPlan::ApiKey(_) | MethodPlan::ClientCertificate(_) | MethodPlan::Basic(_) => false,
+            MethodPlan::Jwt(plan) => plan.issuers.iter().any(|issuer| knows(&issuer.mapping)),
+            MethodPlan::Introspection(plan) => knows(&plan.mapping),
+        }
+    }
+
+    /// Whether its credentials may bring roles.
+    pub fn maps_roles(&self) -> bool {
+        match self {
+            MethodPlan::ApiKey(_) | MethodPlan::ClientCertificate(_) | MethodPlan::Basic(_) => false,
+            MethodPlan::Jwt(plan) => plan.issuers.iter().any(|issuer| issuer.mapping.roles.is_some()),
+            MethodPlan::Introspection(plan) => plan.mapping.roles.is_some(),
+        }
+    }
+
+    /// Whether it takes tokens.
+    pub fn takes_tokens(&self) -> bool {
+        self.challenge().is_some()
+    }
+
+    /// What it asks for, for people.
+    pub fn describe(&self) -> String {
+        match self {
+            MethodPlan::ApiKey(plan) => format!("API key in {}", plan.header),
+            MethodPlan::ClientCertificate(_) => "client certificate".to_owned(),
+            MethodPlan::Basic(_) => "name and password".to_owned(),
+            MethodPlan::Jwt(plan) => {
+                let issuers: Vec<&str> = plan.issuers.iter().map(|issuer| &*issuer.name).collect();
+                format!("token of {}", issuers.join(" or "))
+            }
+            MethodPlan::Introspection(plan) => format!("token known to {}", plan.url),
         }
     }
 
     /// What callers without a valid token are told; `None` where it takes no tokens.
     pub fn challenge(&self) -> Option<&ChallengePlan> {
         match self {
-            MethodPlan::ApiKey(_) | MethodPlan::ClientCertificate(_) => None,
+            MethodPlan::ApiKey(_) | MethodPlan::ClientCertificate(_) | MethodPlan::Basic(_) => None,
             MethodPlan::Jwt(plan) => Some(&plan.challenge),
             MethodPlan::Introspection(plan) => Some(&plan.challenge),
         }
@@ -116,7 +197,7 @@ impl MethodPlan {
 
     fn forwards(&self) -> bool {
         match self {
-            MethodPlan::ApiKey(_) | MethodPlan::ClientCertificate(_) => false,
+            MethodPlan::ApiKey(_) | MethodPlan::ClientCertificate(_) | MethodPlan::Basic(_) => false,
             MethodPlan::Jwt(plan) => plan.forward,
             MethodPlan::Introspection(plan) => plan.forward,
         }

@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use bartizan_inspect::{Overlay, RuleSet};
+use bartizan_inspect::{Overlay, RuleSet, leak::LeakScanner, schema::Schema};
 
 use super::policy::Bite;
 
@@ -23,6 +23,34 @@ pub struct InspectionPlan {
     pub request: Option<BodyPlan>,
     /// How bodies of answers are judged; `None` where answers are not.
     pub response: Option<BodyPlan>,
+    /// What becomes of secrets in answers.
+    pub leaks: Option<LeakPlan>,
+}
+
+/// What becomes of secrets in answers.
+#[derive(Clone, Debug)]
+pub struct LeakPlan {
+    /// Who finds them.
+    pub scanner: Arc<LeakScanner>,
+    /// Whether they are masked; else the answer is refused.
+    pub masks: bool,
+}
+
+/// A compiled `SchemaPolicy`.
+#[derive(Clone, Debug)]
+pub struct SchemaPlan {
+    /// `SchemaPolicy/name`.
+    pub label: Arc<str>,
+    /// How far it bites.
+    pub bite: Bite,
+    /// What bodies must look like.
+    pub schema: Arc<Schema>,
+    /// Most bytes of a body.
+    pub bytes_max: usize,
+    /// Whether there must be a body.
+    pub required: bool,
+    /// Whether a body that is not JSON passes.
+    pub others_pass: bool,
 }
 
 /// How much of a body is judged, and what becomes of the rest.

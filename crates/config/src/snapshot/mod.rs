@@ -16,6 +16,7 @@ pub mod listener;
 pub mod model;
 pub mod names;
 pub mod policy;
+mod reference;
 pub mod route;
 pub mod table;
 pub mod template;

@@ -7,7 +7,7 @@ use http::{HeaderValue, StatusCode};
 use super::{
     authentication::AuthenticationPlan,
     authorization::AuthorizationPlan,
-    inspection::InspectionPlan,
+    inspection::{InspectionPlan, SchemaPlan},
     policy::{CorsPlan, Engineless, HeaderChangesPlan, HeaderPlan, Settled, TimeoutsPlan},
 };
 
@@ -44,6 +44,8 @@ pub struct RoutePlan {
     pub limits: Vec<Arc<bartizan_limit::Policy>>,
     /// What requests and answers are inspected by, wide → narrow, then by name.
     pub inspection: Vec<Arc<InspectionPlan>>,
+    /// What bodies must look like, wide → narrow, then by name.
+    pub schemas: Vec<Arc<SchemaPlan>>,
     /// Whether answers are cached.
     pub caching: Engineless,
     /// What is written down.

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, num::NonZeroU32, sync::Arc, time::Duration};
 
-use bartizan_model::Reference;
+use bartizan_model::{Reference, scalar::FetchUrl};
 
 /// One upstream, flat and final. Compiling it opened nothing; TLS material and credentials are read in `prepare`.
 #[derive(Clone, Debug, PartialEq)]
@@ -71,8 +71,19 @@ pub struct UpstreamTlsPlan {
     pub server_name: Option<Arc<str>>,
     /// PEM bundle of trusted roots; the system's roots where absent.
     pub authorities: Option<Reference>,
+    /// The gateway's own certificate, for upstreams that ask for one.
+    pub client: Option<ClientIdentityPlan>,
     /// No verification at all: listed as an exposure.
     pub danger_accept_any_certificate: bool,
+}
+
+/// The gateway's own certificate toward an upstream.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClientIdentityPlan {
+    /// PEM chain, leaf first.
+    pub chain: Reference,
+    /// PEM private key.
+    pub key: Reference,
 }
 
 /// How an endpoint is chosen among the healthy ones.
@@ -129,9 +140,74 @@ pub struct PassiveCheckPlan {
     pub ejected_percent_max: u8,
 }
 
-/// A credential for the upstream: `name: prefix + secret`.
+/// A credential for the upstream.
 #[derive(Clone, Debug, PartialEq)]
-pub struct CredentialPlan {
+pub enum CredentialPlan {
+    /// A header with a secret.
+    Header(HeaderCredentialPlan),
+    /// `Authorization: Basic`.
+    Basic(BasicCredentialPlan),
+    /// `Authorization: Bearer` with a token by client credentials.
+    Token(TokenPlan),
+}
+
+/// Tokens by OAuth 2.0 client credentials.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TokenPlan {
+    /// The token endpoint.
+    pub url: FetchUrl,
+    /// The gateway's name there.
+    pub client_id: Arc<str>,
+    /// Where its secret lies.
+    pub secret: Reference,
+    /// The scopes, with blanks between them; may be empty.
+    pub scope: Arc<str>,
+    /// Whom the token is for.
+    pub audience: Option<Arc<str>>,
+    /// Whether the secret goes into the form instead of `Authorization`.
+    pub secret_in_form: bool,
+    /// PEM bundle of the authorities trusted.
+    pub authorities: Option<Reference>,
+    /// Whether it may be in a private network.
+    pub private_network: bool,
+    /// Whether it may be asked without TLS: listed as an exposure.
+    pub clear_text: bool,
+    /// Longest time for an answer.
+    pub timeout: Duration,
+}
+
+impl CredentialPlan {
+    /// The header that carries it, lower-case.
+    pub fn header(&self) -> &str {
+        match self {
+            CredentialPlan::Header(plan) => &plan.header,
+            CredentialPlan::Basic(_) | CredentialPlan::Token(_) => "authorization",
+        }
+    }
+
+    /// The secrets it is made of.
+    pub fn references(&self) -> impl Iterator<Item = &Reference> {
+        let (secret, authorities) = match self {
+            CredentialPlan::Header(plan) => (&plan.secret, None),
+            CredentialPlan::Basic(plan) => (&plan.password, None),
+            CredentialPlan::Token(plan) => (&plan.secret, plan.authorities.as_ref()),
+        };
+        std::iter::once(secret).chain(authorities)
+    }
+}
+
+/// A name and a password for the upstream.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BasicCredentialPlan {
+    /// The name.
+    pub user: Arc<str>,
+    /// Where the password lies.
+    pub password: Reference,
+}
+
+/// A header for the upstream: `name: prefix + secret`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HeaderCredentialPlan {
     /// Lower-case header name, for example `authorization`.
     pub header: Arc<str>,
     /// What stands before the secret, for example `Bearer `.

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use bartizan_access::{Condition, RoleSet};
 use bartizan_config::snapshot::{
-    AuthorizationPlan, Bite, HeaderChangesPlan, IssuerPlan, KeysPlan, ListenerPlan, MethodPlan, MethodSet,
-    RouteAction, RoutePlan, Settled, Snapshot, UpstreamPlan,
+    AuthorizationPlan, Bite, CredentialPlan, HeaderChangesPlan, IssuerPlan, KeysPlan, ListenerPlan,
+    MethodPlan, MethodSet, RouteAction, RoutePlan, Settled, Snapshot, UpstreamPlan,
 };
 use bartizan_model::{Mode, OnFault};
 
@@ -66,6 +66,9 @@ fn write_listener(out: &mut String, plan: &ListenerPlan) {
                 certificate.chain, certificate.key, certificate.hostnames
             );
         }
+        if let Some(clients) = &tls.clients {
+            let _ = writeln!(out, "  {clients:?}");
+        }
     }
     if !plan.hostnames.is_empty() {
         let _ = writeln!(out, "  hosts {:?}", plan.hostnames);
@@ -114,9 +117,14 @@ fn write_upstream(out: &mut String, plan: &UpstreamPlan) {
     if let Some(passive) = &plan.passive {
         let _ = writeln!(out, "  {passive:?}");
     }
-    if let Some(credential) = &plan.credential {
-        let _ =
-            writeln!(out, "  credential {}: {}{}", credential.header, credential.prefix, credential.secret);
+    match &plan.credential {
+        Some(CredentialPlan::Header(plan)) => {
+            let _ = writeln!(out, "  credential {}: {}{}", plan.header, plan.prefix, plan.secret);
+        }
+        Some(credential) => {
+            let _ = writeln!(out, "  credential {credential:?}");
+        }
+        None => {}
     }
 }
 
@@ -136,7 +144,8 @@ fn write_limit(out: &mut String, limit: &bartizan_limit::Policy) {
 fn method(method: &MethodPlan) -> String {
     match method {
         MethodPlan::ApiKey(plan) => plan.header.to_string(),
-        MethodPlan::ClientCertificate(_) => "client certificate".to_owned(),
+        MethodPlan::ClientCertificate(plan) => format!("{plan:?}"),
+        MethodPlan::Basic(plan) => format!("{plan:?}"),
         MethodPlan::Jwt(plan) => {
             let issuer = |issuer: &IssuerPlan| {
                 let keys = match &issuer.keys {
@@ -220,6 +229,20 @@ fn write_route(out: &mut String, snapshot: &Snapshot, plan: &RoutePlan) {
                 let _ = writeln!(out, "    {half} {body:?}");
             }
         }
+        if let Some(leaks) = &policy.leaks {
+            let _ = writeln!(out, "    secrets {}", if leaks.masks { "masked" } else { "blocked" });
+        }
+    }
+    for policy in &plan.schemas {
+        let _ = writeln!(
+            out,
+            "  schema {}{} up to {} required {} others pass {}",
+            policy.label,
+            bite(policy.bite),
+            policy.bytes_max,
+            policy.required,
+            policy.others_pass
+        );
     }
     if !plan.record.name.is_empty() {
         let _ = writeln!(out, "  record {:?}", plan.record);

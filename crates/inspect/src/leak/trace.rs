@@ -184,7 +184,7 @@ fn dotnet_frame(text: &[u8], at: Range<usize>) -> Option<Range<usize>> {
 /// `goroutine 1 [running]:`.
 fn goroutine(text: &[u8], at: Range<usize>) -> Option<Range<usize>> {
     let end = digits(text, at.end)?;
-    text.get(end..)?.starts_with(b" [").then(|| at.start..end)
+    text.get(end..)?.starts_with(b" [").then_some(at.start..end)
 }
 
 /// `#0 /srv/shop.php(42): buy()`, `in /srv/shop.php:42`, `in /srv/shop.php on line 42`.

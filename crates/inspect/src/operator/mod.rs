@@ -152,6 +152,11 @@ impl Operator {
         match self {
             Self::Pattern(pattern) => Some(pattern.requirement()),
             Self::Phrases(phrases) => Some(phrases.requirement()),
+            Self::DetectXss => Some(crate::pattern::Requirement {
+                literals: Vec::new(),
+                bytes: Some(ByteSet::of(injection::XSS_SIGNS)),
+                length_min: 1,
+            }),
             Self::Contains(text) => {
                 let text = text.constant().filter(|text| !text.is_empty())?;
                 Some(crate::pattern::Requirement {

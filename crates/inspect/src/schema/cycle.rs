@@ -16,7 +16,7 @@ const SAME_PLACE_MEMBERS: [&str; 2] = ["dependentSchemas", "dependencies"];
 /// Refuses a schema with such a circle.
 pub(super) fn check(document: &Value) -> Result<(), SchemaError> {
     let mut names = Names::default();
-    names.collect(document, document, &mut String::new());
+    names.collect(document, &mut String::new());
     let mut walk = Walk { document, names, state: HashMap::new() };
     let pointers: Vec<String> = walk.names.pointers.clone();
     for pointer in pointers {
@@ -35,7 +35,7 @@ struct Names {
 }
 
 impl Names {
-    fn collect(&mut self, document: &Value, value: &Value, pointer: &mut String) {
+    fn collect(&mut self, value: &Value, pointer: &mut String) {
         let length = pointer.len();
         match value {
             Value::Object(members) => {
@@ -61,7 +61,7 @@ impl Names {
                 for (name, inner) in members {
                     pointer.push('/');
                     pointer.push_str(&name.replace('~', "~0").replace('/', "~1"));
-                    self.collect(document, inner, pointer);
+                    self.collect(inner, pointer);
                     pointer.truncate(length);
                 }
             }
@@ -69,7 +69,7 @@ impl Names {
                 for (at, inner) in items.iter().enumerate() {
                     pointer.push('/');
                     pointer.push_str(&at.to_string());
-                    self.collect(document, inner, pointer);
+                    self.collect(inner, pointer);
                     pointer.truncate(length);
                 }
             }

@@ -20,6 +20,9 @@ pub const SCHEMA_BYTES_MAX: usize = 1 << 20;
 pub const SCHEMA_DEPTH_MAX: usize = 64;
 /// 1 MiB for the program of one pattern.
 const PATTERN_BYTES_MAX: usize = 1 << 20;
+/// 5,000 values: the library collects every violation before it tells the first, each with the attempts of its
+/// alternatives. In a larger body only the first is told, or a hostile one would cost hundreds of megabytes.
+const COLLECTED_VALUES_MAX: usize = 5_000;
 /// Formats of OpenAPI that say how a program keeps a value, not what it is.
 const STORAGE_FORMATS: [&str; 7] = ["int32", "int64", "float", "double", "byte", "binary", "password"];
 
@@ -67,7 +70,7 @@ pub enum Conformity {
     Violates {
         /// At least one, in the order of the document, at most [`SchemaLimits::violations_max`].
         violations: Vec<Violation>,
-        /// Whether there are more.
+        /// Whether there are more, or may be: in a body of more than 5,000 values only the first is looked for.
         more: bool,
     },
     /// It is no JSON that can be read in one way only.
@@ -145,6 +148,11 @@ impl Schema {
         if self.validator.is_valid(value) {
             return Conformity::Conforms;
         }
+        if count(value, COLLECTED_VALUES_MAX) > COLLECTED_VALUES_MAX {
+            let first = self.validator.validate(value).err();
+            let violation = first.map_or_else(Violation::unnamed, |error| Violation::of(&error));
+            return Conformity::Violates { violations: vec![violation], more: true };
+        }
         let mut errors = self.validator.iter_errors(value);
         let violations: Vec<Violation> =
             errors.by_ref().take(limits.violations_max.max(1)).map(|error| Violation::of(&error)).collect();
@@ -154,6 +162,24 @@ impl Schema {
         }
         Conformity::Violates { more: errors.next().is_some(), violations }
     }
+}
+
+/// How many values there are, as far as the limit.
+fn count(value: &Value, limit: usize) -> usize {
+    let mut count = 0;
+    let mut open = vec![value];
+    while let Some(value) = open.pop() {
+        count += 1;
+        if count > limit {
+            break;
+        }
+        match value {
+            Value::Array(items) => open.extend(items),
+            Value::Object(members) => open.extend(members.values()),
+            _ => {}
+        }
+    }
+    count
 }
 
 #[cfg(test)]

@@ -70,6 +70,19 @@ fn violations_are_bounded() {
 }
 
 #[test]
+fn of_a_large_body_only_the_first_violation_is_told() {
+    let schema = schema(r#"{"items":{"anyOf":[{"type":"string"},{"type":"null"},{"type":"array"}]}}"#);
+    for (count, told, more) in [(20, 20, false), (4_999, 32, true), (5_000, 1, true), (150_000, 1, true)] {
+        let body = format!("[{}]", vec!["1"; count].join(","));
+        let Conformity::Violates { violations, more: is_more } = judged(&schema, &body) else {
+            panic!("{count}")
+        };
+        assert_eq!((violations.len(), is_more), (told, more), "{count}");
+        assert_eq!(violations[0].pointer, "/0");
+    }
+}
+
+#[test]
 fn a_body_that_readers_would_read_in_two_ways_is_unreadable_with_its_place() {
     let any = schema("true");
     for (body, pointer, problem) in [

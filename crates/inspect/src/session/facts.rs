@@ -5,7 +5,7 @@ use crate::{
     gate::{Gate, is_set},
     pattern::ByteSet,
     rule::Variable,
-    ruleset::Trie,
+    ruleset::{RuleSet, Trie},
     transform::Transform,
 };
 
@@ -51,6 +51,8 @@ pub(super) struct Facts {
     /// The texts of groups: what its chain makes of each value of the variable, in order.
     summary_contents: Vec<u32>,
     summary_rows: Vec<u64>,
+    /// For each union, where its row begins in `summary_rows`.
+    unions: Vec<u32>,
     scratch: Vec<u8>,
     /// Bytes looked at so far.
     pub(super) work: u64,
@@ -58,7 +60,7 @@ pub(super) struct Facts {
 }
 
 impl Facts {
-    pub(super) fn new(nodes: usize, groups: usize) -> Self {
+    pub(super) fn new(nodes: usize, groups: usize, unions: usize) -> Self {
         Self {
             buffer: Vec::with_capacity(16 << 10),
             contents: Vec::with_capacity(256),
@@ -69,6 +71,7 @@ impl Facts {
             summaries: vec![(NONE, NONE); groups],
             summary_contents: Vec::with_capacity(8 * groups),
             summary_rows: Vec::with_capacity(8 * groups),
+            unions: vec![NONE; unions],
             scratch: Vec::new(),
             work: 0,
             nodes,
@@ -123,6 +126,7 @@ impl Facts {
     /// Values were added: summaries may be stale.
     pub(super) fn forget_summaries(&mut self) {
         self.summaries.fill((NONE, NONE));
+        self.unions.fill(NONE);
         self.summary_contents.clear();
         self.summary_rows.clear();
     }
@@ -270,30 +274,64 @@ impl Facts {
         test: u32,
     ) -> bool {
         let words = gate.words();
-        let known = self.summaries.get(group as usize).map_or(NONE, |(row, _)| *row);
+        let Some(start) = self.summary((trie, gate), (variable, node), group) else { return true };
+        is_set(self.summary_rows.get(start..start + words).unwrap_or_default(), test)
+    }
+
+    /// Whether any value of any group of a union could pass a gated test.
+    pub(super) fn any_of_union(&mut self, set: &RuleSet, union: u32, test: u32) -> bool {
+        let words = set.gate.words();
+        let known = self.unions.get(union as usize).copied().unwrap_or(NONE);
         let start = if known == NONE {
-            let start = self.summary_rows.len();
-            let contents = self.summary_contents.len() as u32;
-            self.summary_rows.resize(start + words, 0);
-            for at in 0..self.values(variable).len() {
-                let Some(value) = self.values(variable).get(at).copied() else { continue };
-                let content = self.chain(trie, value.content, node);
-                self.summary_contents.push(content);
-                let row = self.row(gate, content) as usize;
-                let (Some(sum), Some(row)) =
-                    (self.summary_rows.get_mut(start..start + words), self.rows.get(row..row + words))
-                else {
+            let Some(plan) = set.unions.get(union as usize) else { return true };
+            let mut sum = vec![0_u64; words];
+            for (variable, group) in &plan.groups {
+                let Some(row) = self.summary((&set.trie, &set.gate), (*variable, plan.node), *group) else {
                     return true;
                 };
+                let row = self.summary_rows.get(row..row + words).unwrap_or_default();
                 sum.iter_mut().zip(row).for_each(|(sum, word)| *sum |= word);
             }
-            if let Some(place) = self.summaries.get_mut(group as usize) {
-                *place = (start as u32, contents);
+            let start = self.summary_rows.len();
+            self.summary_rows.extend_from_slice(&sum);
+            if let Some(place) = self.unions.get_mut(union as usize) {
+                *place = start as u32;
             }
             start
         } else {
             known as usize
         };
         is_set(self.summary_rows.get(start..start + words).unwrap_or_default(), test)
+    }
+
+    /// Where the summary of a group begins: the tests that any value of the variable, changed by the chain, could
+    /// pass.
+    fn summary(
+        &mut self,
+        (trie, gate): (&Trie, &Gate),
+        (variable, node): (Variable, u32),
+        group: u32,
+    ) -> Option<usize> {
+        let words = gate.words();
+        let known = self.summaries.get(group as usize).map_or(NONE, |(row, _)| *row);
+        if known != NONE {
+            return Some(known as usize);
+        }
+        let start = self.summary_rows.len();
+        let contents = self.summary_contents.len() as u32;
+        self.summary_rows.resize(start + words, 0);
+        for at in 0..self.values(variable).len() {
+            let Some(value) = self.values(variable).get(at).copied() else { continue };
+            let content = self.chain(trie, value.content, node);
+            self.summary_contents.push(content);
+            let row = self.row(gate, content) as usize;
+            let sum = self.summary_rows.get_mut(start..start + words)?;
+            let row = self.rows.get(row..row + words)?;
+            sum.iter_mut().zip(row).for_each(|(sum, word)| *sum |= word);
+        }
+        if let Some(place) = self.summaries.get_mut(group as usize) {
+            *place = (start as u32, contents);
+        }
+        Some(start)
     }
 }

@@ -89,6 +89,11 @@ impl Session {
     }
 
     fn run_link(&mut self, running: Running<'_>) -> Result<bool, Unusable> {
+        if let (Some(union), Some(test)) = (running.plan.union, running.plan.gate)
+            && !self.facts.any_of_union(running.set, union, test)
+        {
+            return Ok(false);
+        }
         let mut holds = false;
         for (at, target) in running.link.targets.include.iter().enumerate() {
             let group = running.plan.groups.get(at).copied().flatten();

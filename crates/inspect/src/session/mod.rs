@@ -117,7 +117,7 @@ impl Session {
     pub fn new(rules: Arc<RuleSet>, overlay: Option<Arc<Overlay>>, exchange: Exchange) -> Self {
         let settings = rules.settings();
         let mut session = Self {
-            facts: Facts::new(rules.trie.nodes.len(), rules.groups),
+            facts: Facts::new(rules.trie.nodes.len(), rules.groups, rules.unions.len()),
             texts: Texts::default(),
             mode: settings.mode,
             removed: vec![0; rules.rules.len().div_ceil(64)],

@@ -20,5 +20,8 @@ mod folder;
 mod ftw;
 mod ordinary;
 mod place;
+mod speed;
+#[path = "../crs/speed.rs"]
+mod timing;
 #[path = "../crs/yaml.rs"]
 mod yaml;

@@ -1,8 +1,14 @@
 //! `AuthenticationPolicy`: how callers prove who they are.
 
+mod basic;
 mod certificate;
+mod failures;
 
-pub use self::certificate::{CertificateNameType, ClientCertificateSource};
+pub use self::{
+    basic::BasicSource,
+    certificate::{CertificateNameType, ClientCertificateSource},
+    failures::{FailureRateSpec, Failures},
+};
 use super::common::TargetRef;
 use crate::{
     read::Spanned,
@@ -20,6 +26,8 @@ crate::choice! {
         ApiKey = "ApiKey",
         /// A client's certificate, verified by the listener.
         ClientCertificate = "ClientCertificate",
+        /// A name and a password.
+        Basic = "Basic",
         /// A token that its issuer signed.
         Jwt = "Jwt",
         /// A token that its issuer is asked about.
@@ -39,6 +47,8 @@ crate::document! {
         pub methods: Vec<Spanned<AuthenticationMethod>>,
         /// Whether a narrower AuthenticationPolicy may replace this one.
         pub allow_override: bool = false,
+        /// How often callers may fail before they must wait.
+        pub failures: Failures = Failures::default(),
         /// Whether it bites.
         pub mode: Mode = Mode::Enforce,
         /// Share of callers it bites, in percent; the rest is judged in shadow.
@@ -57,6 +67,8 @@ crate::document! {
         pub api_key: ApiKeySource = ApiKeySource::default(),
         /// With `type: ClientCertificate`: how it becomes a consumer.
         pub client_certificate: Option<Spanned<ClientCertificateSource>>,
+        /// With `type: Basic`: whose names and passwords.
+        pub basic: Option<Spanned<BasicSource>>,
         /// With `type: Jwt`: whose tokens, and what they mean.
         pub jwt: Option<Spanned<JwtMethod>>,
         /// With `type: Introspection`: whom to ask, and what the answer means.

@@ -30,7 +30,7 @@ crate::document! {
         /// How bodies of requests are read.
         pub request: BodySpec = BodySpec::default(),
         /// How bodies of answers are read.
-        pub response: BodySpec = BodySpec::default(),
+        pub response: AnswerSpec = AnswerSpec::default(),
         /// Whether it bites.
         pub mode: Mode = Mode::Enforce,
         /// Share of callers it bites, in percent; the rest is judged in shadow.
@@ -193,5 +193,38 @@ crate::document! {
         pub on_oversize: Spanned<OnOversize> = OnOversize::Deny.into(),
         /// What happens to a compressed one.
         pub on_encoded: Spanned<OnEncoded> = OnEncoded::Deny.into(),
+    }
+}
+
+crate::choice! {
+    /// What happens to an answer that tells a secret.
+    pub enum OnLeak {
+        /// Nobody looks.
+        Off = "off",
+        /// Every byte of the secret becomes `*`; the rest passes.
+        Mask = "mask",
+        /// The answer is refused.
+        Block = "block",
+    }
+}
+
+crate::document! {
+    /// How bodies of answers are read.
+    pub struct AnswerSpec: Default {
+        /// How much of a body is judged. It is held in memory until then.
+        pub body_bytes: Spanned<ByteSize> = ByteSize::mib(1).into(),
+        /// What happens to a larger one.
+        pub on_oversize: Spanned<OnOversize> = OnOversize::Deny.into(),
+        /// What happens to a compressed one.
+        pub on_encoded: Spanned<OnEncoded> = OnEncoded::Deny.into(),
+        /// What happens to keys, tokens, private keys, stack traces and database errors in text.
+        pub leaks: Spanned<OnLeak> = OnLeak::Off.into(),
+    }
+}
+
+impl AnswerSpec {
+    /// What it says of bodies as such.
+    pub fn body(&self) -> BodySpec {
+        BodySpec { body_bytes: self.body_bytes, on_oversize: self.on_oversize, on_encoded: self.on_encoded }
     }
 }

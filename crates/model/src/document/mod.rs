@@ -27,6 +27,7 @@ pub mod rate_limit;
 pub mod record;
 pub mod role;
 pub mod route;
+pub mod schema;
 pub mod secret;
 pub mod upstream;
 
@@ -135,12 +136,13 @@ kinds! {
     HeaderPolicy => header::HeaderPolicySpec, "header-policies";
     InspectionPolicy => inspection::InspectionPolicySpec, "inspection-policies";
     Listener => listener::ListenerSpec, "listeners";
-    PolicyTest => policy_test::PolicyTestSpec, "policy-tests";
     Model => model::ModelSpec, "models";
+    PolicyTest => policy_test::PolicyTestSpec, "policy-tests";
     RateLimitPolicy => rate_limit::RateLimitPolicySpec, "rate-limit-policies";
     RecordPolicy => record::RecordPolicySpec, "record-policies";
     Role => role::RoleSpec, "roles";
     Route => route::RouteSpec, "routes";
+    SchemaPolicy => schema::SchemaPolicySpec, "schema-policies";
     Secret => secret::SecretSpec, "secrets";
     Upstream => upstream::UpstreamSpec, "upstreams";
 }

@@ -2,7 +2,9 @@
 
 use crate::{
     read::Spanned,
-    scalar::{Count, EndpointUrl, HeaderName, HeaderValue, HostText, Name, PathText, Percent, Time},
+    scalar::{
+        Count, EndpointUrl, FetchUrl, HeaderName, HeaderValue, HostText, Name, PathText, Percent, Time,
+    },
     secret::Reference,
 };
 
@@ -137,8 +139,20 @@ crate::document! {
         pub server_name: Option<Spanned<HostText>>,
         /// PEM bundle of the authorities trusted; the system's where absent.
         pub authorities_ref: Option<Reference>,
+        /// The certificate that the gateway shows, for upstreams that ask for one.
+        pub client_certificate: Option<Spanned<UpstreamClientCertificate>>,
         /// Accept any certificate. Whoever stands between can then read and change everything.
         pub danger_accept_any_certificate: bool = false,
+    }
+}
+
+crate::document! {
+    /// The gateway's own certificate toward an upstream.
+    pub struct UpstreamClientCertificate {
+        /// PEM file with the chain, the leaf first.
+        pub chain_ref: Reference,
+        /// PEM file with the private key.
+        pub key_ref: Reference,
     }
 }
 
@@ -223,15 +237,83 @@ crate::document! {
 }
 
 crate::document! {
-    /// A header with a secret, added to each request to the upstream.
+    /// A credential for the upstream, in one of its forms: a header with a secret, a name with a password, or a bearer
+    /// token. Callers never see it; a field of its name that a caller sends is replaced.
     pub struct CredentialSpec {
-        /// The header's name.
-        pub header: Spanned<HeaderName>,
-        /// A word before the secret, with a space between them, for example `Bearer`.
-        pub prefix: Option<HeaderValue>,
-        /// Where the secret lies.
+        /// A header with a secret: its name.
+        pub header: Option<Spanned<HeaderName>>,
+        /// With `header`: a word before the secret, with a space between them.
+        pub prefix: Option<Spanned<HeaderValue>>,
+        /// With `header`: where the secret lies.
         pub value_ref: Option<Reference>,
-        /// The name of a `Secret` document, instead of `valueRef`.
+        /// With `header`: the name of a `Secret` document, instead of `valueRef`.
+        pub secret_name: Option<Spanned<Name>>,
+        /// `Authorization: Basic`.
+        pub basic: Option<Spanned<BasicCredentialSpec>>,
+        /// `Authorization: Bearer` with a token that somebody else renews.
+        pub bearer: Option<Spanned<BearerCredentialSpec>>,
+        /// `Authorization: Bearer` with a token that the gateway gets and renews by itself.
+        pub client_credentials: Option<Spanned<ClientCredentialsSpec>>,
+    }
+}
+
+crate::choice! {
+    /// How the gateway proves who it is to a token endpoint, RFC 6749 §2.3.1.
+    pub enum TokenClientAuthentication {
+        /// In `Authorization: Basic`.
+        Basic = "basic",
+        /// In the form.
+        Post = "post",
+    }
+}
+
+crate::document! {
+    /// Tokens by OAuth 2.0 client credentials, RFC 6749 §4.4. One is fetched before the first request, kept, and renewed
+    /// before it ends; without a token nothing is sent.
+    pub struct ClientCredentialsSpec {
+        /// The token endpoint.
+        pub token_url: Spanned<FetchUrl>,
+        /// The gateway's name there.
+        pub client_id: Spanned<String>,
+        /// Where the gateway's secret lies.
+        pub client_secret_ref: Option<Reference>,
+        /// The name of a `Secret` document, instead of `clientSecretRef`.
+        pub secret_name: Option<Spanned<Name>>,
+        /// Scopes asked for.
+        pub scopes: Vec<Spanned<String>> = Vec::new(),
+        /// Whom the token is for, in `audience`.
+        pub audience: Option<Spanned<String>>,
+        /// How the gateway proves who it is.
+        pub authentication: TokenClientAuthentication = TokenClientAuthentication::Basic,
+        /// PEM bundle of the authorities trusted; the system's where absent.
+        pub authorities_ref: Option<Reference>,
+        /// The token endpoint may be on this machine or in a private network.
+        pub allow_private_network: bool = false,
+        /// `http` may be used, to such addresses only. Whoever stands between can then read secret and tokens.
+        pub danger_allow_clear_text: bool = false,
+        /// Longest time for an answer.
+        pub timeout: Spanned<Time> = Time::seconds(5).into(),
+    }
+}
+
+crate::document! {
+    /// A name and a password for the upstream, RFC 7617.
+    pub struct BasicCredentialSpec {
+        /// The name; it has no colon.
+        pub user: Spanned<String>,
+        /// Where the password lies.
+        pub password_ref: Option<Reference>,
+        /// The name of a `Secret` document, instead of `passwordRef`.
+        pub secret_name: Option<Spanned<Name>>,
+    }
+}
+
+crate::document! {
+    /// A bearer token for the upstream, RFC 6750.
+    pub struct BearerCredentialSpec {
+        /// Where the token lies; a file is read anew when it changes.
+        pub token_ref: Option<Reference>,
+        /// The name of a `Secret` document, instead of `tokenRef`.
         pub secret_name: Option<Spanned<Name>>,
     }
 }

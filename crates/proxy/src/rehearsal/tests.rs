@@ -8,7 +8,7 @@ use std::{
 
 use bartizan_config::{
     Set,
-    policy_test::{Report, run_tests},
+    policy_test::{Report, run_all},
     rehearsal::{
         CellReading, Credential, Decision, End, Given, GivenBody, Moment, Props, Readings, Rehearsal,
         Rehearse,
@@ -34,7 +34,7 @@ fn set(tests: &str) -> (Set, Arc<Snapshot>) {
 
 fn report(tests: &str) -> Report {
     let (set, snapshot) = set(tests);
-    run_tests(&set.documents, &snapshot, &PipelineRehearsal, |_| true, |_| {})
+    run_all(&set.documents, &snapshot, &PipelineRehearsal)
 }
 
 fn misses(report: &Report) -> Vec<String> {
@@ -221,12 +221,20 @@ fn how_many_heads_are_judged_in_a_second() {
     let mut stage = stage();
     let many = 200_000_u64;
     let request = given("/orders/7", Some("anna"));
-    let begun = Instant::now();
+    let start = Instant::now();
+    let begun = ran(start);
     for n in 0..many {
         let outcome = stage.run(Given { received: at(n * 60_000), ..request.clone() });
         assert!(outcome.decision.reason().is_none());
     }
-    let rate = many as f64 / begun.elapsed().as_secs_f64();
+    let rate = many as f64 / (ran(start) - begun).as_secs_f64();
     println!("{rate:.0} heads per second");
     assert!(rate > 20_000.0, "{rate:.0}");
+}
+
+/// Time that this thread ran, whatever else the machine does; the wall clock where the system does not tell.
+fn ran(since: Instant) -> Duration {
+    let told = std::fs::read_to_string("/proc/thread-self/schedstat").ok();
+    let nanos = told.and_then(|text| text.split(' ').next()?.parse().ok());
+    nanos.map_or_else(|| since.elapsed(), Duration::from_nanos)
 }

@@ -12,7 +12,7 @@ use bartizan_identity::{Identity, Method};
 use bartizan_message::{RfcForwarded, Tolerate, Upgrade};
 use bartizan_model::{Denial, Mode, Reason, Stage};
 use bartizan_telemetry::metrics::Outcome as Counted;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri, header};
 use hyper::upgrade::OnUpgrade;
 
 use super::{
@@ -58,10 +58,15 @@ pub(crate) struct Rest {
     /// How long the answer may take.
     pub(crate) deadlines: Deadlines,
     /// Policies that judge the answer.
-    pub(crate) bench: Option<Bench>,
+    pub(crate) bench: Option<Box<Bench>>,
 }
 
 impl Forwarded {
+    /// Whether policies judge the answer.
+    pub(super) fn is_judged(&self) -> bool {
+        self.rest.bench.is_some()
+    }
+
     /// The response and the rest, for `screen`.
     pub(super) fn into_response(self) -> (Box<Response<UpstreamBody<RequestBody>>>, Rest) {
         (self.response, self.rest)
@@ -120,6 +125,10 @@ fn compose(shared: &Shared, sendable: Sendable, is_judged: bool) -> Result<Reque
     // A credential meant for the gateway never reaches an upstream, whether or not it was asked for here.
     for name in shared.live.credential_headers() {
         headers.remove(name);
+    }
+    if identity.method() == Method::Basic {
+        // The password was for the gateway.
+        headers.remove(header::AUTHORIZATION);
     }
     // Tokens were made for the gateway too, unless the policy says that they go on.
     for place in plan.authentication.enforced.iter().flat_map(|policy| policy.kept_places()) {
@@ -234,7 +243,7 @@ struct Asking {
     asked: Option<Box<Upgrade>>,
     upgrade: Option<OnUpgrade>,
     /// Policies that judge the answer.
-    bench: Option<Bench>,
+    bench: Option<Box<Bench>>,
     /// In a slot, and passed on by reference, because every move of a request is a copy of a quarter of a kilobyte.
     request: Option<Request<RequestBody>>,
 }
@@ -305,6 +314,7 @@ impl Asking {
         let Asking { shared, prepared, watch, request, .. } = self;
         let tries = Tries::new(shared, self.index);
         let pick = Pick {
+            fetcher: shared.core.runtime.outside().map(|outside| &outside.fetcher),
             hash: self.hash,
             now: Some(self.since),
             chosen: Some(&tries.chosen),
@@ -315,6 +325,9 @@ impl Asking {
         let sent = within(&shared.connection, limit, sending).await;
         let failure = match sent {
             Ok(Ok(sent)) => {
+                if sent.response.status() == StatusCode::UNAUTHORIZED {
+                    prepared.doubt_token(Instant::now());
+                }
                 let is_error = sent.response.status().is_server_error();
                 tries.over(if is_error { Counted::ServerError } else { Counted::Answered });
                 return Ok(sent);

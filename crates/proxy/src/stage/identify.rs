@@ -2,11 +2,13 @@
 //!
 //! The methods of the route's AuthenticationPolicy are tried in order, each in its own file. The first credential that
 //! is there decides: one that is present and invalid is refused whatever comes after it, since invalid is never absent.
+//! Who failed too often is refused before anything is judged.
 
 use std::sync::Arc;
 
 use bartizan_config::snapshot::{AuthenticationPlan, Captures, ConsumerPlan, MethodPlan, RoutePlan};
 use bartizan_identity::{CredentialId, Identity, Method};
+use bartizan_limit::Held;
 use bartizan_message::RequestHead;
 use bartizan_model::{Denial, Fault, Mode, OnFault, Reason, Stage};
 use bartizan_telemetry::{WouldDeny, record::Would};
@@ -19,8 +21,10 @@ use super::{
 use crate::exchange::{Exchange, Shared, Stop};
 
 mod api_key;
+mod basic;
 mod caller;
 mod certificate;
+mod failures;
 mod introspection;
 mod jwt;
 mod lookup;
@@ -30,6 +34,7 @@ mod rehearsed;
 pub(crate) use caller::CallerMemo;
 pub use caller::Granted;
 pub(super) use certificate::client_cert;
+use failures::Counting;
 use lookup::{Asked, Lookup};
 pub(super) use place::remove_cookie;
 
@@ -112,6 +117,9 @@ enum Attempt {
     Known(Caller),
     /// A credential is there and does not hold.
     Refused(Denial),
+    /// A credential is there, is genuine and does not hold any more, for this reason that only the record is told. It is
+    /// refused like an invalid one and is no guess.
+    Spent(Box<str>),
     /// A credential is there and cannot be judged.
     Faulted(Fault),
     /// A credential is there and can be judged after this.
@@ -131,6 +139,8 @@ enum Judged {
     Refused(Denial),
     Faulted(Fault),
     Needs(Lookup),
+    /// It failed too often: not looked at.
+    Held(Held),
 }
 
 /// Finds out who the caller is.
@@ -160,6 +170,16 @@ pub async fn identify(x: Exchange<Routed>) -> Result<Exchange<Identified>, Stop>
             x.shared.core.metrics.auth_failure(denial.reason);
             x.shared.weigh(mode, Stage::Identify, &policy.label, denial)
         }
+        Judged::Held(held) => {
+            let denial = Denial::new(Reason::TooManyFailures).because(held.by.as_str());
+            x.shared.core.metrics.auth_failure(denial.reason);
+            let denial = x.shared.weigh(mode, Stage::Identify, &policy.label, denial);
+            if denial.is_some() {
+                let retry_after = bartizan_limit::header::retry_after(held.retry_after);
+                x.shared.dress(header::RETRY_AFTER, retry_after.into());
+            }
+            denial
+        }
         Judged::Faulted(fault) if mode == Mode::Enforce => {
             let id = x.shared.live.policy_id(&policy.label);
             x.shared.core.metrics.policy_fault(id, policy.bite.on_fault);
@@ -180,8 +200,10 @@ pub async fn identify(x: Exchange<Routed>) -> Result<Exchange<Identified>, Stop>
     };
     match denial {
         Some(denial) => {
-            let metadata = policy.publishes().then(|| resource::address(x.proof.head()));
-            challenge(&mut x.shared, policy, denial.reason, metadata.as_deref());
+            if denial.reason != Reason::TooManyFailures {
+                let metadata = policy.publishes().then(|| resource::address(x.proof.head()));
+                challenge(&mut x.shared, policy, denial.reason, metadata.as_deref());
+            }
             Err(x.deny(Stage::Identify, denial))
         }
         // For callers outside of `enforcePercent` the policy only watches, and they are nobody.
@@ -210,7 +232,7 @@ fn note(shared: &mut Shared, caller: &Caller) {
 
 fn watch(shared: &mut Shared, policy: &AuthenticationPlan, head: &RequestHead) {
     match judge(shared, policy, head, false, None) {
-        Judged::Known(_) => {}
+        Judged::Known(_) | Judged::Held(_) => {}
         // A policy that only watches never waits and never sends anything.
         Judged::Needs(lookup) => {
             let (policy, reason) = (policy.label.clone(), Reason::JudgeUnavailable);
@@ -239,9 +261,12 @@ fn would(policy: &AuthenticationPlan, fault: Fault) -> WouldDeny {
 async fn judge_with(x: &Exchange<Routed>, policy: &AuthenticationPlan, lookup: Lookup) -> Judged {
     let mut lookup = lookup;
     for _ in 0..LOOKUPS_MAX {
-        let asked = match lookup.run(&x.shared.core.runtime, x.shared.unix_ms(Stage::Identify)).await {
+        // Asked again when a password's turn comes: much may have failed while it waited.
+        let held = || Counting::of(&x.shared, policy, x.proof.head()).and_then(|counting| counting.held());
+        let now_ms = x.shared.unix_ms(Stage::Identify);
+        let asked = match lookup.run(&x.shared.core.runtime, now_ms, || held().is_none()).await {
             Ok(asked) => asked,
-            Err(fault) => return Judged::Faulted(fault),
+            Err(fault) => return held().map_or(Judged::Faulted(fault), Judged::Held),
         };
         match judge(&x.shared, policy, x.proof.head(), true, Some(&asked)) {
             Judged::Needs(more) => lookup = more,
@@ -253,7 +278,7 @@ async fn judge_with(x: &Exchange<Routed>, policy: &AuthenticationPlan, lookup: L
 
 const LOOKUPS_MAX: u8 = 2;
 
-/// Judges by one policy.
+/// Judges by one policy. One that only watches neither counts failures nor holds anybody.
 fn judge(
     shared: &Shared,
     policy: &AuthenticationPlan,
@@ -265,17 +290,32 @@ fn judge(
         return judged;
     }
     let call = Call { shared, head, now_ms: shared.unix_ms(Stage::Identify), notes_use, asked };
+    let counting = Counting::of(shared, policy, head).filter(|_| notes_use);
+    if asked.is_none()
+        && let Some(held) = counting.as_ref().and_then(Counting::held)
+    {
+        return Judged::Held(held);
+    }
     for method in &policy.methods {
         let attempt = match method {
             MethodPlan::ApiKey(plan) => api_key::judge(&call, plan),
             MethodPlan::ClientCertificate(plan) => certificate::judge(&call, plan),
+            MethodPlan::Basic(plan) => basic::judge(&call, plan),
             MethodPlan::Jwt(plan) => jwt::judge(&call, plan),
             MethodPlan::Introspection(plan) => introspection::judge(&call, plan),
         };
         match attempt {
             Attempt::Absent => {}
             Attempt::Known(caller) => return Judged::Known(caller),
-            Attempt::Refused(denial) => return Judged::Refused(denial),
+            Attempt::Refused(denial) => {
+                if let (Some(counting), Reason::CredentialInvalid) = (&counting, denial.reason) {
+                    counting.note_failure();
+                }
+                return Judged::Refused(denial);
+            }
+            Attempt::Spent(detail) => {
+                return Judged::Refused(Denial::new(Reason::CredentialInvalid).because(detail));
+            }
             Attempt::Faulted(fault) => return Judged::Faulted(fault),
             Attempt::Needs(lookup) => return Judged::Needs(lookup),
         }
@@ -295,6 +335,7 @@ fn challenge(shared: &mut Shared, policy: &AuthenticationPlan, reason: Reason, m
         let value = match method {
             MethodPlan::ApiKey(plan) => api_key::challenge(plan),
             MethodPlan::ClientCertificate(_) => Some(certificate::challenge()),
+            MethodPlan::Basic(plan) => Some(plan.challenge.clone()),
             // One challenge for all tokens: whose they may be is not told by it.
             MethodPlan::Jwt(_) | MethodPlan::Introspection(_) if std::mem::replace(&mut bearer, true) => None,
             MethodPlan::Jwt(plan) => plan.challenge.header(error, metadata),

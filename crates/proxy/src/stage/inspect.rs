@@ -6,8 +6,10 @@
 
 mod examine;
 mod judge;
+mod leak;
 mod pool;
 mod report;
+mod schema;
 mod watch;
 
 use std::sync::Arc;
@@ -23,8 +25,9 @@ use hyper::upgrade::OnUpgrade;
 use self::examine::Examined;
 pub use self::report::described;
 pub(crate) use self::{
-    examine::{Bench, Refused, count, deny, weigh},
+    examine::{Bench, Refused, count, deny, weigh, weigh_trouble},
     judge::{AnswerCopy, Judge, nothing},
+    leak::look,
     pool::{Half, JudgePool, Piece},
     watch::{Watching, is_encoded},
 };
@@ -46,7 +49,7 @@ pub struct Inspected {
     identity: Identity,
     consumer: Option<Arc<ConsumerPlan>>,
     granted: Option<Arc<Granted>>,
-    bench: Option<Bench>,
+    bench: Option<Box<Bench>>,
 }
 
 /// What is sent on.
@@ -61,7 +64,7 @@ pub(super) struct Sendable {
     pub(super) consumer: Option<Arc<ConsumerPlan>>,
     pub(super) granted: Option<Arc<Granted>>,
     /// Policies that judge the answer too.
-    pub(super) bench: Option<Bench>,
+    pub(super) bench: Option<Box<Bench>>,
 }
 
 impl Inspected {
@@ -84,7 +87,7 @@ pub async fn inspect(x: Exchange<Metered>) -> Result<Exchange<Inspected>, Stop> 
     if let Some(denial) = judge_announced(x.proof.head(), bytes_max) {
         return Err(x.deny(Stage::Inspect, denial));
     }
-    if !x.proof.plan().inspection.is_empty() {
+    if !x.proof.plan().inspection.is_empty() || !x.proof.plan().schemas.is_empty() {
         // Boxed, so that a request nobody inspects has the smaller future.
         return Box::pin(examine(x, bytes_max)).await;
     }
@@ -147,7 +150,7 @@ impl Parts {
         )
     }
 
-    fn inspected(self, body: RequestBody, watch: BodyWatch, bench: Option<Bench>) -> Inspected {
+    fn inspected(self, body: RequestBody, watch: BodyWatch, bench: Option<Box<Bench>>) -> Inspected {
         let Parts { head, upgrade, plan, prefix_bytes, identity, consumer, granted } = self;
         Inspected { head, body, watch, upgrade, plan, prefix_bytes, identity, consumer, granted, bench }
     }

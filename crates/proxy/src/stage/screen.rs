@@ -11,10 +11,7 @@ use bartizan_model::{Denial, Reason, Stage};
 use http::Response;
 
 use self::judge::judge;
-use super::{
-    Forwarded, Rest,
-    inspect::{Bench, Refused},
-};
+use super::{Forwarded, Rest, inspect::Refused};
 use crate::{
     body::{AnswerBody, RequestBody},
     exchange::{Exchange, Shared, Stop},
@@ -41,7 +38,7 @@ pub(crate) enum ScreenedBody {
     /// Nobody asked to read it.
     Flowing(UpstreamBody<RequestBody>),
     /// It was judged, or its start was.
-    Judged(AnswerBody),
+    Judged(Box<AnswerBody>),
 }
 
 impl Screened {
@@ -53,52 +50,64 @@ impl Screened {
 
 /// Judges the upstream's answer.
 pub async fn screen(x: Exchange<Forwarded>) -> Result<Exchange<Screened>, Stop> {
+    if x.proof.is_judged() {
+        // Boxed, so that an answer nobody judges has the smaller future.
+        return Box::pin(judged(x)).await;
+    }
     let Exchange { mut shared, proof } = x;
-    let (mut response, mut rest) = proof.into_response();
-    if let Err(misbehaved) = clean_response(&mut response, rest.asked.as_deref(), &RESPONSE_LIMITS) {
-        let denial = Denial::new(Reason::UpstreamMisbehaved).because(misbehaved.to_string());
-        return Err(Exchange { shared, proof: () }.deny(Stage::Forward, denial));
-    }
-    let core = shared.core.clone();
-    if let Some(watching) = shared.record.watching() {
-        watching.answered(&core, (response.status(), response.version()), response.headers());
-    }
-    match rest.bench.take() {
-        None => {
+    let (mut response, rest) = proof.into_response();
+    match clean(&mut shared, &mut response, &rest) {
+        Ok(()) => {
             let answer = ScreenedAnswer::Flowing(response);
             Ok(Exchange { shared, proof: Screened { answer, rest } })
         }
-        // Boxed, so that an answer nobody judges has the smaller future.
-        Some(bench) => Box::pin(judged(shared, bench, response, rest)).await,
+        Err(denial) => Err(Exchange { shared, proof: () }.deny(Stage::Forward, denial)),
     }
 }
 
-/// Lets policies judge the answer.
-async fn judged(
-    mut shared: Box<Shared>,
-    bench: Bench,
-    response: Box<Response<UpstreamBody<RequestBody>>>,
-    mut rest: Rest,
-) -> Result<Exchange<Screened>, Stop> {
+/// As [`screen`], with policies that judge.
+async fn judged(x: Exchange<Forwarded>) -> Result<Exchange<Screened>, Stop> {
+    let Exchange { mut shared, proof } = x;
+    let (mut response, mut rest) = proof.into_response();
+    if let Err(denial) = clean(&mut shared, &mut response, &rest) {
+        return Err(Exchange { shared, proof: () }.deny(Stage::Forward, denial));
+    }
     let (parts, body) = response.into_parts();
-    match judge(&mut shared, bench, &parts, body, &mut rest).await {
-        Ok(body) => {
-            let answer = match body {
-                ScreenedBody::Flowing(body) => {
-                    ScreenedAnswer::Flowing(Box::new(Response::from_parts(parts, body)))
-                }
-                ScreenedBody::Judged(body) => {
-                    ScreenedAnswer::Judged(Box::new(Response::from_parts(parts, body)))
-                }
-            };
-            Ok(Exchange { shared, proof: Screened { answer, rest } })
+    let judged = match rest.bench.take() {
+        Some(bench) => judge(&mut shared, bench, &parts, body, &mut rest).await,
+        None => Ok(ScreenedBody::Flowing(body)),
+    };
+    let answer = match judged {
+        Ok(ScreenedBody::Flowing(body)) => {
+            ScreenedAnswer::Flowing(Box::new(Response::from_parts(parts, body)))
+        }
+        Ok(ScreenedBody::Judged(body)) => {
+            ScreenedAnswer::Judged(Box::new(Response::from_parts(parts, *body)))
         }
         Err((stage, refused)) => {
             let x = Exchange { shared, proof: () };
-            Err(match refused {
+            return Err(match refused {
                 Refused::Denied(denial) => x.deny(stage, denial),
                 Refused::Faulted(policy, fault) => x.fault(Some(policy), fault),
-            })
+            });
+        }
+    };
+    Ok(Exchange { shared, proof: Screened { answer, rest } })
+}
+
+/// The head read strictly, and shown to policies that watch.
+fn clean(
+    shared: &mut Shared,
+    response: &mut Response<UpstreamBody<RequestBody>>,
+    rest: &Rest,
+) -> Result<(), Denial> {
+    clean_response(response, rest.asked.as_deref(), &RESPONSE_LIMITS)
+        .map_err(|misbehaved| Denial::new(Reason::UpstreamMisbehaved).because(misbehaved.to_string()))?;
+    if shared.record.watching().is_some() {
+        let core = shared.core.clone();
+        if let Some(watching) = shared.record.watching() {
+            watching.answered(&core, (response.status(), response.version()), response.headers());
         }
     }
+    Ok(())
 }

@@ -12,6 +12,7 @@ mod answer;
 pub mod balance;
 mod body;
 mod connect;
+mod credential;
 mod endpoint;
 mod error;
 pub mod health;
@@ -23,6 +24,7 @@ mod resolve;
 mod send;
 mod state;
 mod tls;
+mod token;
 
 pub use body::{InFlight, UpstreamBody, UpstreamBodyError};
 pub use error::{ForwardError, ForwardErrorKind, Retry};

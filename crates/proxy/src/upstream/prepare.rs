@@ -10,20 +10,21 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
+    time::Instant,
 };
 
-use bartizan_config::snapshot::upstream::{
-    Balancing, CredentialPlan, EndpointPlan, UpstreamPlan, UpstreamProtocol,
-};
+use bartizan_config::snapshot::upstream::{Balancing, EndpointPlan, UpstreamPlan, UpstreamProtocol};
 use bartizan_model::{Reference, SecretValue};
-use http::{HeaderName, HeaderValue};
+use http::HeaderValue;
 use rustls::pki_types::ServerName;
 
 use super::{
     balance::Maglev,
+    credential::Credential,
     state::EndpointState,
     tls::{self, SystemRoots, TlsClient},
 };
+use crate::fetch::Fetcher;
 
 /// All upstreams of a snapshot, in the order of their plans.
 #[derive(Debug, Default)]
@@ -42,7 +43,7 @@ pub struct PreparedUpstream {
     /// Unique in the process; the key of the cores' balancing state.
     pub(super) id: u64,
     pub(super) tls: Option<Arc<TlsClient>>,
-    pub(super) credential: Option<(HeaderName, HeaderValue)>,
+    pub(super) credential: Option<Credential>,
     pub(super) maglev: Option<Maglev>,
 }
 
@@ -70,7 +71,7 @@ pub struct PrepareError {
     pub message: String,
 }
 
-type Secrets<'a> = &'a dyn Fn(&Reference) -> Result<SecretValue, String>;
+pub(super) type Secrets<'a> = &'a dyn Fn(&Reference) -> Result<SecretValue, String>;
 
 impl UpstreamSet {
     /// Prepares all `plans`, reading PEM bundles and credentials through `secrets`, and carries over what `previous`
@@ -111,6 +112,31 @@ impl UpstreamSet {
 }
 
 impl PreparedUpstream {
+    /// Whether requests need a token.
+    pub(crate) fn takes_tokens(&self) -> bool {
+        matches!(self.credential, Some(Credential::Token(_)))
+    }
+
+    /// The token that a request needs now, if its upstream takes tokens. The error is a sentence for the record.
+    pub(crate) async fn token(
+        &self,
+        fetcher: Option<&Arc<Fetcher>>,
+        now: Instant,
+    ) -> Result<Option<HeaderValue>, Arc<str>> {
+        let Some(Credential::Token(source)) = &self.credential else { return Ok(None) };
+        match fetcher {
+            Some(fetcher) => source.header(fetcher, now).await.map(Some),
+            None => Err("no token can be fetched here".into()),
+        }
+    }
+
+    /// The upstream refused a request: its token is not what it was.
+    pub(crate) fn doubt_token(&self, now: Instant) {
+        if let Some(Credential::Token(source)) = &self.credential {
+            source.doubt(now);
+        }
+    }
+
     /// The scheme spoken to the endpoints.
     pub(super) fn scheme(&self) -> http::uri::Scheme {
         if self.tls.is_some() { http::uri::Scheme::HTTPS } else { http::uri::Scheme::HTTP }
@@ -144,8 +170,9 @@ fn prepare_one(
     }
     let mut credential = None;
     if let Some(wanted) = &plan.credential {
-        match prepare_credential(wanted, secrets) {
-            Ok(header) => credential = Some(header),
+        let known = before.and_then(|before| before.credential.as_ref());
+        match Credential::prepare(wanted, secrets, known) {
+            Ok(prepared) => credential = Some(prepared),
             Err(message) => problem(("credential", message)),
         }
     }
@@ -193,25 +220,6 @@ fn prepare_endpoint(
         .map_or_else(unique, |known| known.slot);
     let state = known.map(|known| Arc::clone(&known.state)).unwrap_or_default();
     PreparedEndpoint { plan: plan.clone(), state, slot, server_name }
-}
-
-fn prepare_credential(
-    plan: &CredentialPlan,
-    secrets: Secrets<'_>,
-) -> Result<(HeaderName, HeaderValue), String> {
-    let name = HeaderName::from_bytes(plan.header.as_bytes())
-        .map_err(|_| format!("`{}` is not a header name", plan.header))?;
-    let secret = secrets(&plan.secret)?;
-    if secret.expose().is_empty() {
-        return Err(format!("{} is empty", plan.secret));
-    }
-    let mut bytes = Vec::with_capacity(plan.prefix.len() + secret.expose().len());
-    bytes.extend_from_slice(plan.prefix.as_bytes());
-    bytes.extend_from_slice(secret.expose());
-    let mut value = HeaderValue::from_maybe_shared(bytes::Bytes::from(bytes))
-        .map_err(|_| format!("{} holds bytes a header cannot carry", plan.secret))?;
-    value.set_sensitive(true);
-    Ok((name, value))
 }
 
 fn unique() -> u64 {

@@ -28,9 +28,10 @@ use super::{
     pool::{CorePools, Turns},
     prepare::{PreparedEndpoint, PreparedUpstream, is_http2},
 };
+use crate::fetch::Fetcher;
 
 /// What the caller knows that decides which endpoint is chosen.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Default)]
 pub struct Pick<'a> {
     /// The hash of the key, for consistent hashing ([`super::balance::hash_key`]); without one any endpoint is as good.
     pub hash: Option<u64>,
@@ -38,6 +39,8 @@ pub struct Pick<'a> {
     pub now: Option<Instant>,
     /// Where to note the endpoint being tried, so that a caller whose deadline passes can [`report`] on it.
     pub chosen: Option<&'a Cell<Option<usize>>>,
+    /// What tokens are fetched with, for an upstream that takes tokens.
+    pub fetcher: Option<&'a Arc<Fetcher>>,
     /// Where to note an endpoint that was given up for another one, and why.
     pub given_up: Option<&'a Cell<Option<(usize, ForwardErrorKind)>>>,
 }
@@ -75,11 +78,20 @@ pub async fn send<B: RequestBody>(
 ) -> Result<Sent<B>, ForwardError> {
     let turns = core.turns(upstream);
     turns.earn();
+    let token = match upstream.takes_tokens() {
+        // Boxed: few upstreams take tokens, and waiting for one would make every request's future larger.
+        true => Box::pin(upstream.token(pick.fetcher, pick.now.unwrap_or_else(Instant::now))).await,
+        false => Ok(None),
+    };
+    let token = token.map_err(|why| {
+        let detail = format!("no token for the upstream: {why}");
+        nowhere(ForwardErrorKind::ConnectFailed, Retry::Never, &detail)
+    })?;
     let Some(request) = slot.as_mut() else {
         return Err(nowhere(ForwardErrorKind::Unsendable, Retry::Never, "there is no request"));
     };
     let asked = Asked::of(request);
-    if let Err(detail) = dress(upstream, asked, request) {
+    if let Err(detail) = dress(upstream, token, asked, request) {
         return Err(nowhere(ForwardErrorKind::Unsendable, Retry::Never, detail));
     }
     let mut started = pick.now.unwrap_or_else(Instant::now);
@@ -254,9 +266,14 @@ fn choose<B: RequestBody>(
 }
 
 /// Adds the credential and puts the request line into the form the protocol wants.
-fn dress<B>(upstream: &PreparedUpstream, asked: Asked, request: &mut Request<B>) -> Result<(), &'static str> {
-    if let Some((name, value)) = &upstream.credential {
-        request.headers_mut().insert(name, value.clone());
+fn dress<B>(
+    upstream: &PreparedUpstream,
+    token: Option<HeaderValue>,
+    asked: Asked,
+    request: &mut Request<B>,
+) -> Result<(), &'static str> {
+    if let Some(credential) = &upstream.credential {
+        credential.dress(token, request.headers_mut())?;
     }
     if is_http2(upstream) {
         return dress_http2(upstream, asked, request);

@@ -6,13 +6,16 @@
 
 use std::sync::Arc;
 
-use bartizan_config::snapshot::upstream::{EndpointAddress, UpstreamPlan, UpstreamProtocol, UpstreamTlsPlan};
+use ::aws_lc_rs::digest;
+use bartizan_config::snapshot::upstream::{
+    ClientIdentityPlan, EndpointAddress, UpstreamPlan, UpstreamProtocol, UpstreamTlsPlan,
+};
 use bartizan_model::{Reference, SecretValue};
 use rustls::{
     ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature},
-    pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject},
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
 };
 
 /// A prepared client configuration and what makes it that one.
@@ -29,6 +32,15 @@ struct TlsIdentity {
     plan: UpstreamTlsPlan,
     protocol: UpstreamProtocol,
     roots: Vec<CertificateDer<'static>>,
+    client: Option<ClientIdentity>,
+}
+
+/// The gateway's own certificate, and which key goes with it.
+#[derive(Debug, PartialEq)]
+struct ClientIdentity {
+    chain: Vec<CertificateDer<'static>>,
+    /// Of the key: enough to see that it changed.
+    key_digest: [u8; 32],
 }
 
 /// The system's roots, read at most once per `prepare`.
@@ -66,11 +78,19 @@ pub(super) fn prepare(
         Some(reference) => bundle(secrets, reference).map_err(|message| (authorities, message))?,
         None => system.read().map_err(|message| (authorities, message))?,
     };
-    let identity = TlsIdentity { plan: tls.clone(), protocol: plan.protocol, roots };
+    let certificate = "tls.clientCertificate";
+    let (client, key) = match &tls.client {
+        Some(client) => {
+            let (client, key) = client_identity(secrets, client).map_err(|message| (certificate, message))?;
+            (Some(client), Some(key))
+        }
+        None => (None, None),
+    };
+    let identity = TlsIdentity { plan: tls.clone(), protocol: plan.protocol, roots, client };
     if let Some(previous) = previous.filter(|previous| previous.identity == identity) {
         return Ok(Arc::clone(previous));
     }
-    let config = configure(&identity).map_err(|message| (authorities, message))?;
+    let config = configure(&identity, key)?;
     Ok(Arc::new(TlsClient { config: Arc::new(config), identity }))
 }
 
@@ -100,16 +120,41 @@ fn bundle(
     }
 }
 
-fn configure(identity: &TlsIdentity) -> Result<ClientConfig, String> {
+fn client_identity(
+    secrets: &dyn Fn(&Reference) -> Result<SecretValue, String>,
+    plan: &ClientIdentityPlan,
+) -> Result<(ClientIdentity, PrivateKeyDer<'static>), String> {
+    let chain = bundle(secrets, &plan.chain)?;
+    let pem = secrets(&plan.key)?;
+    // The reader's own error could quote the key, so it is not shown.
+    let key = PrivateKeyDer::from_pem_slice(pem.expose())
+        .map_err(|_| format!("{}: there is no private key in it", plan.key))?;
+    let mut key_digest = [0; 32];
+    key_digest.copy_from_slice(digest::digest(&digest::SHA256, key.secret_der()).as_ref());
+    Ok((ClientIdentity { chain, key_digest }, key))
+}
+
+fn configure(
+    identity: &TlsIdentity,
+    key: Option<PrivateKeyDer<'static>>,
+) -> Result<ClientConfig, (&'static str, String)> {
+    let authorities = |message| ("tls.certificateAuthorities", message);
     let provider = Arc::new(aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
-        .map_err(|error| error.to_string())?;
-    let mut config = if identity.plan.danger_accept_any_certificate {
-        let verifier = Arc::new(AcceptAny { provider });
-        builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth()
+        .map_err(|error| authorities(error.to_string()))?;
+    let builder = if identity.plan.danger_accept_any_certificate {
+        builder.dangerous().with_custom_certificate_verifier(Arc::new(AcceptAny { provider }))
     } else {
-        builder.with_root_certificates(store(identity)?).with_no_client_auth()
+        builder.with_root_certificates(store(identity).map_err(authorities)?)
+    };
+    let mut config = match (&identity.client, key) {
+        (Some(client), Some(key)) => {
+            builder.with_client_auth_cert(client.chain.clone(), key).map_err(|error| {
+                ("tls.clientCertificate", format!("key and certificate do not belong together: {error}"))
+            })?
+        }
+        _ => builder.with_no_client_auth(),
     };
     config.alpn_protocols = match identity.protocol {
         UpstreamProtocol::Http1 => vec![b"http/1.1".to_vec()],

@@ -9,7 +9,8 @@ use std::{
 };
 
 use bartizan_config::snapshot::upstream::{
-    ActiveCheckPlan, Balancing, CredentialPlan, HashKey, PassiveCheckPlan, UpstreamTlsPlan,
+    ActiveCheckPlan, Balancing, CredentialPlan, HashKey, HeaderCredentialPlan, PassiveCheckPlan,
+    UpstreamTlsPlan,
 };
 use bartizan_model::{Reference, SecretValue};
 use bartizan_proxy::upstream::{
@@ -226,11 +227,11 @@ fn the_credential_replaces_the_callers_and_is_never_shown() {
     on_a_core(async || {
         let origin = Origin::answering(OK).await;
         let mut plan = plan(&[origin.address]);
-        plan.credential = Some(CredentialPlan {
+        plan.credential = Some(CredentialPlan::Header(HeaderCredentialPlan {
             header: "authorization".into(),
             prefix: "Bearer ".into(),
             secret: Reference::Env("ORDERS_TOKEN".into()),
-        });
+        }));
         let secrets = |_: &Reference| Ok(SecretValue::new(b"canary-7f3a".to_vec()));
         let set = UpstreamSet::prepare(&[Arc::new(plan)], &secrets, None).unwrap();
         let mut request = get();
@@ -246,14 +247,15 @@ fn the_credential_replaces_the_callers_and_is_never_shown() {
 #[test]
 fn preparing_tells_every_problem_at_once_and_shows_no_secret() {
     let mut first = plan(&["127.0.0.1:1".parse().unwrap()]);
-    first.credential = Some(CredentialPlan {
+    first.credential = Some(CredentialPlan::Header(HeaderCredentialPlan {
         header: "authorization".into(),
         prefix: "".into(),
         secret: Reference::Env("BROKEN".into()),
-    });
+    }));
     first.tls = Some(UpstreamTlsPlan {
         server_name: Some("not a name".into()),
         authorities: Some(Reference::File("/nowhere/ca.pem".into())),
+        client: None,
         danger_accept_any_certificate: false,
     });
     let mut second = plan(&[]);

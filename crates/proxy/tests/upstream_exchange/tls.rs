@@ -2,7 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use bartizan_config::snapshot::upstream::{UpstreamPlan, UpstreamProtocol, UpstreamTlsPlan};
+use bartizan_config::snapshot::upstream::{
+    ClientIdentityPlan, UpstreamPlan, UpstreamProtocol, UpstreamTlsPlan,
+};
 use bartizan_model::{Reference, SecretValue};
 use bartizan_proxy::upstream::{ForwardErrorKind, PreparedUpstream, Retry, UpstreamSet};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
@@ -39,6 +41,35 @@ impl Authority {
         TlsAcceptor::from(Arc::new(config))
     }
 
+    /// A server that asks for certificates of this authority.
+    fn asking(&self, name: &str) -> TlsAcceptor {
+        let key = KeyPair::generate().unwrap();
+        let leaf = CertificateParams::new(vec![name.to_owned()]).unwrap().signed_by(&key, &self.0).unwrap();
+        let key = PrivateKeyDer::from_pem_slice(key.serialize_pem().as_bytes()).unwrap();
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(self.0.der().clone()).unwrap();
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(
+            Arc::new(roots),
+            Arc::clone(&provider),
+        );
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_client_cert_verifier(verifier.build().unwrap())
+            .with_single_cert(vec![leaf.der().clone()], key)
+            .unwrap();
+        TlsAcceptor::from(Arc::new(config))
+    }
+
+    /// A chain and a key for a client, PEM.
+    fn client(&self, name: &str) -> (String, String) {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+        (params.signed_by(&key, &self.0).unwrap().pem(), key.serialize_pem())
+    }
+
     fn pem(&self) -> String {
         self.0.pem()
     }
@@ -65,6 +96,7 @@ fn trusting(origin: &Origin, name: Option<&str>) -> UpstreamPlan {
     plan.tls = Some(UpstreamTlsPlan {
         server_name: name.map(Into::into),
         authorities: Some(Reference::File("ca.pem".into())),
+        client: None,
         danger_accept_any_certificate: false,
     });
     plan
@@ -152,6 +184,7 @@ fn any_certificate_is_accepted_only_where_the_plan_says_danger() {
         plan.tls = Some(UpstreamTlsPlan {
             server_name: None,
             authorities: None,
+            client: None,
             danger_accept_any_certificate: true,
         });
         called(&pools(), &prepare(plan, "")).await;
@@ -230,5 +263,52 @@ fn a_handshake_that_does_not_end_is_a_timeout() {
         assert_eq!((error.kind, error.retry), (ForwardErrorKind::Timeout, Retry::Yes));
         assert_eq!(pools.counts().open, 0);
         until("the origin sees the end", || origin.seen.closed.get() == 1).await;
+    });
+}
+
+#[test]
+fn an_upstream_that_asks_for_a_certificate_gets_the_plans_and_a_changed_one_opens_new_connections() {
+    on_a_core(async || {
+        let authority = Authority::new();
+        let origin = origin(authority.asking("orders.internal")).await;
+        let without = trusting(&origin, Some("orders.internal"));
+        let (one, two) = (authority.client("gateway"), authority.client("gateway"));
+        let mut plan = without.clone();
+        let reference = |name: &str| Reference::File(name.into());
+        plan.tls.as_mut().unwrap().client =
+            Some(ClientIdentityPlan { chain: reference("chain.pem"), key: reference("key.pem") });
+        let prepared =
+            |plan: &UpstreamPlan, (chain, key): &(String, String), before: Option<&UpstreamSet>| {
+                let secrets = |reference: &Reference| {
+                    let text = match reference.to_string().as_str() {
+                        "file://chain.pem" => chain.clone(),
+                        "file://key.pem" => key.clone(),
+                        _ => authority.pem(),
+                    };
+                    Ok(SecretValue::new(text.into_bytes()))
+                };
+                UpstreamSet::prepare(&[Arc::new(plan.clone())], &secrets, before)
+            };
+        let pools = pools();
+        let first = prepared(&plan, &one, None).unwrap();
+        called(&pools, first.at(0).unwrap()).await;
+        let same = prepared(&plan, &one, Some(&first)).unwrap();
+        assert!(called(&pools, same.at(0).unwrap()).await.reused);
+        let other = prepared(&plan, &two, Some(&same)).unwrap();
+        assert!(!called(&pools, other.at(0).unwrap()).await.reused);
+        let error =
+            call(&self::pools(), prepared(&without, &one, None).unwrap().at(0).unwrap()).await.unwrap_err();
+        assert!(
+            matches!(
+                error.kind,
+                ForwardErrorKind::TlsFailed | ForwardErrorKind::Misbehaved | ForwardErrorKind::Reset
+            ),
+            "{error}"
+        );
+        let crossed = (one.0.clone(), two.1.clone());
+        let problems = prepared(&plan, &crossed, None).unwrap_err();
+        assert_eq!(problems[0].field, "tls.clientCertificate");
+        assert!(problems[0].message.contains("do not belong together"), "{problems:?}");
+        assert!(!format!("{problems:?} {first:?}").contains("PRIVATE"));
     });
 }

@@ -15,6 +15,7 @@ mod files;
 mod keys;
 mod load;
 mod revisions;
+mod tokens;
 
 use std::{
     fs::{self, DirBuilder},

@@ -17,7 +17,7 @@ use bartizan_model::{Mode, OnFault, Reason, Stage};
 
 use super::{
     cell::{Counter, GATEWAY_BOUNDS, Histogram, Slots, TOTAL_BOUNDS},
-    label::{self, ConnectionState, Decision, Inspected, Outcome, RefusedConnection},
+    label::{self, ConnectionState, Decision, FailureCounter, Inspected, Outcome, RefusedConnection},
     names::{
         ENDPOINTS_MAX, EndpointId, LISTENERS_MAX, ListenerId, POLICIES_MAX, PolicyId, ROUTES_MAX,
         RULE_GROUPS_MAX, UPSTREAMS_MAX, UpstreamId,
@@ -127,6 +127,11 @@ impl CoreMetrics {
         add_at(&self.cells.auth_failures, label::reason_number(reason));
     }
 
+    /// A counter of failed attempts to identify has filled.
+    pub fn failure_counter_filled(&self, counter: FailureCounter) {
+        add_at(&self.cells.failure_counters, counter as usize);
+    }
+
     /// An attempt at an endpoint ended.
     pub fn upstream_attempt(&self, endpoint: EndpointId, outcome: Outcome) {
         if let Some(cells) = self.cells.endpoints.cell(endpoint.index()) {
@@ -212,6 +217,7 @@ pub(super) struct CoreCells {
     pub(super) rule_groups: Slots<RuleGroupCells>,
     pub(super) refusals: Box<[Counter]>,
     pub(super) auth_failures: Box<[Counter]>,
+    pub(super) failure_counters: Box<[Counter]>,
     pub(super) in_flight: Counter,
 }
 
@@ -227,6 +233,7 @@ impl Default for CoreCells {
             rule_groups: Slots::new(RULE_GROUPS_MAX),
             refusals: counters(2 * Stage::ALL.len() * Reason::ALL.len()),
             auth_failures: counters(Reason::ALL.len()),
+            failure_counters: counters(FailureCounter::COUNT),
             in_flight: Counter::default(),
         }
     }

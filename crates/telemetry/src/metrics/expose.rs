@@ -11,7 +11,7 @@ use super::{
     Metrics,
     cell::{Bounds, Counter, GATEWAY_BOUNDS, Histogram, HistogramSum, TOTAL_BOUNDS},
     core::{CoreCells, EndpointCells, ListenerCells, PolicyCells, RouteCells, UpstreamCells, refusal_index},
-    label::{self, ConnectionState, Decision, Inspected, Outcome, RefusedConnection},
+    label::{self, ConnectionState, Decision, FailureCounter, Inspected, Outcome, RefusedConnection},
     lock,
     names::{Name, Names, Table},
     process::ProcessFigures,
@@ -154,6 +154,12 @@ impl Sums<'_> {
             let at = label::reason_number(*reason);
             let count = sum(self.cores.iter().filter_map(|core| core.auth_failures.get(at)));
             nonzero(&mut failures, &[reason.as_str()], count);
+        }
+        let mut filled = out.family(table::FAILURE_COUNTERS);
+        for counter in FailureCounter::ALL {
+            let at = *counter as usize;
+            let count = sum(self.cores.iter().filter_map(|core| core.failure_counters.get(at)));
+            nonzero(&mut filled, &[counter.as_str()], count);
         }
     }
 

@@ -41,6 +41,22 @@ words! {
 }
 
 words! {
+    /// Which counter of failed attempts to identify has filled.
+    FailureCounter {
+        /// That of a block of addresses.
+        Address = "address",
+        /// That of a wider prefix.
+        Prefix = "prefix",
+        /// That of an account at a block of addresses.
+        Account = "account",
+        /// That of an account from everywhere.
+        AccountUnderAttack = "account_under_attack",
+        /// That of a route from everywhere.
+        RouteUnderAttack = "route_under_attack",
+    }
+}
+
+words! {
     /// What an inspection came to.
     Inspected {
         /// Nothing stands against the message.

@@ -76,6 +76,8 @@ families! {
         "Rules that matched, by the thousand their numbers are in; with mode shadow, those that only watched.";
     AUTH_FAILURES = Counter "bartizan_auth_failures_total" ["reason"]
         "Failed attempts to identify.";
+    FAILURE_COUNTERS = Counter "bartizan_auth_failure_counters_filled_total" ["by"]
+        "Times a counter of failed attempts to identify filled: a burst of guesses.";
     UPSTREAM_REQUESTS = Counter "bartizan_upstream_requests_total" ["upstream", "endpoint", "outcome"]
         "Attempts at endpoints, by how they ended.";
     UPSTREAM_CONNECTIONS = Gauge "bartizan_upstream_connections" ["upstream", "endpoint", "state"]

@@ -60,6 +60,7 @@ fn everything() -> Arc<Metrics> {
         core.policy_fault(policy, OnFault::Allow);
         core.rate_limit(policy, Decision::Throttle, Mode::Shadow);
         core.auth_failure(Reason::CredentialMissing);
+        core.failure_counter_filled(FailureCounter::Account);
         core.upstream_attempt(endpoint, Outcome::Timeout);
         core.upstream_connection_entered(endpoint, ConnectionState::Idle);
         core.retried(upstream);

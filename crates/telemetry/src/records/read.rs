@@ -119,7 +119,7 @@ impl RecordReader {
 
 /// What is wanted, as the index says it.
 struct Ask {
-    id: Option<u64>,
+    id: Option<[u8; 8]>,
     consumer: Option<u32>,
     route: Option<u32>,
     since_s: u64,
@@ -129,7 +129,7 @@ struct Ask {
 impl Ask {
     fn of(wanted: &Wanted<'_>) -> Self {
         Ask {
-            id: wanted.id.map(|id| hash(id.as_bytes())),
+            id: wanted.id.map(|id| hash(id.as_bytes()).to_le_bytes()),
             consumer: wanted.consumer.map(|name| short(Some(name))),
             route: wanted.route.map(|name| short(Some(name))),
             since_s: wanted.since_s,
@@ -138,9 +138,12 @@ impl Ask {
     }
 
     fn may_be(&self, bytes: &[u8; Entry::BYTES]) -> bool {
+        // The id comes first: nearly every entry ends here when one is looked for.
+        if self.id.is_some_and(|id| bytes.first_chunk() != Some(&id)) {
+            return false;
+        }
         let entry = Entry::from_bytes(bytes);
-        self.id.is_none_or(|id| id == entry.id)
-            && self.consumer.is_none_or(|name| name == entry.consumer)
+        self.consumer.is_none_or(|name| name == entry.consumer)
             && self.route.is_none_or(|name| name == entry.route)
             && u64::from(entry.at_s) >= self.since_s
             && (self.flags == 0 || entry.flags.has(self.flags))

@@ -1,7 +1,7 @@
 //! What awaits a caller at a rule: whether it may, by which rules and roles, and on which conditions.
 
 use bartizan_access::{Expression, Ground, Outlook, Prospect, RoleSet, Way};
-use bartizan_config::snapshot::{AuthorizationPlan, ConsumerPlan, RoutePlan};
+use bartizan_config::snapshot::{AuthorizationPlan, ConsumerPlan, MethodPlan, RoutePlan};
 use bartizan_model::Mode;
 use bartizan_proxy::stage::judge;
 use http::Method;
@@ -75,10 +75,27 @@ impl Answer {
     }
 }
 
-/// Who the gateway takes a caller for at a rule: a route that asks for no credential knows nobody.
+/// Who the gateway takes a caller for at a rule: a route that asks for no credential knows nobody, and neither does one
+/// whose tokens belong to no consumer, or to another.
 pub(super) fn known_as<'c>(plan: &RoutePlan, consumer: Option<&'c ConsumerPlan>) -> Option<&'c ConsumerPlan> {
-    let asks = plan.authentication.enforced.as_ref().is_some_and(|policy| !policy.methods.is_empty());
-    consumer.filter(|_| asks)
+    let policy = plan.authentication.enforced.as_ref()?;
+    consumer.filter(|consumer| policy.methods.iter().any(|method| method.may_know(&consumer.name)))
+}
+
+/// Whether the caller may come with a token, which may bring a subject of its own.
+pub(super) fn may_have_token(plan: &RoutePlan) -> bool {
+    plan.authentication
+        .enforced
+        .as_ref()
+        .is_some_and(|policy| policy.methods.iter().any(MethodPlan::takes_tokens))
+}
+
+/// Whether the caller may come with a token that brings roles.
+fn may_bring_roles(plan: &RoutePlan) -> bool {
+    plan.authentication
+        .enforced
+        .as_ref()
+        .is_some_and(|policy| policy.methods.iter().any(MethodPlan::maps_roles))
 }
 
 /// What awaits a caller at a rule. `known` tells what of a condition is known without a request.
@@ -92,6 +109,16 @@ pub(super) fn of(
     if consumer.is_none()
         && let Some(policy) = plan.authentication.enforced.as_ref().filter(|policy| !policy.anonymous)
     {
+        // Somebody without a document may have a token that needs none.
+        if caller.is_none() && policy.methods.iter().any(|method| method.knows_without_consumer()) {
+            let conditions = vec!["it has a token, whose roles and claims decide".to_owned()];
+            return Answer {
+                may: May::Depends,
+                as_nobody: false,
+                by: vec![By::of(&policy.label, None)],
+                conditions,
+            };
+        }
         return Answer::no(By::of(&policy.label, None));
     }
     let mut answer = Answer {
@@ -112,6 +139,12 @@ pub(super) fn of(
     let prospect = Prospect { roles, route: &plan.route, method, known };
     for policy in judge::policies(plan, consumer).filter(|policy| policy.bite.mode == Mode::Enforce) {
         if let Some(denied) = add(&mut answer, policy, &policy.policy.outlook(&prospect)) {
+            // What its document does not give it, its token may.
+            let is_open = denied.by.iter().all(|by| by.rule.is_none());
+            if consumer.is_some() && is_open && may_bring_roles(plan) {
+                let condition = format!("its token brings a role that {} allows", policy.label);
+                return Answer { may: May::Depends, conditions: vec![condition], ..denied };
+            }
             return denied;
         }
     }

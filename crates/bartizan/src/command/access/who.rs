@@ -5,7 +5,7 @@ use std::{
     process::ExitCode,
 };
 
-use bartizan_access::{Asked, Expression};
+use bartizan_access::{Asked, Expression, Subject};
 use bartizan_config::snapshot::{Captures, ConsumerPlan, Lookup, RouteAction, RouteAsk, RouteMatch};
 use bartizan_identity::Method as Identified;
 use bartizan_message::RequestHead;
@@ -146,6 +146,9 @@ fn judged(found: &RouteMatch<'_>, head: &RequestHead, caller: Option<&ConsumerPl
         Captures { template: found.template.map(|template| &**template), path: head.path().as_str() };
     let method = if consumer.is_some() { Identified::ApiKey } else { Identified::Anonymous };
     let subject = judge::subject(consumer, method);
+    // A token names its own subject, which is not known here.
+    let sub = subject.sub.filter(|_| !outlook::may_have_token(plan));
+    let subject = Subject { sub, ..subject };
     let asked = Asked {
         route: &plan.route,
         method: head.method(),

@@ -11,13 +11,16 @@ use super::super::{
     set::Sound,
 };
 
-/// What makes a finding the same in a later audit: not its line, which other changes move.
-pub(super) fn identity(finding: &Finding) -> (String, String, String) {
+/// What makes a finding the same in a later audit: rule, document and message, not its line, which other changes move.
+pub(super) type Identity = (String, String, String);
+
+/// The identity of a finding.
+pub(super) fn identity(finding: &Finding) -> Identity {
     (finding.rule.id.to_owned(), finding.document.clone(), finding.message.clone())
 }
 
 /// The findings of a former report.
-pub(super) fn baseline(path: &Path) -> Result<BTreeSet<(String, String, String)>, Box<dyn Error>> {
+pub(super) fn baseline(path: &Path) -> Result<BTreeSet<Identity>, Box<dyn Error>> {
     let shown = path.display();
     let text = fs::read(path).map_err(|error| format!("{shown} cannot be read: {error}"))?;
     let report: Value =

@@ -30,7 +30,8 @@ type Way<T> = Result<T, Box<Verdict>>;
 
 /// Walks the way of a request.
 pub(super) fn walk(sound: &Sound, ask: &Ask, entered: &Entered<'_>) -> Report {
-    let mut walk = Walk { sound, ask, entered, steps: Vec::new(), plan: None, template: None };
+    let mut walk =
+        Walk { sound, ask, entered, steps: Vec::new(), plan: None, template: None, has_token: false };
     let verdict = walk.way().unwrap_or_else(|verdict| *verdict);
     let record = walk.record();
     let reached = walk.steps.len();
@@ -63,6 +64,8 @@ struct Walk<'w> {
     plan: Option<Arc<RoutePlan>>,
     /// The template of the rule that matched, if it has one.
     template: Option<Arc<[Segment]>>,
+    /// Whether the caller is known by a token.
+    has_token: bool,
 }
 
 /// Whether a policy bites this caller.

@@ -8,13 +8,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bartizan_config::keep;
 use bartizan_store::{NewRevision, Put, RevisionRef, RevisionRow, Went};
 use serde_json::{Value, json};
 
 use super::{
     base::{self, Base},
     candidate::{Candidate, FilesArg},
-    gate,
     house::{self, House, HouseArg},
     report,
 };
@@ -64,7 +64,7 @@ fn answer(args: &Args) -> Outcome {
         Ok(candidate) => candidate,
         Err(code) => return Ok(code),
     };
-    let reasons = gate::reasons_against(&candidate);
+    let reasons = keep::reasons_against(&candidate.set);
     if !reasons.is_empty() {
         reasons.iter().for_each(|reason| print::note(&format!("{BOLD_RED}refused{PLAIN}: {reason}")));
         return Ok(ExitCode::from(print::FOUND));
@@ -91,7 +91,7 @@ fn answer(args: &Args) -> Outcome {
         author: &author,
         reason: &args.reason,
     };
-    let put = house.put(new, active.as_ref().map(|row| row.number))?;
+    let put = house.put(new, active.as_ref())?;
     let plan = report::to_json(&comparison, base.row.as_ref(), &candidate.digest.hex());
     finish(&house, &put, args.when.no_wait, args.format, plan)
 }
@@ -115,7 +115,7 @@ pub(super) fn finish(house: &House, put: &Put, no_wait: bool, format: Format, pl
         }
         Put::Made(row) => row,
     };
-    let runs = house.gateway()?.is_some();
+    let runs = house.is_followed()?;
     let row = if runs && !no_wait { wait(house, row)? } else { row.clone() };
     let went = row.outcome.as_ref().map(|outcome| outcome.went);
     match format {
@@ -147,7 +147,7 @@ fn wait(house: &House, row: &RevisionRow) -> Result<RevisionRow, Box<dyn std::er
         if now.outcome.is_some() || begun.elapsed() > PATIENCE {
             return Ok(now);
         }
-        std::thread::sleep(LOOK);
+        house.pause(LOOK);
     }
 }
 

@@ -5,7 +5,6 @@ use std::{error::Error, path::PathBuf, process::ExitCode};
 use bartizan_config::{
     Set, keep,
     render::{self, Style},
-    snapshot::Snapshot,
     source::Sources,
 };
 use bartizan_model::problem::{Problems, Severity};
@@ -49,11 +48,6 @@ impl Candidate {
         let digest = SetDigest::new(Sources::kept(kept.iter().cloned()).digest());
         let files = kept.into_iter().map(|(name, text)| RevisionFile { name, text }).collect();
         Ok(Ok(Candidate { set, files, digest }))
-    }
-
-    /// Where its documents stand, for a comparison.
-    pub(super) fn snapshot(&self) -> Option<&Snapshot> {
-        self.set.compiled.snapshot.as_ref()
     }
 }
 

@@ -2,8 +2,8 @@
 //!
 //! A candidate comes from files, what it is compared with from the store (or from other files); both are compiled here
 //! by the code that a gateway uses, so what is shown is what would serve. Reading order: [`house`] (where revisions
-//! live), [`candidate`] (files that want to become one), [`gate`] (what must hold before), [`report`] (the plan in
-//! words), then one file per command.
+//! live; [`remote`] where that is a gateway), [`candidate`] (files that want to become one), [`report`] (the plan in words), then one file per
+//! command. What else must hold before a set may be applied is asked of `bartizan_config::keep::reasons_against`.
 
 pub(crate) mod apply;
 pub(crate) mod diff;
@@ -14,8 +14,8 @@ pub(crate) mod rollback;
 
 mod base;
 mod candidate;
-mod gate;
 mod house;
+mod remote;
 mod report;
 
 use std::process::ExitCode;

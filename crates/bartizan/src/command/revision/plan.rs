@@ -2,13 +2,15 @@
 
 use std::process::ExitCode;
 
-use bartizan_config::compare::{Comparison, Direction, Weight};
+use bartizan_config::{
+    compare::{Comparison, Direction, Weight},
+    keep,
+};
 use bartizan_model::problem::Severity;
 
 use super::{
     base::BaseArg,
     candidate::{Candidate, FilesArg},
-    gate,
     house::HouseArg,
     report,
 };
@@ -71,7 +73,7 @@ fn answer(args: &Args) -> Outcome {
             print::counted(exposures, "exposure")
         ));
     }
-    let reasons = gate::reasons_against(&candidate);
+    let reasons = keep::reasons_against(&candidate.set);
     for reason in &reasons {
         print::note(&format!("{}it could not be applied{}: {reason}", print::BOLD_RED, print::PLAIN));
     }

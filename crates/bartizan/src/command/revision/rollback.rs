@@ -69,7 +69,7 @@ fn answer(args: &Args) -> Outcome {
     }
     let author = author::author_or_local();
     let rollback = Rollback { to: &to, author: &author, reason: &args.reason };
-    let put = house.roll_back(rollback, Some(active.number))?;
+    let put = house.roll_back(rollback, Some(&active))?;
     let digest = put.row().digest.hex();
     let plan = report::to_json(&comparison, now.row.as_ref(), &digest);
     apply::finish(&house, &put, args.when.no_wait, args.format, plan)

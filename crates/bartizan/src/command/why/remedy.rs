@@ -38,7 +38,7 @@ fn general(reason: Reason, line: &Line) -> Vec<String> {
             "a credential of the kind that {policy} takes, sent in the header that `WWW-Authenticate` names"
         )),
         Reason::CredentialExpired => {
-            one("a new key: `bartizan keys create NAME`, then revoke the old one".to_owned())
+            one("a new key: `bartizan keys create --consumer NAME`, then revoke the old one".to_owned())
         }
         Reason::CredentialInvalid => vec![
             "the right key: `bartizan keys list` shows which ones are in force".to_owned(),

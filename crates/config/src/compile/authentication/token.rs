@@ -231,7 +231,8 @@ impl Compiling<'_, '_> {
     }
 
     fn fetch(&mut self, url: &Spanned<FetchUrl>, spec: &FetchSpec, path: &str) -> Option<FetchPlan> {
-        if !url.is_https() && !(spec.danger_allow_clear_text && spec.allow_private_network) {
+        let clear_text = spec.danger_allow_clear_text && spec.allow_private_network;
+        if !url.is_https() && !clear_text {
             let message = format!("{} is not https: whoever stands between could replace keys", **url);
             let hint = "write `https://`; for a server on this machine, `fetch: { allowPrivateNetwork: true, \
                         dangerAllowClearText: true }` permits it";

@@ -31,6 +31,7 @@ fn plan(label: &str) -> Arc<RoutePlan> {
         authorization: Vec::new(),
         limits: Vec::new(),
         inspection: Vec::new(),
+        schemas: Vec::new(),
         caching: Engineless::NoSuchPolicy,
         record: Arc::new(RecordPlan::new("")),
     })

@@ -37,13 +37,16 @@ fn judge_key(call: &Call<'_>, value: &HeaderValue) -> Attempt {
             }
             None => {
                 let key = identity.key();
-                Attempt::invalid(format!("key {key}: its consumer is not in the documents"))
+                Attempt::Spent(format!("key {key}: its consumer is not in the documents").into())
             }
         },
         Claim::Invalid(wrong) => {
             let key = wrong.key.map(|key| format!("key {key}: ")).unwrap_or_default();
-            let denial = Denial::new(wrong.kind.reason());
-            Attempt::Refused(denial.because(format!("{key}{}", wrong.kind.as_str())))
+            let detail = format!("{key}{}", wrong.kind.as_str());
+            match wrong.kind.reason() {
+                Reason::CredentialInvalid if wrong.kind.is_proven() => Attempt::Spent(detail.into()),
+                reason => Attempt::Refused(Denial::new(reason).because(detail)),
+            }
         }
         Claim::Absent => Attempt::Refused(Denial::new(Reason::CredentialMissing)),
     }

@@ -27,6 +27,7 @@ pub struct Granted {
 }
 
 /// What tokens came to, by their ids: 512 places per core.
+#[derive(Default)]
 pub(crate) struct CallerMemo(Vec<Option<Remembered>>);
 
 struct Remembered {
@@ -37,12 +38,6 @@ struct Remembered {
 }
 
 const PLACES: usize = 512;
-
-impl Default for CallerMemo {
-    fn default() -> Self {
-        CallerMemo(Vec::new())
-    }
-}
 
 impl CallerMemo {
     fn place(&mut self, token: &TokenIdentity) -> Option<&mut Option<Remembered>> {

@@ -23,7 +23,7 @@ pub(super) fn judge(call: &Call<'_>, plan: &IntrospectionPlan) -> Attempt {
         Found::Token(token) if token.len() > TOKEN_BYTES_MAX => return Attempt::invalid("token: too_large"),
         Found::Token(token) => token,
     };
-    let Some(introspector) = call.shared.live.tokens.introspector(plan) else {
+    let Some(introspector) = call.shared.live.prepared.tokens.introspector(plan) else {
         return Attempt::Faulted(Fault::new(Stage::Identify, "the token method is not prepared"));
     };
     let digest = TokenDigest::of(token);

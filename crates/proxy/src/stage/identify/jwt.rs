@@ -25,7 +25,7 @@ pub(super) fn judge(call: &Call<'_>, plan: &JwtPlan) -> Attempt {
         Found::Token(token) => token,
     };
     let core = &call.shared.core;
-    let Some(prepared) = call.shared.live.tokens.judge(plan) else {
+    let Some(prepared) = call.shared.live.prepared.tokens.judge(plan) else {
         return Attempt::Faulted(Fault::new(Stage::Identify, "the token method is not prepared"));
     };
     let ring = core.ring();

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bartizan_identity::introspection::TokenDigest;
+use bartizan_identity::{BasicCredentials, BasicIdentity, BasicUsers, introspection::TokenDigest};
 use bartizan_model::{Fault, Stage};
 
 use crate::{
@@ -14,6 +14,8 @@ use crate::{
 pub(super) enum Lookup {
     /// The key set of this name.
     KeySet(Arc<str>),
+    /// Whether this is the user's password.
+    Password(Arc<BasicUsers>, Arc<BasicCredentials>),
     /// What this endpoint says of the token.
     Token(Arc<Introspector>, Box<[u8]>, TokenDigest),
 }
@@ -22,9 +24,15 @@ pub(super) enum Lookup {
 #[derive(Default)]
 pub(super) struct Asked {
     token: Option<(TokenDigest, Said)>,
+    password: Option<Option<BasicIdentity>>,
 }
 
 impl Asked {
+    /// Whose password it is, if one was checked.
+    pub(super) fn password(&self) -> Option<Option<&BasicIdentity>> {
+        self.password.as_ref().map(Option::as_ref)
+    }
+
     /// What was said of this token.
     pub(super) fn about(&self, token: &TokenDigest) -> Option<&Said> {
         self.token.as_ref().filter(|(known, _)| known == token).map(|(_, said)| said)
@@ -36,13 +44,19 @@ impl Lookup {
     pub(super) fn fault(&self) -> Fault {
         let what = match self {
             Lookup::KeySet(name) => format!("the keys cannot be fetched: {name}"),
+            Lookup::Password(..) => "the password cannot be checked now".to_owned(),
             Lookup::Token(..) => "the issuer does not answer about the token".to_owned(),
         };
         Fault::new(Stage::Identify, what)
     }
 
-    /// Looks it up.
-    pub(super) async fn run(&self, runtime: &Runtime, now_ms: u64) -> Result<Asked, Fault> {
+    /// Looks it up. `still_wanted` is asked when a look-up that had to wait for its turn begins.
+    pub(super) async fn run(
+        &self,
+        runtime: &Runtime,
+        now_ms: u64,
+        still_wanted: impl FnOnce() -> bool,
+    ) -> Result<Asked, Fault> {
         // A rehearsal asks nobody.
         let Some(outside) = runtime.outside() else { return Err(self.fault()) };
         match self {
@@ -50,9 +64,15 @@ impl Lookup {
                 Ok(()) => Ok(Asked::default()),
                 Err(_) => Err(self.fault()),
             },
+            Lookup::Password(users, credentials) => {
+                match outside.passwords.check(users, credentials, still_wanted).await {
+                    Ok(password) => Ok(Asked { password: Some(password), ..Asked::default() }),
+                    Err(_) => Err(self.fault()),
+                }
+            }
             Lookup::Token(introspector, token, digest) => {
                 match introspector.ask(&outside.fetcher, token, *digest, now_ms).await {
-                    Some(said) => Ok(Asked { token: Some((*digest, said)) }),
+                    Some(said) => Ok(Asked { token: Some((*digest, said)), ..Asked::default() }),
                     None => Err(self.fault()),
                 }
             }

@@ -7,16 +7,18 @@ use std::{
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
-use bartizan_config::snapshot::{BodyPlan, InspectionPlan, Oversize, RoutePlan};
+use bartizan_config::snapshot::{BodyPlan, InspectionPlan, Oversize, RoutePlan, SchemaPlan};
 use bartizan_message::RequestHead;
 use bartizan_model::{Denial, Mode, Reason, Stage};
+use bartizan_telemetry::metrics::Inspected as Counted;
 use bytes::Bytes;
 
 use super::{
     judge::{HeadCopy, Judge, nothing},
     pool::{Half, Piece},
     report::{self, Outcome},
-    watch::{self, Watching, is_encoded},
+    schema::{self, Objection, is_json},
+    watch::{Watchers, Watching, is_encoded},
 };
 use crate::{
     body::{BodyWatch, Broken, Held, Inbound, Read, RequestBody, Unjudged, Unread, read_request},
@@ -36,13 +38,14 @@ pub(crate) enum Refused {
 /// Policies that bite, in their order.
 pub(crate) struct Bench {
     judges: Vec<Judge>,
+    schemas: Vec<Arc<SchemaPlan>>,
 }
 
 /// What goes on after the request was judged.
 pub(crate) struct Examined {
     pub(crate) body: RequestBody,
     /// Those who judge the answer too.
-    pub(crate) bench: Option<Bench>,
+    pub(crate) bench: Option<Box<Bench>>,
 }
 
 impl Bench {
@@ -61,20 +64,31 @@ impl Bench {
                 Mode::Off => {}
             }
         }
-        if !watchers.is_empty() {
+        let (mut schemas, mut watching_schemas) = (Vec::new(), Vec::new());
+        for policy in &plan.schemas {
+            match mode_for(shared, policy.bite, head) {
+                Mode::Enforce => schemas.push(policy.clone()),
+                Mode::Shadow => watching_schemas.push(policy.clone()),
+                Mode::Off => {}
+            }
+        }
+        if !watchers.is_empty() || !watching_schemas.is_empty() {
             let live = shared.live.clone();
+            let watchers = Watchers { rules: watchers, schemas: watching_schemas };
             match Watching::begin(&shared.core, live.clone(), watchers, copy) {
                 Ok(watching) => shared.record.watch_inspection(watching),
                 Err(unwatched) => {
                     let core = shared.core.clone();
-                    for plan in unwatched {
-                        let why = "too many exchanges are being watched";
-                        watch::incomplete(&core, &live, &mut shared.record, &plan, why);
-                    }
+                    unwatched.incomplete(
+                        &core,
+                        &live,
+                        &mut shared.record,
+                        "too many exchanges are being watched",
+                    );
                 }
             }
         }
-        Bench { judges }
+        Bench { judges, schemas }
     }
 
     /// Judges head and body of a request.
@@ -120,7 +134,7 @@ impl Bench {
             }
         };
         self.judges.retain(|judge| judge.plan.response.is_some());
-        Ok(Examined { body, bench: (!self.judges.is_empty()).then_some(self) })
+        Ok(Examined { body, bench: (!self.judges.is_empty()).then(|| Box::new(self)) })
     }
 
     async fn head(&mut self, shared: &mut Shared) -> Result<(), Refused> {
@@ -137,6 +151,14 @@ impl Bench {
     }
 
     async fn without_body(&mut self, shared: &mut Shared) -> Result<(), Refused> {
+        self.rules_without_body(shared).await?;
+        match self.schemas.iter().find(|schema| schema.required) {
+            Some(schema) => Err(object(shared, schema, Objection::missing(schema))),
+            None => Ok(()),
+        }
+    }
+
+    async fn rules_without_body(&mut self, shared: &mut Shared) -> Result<(), Refused> {
         for judge in self.judges.iter_mut().filter(|judge| judge.plan.request.is_some()) {
             let ran = judge.run_body(shared.core.runtime.judges(), nothing(Half::Request)).await;
             weigh(shared, judge, ran.err(), Half::Request)?;
@@ -175,12 +197,30 @@ impl Bench {
             }
             most = Some(most.map_or(plan.bytes_max, |most| most.max(plan.bytes_max)));
         }
+        for schema in self.schemas.clone() {
+            if !is_json(head.headers()) {
+                if schema.others_pass {
+                    continue;
+                }
+                return Err(object(shared, &schema, Objection::other_type(&schema)));
+            }
+            if encoded {
+                let denial = Denial::new(Reason::InspectionIncomplete)
+                    .because("its body is in a content coding, which is not read");
+                return Err(refuse(shared, &schema.label, denial));
+            }
+            if announced.is_some_and(|bytes| bytes > schema.bytes_max as u64) {
+                return Err(refuse(shared, &schema.label, longer(schema.bytes_max)));
+            }
+            least = least.min(schema.bytes_max);
+            most = Some(most.map_or(schema.bytes_max, |most| most.max(schema.bytes_max)));
+        }
         let Some(most) = most else {
             // Nobody who bites reads it: it passes as it comes.
             let core = shared.core.clone();
             let copy =
                 shared.record.watching().and_then(|watching| watching.copy_request(&core, head.headers()));
-            self.without_body(shared).await?;
+            self.rules_without_body(shared).await?;
             return Ok(RequestBody::Unjudged(match copy {
                 Some(copy) => body.copied(copy),
                 None => body,
@@ -195,6 +235,9 @@ impl Bench {
             watching.has_read(bytes.clone(), rest.is_some());
         }
         self.judge_body(shared, &bytes, rest.is_some()).await?;
+        if is_json(head.headers()) {
+            self.judge_form(shared, &bytes, rest.is_some()).await?;
+        }
         Ok(match rest {
             None => RequestBody::whole(bytes),
             Some(rest) => RequestBody::Started(bytes, rest),
@@ -259,6 +302,38 @@ impl Bench {
         Ok(())
     }
 
+    /// Judges what the body looks like.
+    async fn judge_form(&mut self, shared: &mut Shared, bytes: &Bytes, goes_on: bool) -> Result<(), Refused> {
+        for schema in self.schemas.clone() {
+            if goes_on || bytes.len() > schema.bytes_max {
+                return Err(refuse(shared, &schema.label, longer(schema.bytes_max)));
+            }
+            let core = shared.core.clone();
+            let policy = shared.live.inspection_ids(&schema.label).policy;
+            match schema::judge(core.runtime.judges(), &schema, bytes).await {
+                Ok(None) => core.metrics.inspected(policy, Counted::Passed, Mode::Enforce),
+                Ok(Some(objection)) => return Err(object(shared, &schema, objection)),
+                Err(trouble) => {
+                    core.metrics.inspected(policy, Counted::Incomplete, Mode::Enforce);
+                    let on_fault = schema.bite.on_fault;
+                    match report::trouble(&schema.label, on_fault, trouble, Half::Request) {
+                        Outcome::Denied(denial) => return Err(Refused::Denied(denial)),
+                        Outcome::Faulted(fault) => {
+                            core.metrics.policy_fault(policy, on_fault);
+                            return Err(Refused::Faulted(schema.label.clone(), fault));
+                        }
+                        Outcome::PassedFault(fault) => {
+                            core.metrics.policy_fault(policy, on_fault);
+                            shared.record.passed_fault(Some(schema.label.clone()), fault);
+                        }
+                        Outcome::Passed => {}
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Those who judge the answer.
     pub(crate) fn judges(&mut self) -> &mut [Judge] {
         &mut self.judges
@@ -271,8 +346,28 @@ fn reads(judge: &Judge) -> Option<BodyPlan> {
 }
 
 fn too_large(plan: BodyPlan) -> Denial {
-    Denial::new(Reason::BodyTooLarge)
-        .because(format!("more than the {} bytes that are judged", plan.bytes_max))
+    longer(plan.bytes_max)
+}
+
+fn longer(bytes_max: usize) -> Denial {
+    Denial::new(Reason::BodyTooLarge).because(format!("more than the {bytes_max} bytes that are judged"))
+}
+
+/// Refuses for a schema, and tells the caller what is wrong.
+fn object(shared: &mut Shared, plan: &SchemaPlan, objection: Objection) -> Refused {
+    shared.dress.violations = objection.violations;
+    refuse(shared, &plan.label, objection.denial)
+}
+
+/// Refuses by a policy that is no rule.
+fn refuse(shared: &mut Shared, label: &Arc<str>, denial: Denial) -> Refused {
+    if let Some(watching) = shared.record.watching() {
+        watching.has_not_read();
+    }
+    let counted =
+        if denial.reason == Reason::InspectionIncomplete { Counted::Incomplete } else { Counted::Refused };
+    shared.core.metrics.inspected(shared.live.inspection_ids(label).policy, counted, Mode::Enforce);
+    Refused::Denied(denial.by(label.clone()))
 }
 
 /// Refuses without a rule.
@@ -328,6 +423,26 @@ pub(crate) fn weigh(
         }
         Outcome::Denied(denial) => Err(Refused::Denied(denial)),
         Outcome::Faulted(fault) => Err(Refused::Faulted(plan.label.clone(), fault)),
+    }
+}
+
+/// Carries out what it means that a part of a judgement failed.
+pub(crate) fn weigh_trouble(
+    shared: &mut Shared,
+    judge: &Judge,
+    trouble: super::pool::Trouble,
+    half: Half,
+) -> Result<(), Refused> {
+    let outcome = report::troubled(&judge.plan, trouble, half);
+    outcome.count(&shared.core, &shared.live, &judge.plan);
+    match outcome {
+        Outcome::Passed => Ok(()),
+        Outcome::PassedFault(fault) => {
+            shared.record.passed_fault(Some(judge.plan.label.clone()), fault);
+            Ok(())
+        }
+        Outcome::Denied(denial) => Err(Refused::Denied(denial)),
+        Outcome::Faulted(fault) => Err(Refused::Faulted(judge.plan.label.clone(), fault)),
     }
 }
 

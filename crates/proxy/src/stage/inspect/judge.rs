@@ -8,12 +8,15 @@ use std::{
 
 use bartizan_config::snapshot::InspectionPlan;
 use bartizan_inspect::{
-    EngineMode, Exchange as Asked, RequestHead as JudgedHead, ResponseHead, Session, Step,
+    EngineMode, Exchange as Asked, RequestHead as JudgedHead, ResponseHead, Session, Step, body::Processor,
 };
 use bartizan_message::{Framing, RequestHead};
 use http::{HeaderMap, StatusCode, Version};
 
-use super::pool::{Half, JudgePool, LARGE_BYTES, Piece, Trouble, guarded};
+use super::{
+    leak,
+    pool::{Half, JudgePool, LARGE_BYTES, Piece, Trouble, guarded},
+};
 
 /// After half a millisecond other requests of the core get their turn.
 const TURN: Duration = Duration::from_micros(500);
@@ -75,6 +78,14 @@ impl HeadCopy {
     }
 }
 
+impl HeadCopy {
+    /// Whether the body is JSON by its type.
+    pub(crate) fn is_json(&self) -> bool {
+        let kind = self.headers.iter().find(|(name, _)| name == b"content-type");
+        kind.and_then(|(_, kind)| Processor::for_content_type(kind)) == Some(Processor::Json)
+    }
+}
+
 /// The head of an answer, taken out of it.
 pub(crate) struct AnswerCopy {
     status: u16,
@@ -86,6 +97,12 @@ impl AnswerCopy {
     /// The head as it came.
     pub(crate) fn of(status: StatusCode, version: Version, headers: &HeaderMap) -> Self {
         AnswerCopy { status: status.as_u16(), version, headers: pairs(headers) }
+    }
+
+    /// Whether the body is text by its type.
+    pub(crate) fn is_text(&self) -> bool {
+        let kind = self.headers.iter().find(|(name, _)| name == b"content-type");
+        leak::is_text(kind.map(|(_, kind)| &kind[..]))
     }
 
     /// Gives it to a session.

@@ -78,11 +78,7 @@ pub(crate) enum Trouble {
     Broken,
 }
 
-struct Job {
-    session: Box<Session>,
-    piece: Piece,
-    done: oneshot::Sender<Result<Box<Session>, Trouble>>,
-}
+type Job = Box<dyn FnOnce() + Send>;
 
 /// The threads; they start when the first large body comes and live as long as the process serves.
 #[derive(Default)]
@@ -91,12 +87,35 @@ pub(crate) struct JudgePool {
 }
 
 impl JudgePool {
-    /// Judges a body; waits for the verdict.
+    /// Judges a body by a session; waits for the verdict.
     pub(crate) async fn judge(&self, session: Box<Session>, piece: Piece) -> Result<Box<Session>, Trouble> {
+        self.run(move |is_left| judged(session, &piece, is_left)).await
+    }
+
+    /// Judges a body of this length: a small one here, a large one on a thread.
+    pub(crate) async fn weigh<T: Send + 'static>(
+        &self,
+        length: usize,
+        judge: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Trouble> {
+        if length <= LARGE_BYTES { guarded(judge) } else { self.run(move |_| Some(judge())).await }
+    }
+
+    /// Runs a judge on a thread; it may ask whether nobody waits any more, and give up.
+    async fn run<T: Send + 'static>(
+        &self,
+        judge: impl FnOnce(&dyn Fn() -> bool) -> Option<T> + Send + 'static,
+    ) -> Result<T, Trouble> {
         let Some(queue) = self.queue.get_or_init(start) else { return Err(Trouble::Broken) };
         let (done, verdict) = oneshot::channel();
-        match queue.try_send(Job { session, piece, done }) {
-            Ok(()) => verdict.await.unwrap_or(Err(Trouble::Broken)),
+        let job = move || {
+            // A judge that breaks drops its end, which tells who waits; who waited may have left meanwhile.
+            if let Ok(Some(verdict)) = guarded(|| judge(&|| done.is_closed())) {
+                let _ = done.send(verdict);
+            }
+        };
+        match queue.try_send(Box::new(job)) {
+            Ok(()) => verdict.await.map_err(|_| Trouble::Broken),
             Err(TrySendError::Full(_)) => Err(Trouble::Full),
             Err(TrySendError::Disconnected(_)) => Err(Trouble::Broken),
         }
@@ -124,25 +143,16 @@ fn work(queue: &Mutex<Receiver<Job>>) {
     loop {
         let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
         // The sender is gone: so is the data plane.
-        let Ok(Job { session, piece, done }) = next else { return };
-        let judged = guarded(move || judged(session, &piece, &done).map(|session| (session, done)));
-        if let Ok(Some((session, done))) = judged {
-            // Who asked may have left meanwhile.
-            let _ = done.send(Ok(session));
-        }
-        // A judge that broke has dropped its end, which tells who waits.
+        let Ok(job) = next else { return };
+        job();
     }
 }
 
 /// `None` when nobody waits any more.
-fn judged(
-    mut session: Box<Session>,
-    piece: &Piece,
-    done: &oneshot::Sender<Result<Box<Session>, Trouble>>,
-) -> Option<Box<Session>> {
+fn judged(mut session: Box<Session>, piece: &Piece, is_left: &dyn Fn() -> bool) -> Option<Box<Session>> {
     piece.feed(&mut session);
     while session.step(SLICE_WORK) == Step::More {
-        if done.is_closed() {
+        if is_left() {
             return None;
         }
     }

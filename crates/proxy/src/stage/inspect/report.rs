@@ -84,13 +84,18 @@ pub(crate) fn outcome(plan: &InspectionPlan, verdict: &Verdict, half: Half, forg
 
 /// What it means that there is no verdict.
 pub(crate) fn troubled(plan: &InspectionPlan, trouble: Trouble, half: Half) -> Outcome {
+    self::trouble(&plan.label, plan.bite.on_fault, trouble, half)
+}
+
+/// The same for any policy.
+pub(crate) fn trouble(label: &Arc<str>, on_fault: OnFault, trouble: Trouble, half: Half) -> Outcome {
     let stage = stage(half);
-    match (trouble, plan.bite.on_fault) {
+    match (trouble, on_fault) {
         // More than can be judged is no fault of the judge: letting it pass would reward whoever floods.
         (Trouble::Full, _) => Outcome::Denied(
             Denial::new(Reason::Overloaded)
                 .because("too many large bodies are being judged")
-                .by(plan.label.clone()),
+                .by(label.clone()),
         ),
         (Trouble::Broken, OnFault::Allow) => Outcome::PassedFault(Fault::new(stage, BROKEN)),
         (Trouble::Broken, OnFault::Deny) => Outcome::Faulted(Fault::new(stage, BROKEN)),
@@ -201,6 +206,7 @@ mod tests {
             watching: Arc::new(Overlay::new()),
             request: None,
             response: None,
+            leaks: None,
         }
     }
 

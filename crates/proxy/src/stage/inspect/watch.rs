@@ -4,7 +4,7 @@
 
 use std::{rc::Rc, sync::Arc};
 
-use bartizan_config::snapshot::InspectionPlan;
+use bartizan_config::snapshot::{InspectionPlan, SchemaPlan};
 use bartizan_inspect::{EngineMode, Session, Verdict};
 use bartizan_model::{Mode, Reason, Stage};
 use bartizan_telemetry::{RequestRecord, WouldDeny, metrics::Inspected as Counted, record::Would};
@@ -13,8 +13,10 @@ use http::{HeaderMap, StatusCode, Version, header};
 
 use super::{
     judge::{AnswerCopy, HeadCopy, nothing, run, run_body},
+    leak,
     pool::{Half, Piece, Trouble},
     report,
+    schema::{self, Objection},
 };
 use crate::{
     body::{BodyCopy, Copy},
@@ -28,12 +30,36 @@ const WATCHED_MAX: usize = 512;
 /// An exchange that is watched.
 pub(crate) struct Watching {
     live: Arc<Live>,
-    plans: Vec<Arc<InspectionPlan>>,
+    watchers: Watchers,
     head: HeadCopy,
     request: Body,
     answer: Option<(AnswerCopy, Body)>,
     /// Counts it among those of the core.
     place: Rc<()>,
+}
+
+/// Policies that only watch.
+#[derive(Clone, Default)]
+pub(crate) struct Watchers {
+    pub(crate) rules: Vec<Arc<InspectionPlan>>,
+    pub(crate) schemas: Vec<Arc<SchemaPlan>>,
+}
+
+impl Watchers {
+    /// Notes that none of them could judge.
+    pub(crate) fn incomplete(&self, core: &Core, live: &Live, record: &mut RequestRecord, why: &str) {
+        for plan in &self.rules {
+            incomplete(core, live, record, who(plan), why);
+        }
+        for plan in &self.schemas {
+            incomplete(core, live, record, (&plan.label, Stage::Inspect), why);
+        }
+    }
+}
+
+/// A policy and the stage in which it judges.
+fn who(plan: &InspectionPlan) -> (&Arc<str>, Stage) {
+    (&plan.label, if plan.request.is_some() { Stage::Inspect } else { Stage::Screen })
 }
 
 /// What is known of a body that passed.
@@ -53,19 +79,20 @@ impl Watching {
     pub(crate) fn begin(
         core: &Core,
         live: Arc<Live>,
-        plans: Vec<Arc<InspectionPlan>>,
+        watchers: Watchers,
         head: HeadCopy,
-    ) -> Result<Box<Self>, Vec<Arc<InspectionPlan>>> {
+    ) -> Result<Box<Self>, Watchers> {
         if Rc::strong_count(&core.watched) > WATCHED_MAX {
-            return Err(plans);
+            return Err(watchers);
         }
         let place = Rc::clone(&core.watched);
-        Ok(Box::new(Watching { live, plans, head, request: Body::Absent, answer: None, place }))
+        Ok(Box::new(Watching { live, watchers, head, request: Body::Absent, answer: None, place }))
     }
 
     /// A copy for the request's body to be made while it passes.
     pub(crate) fn copy_request(&mut self, core: &Core, headers: &HeaderMap) -> Option<BodyCopy> {
-        let bytes_max = self.plans.iter().filter_map(|plan| plan.request.map(|body| body.bytes_max)).max()?;
+        let by_rules = self.watchers.rules.iter().filter_map(|plan| plan.request.map(|body| body.bytes_max));
+        let bytes_max = by_rules.chain(self.watchers.schemas.iter().map(|plan| plan.bytes_max)).max()?;
         if is_encoded(headers) {
             self.request = Body::Unjudged("its body is in a content coding");
             return None;
@@ -82,7 +109,10 @@ impl Watching {
 
     /// The request's body was not read.
     pub(crate) fn has_not_read(&mut self) {
-        self.request = Body::Unjudged("its body was not read");
+        // What a policy that bites has read stays known.
+        if !matches!(self.request, Body::Read(..)) {
+            self.request = Body::Unjudged("its body was not read");
+        }
     }
 
     /// The head of the answer; its body is copied from now on.
@@ -92,7 +122,8 @@ impl Watching {
         (status, version): (StatusCode, Version),
         headers: &HeaderMap,
     ) {
-        let bytes_max = self.plans.iter().filter_map(|plan| plan.response.map(|body| body.bytes_max)).max();
+        let halves = self.watchers.rules.iter().filter_map(|plan| plan.response);
+        let bytes_max = halves.map(|body| body.bytes_max).max();
         let Some(bytes_max) = bytes_max else { return };
         let body = if is_encoded(headers) {
             Body::Unjudged("the answer's body is in a content coding")
@@ -118,8 +149,8 @@ impl Watching {
 
     /// Judges what was copied and closes the record.
     pub(crate) fn settle(self: Box<Self>, core: Rc<Core>, record: Box<RequestRecord>) {
-        let settling =
-            Settling { core, live: self.live.clone(), open: self.plans.clone(), record: Some(record) };
+        let open = self.watchers.clone();
+        let settling = Settling { core, live: self.live.clone(), open, record: Some(record) };
         // Whoever stops the process waits for nobody that only watches.
         if settling.core.runtime.is_stopping() {
             return;
@@ -141,38 +172,31 @@ struct Settling {
     core: Rc<Core>,
     live: Arc<Live>,
     /// Policies whose verdict is missing.
-    open: Vec<Arc<InspectionPlan>>,
+    open: Watchers,
     record: Option<Box<RequestRecord>>,
 }
 
 impl Drop for Settling {
     fn drop(&mut self) {
         let Some(mut record) = self.record.take() else { return };
-        for plan in &self.open {
-            incomplete(
-                &self.core,
-                &self.live,
-                &mut record,
-                plan,
-                "the exchange was over before it was judged",
-            );
-        }
+        let why = "the exchange was over before it was judged";
+        self.open.incomplete(&self.core, &self.live, &mut record, why);
         self.core.close(record);
     }
 }
 
 /// Notes that a policy in shadow could not be judged.
-pub(crate) fn incomplete(
+fn incomplete(
     core: &Core,
     live: &Live,
     record: &mut RequestRecord,
-    plan: &InspectionPlan,
+    (label, stage): (&Arc<str>, Stage),
     why: &str,
 ) {
-    core.metrics.inspected(live.inspection_ids(&plan.label).policy, Counted::Incomplete, Mode::Shadow);
+    core.metrics.inspected(live.inspection_ids(label).policy, Counted::Incomplete, Mode::Shadow);
     record.would_deny(WouldDeny {
-        stage: if plan.request.is_some() { Stage::Inspect } else { Stage::Screen },
-        policy: plan.label.clone(),
+        stage,
+        policy: label.clone(),
         outcome: Would::Incomplete,
         reason: Reason::InspectionIncomplete,
         detail: Some(why.into()),
@@ -183,10 +207,15 @@ impl Settling {
     async fn judge(mut self, watching: Box<Watching>) {
         let _place = Rc::clone(&watching.place);
         let bodies = watching.bodies();
-        while let Some(plan) = self.open.last().cloned() {
+        while let Some(plan) = self.open.rules.first().cloned() {
             let Some(record) = self.record.as_deref_mut() else { return };
             watching.judge(&self.core, record, &plan, &bodies).await;
-            self.open.pop();
+            self.open.rules.remove(0);
+        }
+        while let Some(plan) = self.open.schemas.first().cloned() {
+            let Some(record) = self.record.as_deref_mut() else { return };
+            watching.judge_form(&self.core, record, &plan, &bodies.0).await;
+            self.open.schemas.remove(0);
         }
     }
 }
@@ -195,8 +224,11 @@ impl Watching {
     /// Judges while somebody waits for the record.
     pub(crate) async fn judge_now(self: Box<Self>, core: &Core, record: &mut RequestRecord) {
         let bodies = self.bodies();
-        for plan in self.plans.iter().rev() {
+        for plan in &self.watchers.rules {
             self.judge(core, record, plan, &bodies).await;
+        }
+        for plan in &self.watchers.schemas {
+            self.judge_form(core, record, plan, &bodies.0).await;
         }
     }
 
@@ -216,12 +248,77 @@ impl Watching {
         let judged = Judging { core, plan }.exchange(&mut session, request, answer).await;
         match judged {
             Ok((verdict, unjudged)) => tell(core, &self.live, record, plan, &verdict, unjudged),
-            Err(Trouble::Full) => {
-                incomplete(core, &self.live, record, plan, "too many large bodies are being judged");
+            Err(trouble) => incomplete(core, &self.live, record, who(plan), said(trouble)),
+        }
+        if let (Some(leaks), Some((head, (Some((bytes, _)), _)))) = (&plan.leaks, answer)
+            && head.is_text()
+        {
+            let found = leak::look(core.runtime.judges(), leaks, bytes).await;
+            match found {
+                Ok(found) if found.counts.is_empty() => {}
+                Ok(found) => {
+                    record.leaks.extend(found.told(&plan.label, "shadow"));
+                    if !leaks.masks {
+                        record.would_deny(would(
+                            &plan.label,
+                            (Stage::Screen, Reason::ResponseRefused),
+                            found.describe(),
+                        ));
+                    }
+                }
+                Err(trouble) => incomplete(core, &self.live, record, who(plan), said(trouble)),
             }
-            Err(Trouble::Broken) => incomplete(core, &self.live, record, plan, "the judge broke"),
         }
     }
+
+    /// Judges what the request's body looks like.
+    async fn judge_form(
+        &self,
+        core: &Core,
+        record: &mut RequestRecord,
+        plan: &Arc<SchemaPlan>,
+        body: &Taken,
+    ) {
+        let at = (&plan.label, Stage::Inspect);
+        let is_missing = matches!(self.request, Body::Absent);
+        let objection = match body {
+            _ if is_missing && plan.required => Ok(Some(Objection::missing(plan))),
+            _ if is_missing => Ok(None),
+            _ if !self.head.is_json() && plan.others_pass => Ok(None),
+            _ if !self.head.is_json() => Ok(Some(Objection::other_type(plan))),
+            (Some((bytes, false)), _) if bytes.len() <= plan.bytes_max => {
+                schema::judge(core.runtime.judges(), plan, bytes).await
+            }
+            (Some(_), _) => {
+                return incomplete(core, &self.live, record, at, "its body is longer than is judged");
+            }
+            (None, why) => {
+                return incomplete(core, &self.live, record, at, why.unwrap_or("its body was not read"));
+            }
+        };
+        let policy = self.live.inspection_ids(&plan.label).policy;
+        match objection {
+            Ok(None) => core.metrics.inspected(policy, Counted::Passed, Mode::Shadow),
+            Ok(Some(objection)) => {
+                core.metrics.inspected(policy, Counted::Refused, Mode::Shadow);
+                let detail = objection.denial.detail.as_deref().unwrap_or_default().to_owned();
+                record.would_deny(would(&plan.label, (Stage::Inspect, Reason::SchemaViolation), detail));
+            }
+            Err(trouble) => incomplete(core, &self.live, record, at, said(trouble)),
+        }
+    }
+}
+
+const fn said(trouble: Trouble) -> &'static str {
+    match trouble {
+        Trouble::Full => "too many large bodies are being judged",
+        Trouble::Broken => "the judge broke",
+    }
+}
+
+fn would(label: &Arc<str>, (stage, reason): (Stage, Reason), detail: String) -> WouldDeny {
+    let (policy, detail) = (label.clone(), Some(detail.into()));
+    WouldDeny { stage, policy, outcome: Would::Deny, reason, detail }
 }
 
 /// A body to be judged, and what of it is not.
@@ -333,15 +430,13 @@ fn tell(
             Half::Response => (Stage::Screen, Reason::ResponseRefused),
         };
         core.metrics.inspected(policy, Counted::Refused, Mode::Shadow);
-        let detail = Some(report::why(verdict, refusal.rule).into());
-        let policy = plan.label.clone();
-        record.would_deny(WouldDeny { stage, policy, outcome: Would::Deny, reason, detail });
+        record.would_deny(would(&plan.label, (stage, reason), report::why(verdict, refusal.rule)));
         return;
     }
     match verdict.incomplete.first() {
-        Some(cause) => incomplete(core, live, record, plan, &report::described(cause)),
+        Some(cause) => incomplete(core, live, record, who(plan), &report::described(cause)),
         None => match unjudged {
-            Some(why) => incomplete(core, live, record, plan, why),
+            Some(why) => incomplete(core, live, record, who(plan), why),
             None => core.metrics.inspected(policy, Counted::Passed, Mode::Shadow),
         },
     }

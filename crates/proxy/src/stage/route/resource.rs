@@ -38,7 +38,7 @@ pub(super) fn metadata(shared: &Shared, head: &RequestHead) -> Option<Response<A
         match method {
             MethodPlan::Jwt(plan) => issuers.extend(plan.issuers.iter().map(|issuer| &*issuer.name)),
             MethodPlan::Introspection(plan) => issuers.extend(plan.issuer.as_deref()),
-            MethodPlan::ApiKey(_) | MethodPlan::ClientCertificate(_) => {}
+            MethodPlan::ApiKey(_) | MethodPlan::ClientCertificate(_) | MethodPlan::Basic(_) => {}
         }
     }
     // §2: issuers are URLs; a name that is none says nothing to a client.

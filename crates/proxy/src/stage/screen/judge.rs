@@ -13,7 +13,10 @@ use crate::{
     exchange::Shared,
     stage::{
         Rest,
-        inspect::{AnswerCopy, Bench, Half, Judge, Piece, Refused, count, deny, is_encoded, nothing, weigh},
+        inspect::{
+            AnswerCopy, Bench, Half, Judge, Piece, Refused, count, deny, is_encoded, look, nothing, weigh,
+            weigh_trouble,
+        },
     },
     upstream::UpstreamBody,
 };
@@ -23,7 +26,7 @@ type Judged<T> = Result<T, (Stage, Refused)>;
 /// Judges an answer; gives what of it may leave.
 pub(super) async fn judge(
     shared: &mut Shared,
-    mut bench: Bench,
+    mut bench: Box<Bench>,
     parts: &Parts,
     body: UpstreamBody<RequestBody>,
     rest: &mut Rest,
@@ -38,7 +41,11 @@ pub(super) async fn judge(
         || body.is_end_stream()
         || matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
         || parts.status.is_informational();
-    let most = if is_bodiless { None } else { most(shared, bench.judges(), parts).map_err(of_screen)? };
+    let most = if is_bodiless {
+        None
+    } else {
+        most(shared, bench.judges(), parts, head.is_text()).map_err(of_screen)?
+    };
     let Some(most) = most else {
         end(shared, bench.judges(), None).await.map_err(of_screen)?;
         return Ok(ScreenedBody::Flowing(body));
@@ -53,11 +60,16 @@ pub(super) async fn judge(
         Read::Whole(bytes) => (bytes, None),
         Read::Start(bytes, goes_on) => (bytes, Some(goes_on)),
     };
-    end(shared, bench.judges(), Some((&bytes, goes_on.is_some()))).await.map_err(of_screen)?;
-    // What was held passes the copies of those who watch only here.
+    let body = Some((&bytes, goes_on.is_some()));
+    end(shared, bench.judges(), body).await.map_err(of_screen)?;
+    let bytes = if head.is_text() {
+        leaks(shared, bench.judges(), bytes.clone(), goes_on.is_some()).await.map_err(of_screen)?
+    } else {
+        bytes
+    };
     Ok(ScreenedBody::Judged(match goes_on {
-        None => AnswerBody::whole(bytes),
-        Some(streaming) => AnswerBody::flowing(Flow::Started(bytes, streaming)),
+        None => Box::new(AnswerBody::whole(bytes)),
+        Some(streaming) => Box::new(AnswerBody::flowing(Flow::Started(bytes, streaming))),
     }))
 }
 
@@ -68,13 +80,18 @@ fn stream(body: UpstreamBody<RequestBody>, rest: &Rest) -> Box<Streaming> {
 }
 
 /// How much of the body must be held; `None` when nobody reads it.
-fn most(shared: &mut Shared, judges: &[Judge], parts: &Parts) -> Result<Option<usize>, Refused> {
+fn most(
+    shared: &mut Shared,
+    judges: &[Judge],
+    parts: &Parts,
+    is_text: bool,
+) -> Result<Option<usize>, Refused> {
     let announced = parts.headers.get(http::header::CONTENT_LENGTH);
     let announced: Option<u64> = announced.and_then(|length| length.to_str().ok()?.parse().ok());
     let encoded = is_encoded(&parts.headers);
     let (mut most, mut least): (Option<usize>, usize) = (None, usize::MAX);
     for judge in judges {
-        let Some(plan) = reads(judge) else { continue };
+        let Some(plan) = reads(judge).or(scans(judge).filter(|_| is_text)) else { continue };
         if encoded && !plan.encoded_passes {
             let denial = Denial::new(Reason::ResponseRefused);
             return Err(deny(
@@ -125,6 +142,48 @@ async fn end(shared: &mut Shared, judges: &mut [Judge], body: Option<(&Bytes, bo
 /// How a policy reads the body of this answer, if it does.
 fn reads(judge: &Judge) -> Option<BodyPlan> {
     judge.plan.response.filter(|_| judge.session().is_ok_and(bartizan_inspect::Session::wants_response_body))
+}
+
+/// How much of the body a policy looks through for secrets, if it does.
+fn scans(judge: &Judge) -> Option<BodyPlan> {
+    judge.plan.response.filter(|_| judge.plan.leaks.is_some())
+}
+
+/// Looks for secrets; gives the body with those masked that are to be.
+async fn leaks(
+    shared: &mut Shared,
+    judges: &[Judge],
+    mut bytes: Bytes,
+    goes_on: bool,
+) -> Result<Bytes, Refused> {
+    for judge in judges {
+        let (Some(leaks), Some(plan)) = (&judge.plan.leaks, scans(judge)) else { continue };
+        match plan.oversize {
+            Oversize::Deny if goes_on || bytes.len() > plan.bytes_max => {
+                return Err(deny(shared, judge, too_large(plan)));
+            }
+            Oversize::Pass if goes_on || bytes.len() > plan.bytes_max => continue,
+            // All that is held is looked through, also beyond what rules of this policy judge.
+            Oversize::Deny | Oversize::Pass | Oversize::JudgeStart => {}
+        }
+        let label = &judge.plan.label;
+        let found = match look(shared.core.runtime.judges(), leaks, &bytes).await {
+            Ok(found) => found,
+            Err(trouble) => {
+                weigh_trouble(shared, judge, trouble, Half::Response)?;
+                continue;
+            }
+        };
+        if found.counts.is_empty() {
+            continue;
+        }
+        shared.record.leaks.extend(found.told(label, if leaks.masks { "masked" } else { "blocked" }));
+        if !leaks.masks {
+            return Err(deny(shared, judge, Denial::new(Reason::ResponseRefused).because(found.describe())));
+        }
+        bytes = found.masked.unwrap_or(bytes);
+    }
+    Ok(bytes)
 }
 
 fn too_large(plan: BodyPlan) -> Denial {

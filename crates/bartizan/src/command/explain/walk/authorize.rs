@@ -4,7 +4,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use bartizan_access::Verdict;
+use bartizan_access::{Subject, Verdict};
 use bartizan_config::snapshot::{Captures, ConsumerPlan, RoutePlan};
 use bartizan_identity::Method;
 use bartizan_message::RequestHead;
@@ -29,9 +29,16 @@ impl Walk<'_> {
         let template = self.template.clone();
         let captures = Captures { template: template.as_deref(), path: head.path().as_str() };
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let method = if consumer.is_some() { Method::ApiKey } else { Method::Anonymous };
+        let method = match (consumer, self.has_token) {
+            (_, true) => Method::Jwt,
+            (Some(_), false) => Method::ApiKey,
+            (None, false) => Method::Anonymous,
+        };
+        let subject = judge::subject(consumer, method);
+        // A token names its own subject, which is not known here.
+        let sub = subject.sub.filter(|_| !self.has_token);
         let inquiry = judge::Inquiry {
-            subject: judge::subject(consumer, method),
+            subject: Subject { sub, ..subject },
             head,
             plan,
             captures: &captures,

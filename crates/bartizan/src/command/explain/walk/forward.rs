@@ -78,7 +78,7 @@ impl Walk<'_> {
                 says.push(balancing(&plan.balancing).to_owned());
             }
             if let Some(credential) = &plan.credential {
-                says.push(format!("with a credential of its own in {}", credential.header));
+                says.push(format!("with a credential of its own in {}", credential.header()));
             }
             if plan.tls.as_ref().is_some_and(|tls| tls.danger_accept_any_certificate) {
                 says.push("its certificate is not verified".to_owned());

@@ -1,14 +1,15 @@
 //! **identify**: which policy asks for which credential, and what becomes of a caller with and without one.
 //!
-//! Whether a key is valid only a gateway with its store can tell: `--as` says whose key it is taken to be.
+//! Whether a key or a token is valid only a gateway can tell, with its store and its issuers' keys: `--as` says whose it
+//! is taken to be. A token may bring roles and a subject of its own, which nobody knows here.
 
 use std::sync::Arc;
 
-use bartizan_config::snapshot::{AuthenticationPlan, ConsumerPlan, RoutePlan};
+use bartizan_config::snapshot::{AuthenticationPlan, ConsumerPlan, MethodPlan, RoutePlan, TokenPlacePlan};
 use bartizan_identity::{KeyId, api_key};
 use bartizan_message::RequestHead;
 use bartizan_model::{Denial, Reason, Stage, document::Kind, problem::shown, read::nearest};
-use http::{HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue, header};
 
 use super::{Bearing, Walk, Way};
 use crate::command::explain::report::{Effect, Finding, Verdict};
@@ -16,10 +17,32 @@ use crate::command::explain::report::{Effect, Finding, Verdict};
 /// What a policy says of the caller.
 enum Judged {
     Known(Arc<ConsumerPlan>, String),
+    /// The same, by a token.
+    ByToken(Arc<ConsumerPlan>, String),
     Nobody(String),
     Refused(Denial),
-    /// A key that only the store can tell about.
+    /// A key that only the store can tell about, a token that only its issuer can.
     Unknown(String),
+}
+
+/// The credential that `--as` takes for granted.
+#[derive(Clone, PartialEq, Eq)]
+enum Granted {
+    Key(HeaderName),
+    Certificate,
+    Password,
+    Token(Vec<TokenPlacePlan>),
+}
+
+impl Granted {
+    fn of(method: &MethodPlan) -> Self {
+        match method {
+            MethodPlan::ApiKey(plan) => Granted::Key(plan.header.clone()),
+            MethodPlan::ClientCertificate(_) => Granted::Certificate,
+            MethodPlan::Basic(_) => Granted::Password,
+            MethodPlan::Jwt(_) | MethodPlan::Introspection(_) => Granted::Token(method.places().to_vec()),
+        }
+    }
 }
 
 impl Walk<'_> {
@@ -35,7 +58,10 @@ impl Walk<'_> {
         for policy in &plan.authentication.shadow {
             let finding = self.policy(&policy.label, policy.bite);
             let (says, denial) = match self.judge(policy, head, granted) {
-                Judged::Known(_, says) | Judged::Nobody(says) | Judged::Unknown(says) => (says, None),
+                Judged::Known(_, says)
+                | Judged::ByToken(_, says)
+                | Judged::Nobody(says)
+                | Judged::Unknown(says) => (says, None),
                 Judged::Refused(denial) => (String::new(), Some(denial)),
             };
             let finding = Finding { says, ..finding };
@@ -49,6 +75,11 @@ impl Walk<'_> {
         let finding = self.policy(&policy.label, policy.bite);
         let consumer = match self.judge(&policy, head, granted) {
             Judged::Known(consumer, says) => {
+                findings.insert(0, Finding { says, ..finding });
+                Some(consumer)
+            }
+            Judged::ByToken(consumer, says) => {
+                self.has_token = true;
                 findings.insert(0, Finding { says, ..finding });
                 Some(consumer)
             }
@@ -72,35 +103,86 @@ impl Walk<'_> {
         Ok(consumer)
     }
 
-    /// The header in which the key of `--as` is taken to be, unless the request has one where it is looked for: the
-    /// one that the policy that bites asks for.
-    fn granted(&self, head: &RequestHead, plan: &RoutePlan) -> Option<HeaderName> {
-        self.ask.consumer.as_ref()?;
+    /// The credential of `--as`, unless the request has one: the first that the policy that bites asks for and that
+    /// such a consumer can have.
+    fn granted(&self, head: &RequestHead, plan: &RoutePlan) -> Option<Granted> {
+        let name = self.ask.consumer.as_deref()?;
         let policy = plan.authentication.enforced.as_ref().or(plan.authentication.shadow.first())?;
-        let is_sent = policy.api_key_headers().any(|name| head.headers().contains_key(name));
-        policy.api_key_headers().next().filter(|_| !is_sent).cloned()
+        if policy.methods.iter().any(|method| sent(method, head).is_some()) {
+            return None;
+        }
+        policy.methods.iter().find(|method| method.may_know(name)).map(Granted::of)
     }
 
-    /// In the order of `proxy/src/stage/identify.rs`: the first header that is there decides.
-    fn judge(&self, policy: &AuthenticationPlan, head: &RequestHead, granted: Option<&HeaderName>) -> Judged {
-        for name in policy.api_key_headers() {
-            let mut values = head.headers().get_all(name).iter();
-            match (values.next(), values.next()) {
-                (None, _) if granted == Some(name) => return self.judge_key(name.as_str(), None),
-                (None, _) => {}
-                (Some(value), None) => return self.judge_key(name.as_str(), Some(value)),
-                (Some(_), Some(_)) => {
+    /// In the order of `proxy/src/stage/identify.rs`: the first credential that is there decides.
+    fn judge(&self, policy: &AuthenticationPlan, head: &RequestHead, granted: Option<&Granted>) -> Judged {
+        for method in &policy.methods {
+            let is_granted = granted.is_some_and(|granted| *granted == Granted::of(method));
+            let sent = sent(method, head);
+            if sent.is_none() && !is_granted {
+                continue;
+            }
+            match (method, sent) {
+                (_, Some(Sent::Twice)) => {
                     let denial = Denial::new(Reason::CredentialInvalid);
                     return Judged::Refused(denial.because("more than one credential"));
+                }
+                (MethodPlan::ApiKey(plan), Some(Sent::Once(value))) => {
+                    return self.judge_key(plan.header.as_str(), Some(value));
+                }
+                (MethodPlan::ApiKey(plan), None) => return self.judge_key(plan.header.as_str(), None),
+                (MethodPlan::ClientCertificate(_), _) => return self.known("client certificate", ""),
+                (MethodPlan::Basic(_), _) => return self.known("name and password", ""),
+                (MethodPlan::Jwt(_) | MethodPlan::Introspection(_), _) => {
+                    return self.judge_token(method, policy);
                 }
             }
         }
         if policy.anonymous {
             return Judged::Nobody("no credential; callers without one pass as nobody".to_owned());
         }
-        let names: Vec<&str> = policy.api_key_headers().map(HeaderName::as_str).collect();
-        let detail = format!("no API key in {}", names.join(" or "));
+        let ways: Vec<String> = policy.methods.iter().map(MethodPlan::describe).collect();
+        let detail = format!("no {}", ways.join(" and no "));
         Judged::Refused(Denial::new(Reason::CredentialMissing).because(detail))
+    }
+
+    fn judge_token(&self, method: &MethodPlan, policy: &AuthenticationPlan) -> Judged {
+        let Some(name) = self.ask.consumer.as_deref() else {
+            return Judged::Unknown(
+                "its issuer alone can tell whether the token is valid; say whose it is with --as".to_owned(),
+            );
+        };
+        if !method.may_know(name) {
+            let detail = format!("{}: no token of it belongs to Consumer {}", policy.label, shown(name));
+            return Judged::Refused(Denial::new(Reason::CredentialInvalid).because(detail));
+        }
+        let but = if method.maps_roles() { ", without the roles that it may bring" } else { "" };
+        match self.known("token", but) {
+            Judged::Known(consumer, says) => Judged::ByToken(consumer, says),
+            other => other,
+        }
+    }
+
+    /// The consumer of `--as`, known by this.
+    fn known(&self, what: &str, but: &str) -> Judged {
+        let Some(name) = self.ask.consumer.as_deref() else {
+            return Judged::Unknown(format!("whose {what} it is can only be told by --as"));
+        };
+        match self.sound.snapshot.consumers.get(name) {
+            Some(consumer) => {
+                Judged::Known(consumer.clone(), format!("valid {what} of {name} (taken for granted){but}"))
+            }
+            None => self.unknown_consumer(name),
+        }
+    }
+
+    fn unknown_consumer(&self, name: &str) -> Judged {
+        let consumers = &self.sound.snapshot.consumers;
+        let detail = match nearest(name, consumers.keys().map(|known| &**known)) {
+            Some(near) => format!("the documents have no Consumer {}; did you mean `{near}`?", shown(name)),
+            None => format!("the documents have no Consumer {}", shown(name)),
+        };
+        Judged::Refused(Denial::new(Reason::CredentialInvalid).because(detail))
     }
 
     /// A key in the request, or the one that `--as` takes for granted.
@@ -115,18 +197,59 @@ impl Walk<'_> {
                 "the store alone knows whether the key in {header} is valid; say whose it is with --as"
             ));
         };
-        let consumers = &self.sound.snapshot.consumers;
-        match consumers.get(name) {
+        match self.sound.snapshot.consumers.get(name) {
             Some(consumer) => Judged::Known(
                 consumer.clone(),
                 format!("valid API key of {name} in {header} (taken for granted)"),
             ),
-            None => invalid(match nearest(name, consumers.keys().map(|known| &**known)) {
-                Some(near) => {
-                    format!("the documents have no Consumer {}; did you mean `{near}`?", shown(name))
-                }
-                None => format!("the documents have no Consumer {}", shown(name)),
-            }),
+            None => self.unknown_consumer(name),
+        }
+    }
+}
+
+/// What a request has for a method.
+#[derive(Clone, Copy)]
+enum Sent<'h> {
+    Once(&'h HeaderValue),
+    Twice,
+}
+
+/// The credential that stands in the head; certificates do not.
+fn sent<'h>(method: &MethodPlan, head: &'h RequestHead) -> Option<Sent<'h>> {
+    let once = |name: &HeaderName| {
+        let mut values = head.headers().get_all(name).iter();
+        match (values.next(), values.next()) {
+            (None, _) => None,
+            (Some(value), None) => Some(Sent::Once(value)),
+            (Some(_), Some(_)) => Some(Sent::Twice),
+        }
+    };
+    let scheme = |name: &[u8]| {
+        once(&header::AUTHORIZATION).filter(|sent| match sent {
+            Sent::Once(value) => {
+                value.as_bytes().get(..name.len()).is_some_and(|word| word.eq_ignore_ascii_case(name))
+            }
+            Sent::Twice => true,
+        })
+    };
+    match method {
+        MethodPlan::ApiKey(plan) => once(&plan.header),
+        MethodPlan::ClientCertificate(_) => None,
+        MethodPlan::Basic(_) => scheme(b"basic"),
+        MethodPlan::Jwt(_) | MethodPlan::Introspection(_) => {
+            method.places().iter().find_map(|place| match place {
+                TokenPlacePlan::Bearer => scheme(b"bearer"),
+                TokenPlacePlan::Header(name) => once(name),
+                TokenPlacePlan::Cookie(name) => once(&header::COOKIE).filter(|sent| match sent {
+                    Sent::Once(value) => value.to_str().is_ok_and(|cookies| {
+                        cookies
+                            .split(';')
+                            .filter_map(|one| one.trim().split_once('='))
+                            .any(|(known, _)| known == &**name)
+                    }),
+                    Sent::Twice => true,
+                }),
+            })
         }
     }
 }

@@ -4,7 +4,7 @@
 
 use bartizan_config::snapshot::{BodyPlan, InspectionPlan, Oversize, RoutePlan};
 use bartizan_message::RequestHead;
-use bartizan_model::{Stage, document::Kind, scalar::ByteSize};
+use bartizan_model::{Denial, Reason, Stage, document::Kind, scalar::ByteSize};
 use bartizan_proxy::stage::judge;
 
 use super::{Walk, Way};
@@ -26,7 +26,18 @@ impl Walk<'_> {
             let bearing = self.bearing(policy.bite, head);
             self.weigh(Stage::Inspect, &mut findings, finding, bearing, denial)?;
         }
+        for policy in &plan.schemas {
+            let missing = policy.required && !head.framing().announces_body();
+            let denial = missing.then(|| {
+                Denial::new(Reason::SchemaViolation).because("a body is required").by(policy.label.clone())
+            });
+            let says = if missing { String::new() } else { "judges JSON bodies by a schema".to_owned() };
+            let finding = Finding { says, ..self.policy(&policy.label, policy.bite) };
+            let bearing = self.bearing(policy.bite, head);
+            self.weigh(Stage::Inspect, &mut findings, finding, bearing, denial)?;
+        }
         findings.extend(self.switched_off(Kind::InspectionPolicy, plan, None));
+        findings.extend(self.switched_off(Kind::SchemaPolicy, plan, None));
         if findings.len() == 1 {
             findings.insert(0, Finding::of_stage("no such policy"));
         }

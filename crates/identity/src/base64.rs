@@ -1,0 +1,72 @@
+//! Base64 as RFC 4648 §4 has it, with or without padding; one spelling per text.
+
+/// Decodes `text`. Nothing where a character is none of the alphabet, padding is wrong, or bits are left over: two texts
+/// must never mean the same bytes.
+pub(crate) fn decode(text: &[u8]) -> Option<Vec<u8>> {
+    let padding = text.iter().rev().take_while(|byte| **byte == b'=').count();
+    let letters = text.get(..text.len() - padding)?;
+    if padding > 0 && (padding > 2 || text.len() % 4 != 0) {
+        return None;
+    }
+    let mut bytes = Vec::with_capacity(letters.len() * 3 / 4);
+    for chunk in letters.chunks(4) {
+        if chunk.len() == 1 {
+            return None;
+        }
+        let mut group = 0_u32;
+        for letter in chunk {
+            group = (group << 6) | value(*letter)?;
+        }
+        group <<= 6 * (4 - chunk.len());
+        let whole = chunk.len() - 1;
+        let [_, first, second, third] = group.to_be_bytes();
+        // RFC 4648 §3.5: what is left over must be zero.
+        let left = [first, second, third].into_iter().skip(whole).any(|byte| byte != 0);
+        if left {
+            return None;
+        }
+        bytes.extend([first, second, third].into_iter().take(whole));
+    }
+    Some(bytes)
+}
+
+fn value(letter: u8) -> Option<u32> {
+    Some(u32::from(match letter {
+        b'A'..=b'Z' => letter - b'A',
+        b'a'..=b'z' => letter - b'a' + 26,
+        b'0'..=b'9' => letter - b'0' + 52,
+        b'+' => 62,
+        b'/' => 63,
+        _ => return None,
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_means_its_bytes_or_nothing() {
+        let cases: &[(&str, Option<&str>)] = &[
+            ("", Some("")),
+            ("Zg==", Some("f")),
+            ("Zg", Some("f")),
+            ("Zm8=", Some("fo")),
+            ("Zm9v", Some("foo")),
+            ("Zm9vYg==", Some("foob")),
+            ("Zh==", None),
+            ("Zg=", None),
+            ("Z", None),
+            ("Zg===", None),
+            ("====", None),
+            ("Zm9v=", None),
+            ("Z g=", None),
+            ("Zm-v", None),
+            ("Zm8=Zg==", None),
+        ];
+        for (text, bytes) in cases {
+            assert_eq!(decode(text.as_bytes()).as_deref(), bytes.map(str::as_bytes), "{text}");
+        }
+        assert_eq!(decode(b"+//+").unwrap(), [0xfb, 0xff, 0xfe]);
+    }
+}
