@@ -8,11 +8,9 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod command;
+mod memory;
 mod sample;
 mod service;
-
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// A security-first API and AI gateway.
 #[derive(Debug, Parser)]
@@ -76,6 +74,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    memory::use_usual_pages();
     match Cli::parse().command {
         Command::Demo(args) => command::demo::run(args),
         Command::Run(args) => command::run::run(args),

@@ -15,7 +15,7 @@ pub use crate::body::AnswerBody;
 use crate::{
     body::Flow,
     exchange::{Exchange, Shared, Stop, Why},
-    stage::{Closing, Rest, Screened, ScreenedBody},
+    stage::{Closing, Rest, Screened, ScreenedAnswer},
     tunnel,
 };
 
@@ -48,19 +48,20 @@ pub(crate) fn settle(outcome: Result<Exchange<Screened>, Stop>) -> Response<Answ
 
 fn settle_upstream(answer: Exchange<Screened>) -> Response<AnswerBody> {
     let Exchange { mut shared, proof } = answer;
-    let (response, rest) = proof.into_response();
+    let (answer, rest) = proof.into_answer();
+    let response = match answer {
+        ScreenedAnswer::Flowing(response) => response,
+        ScreenedAnswer::Judged(response) => {
+            let (mut parts, body) = response.into_parts();
+            finish(&mut shared, &mut parts);
+            return Response::from_parts(parts, body.closing(Closing::new(shared)));
+        }
+    };
     let (mut parts, body) = response.into_parts();
+    finish(&mut shared, &mut parts);
     let Rest { upgrade, watch, origin, deadlines, .. } = rest;
-    if let Some(route) = shared.dress.route.clone() {
-        change(&shared, &route, &mut parts.headers);
-    }
-    dress(&mut shared, &mut parts);
     let upstream = parts.extensions.remove::<OnUpgrade>();
     let closing = Closing::new(shared);
-    let body = match body {
-        ScreenedBody::Flowing(body) => body,
-        ScreenedBody::Judged(body) => return Response::from_parts(parts, body.closing(closing)),
-    };
     match (upgrade, upstream) {
         // The connection becomes another protocol after this answer.
         (Some(caller), Some(upgrade)) if parts.status == StatusCode::SWITCHING_PROTOCOLS => {
@@ -73,6 +74,14 @@ fn settle_upstream(answer: Exchange<Screened>) -> Response<AnswerBody> {
             Response::from_parts(parts, body.closing(closing))
         }
     }
+}
+
+/// What an upstream's answer gets at the exit.
+fn finish(shared: &mut Shared, parts: &mut response::Parts) {
+    if let Some(route) = shared.dress.route.take() {
+        change(shared, &route, &mut parts.headers);
+    }
+    dress(shared, parts);
 }
 
 /// What the exit would set in an upstream's answer; for rehearsals, which get none.

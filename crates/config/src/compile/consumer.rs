@@ -1,6 +1,6 @@
 //! `Consumer` → [`ConsumerPlan`].
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use bartizan_access::Roles;
 use bartizan_model::document::{Kind, Spec};
@@ -11,15 +11,15 @@ use super::{
     index::{Index, spec_of},
     listener::address_set,
 };
-use crate::snapshot::ConsumerPlan;
+use crate::snapshot::{ConsumerPlan, NameMap};
 
 /// Compiles all consumers with the limits attached to them.
 pub(super) fn compile_all(
     index: &Index<'_>,
     all_roles: &Roles,
     attached: &Attached<'_, '_>,
-) -> HashMap<Arc<str>, Arc<ConsumerPlan>> {
-    let mut consumers = HashMap::new();
+) -> NameMap<Arc<ConsumerPlan>> {
+    let mut consumers = NameMap::default();
     for document in index.of(Kind::Consumer) {
         let Some(spec) = spec_of!(document, Consumer) else { continue };
         let name: Arc<str> = document.name.as_str().into();

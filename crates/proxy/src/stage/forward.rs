@@ -6,7 +6,7 @@
 mod llm;
 mod rehearsed;
 
-use std::{cell::Cell, sync::Arc, time::Instant};
+use std::{cell::Cell, pin::pin, sync::Arc, time::Instant};
 
 use bartizan_config::snapshot::{Balancing, HashKey, MethodPlan, RouteAction, RoutePlan, TokenPlacePlan};
 use bartizan_identity::{Identity, Method};
@@ -42,14 +42,14 @@ pub(crate) use rehearsed::rehearse;
 /// The proof that an upstream answered.
 #[must_use]
 pub struct Forwarded {
-    response: Response<UpstreamBody<RequestBody>>,
+    response: Box<Response<UpstreamBody<RequestBody>>>,
     rest: Rest,
 }
 
 /// What beside the response decides how it goes on.
 pub(crate) struct Rest {
     /// The protocol that the caller asked to change to.
-    pub(crate) asked: Option<Upgrade>,
+    pub(crate) asked: Option<Box<Upgrade>>,
     /// The caller's end of the connection for that.
     pub(crate) upgrade: Option<OnUpgrade>,
     /// How much of the request's body came.
@@ -69,49 +69,25 @@ impl Forwarded {
     }
 
     /// The response and the rest, for `screen`.
-    pub(super) fn into_response(self) -> (Response<UpstreamBody<RequestBody>>, Rest) {
+    pub(super) fn into_response(self) -> (Box<Response<UpstreamBody<RequestBody>>>, Rest) {
         (self.response, self.rest)
     }
 }
 
 /// Sends the request to an endpoint and waits for the head of its answer.
-pub async fn forward(x: Exchange<Missed>) -> Result<Exchange<Forwarded>, Stop> {
-    let Exchange { mut shared, proof } = x;
+///
+/// What is sent is settled before the future begins: it has no room for what that was made from.
+pub fn forward(x: Exchange<Missed>) -> impl Future<Output = Result<Exchange<Forwarded>, Stop>> {
+    let Exchange { shared, proof } = x;
     let mut sendable = proof.into_inspected().into_sendable();
-    if let Some(asking) = sendable.asking.take() {
-        return Err(Box::pin(llm::serve(shared, sendable, asking)).await);
-    }
-    let bench = sendable.bench.take();
-    let plan = sendable.plan.clone();
-    let (index, prepared) = match choose(&mut shared, &plan) {
-        Ok(chosen) => chosen,
-        Err(denial) => return Err(Exchange { shared, proof: () }.deny(Stage::Forward, denial)),
+    let way = match sendable.asking.take() {
+        Some(asking) => Err(Box::pin(llm::serve(shared, sendable, asking))),
+        None => Ok(Asking::of(shared, sendable)),
     };
-    let hash = hash(&prepared, &sendable);
-    let since = Instant::now();
-    let watch = sendable.watch.clone();
-    shared.record.asks_upstream(since, watch.clone());
-    let (request, asked, upgrade) = match compose(&shared, sendable, bench.is_some()) {
-        Ok(composed) => composed,
-        Err(denial) => return Err(Exchange { shared, proof: () }.deny(Stage::Forward, denial)),
-    };
-    // The whole request's limit covers the wait for the head too.
-    let end = plan.timeouts.request.map(|limit| shared.record.started + limit);
-    let backend = since + plan.timeouts.backend_request;
-    let head_by = end.map_or(backend, |end| end.min(backend));
-    let asking = Asking { index, prepared: &prepared, hash, since, head_by, watch: &watch };
-    let outcome = asking.send(&shared, request).await;
-    match outcome {
-        Ok(sent) => {
-            note(&mut shared, &sent);
-            let deadlines = Deadlines { idle: plan.timeouts.idle, end };
-            let origin = Origin { upstream: prepared, endpoint: sent.index };
-            let rest = Rest { asked, upgrade, watch, origin, deadlines, bench };
-            Ok(Exchange { shared, proof: Forwarded { response: sent.response, rest } })
-        }
-        Err(failure) => {
-            let denial = failed(&mut shared, index, &watch, failure);
-            Err(Exchange { shared, proof: () }.deny(Stage::Forward, denial))
+    async move {
+        match way {
+            Ok(asking) => asking?.answered().await,
+            Err(model) => Err(model.await),
         }
     }
 }
@@ -125,7 +101,9 @@ fn choose(shared: &mut Shared, plan: &RoutePlan) -> Result<(usize, Arc<PreparedU
     let Some(prepared) = shared.live.upstreams.at(index) else {
         return Err(Denial::new(Reason::NoEndpoint).because("the upstream is not prepared"));
     };
-    shared.record.upstream = Some(prepared.plan.name.clone());
+    if shared.live.logs {
+        shared.record.upstream = Some(prepared.plan.name.clone());
+    }
     shared.record.upstream_id = shared.live.upstream_id(index);
     Ok((index, prepared.clone()))
 }
@@ -147,11 +125,9 @@ fn hash(prepared: &PreparedUpstream, sendable: &Sendable) -> Option<u64> {
     })
 }
 
-type Composed = (Request<RequestBody>, Option<Upgrade>, Option<OnUpgrade>);
-
 /// Makes the request that the upstream sees.
-fn compose(shared: &Shared, sendable: Sendable, is_judged: bool) -> Result<Composed, Denial> {
-    let Sendable { mut head, body, upgrade, plan, prefix_bytes, consumer, granted, identity, .. } = sendable;
+fn compose(shared: &Shared, sendable: Sendable, is_judged: bool) -> Result<Request<RequestBody>, Denial> {
+    let Sendable { mut head, body, plan, prefix_bytes, consumer, granted, identity, .. } = sendable;
     if plan.headers.iter().any(|policy| policy.bite.percent < 100) {
         // Before its headers leave the head, because the caller's share is taken from them.
         shared.share(&head);
@@ -203,7 +179,7 @@ fn compose(shared: &Shared, sendable: Sendable, is_judged: bool) -> Result<Compo
         // One that was sent and accepted is in the headers already.
         headers.insert(X_REQUEST_ID, shared.id_value.clone());
     }
-    head.write_forwarding(&mut headers, RfcForwarded::Omit);
+    head.write_forwarding(&mut headers, &shared.connection.address, RfcForwarded::Omit);
     if is_judged {
         // An answer is judged as a whole and as it is: in no coding, and not in pieces that each look harmless.
         headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
@@ -213,12 +189,11 @@ fn compose(shared: &Shared, sendable: Sendable, is_judged: bool) -> Result<Compo
     if let Some(host) = &plan.rewrite.host {
         headers.insert(header::HOST, host.clone());
     }
-    let asked = head.upgrade().cloned();
-    if let Some(asked) = &asked {
+    if let Some(asked) = head.upgrade() {
         headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(header::UPGRADE, asked.protocol().clone());
     }
-    if head.accepts_trailers() && asked.is_none() {
+    if head.accepts_trailers() && head.upgrade().is_none() {
         // RFC 9110 §10.1.4: TE is for this hop, and whoever sends it says so.
         headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
@@ -227,7 +202,7 @@ fn compose(shared: &Shared, sendable: Sendable, is_judged: bool) -> Result<Compo
     *request.method_mut() = head.method().clone();
     *request.uri_mut() = target(&head, &plan, prefix_bytes)?;
     *request.headers_mut() = headers;
-    Ok((request, asked, upgrade))
+    Ok(request)
 }
 
 /// Whether the route's policy passes on the certificate by which the caller was identified.
@@ -262,24 +237,90 @@ enum Failure {
     TooSlow(Option<usize>),
 }
 
-/// What an upstream is asked with.
-struct Asking<'a> {
+/// An upstream that is asked. Boxed, so that its future is moved as a pointer.
+struct Asking {
+    shared: Box<Shared>,
+    plan: Arc<RoutePlan>,
     index: usize,
-    prepared: &'a PreparedUpstream,
+    prepared: Arc<PreparedUpstream>,
     hash: Option<u64>,
     /// When it is asked.
     since: Instant,
     /// When the head of the answer must have come.
     head_by: Instant,
-    watch: &'a BodyWatch,
+    /// When the whole request must be over.
+    end: Option<Instant>,
+    watch: BodyWatch,
+    asked: Option<Box<Upgrade>>,
+    upgrade: Option<OnUpgrade>,
+    /// Policies that judge the answer.
+    bench: Option<Box<Bench>>,
+    /// In a slot, and passed on by reference, because every move of a request is a copy of a quarter of a kilobyte.
+    request: Option<Request<RequestBody>>,
 }
 
-impl Asking<'_> {
-    async fn send(
-        &self,
-        shared: &Shared,
-        request: Request<RequestBody>,
-    ) -> Result<Sent<RequestBody>, Failure> {
+impl Asking {
+    /// Chooses the upstream and makes what it is sent.
+    fn of(mut shared: Box<Shared>, mut sendable: Sendable) -> Result<Box<Self>, Stop> {
+        let bench = sendable.bench.take();
+        let (index, prepared) = match choose(&mut shared, &sendable.plan) {
+            Ok(chosen) => chosen,
+            Err(denial) => return Err(Exchange { shared, proof: () }.deny(Stage::Forward, denial)),
+        };
+        let hash = hash(&prepared, &sendable);
+        let since = Instant::now();
+        let watch = sendable.watch.clone();
+        shared.record.asks_upstream(since, watch.clone());
+        let asked = sendable.head.upgrade().cloned().map(Box::new);
+        let upgrade = sendable.upgrade.take();
+        let plan = sendable.plan.clone();
+        let request = match compose(&shared, sendable, bench.is_some()) {
+            Ok(request) => Some(request),
+            Err(denial) => return Err(Exchange { shared, proof: () }.deny(Stage::Forward, denial)),
+        };
+        // The whole request's limit covers the wait for the head too.
+        let end = plan.timeouts.request.map(|limit| shared.record.started + limit);
+        let backend = since + plan.timeouts.backend_request;
+        let head_by = end.map_or(backend, |end| end.min(backend));
+        Ok(Box::new(Asking {
+            shared,
+            plan,
+            index,
+            prepared,
+            hash,
+            since,
+            head_by,
+            end,
+            watch,
+            asked,
+            upgrade,
+            bench,
+            request,
+        }))
+    }
+
+    /// Asks, and makes the proof or the refusal of what comes back.
+    async fn answered(mut self: Box<Self>) -> Result<Exchange<Forwarded>, Stop> {
+        let outcome = self.send().await;
+        let Asking { mut shared, plan, index, prepared, end, watch, asked, upgrade, bench, .. } = *self;
+        match outcome {
+            Ok(Sent { response, endpoint, index, attempts, .. }) => {
+                shared.record.upstream_attempts = u16::from(attempts);
+                shared.record.endpoint = Some(endpoint);
+                let deadlines = Deadlines { idle: plan.timeouts.idle, end };
+                let origin = Origin { upstream: prepared, endpoint: index };
+                let rest = Rest { asked, upgrade, watch, origin, deadlines, bench };
+                Ok(Exchange { shared, proof: Forwarded { response, rest } })
+            }
+            Err(failure) => {
+                let denial = failed(&mut shared, index, &watch, failure);
+                Err(Exchange { shared, proof: () }.deny(Stage::Forward, denial))
+            }
+        }
+    }
+
+    async fn send(&mut self) -> Result<Sent<RequestBody>, Failure> {
+        let Asking { shared, prepared, watch, request, .. } = self;
         let tries = Tries::new(shared, self.index);
         let pick = Pick {
             fetcher: shared.core.runtime.outside().map(|outside| &outside.fetcher),
@@ -288,13 +329,13 @@ impl Asking<'_> {
             chosen: Some(&tries.chosen),
             given_up: Some(&tries.given_up),
         };
-        let sending = upstream::send(&shared.core.pools, self.prepared, &pick, request);
+        let sending = pin!(upstream::send(&shared.core.pools, prepared, &pick, request));
         let limit = self.head_by.saturating_duration_since(self.since);
         let sent = within(&shared.connection, limit, sending).await;
         let failure = match sent {
             Ok(Ok(sent)) => {
                 if sent.response.status() == StatusCode::UNAUTHORIZED {
-                    self.prepared.doubt_token(Instant::now());
+                    prepared.doubt_token(Instant::now());
                 }
                 let is_error = sent.response.status().is_server_error();
                 tries.over(if is_error { Counted::ServerError } else { Counted::Answered });
@@ -307,10 +348,10 @@ impl Asking<'_> {
             Err(TimeOver) => {
                 let chosen = tries.chosen.get();
                 // A caller that does not send its body must not be able to make an endpoint look ill.
-                if let Some(endpoint) = chosen.filter(|_| !self.watch.waits_for_caller()) {
-                    upstream::report(self.prepared, endpoint, upstream::Outcome::Failed, Instant::now());
+                if let Some(endpoint) = chosen.filter(|_| !watch.waits_for_caller()) {
+                    upstream::report(prepared, endpoint, upstream::Outcome::Failed, Instant::now());
                 }
-                tries.over(if self.watch.waits_for_caller() { Counted::Cancelled } else { Counted::Timeout });
+                tries.over(if watch.waits_for_caller() { Counted::Cancelled } else { Counted::Timeout });
                 Failure::TooSlow(chosen)
             }
         };
@@ -356,11 +397,6 @@ impl Drop for Tries<'_> {
             self.count(endpoint, self.outcome.get());
         }
     }
-}
-
-fn note(shared: &mut Shared, sent: &Sent<RequestBody>) {
-    shared.record.upstream_attempts = u16::from(sent.attempts);
-    shared.record.endpoint = Some(sent.endpoint.clone());
 }
 
 /// What a failure means for the caller.

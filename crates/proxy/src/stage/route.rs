@@ -175,7 +175,9 @@ pub fn preflight_method(head: &RequestHead) -> Option<Method> {
 }
 
 fn note(shared: &mut Shared, plan: &Arc<RoutePlan>, head: &RequestHead) {
-    shared.record.route = Some(plan.route.clone());
+    if shared.is_described() {
+        shared.record.route = Some(plan.route.clone());
+    }
     shared.record.route_id = shared.live.route_id(plan);
     shared.record.plan = plan.record.clone();
     shared.record.take_headers(head.headers());

@@ -142,7 +142,7 @@ async fn call(
     }
     let pools = CorePools::new(0);
     let answering = async {
-        let sent = send(&pools, upstream, &Pick::default(), wire)
+        let sent = send(&pools, upstream, &Pick::default(), &mut Some(wire))
             .await
             .map_err(|error| ("network", error.detail))?;
         let (parts, body) = sent.response.into_parts();

@@ -31,7 +31,7 @@ pub(crate) fn rehearse(x: Exchange<Missed>) -> Result<(Box<Shared>, Sending), St
     };
     shared.record.upstream = Some(upstream.clone());
     match compose(&shared, sendable, is_judged) {
-        Ok((request, ..)) => {
+        Ok(request) => {
             let (parts, _) = request.into_parts();
             let sending =
                 Sending { upstream, method: parts.method, target: parts.uri, headers: parts.headers };

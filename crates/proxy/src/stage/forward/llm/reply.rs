@@ -1,6 +1,6 @@
 //! What a provider answers, until it is certain that the caller can be told something.
 
-use std::time::Instant;
+use std::{pin::pin, time::Instant};
 
 use bartizan_ai::{
     Class, Decoder, Dialect, Event, Failure, Public, StreamWriter, Whole, dialect::embeddings,
@@ -44,19 +44,25 @@ impl Call {
         self.shared.record.asks_upstream(since, BodyWatch::default());
         let limit = self.plan.timeouts.backend_request;
         let pick = Pick { now: Some(since), ..Pick::default() };
-        let sending = upstream::send(&self.shared.core.pools, &aim.prepared, &pick, request);
-        let sent = match within(&self.shared.connection, limit, sending).await {
+        let mut request = Some(request);
+        let sent = {
+            let sending = pin!(upstream::send(&self.shared.core.pools, &aim.prepared, &pick, &mut request));
+            within(&self.shared.connection, limit, sending).await
+        };
+        let sent = match sent {
             Ok(Ok(sent)) => sent,
             Ok(Err(error)) => return Err(unreached(error.kind)),
             Err(TimeOver) => return Err(Failure::of(Class::Timeout)),
         };
         self.shared.record.endpoint = Some(sent.endpoint.clone());
-        let (mut parts, body) = sent.response.into_parts();
+        let mut response = sent.response;
+        let is_valid = clean_response(&mut response, None, &RESPONSE_LIMITS).is_ok();
+        let (parts, body) = response.into_parts();
         let end = self.plan.timeouts.request.map(|limit| self.shared.record.started + limit);
         let deadlines = Deadlines { idle: self.plan.timeouts.idle, end };
         let origin = Origin { upstream: aim.prepared.clone(), endpoint: sent.index };
         let mut source = Streaming::new(body, origin, deadlines, BodyWatch::default());
-        if clean_response(&mut parts, None, &RESPONSE_LIMITS).is_err() {
+        if !is_valid {
             return Err(Failure::broken("the provider's answer is not valid"));
         }
         if parts.headers.get(header::CONTENT_ENCODING).is_some_and(|coding| coding != "identity") {
