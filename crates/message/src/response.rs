@@ -254,7 +254,7 @@ mod tests {
     use super::*;
 
     fn answer(status: u16, lines: &[(&str, &str)]) -> Response<()> {
-        let mut response = http::Response::new(());
+        let mut response = Response::new(());
         *response.status_mut() = StatusCode::from_u16(status).unwrap();
         for (name, value) in lines {
             let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
