@@ -10,7 +10,7 @@ use bartizan_model::{
         common::TargetKind,
         key_rotation::{KeyRotationPolicySpec, RetireName},
     },
-    problem::{Code, Problem, Problems},
+    problem::{Code, Problem, Problems, Span},
     read::Spanned,
     scalar::Time,
 };
@@ -78,9 +78,8 @@ fn check(spec: &KeyRotationPolicySpec, problems: &mut Problems) {
     if let Some(age) = &spec.maximum_age {
         let age_is = positive(age, "spec.maximumAge", problems);
         too_long(spec.tell_before.as_slice(), age_is, problems);
-        let is_written = spec.ageing_before.at != Spanned::from(Time::seconds(0)).at;
         // Where nothing is written, a short `maximumAge` meets the default: ageing begins half-way then.
-        if is_written && spec.ageing_before.get() >= age_is && !age_is.is_zero() {
+        if is_written(&spec.ageing_before) && spec.ageing_before.get() >= age_is && !age_is.is_zero() {
             let message = "keys would be ageing all their life: it is not shorter than `maximumAge`";
             problems.push(
                 Problem::new(Code::FieldsClash, spec.ageing_before.at, "spec.ageingBefore", message)
@@ -90,11 +89,15 @@ fn check(spec: &KeyRotationPolicySpec, problems: &mut Problems) {
     }
     if spec.retire == RetireName::WhenUnused {
         if spec.hard_limit.get() < spec.overlap.get() {
-            let message = "a replaced key would end before its overlap: the hard limit is shorter";
-            problems.push(
-                Problem::new(Code::FieldsClash, spec.hard_limit.at, "spec.hardLimit", message)
-                    .also(spec.overlap.at, "the overlap is here"),
-            );
+            let message =
+                "a replaced key would end before its overlap is over: `hardLimit` is shorter than `overlap`";
+            // One of them may be a default, which stands nowhere.
+            let (at, path) = if is_written(&spec.hard_limit) {
+                (spec.hard_limit.at, "spec.hardLimit")
+            } else {
+                (spec.overlap.at, "spec.overlap")
+            };
+            problems.push(Problem::new(Code::FieldsClash, at, path, message));
         }
         // Uses are saved every few seconds, by each gateway: a shorter silence proves nothing.
         if spec.unused_for.get() < UNUSED_MIN.get() {
@@ -106,6 +109,11 @@ fn check(spec: &KeyRotationPolicySpec, problems: &mut Problems) {
             );
         }
     }
+}
+
+/// Whether a document says it, as opposed to a default.
+fn is_written(time: &Spanned<Time>) -> bool {
+    time.at != Span::SET
 }
 
 /// A notice that would be due before a key exists is a slip.
