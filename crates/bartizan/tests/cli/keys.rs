@@ -139,12 +139,13 @@ fn a_key_is_rotated_into_a_private_file_and_both_are_listed_with_what_comes_next
 
     let listed = keys(&dir, &["list", "--format", "json"]).json();
     assert_eq!(
-        (&listed[0]["state"], &listed[0]["replacedBy"], &listed[0]["next"]),
-        (&"overlapping".into(), &new_id.into(), &"ends in 6d".into())
+        (&listed[0]["state"], &listed[0]["replacedBy"], &listed[0]["next"]["step"]),
+        (&"overlapping".into(), &new_id.into(), &"end".into())
     );
     assert_eq!((&listed[1]["state"], &listed[1]["label"]), (&"active".into(), &"job".into()));
     let table = keys(&dir, &["list"]);
     assert_eq!(row(&table.out, old_id)[2], "overlapping");
+    assert!(row(&table.out, old_id).contains(&"ends in 6d"), "{}", table.out);
     assert_eq!(table.err, "2 keys, 2 active\n");
 
     // Only the new key has no successor, so the consumer's name is enough again.
@@ -170,9 +171,12 @@ fn a_rotation_follows_the_consumers_policy_and_the_arguments_before_it() {
     let several = keys(&dir, &["rotate", "--consumer", "shop"]);
     assert!(several.code == 2 && several.err.contains(&one.trim()[4..16]), "{}", several.err);
     let listed = keys(&dir, &["list", "--format", "json", "--config", &config]).json();
-    assert_eq!(listed[0]["next"], "ages in 59d");
+    assert_eq!(listed[0]["next"]["step"], "age");
     let ruled = keys(&dir, &["rotate", one.trim(), "--format", "json", "--config", &config]).json();
-    assert_eq!(ruled["old"]["next"], "ends when unused, at the latest in 19d");
+    assert_eq!(ruled["old"]["next"]["step"], "endWhenUnused");
+    assert_eq!(ruled["old"]["next"]["latest"], ruled["old"]["expiresAt"]);
+    let table = keys(&dir, &["list", "--config", &config]).out;
+    assert!(row(&table, &one.trim()[4..16]).contains(&"ends when unused, at the latest in 19d"), "{table}");
     assert!(ruled["key"].as_str().unwrap().starts_with("bzk_"), "{ruled}");
     let arguments = [
         "rotate",
@@ -186,7 +190,7 @@ fn a_rotation_follows_the_consumers_policy_and_the_arguments_before_it() {
         "--overlap",
         "2h",
     ];
-    assert_eq!(keys(&dir, &arguments).json()["old"]["next"], "ends in 1h");
+    assert_eq!(keys(&dir, &arguments).json()["old"]["next"]["step"], "end");
     let unknown = keys(&dir, &["rotate", "--consumer", "nobody"]);
     assert!(unknown.code == 2 && unknown.err.contains("no working key"), "{}", unknown.err);
 }

@@ -26,7 +26,15 @@ pub(super) struct Key<'a> {
     replaced_by: Option<&'a str>,
     replaced_at: Option<String>,
     ends_at: Option<String>,
-    next: String,
+    next: Option<Next>,
+}
+
+/// What comes next for a key, for programs: the same whenever it is asked, until it comes.
+#[derive(Serialize)]
+struct Next {
+    step: &'static str,
+    at: Option<String>,
+    latest: Option<String>,
 }
 
 /// A key that was just made, with its text: the only place where it is printed for programs.
@@ -66,7 +74,7 @@ impl<'a> Key<'a> {
             replaced_by: row.replaced_by.as_ref().map(|by| by.as_str()),
             replaced_at: row.replaced_at_ms.map(moment),
             ends_at: life.ends_ms.map(moment),
-            next: next(life.next, now),
+            next: step(life.next),
         }
     }
 }
@@ -83,6 +91,23 @@ fn state(row: &KeyRow, life: Life, now: u64) -> &'static str {
 /// Whether lists leave a key out.
 pub(super) fn is_removed(row: &KeyRow, terms: &LifeTerms, now: u64) -> bool {
     Life::at(&row.facts(), terms, now).state == LifeState::Removed
+}
+
+fn step(step: Step) -> Option<Next> {
+    let next = |step, at: Option<u64>| Some(Next { step, at: at.map(moment), latest: None });
+    match step {
+        Step::Age { at_ms } => next("age", Some(at_ms)),
+        Step::Begin { at_ms } => next("begin", Some(at_ms)),
+        Step::Claim => next("claim", None),
+        Step::End { at_ms } => next("end", Some(at_ms)),
+        Step::EndUnused { from_ms, latest_ms } => {
+            Some(Next { step: "endWhenUnused", at: Some(moment(from_ms)), latest: Some(moment(latest_ms)) })
+        }
+        Step::Nothing => None,
+        Step::Remove { at_ms } => next("remove", Some(at_ms)),
+        Step::Replace { due_ms } => next("rotate", Some(due_ms)),
+        Step::Retire => next("end", None),
+    }
 }
 
 /// What comes next for a key, in words.
