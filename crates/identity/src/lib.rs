@@ -6,7 +6,7 @@
 //! are counted by the limit crate.
 //!
 //! Reading order: [`api_key`] (the format), [`pepper`] (the keyed hash), [`claim`] (what may come out),
-//! [`key_table`] (the judge), [`certificate`] (what TLS proved of a client), [`basic`] (names and passwords), [`usage`]
+//! [`key_table`] (the judge), [`key_life`] (its life and rotation), [`certificate`] (what TLS proved of a client), [`basic`] (names and passwords), [`usage`]
 //! (when a key was last used); [`algorithm`], [`jwk`] (keys of issuers), [`jwt`] (tokens and their judge),
 //! [`introspection`] (answers about tokens), [`json`] (how strictly both are read).
 
@@ -22,6 +22,7 @@ pub mod introspection;
 pub mod json;
 pub mod jwk;
 pub mod jwt;
+pub mod key_life;
 pub mod key_table;
 pub mod pepper;
 mod shard;
@@ -35,6 +36,7 @@ pub use certificate::{
     ClientCertificate, Fingerprint, NameTemplate, NameType, Owner,
 };
 pub use claim::{ApiKeyIdentity, Claim, CredentialId, Identity, Invalid, InvalidKind, Method};
+pub use key_life::{KeyFacts, Life, LifeState, LifeTerms, Retire, Step};
 pub use key_table::{KeyChange, KeyRecord, KeyState, KeyTable, KeyTableBuilder};
 pub use pepper::{KeyHash, Pepper};
 pub use usage::KeyUse;

@@ -122,6 +122,9 @@ impl LineFormat {
             string(key!("identified_by"), method.as_bytes(), out);
         }
         optional(key!("credential"), record.credential_id(), out);
+        if let Some(state) = record.key_state {
+            string(key!("key_state"), state.as_bytes(), out);
+        }
         name(key!("issuer"), record.issuer.as_deref(), out);
         optional(key!("subject"), record.subject(), out);
         string(key!("method"), cut(record.method.as_str().as_bytes(), METHOD_BYTES_MAX), out);
@@ -365,6 +368,7 @@ fields! {
     "consumer" "The verified consumer." "\"shop\"";
     "identified_by" "How the caller was identified: `api_key`, `client_certificate`, `jwt`, `introspection`; absent for callers who are nobody." "\"jwt\"";
     "credential" "The public id of the credential, never the credential: of a token the beginning of its digest." "\"k_7f3a\"";
+    "key_state" "Where the API key is in its life, if that is past `active`: `ageing`, `overlapping`." "\"ageing\"";
     "issuer" "The issuer of a verified token." "\"https://id.example.com\"";
     "subject" "The subject (`sub`) of a verified token (up to 256 bytes)." "\"ada\"";
     "method" "The method." "\"GET\"";
@@ -496,6 +500,7 @@ pub(crate) mod tests {
         record.set_credential_id("k_7f3a");
         record.set_subject("ada");
         record.identified_by = Some("jwt");
+        record.key_state = Some("ageing");
         record.tls = Some("TLSv1.3");
         for (place, name) in [
             (&mut record.listener, "public"),
@@ -538,7 +543,7 @@ pub(crate) mod tests {
         let expected = concat!(
             r#"{"time":"2026-01-01T00:00:00.123456Z","id":"id-1","listener":"public","client":"192.0.2.7","#,
             r#""peer":"192.0.2.7","peer_port":4711,"protocol":"HTTP/1.1","tls":"TLSv1.3","consumer":"shop","identified_by":"jwt","#,
-            r#""credential":"k_7f3a","issuer":"https://id.example.com","subject":"ada","method":"GET","host":"api.example.com","path":"/orders/7","#,
+            r#""credential":"k_7f3a","key_state":"ageing","issuer":"https://id.example.com","subject":"ada","method":"GET","host":"api.example.com","path":"/orders/7","#,
             r#""query":"page=***&token=***","user_agent":"curl/8.5.0","route":"orders","upstream":"orders-api","#,
             r#""endpoint":"10.0.0.5:8080","upstream_attempts":2,"status":429,"exit":"refused","request_bytes":5,"#,
             r#""response_bytes":1024,"duration_us":2310,"gateway_us":10,"upstream_us":2200,"waited_us":100,"#,

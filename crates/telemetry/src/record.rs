@@ -60,6 +60,8 @@ pub struct RequestRecord {
     pub consumer: Option<Arc<str>>,
     /// How the caller was identified: `api_key`, `jwt`, …; `None` for callers who are nobody.
     pub identified_by: Option<&'static str>,
+    /// Where the caller's API key is in its life, if that is past `active`: `ageing`, `overlapping`.
+    pub key_state: Option<&'static str>,
     /// The configured issuer of the caller's token.
     pub issuer: Option<Arc<str>>,
     /// The revision of the snapshot that served the request.
@@ -151,6 +153,7 @@ impl RequestRecord {
             endpoint: None,
             consumer: None,
             identified_by: None,
+            key_state: None,
             issuer: None,
             revision: None,
             status: 0,

@@ -26,7 +26,7 @@ mod print;
 mod records;
 mod sarif;
 mod set;
-mod when;
+pub(crate) mod when;
 mod words;
 
 pub(crate) use when::now_ms;

@@ -206,7 +206,8 @@ pub(crate) fn revoke(data: &Path, key: &str) {
     with_store(data, async |store| store.keys().revoke(&id, now_ms()).await.map(|_| ()).unwrap());
 }
 
-fn with_store<T>(data: &Path, work: impl AsyncFnOnce(&Store) -> T) -> T {
+/// Works on the store of a data directory, beside whoever else does.
+pub(crate) fn with_store<T>(data: &Path, work: impl AsyncFnOnce(&Store) -> T) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let store = Store::open(&DataDir::open(data).unwrap()).await.unwrap();
@@ -216,6 +217,7 @@ fn with_store<T>(data: &Path, work: impl AsyncFnOnce(&Store) -> T) -> T {
     })
 }
 
-fn now_ms() -> u64 {
+/// Now, in Unix milliseconds.
+pub(crate) fn now_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64
 }

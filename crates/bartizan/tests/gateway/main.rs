@@ -32,6 +32,7 @@ mod order;
 mod records;
 mod reload;
 mod revisions;
+mod rotation;
 mod schema;
 mod shadow;
 mod stop;

@@ -7,7 +7,7 @@ use bartizan_model::document::{Kind, Spec};
 use http::HeaderValue;
 
 use super::{
-    attach::Attached,
+    attach::{Attached, Clashes},
     index::{Index, spec_of},
     listener::address_set,
 };
@@ -18,6 +18,7 @@ pub(super) fn compile_all(
     index: &Index<'_>,
     all_roles: &Roles,
     attached: &Attached<'_, '_>,
+    clashes: &mut Clashes,
 ) -> NameMap<Arc<ConsumerPlan>> {
     let mut consumers = NameMap::default();
     for document in index.of(Kind::Consumer) {
@@ -34,6 +35,7 @@ pub(super) fn compile_all(
             addresses: (!spec.allowed_addresses.is_empty()).then(|| address_set(&spec.allowed_addresses)),
             authorization: attached.consumer_authorization(&name),
             limits: attached.consumer_limits(&name),
+            rotation: attached.consumer_rotation(&name, clashes),
             name: name.clone(),
         };
         consumers.insert(name, Arc::new(plan));

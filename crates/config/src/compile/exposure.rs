@@ -69,6 +69,7 @@ pub(super) fn list(
     of_inspection(&policies.inspection, problems);
     of_policies(&policies.limits, problems);
     of_policies(&policies.records, problems);
+    of_policies(&policies.rotations, problems);
 }
 
 fn of_authentication(document: &Document, problems: &mut Problems) {

@@ -23,11 +23,11 @@ use super::{
     authentication, authorization,
     index::{Index, spec_of},
     inspection::{self, InspectionTerms},
-    label, limit, pattern, record, schema,
+    label, limit, pattern, record, rotation, schema,
 };
 use crate::snapshot::{
     AuthenticationPlan, AuthorizationPlan, Bite, CorsPlan, HeaderChangesPlan, HeaderCheckPlan, HeaderPlan,
-    OriginPattern, SchemaPlan,
+    OriginPattern, RotationPlan, SchemaPlan,
 };
 
 /// The policies of a set by kind, each list in order of name.
@@ -40,6 +40,7 @@ pub(super) struct Policies<'d> {
     pub(super) schemas: Vec<Scoped<'d, SchemaPlan>>,
     pub(super) limits: Vec<Scoped<'d, bartizan_limit::Policy>>,
     pub(super) records: Vec<Scoped<'d, RecordPlan>>,
+    pub(super) rotations: Vec<Scoped<'d, RotationPlan>>,
 }
 
 /// Compiles all policies.
@@ -59,6 +60,7 @@ pub(super) fn compile_all<'d>(
         schemas: schema::policies(index, problems),
         limits: limits(index, problems),
         records: records(index, &secrets, problems),
+        rotations: rotation::policies(index, problems),
         authentication,
     }
 }

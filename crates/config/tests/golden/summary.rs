@@ -43,6 +43,14 @@ pub(super) fn write(out: &mut String, snapshot: &Snapshot) {
     let mut consumers: Vec<_> = snapshot.consumers.values().collect();
     consumers.sort_by_key(|consumer| &consumer.name);
     for consumer in consumers {
+        if let Some(rotation) = &consumer.rotation {
+            let terms = &rotation.terms;
+            let _ = writeln!(
+                out,
+                "keys of {} {} announced {} {terms:?}",
+                consumer.name, rotation.label, rotation.announce
+            );
+        }
         let _ = writeln!(
             out,
             "consumer {} enabled {} roles {:?}",

@@ -20,6 +20,7 @@ use super::{
 };
 use crate::exchange::{Exchange, Shared, Stop};
 
+mod aged;
 mod api_key;
 mod basic;
 mod caller;
@@ -51,13 +52,15 @@ struct Caller {
     identity: Identity,
     /// `None` for anonymous callers, and for tokens that name none.
     consumer: Option<Arc<ConsumerPlan>>,
+    /// What is to be said of its key.
+    aged: Option<aged::Aged>,
     /// What a token brings beside it.
     granted: Option<Arc<Granted>>,
 }
 
 impl Caller {
     const fn nobody() -> Self {
-        Caller { identity: Identity::anonymous(), consumer: None, granted: None }
+        Caller { identity: Identity::anonymous(), consumer: None, aged: None, granted: None }
     }
 }
 
@@ -215,6 +218,9 @@ pub async fn identify(x: Exchange<Routed>) -> Result<Exchange<Identified>, Stop>
 fn note(shared: &mut Shared, caller: &Caller) {
     shared.record.consumer = caller.consumer.as_ref().map(|consumer| consumer.name.clone());
     let method = caller.identity.method();
+    if let Some(aged) = caller.aged {
+        aged.tell(shared);
+    }
     shared.record.identified_by = (method != Method::Anonymous).then_some(method.as_str());
     if let Some(token) = caller.identity.token() {
         shared.record.issuer = Some(token.issuer().clone());

@@ -5,7 +5,7 @@ use bartizan_identity::{Claim, Identity};
 use bartizan_model::{Denial, Reason};
 use http::{HeaderValue, header};
 
-use super::{Attempt, Call, Caller};
+use super::{Attempt, Call, Caller, aged};
 
 /// Judges the key in the plan's header, if there is one.
 pub(super) fn judge(call: &Call<'_>, plan: &ApiKeyPlan) -> Attempt {
@@ -34,12 +34,17 @@ fn judge_key(call: &Call<'_>, key: &[u8]) -> Attempt {
     match keys.judge(key, pepper, call.now_ms) {
         Claim::Valid(identity) => match call.shared.snapshot().consumers.get(identity.consumer()) {
             Some(consumer) => {
+                let Ok(aged) = aged::look(consumer, identity.facts(), call.now_ms) else {
+                    let detail = format!("key {}: older than its policy allows", identity.key());
+                    return Attempt::Refused(Denial::new(Reason::CredentialExpired).because(detail));
+                };
                 if call.notes_use {
                     keys.note_use(&identity, call.now_ms);
                 }
                 Attempt::Known(Caller {
                     identity: Identity::from(identity),
                     consumer: Some(consumer.clone()),
+                    aged,
                     granted: None,
                 })
             }

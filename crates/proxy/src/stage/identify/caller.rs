@@ -92,7 +92,12 @@ fn resolve(call: &Call<'_>, token: &TokenIdentity, mapping: &MappingPlan) -> Res
         roles,
         tags: token.tags().iter().map(|(name, value)| format!("{name}={value}").into()).collect(),
     };
-    Ok(Caller { identity: Identity::from(token.clone()), consumer, granted: Some(Arc::new(granted)) })
+    Ok(Caller {
+        identity: Identity::from(token.clone()),
+        consumer,
+        aged: None,
+        granted: Some(Arc::new(granted)),
+    })
 }
 
 /// A consumer of whom nothing but the name is known. The name is told to upstreams, so it must be one there.
@@ -109,6 +114,7 @@ fn unknown(name: &Arc<str>) -> Result<ConsumerPlan, String> {
         role_set: RoleSet::default(),
         authorization: Vec::new(),
         limits: Vec::new(),
+        rotation: None,
         models: Vec::new(),
     })
 }

@@ -27,6 +27,7 @@ pub(super) fn judge(call: &Call<'_>, plan: &ClientCertificatePlan) -> Attempt {
         Ok(identity) => match snapshot.consumers.get(identity.consumer()) {
             Some(consumer) => Attempt::Known(Caller {
                 consumer: Some(consumer.clone()),
+                aged: None,
                 granted: None,
                 identity: Identity::from(identity),
             }),
