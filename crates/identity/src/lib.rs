@@ -31,8 +31,8 @@ pub use algorithm::{Algorithm, MacAlgorithm, SignatureAlgorithm};
 pub use api_key::{KeyId, KeyText, MintedKey};
 pub use basic::{BasicCredentials, BasicIdentity, BasicUsers, Verified};
 pub use certificate::{
-    CertificateFlaw, CertificateIdentity, CertificateName, CertificateRule, CertificateTable,
-    ClientCertificate, Fingerprint, NameTemplate, NameType, Owner,
+    CertificateFlaw, CertificateGrants, CertificateIdentity, CertificateName, CertificateRule,
+    CertificateTable, ClientCertificate, Fingerprint, NameTemplate, NameType, Owner,
 };
 pub use claim::{ApiKeyIdentity, Claim, CredentialId, Identity, Invalid, InvalidKind, Method};
 pub use key_table::{KeyChange, KeyRecord, KeyState, KeyTable, KeyTableBuilder};

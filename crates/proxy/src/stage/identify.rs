@@ -51,7 +51,7 @@ struct Caller {
     identity: Identity,
     /// `None` for anonymous callers, and for tokens that name none.
     consumer: Option<Arc<ConsumerPlan>>,
-    /// What a token brings beside it.
+    /// What a token or a certificate brings beside it.
     granted: Option<Arc<Granted>>,
 }
 
@@ -77,7 +77,7 @@ impl Identified {
         &self.caller.identity
     }
 
-    /// What the caller's token grants; `None` where there is none.
+    /// What the caller's token or certificate grants; `None` where it grants nothing.
     pub(crate) fn granted(&self) -> Option<&Arc<Granted>> {
         self.caller.granted.as_ref()
     }
