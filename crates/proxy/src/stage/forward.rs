@@ -7,7 +7,9 @@ mod rehearsed;
 
 use std::{cell::Cell, sync::Arc, time::Instant};
 
-use bartizan_config::snapshot::{Balancing, HashKey, MethodPlan, RouteAction, RoutePlan, TokenPlacePlan};
+use bartizan_config::snapshot::{
+    Balancing, HashKey, MethodPlan, RouteAction, RoutePlan, TokenPlacePlan, UpstreamPlan,
+};
 use bartizan_identity::{Identity, Method};
 use bartizan_message::{RfcForwarded, Tolerate, Upgrade};
 use bartizan_model::{Denial, Mode, Reason, Stage};
@@ -17,7 +19,7 @@ use hyper::upgrade::OnUpgrade;
 
 use super::{
     Missed,
-    identify::remove_cookie,
+    identify::{remove_cookie, verified_token},
     inspect::{Bench, Sendable},
     route::mode_for,
 };
@@ -27,7 +29,8 @@ use crate::{
     patience::{TimeOver, within},
     share::block_key,
     upstream::{
-        self, ForwardError, ForwardErrorKind, Pick, PreparedUpstream, Sent, UpstreamBody, balance::hash_key,
+        self, ForwardError, ForwardErrorKind, Pick, PreparedUpstream, Sent, Subject, UpstreamBody,
+        balance::hash_key,
     },
 };
 
@@ -83,6 +86,10 @@ pub async fn forward(x: Exchange<Missed>) -> Result<Exchange<Forwarded>, Stop> {
         Ok(chosen) => chosen,
         Err(denial) => return Err(Exchange { shared, proof: () }.deny(Stage::Forward, denial)),
     };
+    let subject = match subject(&prepared.plan, &sendable) {
+        Ok(subject) => subject,
+        Err(denial) => return Err(Exchange { shared, proof: () }.deny(Stage::Forward, denial)),
+    };
     let hash = hash(&prepared, &sendable);
     let since = Instant::now();
     let watch = sendable.watch.clone();
@@ -95,7 +102,15 @@ pub async fn forward(x: Exchange<Missed>) -> Result<Exchange<Forwarded>, Stop> {
     let end = plan.timeouts.request.map(|limit| shared.record.started + limit);
     let backend = since + plan.timeouts.backend_request;
     let head_by = end.map_or(backend, |end| end.min(backend));
-    let asking = Asking { index, prepared: &prepared, hash, since, head_by, watch: &watch };
+    let asking = Asking {
+        index,
+        prepared: &prepared,
+        subject: subject.as_deref(),
+        hash,
+        since,
+        head_by,
+        watch: &watch,
+    };
     let outcome = asking.send(&shared, request).await;
     match outcome {
         Ok(sent) => {
@@ -141,6 +156,24 @@ fn hash(prepared: &PreparedUpstream, sendable: &Sendable) -> Option<u64> {
             None => client(),
         },
     })
+}
+
+/// The caller's verified token, where the upstream exchanges it. A caller who was known in another way has none, and is
+/// refused: the upstream would take the gateway for the caller.
+fn subject(upstream: &UpstreamPlan, sendable: &Sendable) -> Result<Option<Box<Subject>>, Denial> {
+    if !upstream.exchanges_tokens() {
+        return Ok(None);
+    }
+    let policy = sendable.plan.authentication.enforced.as_ref();
+    let token = sendable.identity.token().zip(policy).and_then(|(token, policy)| {
+        verified_token(sendable.head.headers(), policy.methods.iter().map(MethodPlan::places), token.id())
+    });
+    match token {
+        // Boxed: few upstreams exchange tokens, and every request's future would be larger.
+        Some(token) => Ok(Some(Box::new(Subject::verified(token)))),
+        None => Err(Denial::new(Reason::NotAllowed)
+            .because("the upstream takes a token in exchange for the caller's, who was not known by one")),
+    }
 }
 
 type Composed = (Request<RequestBody>, Option<Upgrade>, Option<OnUpgrade>);
@@ -262,6 +295,7 @@ enum Failure {
 struct Asking<'a> {
     index: usize,
     prepared: &'a PreparedUpstream,
+    subject: Option<&'a Subject>,
     hash: Option<u64>,
     /// When it is asked.
     since: Instant,
@@ -279,6 +313,7 @@ impl Asking<'_> {
         let tries = Tries::new(shared, self.index);
         let pick = Pick {
             fetcher: shared.core.runtime.outside().map(|outside| &outside.fetcher),
+            subject: self.subject,
             hash: self.hash,
             now: Some(self.since),
             chosen: Some(&tries.chosen),
@@ -290,7 +325,7 @@ impl Asking<'_> {
         let failure = match sent {
             Ok(Ok(sent)) => {
                 if sent.response.status() == StatusCode::UNAUTHORIZED {
-                    self.prepared.doubt_token(Instant::now());
+                    self.prepared.doubt_token(self.subject, Instant::now());
                 }
                 let is_error = sent.response.status().is_server_error();
                 tries.over(if is_error { Counted::ServerError } else { Counted::Answered });

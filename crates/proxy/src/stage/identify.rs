@@ -36,7 +36,7 @@ pub use caller::Granted;
 pub(super) use certificate::client_cert;
 use failures::Counting;
 use lookup::{Asked, Lookup};
-pub(super) use place::remove_cookie;
+pub(super) use place::{remove_cookie, verified_token};
 
 /// The proof that the caller is known, or that the route admits callers who are not.
 #[must_use]
