@@ -32,8 +32,8 @@ pub use algorithm::{Algorithm, MacAlgorithm, SignatureAlgorithm};
 pub use api_key::{KeyId, KeyText, MintedKey};
 pub use basic::{BasicCredentials, BasicIdentity, BasicUsers, Verified};
 pub use certificate::{
-    CertificateFlaw, CertificateIdentity, CertificateName, CertificateRule, CertificateTable,
-    ClientCertificate, Fingerprint, NameTemplate, NameType, Owner,
+    CertificateFlaw, CertificateGrants, CertificateIdentity, CertificateName, CertificateRule,
+    CertificateTable, ClientCertificate, Fingerprint, NameTemplate, NameType, Owner,
 };
 pub use claim::{ApiKeyIdentity, Claim, CredentialId, Identity, Invalid, InvalidKind, Method};
 pub use key_life::{KeyFacts, Life, LifeState, LifeTerms, Retire, Step};

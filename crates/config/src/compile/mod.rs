@@ -93,6 +93,9 @@ fn snapshot(set: &Parsed<'_>, unread: bool, problems: &mut Problems) -> Option<S
     let certificates = authentication::certificate::table(&index, problems);
     let routes = route::compile_all(&index, &listeners, &upstreams, &attached, &mut clashes, problems);
     clashes.into_problems(problems);
+    if !unread && !problems.is_refusing() {
+        credential::check_exchanges(&index, &routes.plans, &upstreams, problems);
+    }
     authorization::check_consumers(&index, problems);
     policy_test::check(&index, problems);
     authorization::check_variables(&index, &roles, &policies.authorization, &routes.entries, problems);

@@ -8,7 +8,9 @@ mod rehearsed;
 
 use std::{cell::Cell, pin::pin, sync::Arc, time::Instant};
 
-use bartizan_config::snapshot::{Balancing, HashKey, MethodPlan, RouteAction, RoutePlan, TokenPlacePlan};
+use bartizan_config::snapshot::{
+    Balancing, HashKey, MethodPlan, RouteAction, RoutePlan, TokenPlacePlan, UpstreamPlan,
+};
 use bartizan_identity::{Identity, Method};
 use bartizan_message::{RfcForwarded, Tolerate, Upgrade};
 use bartizan_model::{Denial, Mode, Reason, Stage};
@@ -18,7 +20,7 @@ use hyper::upgrade::OnUpgrade;
 
 use super::{
     Missed,
-    identify::remove_cookie,
+    identify::{remove_cookie, verified_token},
     inspect::{Bench, Sendable},
     route::mode_for,
 };
@@ -28,7 +30,8 @@ use crate::{
     patience::{TimeOver, within},
     share::block_key,
     upstream::{
-        self, ForwardError, ForwardErrorKind, Pick, PreparedUpstream, Sent, UpstreamBody, balance::hash_key,
+        self, ForwardError, ForwardErrorKind, Pick, PreparedUpstream, Sent, Subject, UpstreamBody,
+        balance::hash_key,
     },
 };
 
@@ -123,6 +126,24 @@ fn hash(prepared: &PreparedUpstream, sendable: &Sendable) -> Option<u64> {
             None => client(),
         },
     })
+}
+
+/// The caller's verified token, where the upstream exchanges it. A caller who was known in another way has none, and is
+/// refused: the upstream would take the gateway for the caller.
+fn subject(upstream: &UpstreamPlan, sendable: &Sendable) -> Result<Option<Box<Subject>>, Denial> {
+    if !upstream.exchanges_tokens() {
+        return Ok(None);
+    }
+    let policy = sendable.plan.authentication.enforced.as_ref();
+    let token = sendable.identity.token().zip(policy).and_then(|(token, policy)| {
+        verified_token(sendable.head.headers(), policy.methods.iter().map(MethodPlan::places), token.id())
+    });
+    match token {
+        // Boxed: few upstreams exchange tokens, and every request's future would be larger.
+        Some(token) => Ok(Some(Box::new(Subject::verified(token)))),
+        None => Err(Denial::new(Reason::NotAllowed)
+            .because("the upstream takes a token in exchange for the caller's, who was not known by one")),
+    }
 }
 
 /// Makes the request that the upstream sees.
@@ -243,6 +264,7 @@ struct Asking {
     plan: Arc<RoutePlan>,
     index: usize,
     prepared: Arc<PreparedUpstream>,
+    subject: Option<Box<Subject>>,
     hash: Option<u64>,
     /// When it is asked.
     since: Instant,
@@ -267,6 +289,10 @@ impl Asking {
             Ok(chosen) => chosen,
             Err(denial) => return Err(Exchange { shared, proof: () }.deny(Stage::Forward, denial)),
         };
+        let subject = match subject(&prepared.plan, &sendable) {
+            Ok(subject) => subject,
+            Err(denial) => return Err(Exchange { shared, proof: () }.deny(Stage::Forward, denial)),
+        };
         let hash = hash(&prepared, &sendable);
         let since = Instant::now();
         let watch = sendable.watch.clone();
@@ -287,6 +313,7 @@ impl Asking {
             plan,
             index,
             prepared,
+            subject,
             hash,
             since,
             head_by,
@@ -320,10 +347,11 @@ impl Asking {
     }
 
     async fn send(&mut self) -> Result<Sent<RequestBody>, Failure> {
-        let Asking { shared, prepared, watch, request, .. } = self;
+        let Asking { shared, prepared, subject, watch, request, .. } = self;
         let tries = Tries::new(shared, self.index);
         let pick = Pick {
             fetcher: shared.core.runtime.outside().map(|outside| &outside.fetcher),
+            subject: subject.as_deref(),
             hash: self.hash,
             now: Some(self.since),
             chosen: Some(&tries.chosen),
@@ -335,7 +363,7 @@ impl Asking {
         let failure = match sent {
             Ok(Ok(sent)) => {
                 if sent.response.status() == StatusCode::UNAUTHORIZED {
-                    prepared.doubt_token(Instant::now());
+                    prepared.doubt_token(subject.as_deref(), Instant::now());
                 }
                 let is_error = sent.response.status().is_server_error();
                 tries.over(if is_error { Counted::ServerError } else { Counted::Answered });

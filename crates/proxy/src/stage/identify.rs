@@ -37,7 +37,7 @@ pub use caller::Granted;
 pub(super) use certificate::client_cert;
 use failures::Counting;
 use lookup::{Asked, Lookup};
-pub(super) use place::remove_cookie;
+pub(super) use place::{remove_cookie, verified_token};
 
 /// The proof that the caller is known, or that the route admits callers who are not.
 #[must_use]
@@ -54,7 +54,7 @@ struct Caller {
     consumer: Option<Arc<ConsumerPlan>>,
     /// What is to be said of its key.
     aged: Option<aged::Aged>,
-    /// What a token brings beside it.
+    /// What a token or a certificate brings beside it.
     granted: Option<Arc<Granted>>,
 }
 
@@ -80,7 +80,7 @@ impl Identified {
         &self.caller.identity
     }
 
-    /// What the caller's token grants; `None` where there is none.
+    /// What the caller's token or certificate grants; `None` where it grants nothing.
     pub(crate) fn granted(&self) -> Option<&Arc<Granted>> {
         self.caller.granted.as_ref()
     }

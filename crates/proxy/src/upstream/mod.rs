@@ -15,6 +15,7 @@ mod connect;
 mod credential;
 mod endpoint;
 mod error;
+mod exchange;
 pub mod health;
 mod io;
 mod keys;
@@ -29,6 +30,7 @@ mod token;
 
 pub use body::{InFlight, UpstreamBody, UpstreamBodyError};
 pub use error::{ForwardError, ForwardErrorKind, Retry};
+pub use exchange::Subject;
 pub use health::{Outcome, report, run_checks};
 pub use keys::ProviderKeys;
 pub use pool::{CorePools, PoolCounts};

@@ -26,6 +26,7 @@ use rustls::pki_types::ServerName;
 use super::{
     balance::Maglev,
     credential::Credential,
+    exchange::Subject,
     keys::ProviderKeys,
     state::EndpointState,
     tls::{self, SystemRoots, TlsClient},
@@ -122,26 +123,33 @@ impl UpstreamSet {
 impl PreparedUpstream {
     /// Whether requests need a token.
     pub(crate) fn takes_tokens(&self) -> bool {
-        matches!(self.credential, Some(Credential::Token(_)))
+        matches!(self.credential, Some(Credential::Token(_) | Credential::Exchange(_)))
     }
 
     /// The token that a request needs now, if its upstream takes tokens. The error is a sentence for the record.
     pub(crate) async fn token(
         &self,
         fetcher: Option<&Arc<Fetcher>>,
+        subject: Option<&Subject>,
         now: Instant,
     ) -> Result<Option<HeaderValue>, Arc<str>> {
-        let Some(Credential::Token(source)) = &self.credential else { return Ok(None) };
-        match fetcher {
-            Some(fetcher) => source.header(fetcher, now).await.map(Some),
-            None => Err("no token can be fetched here".into()),
+        let fetcher = fetcher.ok_or("no token can be fetched here");
+        match &self.credential {
+            Some(Credential::Token(source)) => source.header(fetcher?, now).await.map(Some),
+            Some(Credential::Exchange(source)) => {
+                let subject = subject.ok_or("the caller has no verified token")?;
+                source.header(fetcher?, subject, now).await.map(Some)
+            }
+            _ => Ok(None),
         }
     }
 
     /// The upstream refused a request: its token is not what it was.
-    pub(crate) fn doubt_token(&self, now: Instant) {
-        if let Some(Credential::Token(source)) = &self.credential {
-            source.doubt(now);
+    pub(crate) fn doubt_token(&self, subject: Option<&Subject>, now: Instant) {
+        match (&self.credential, subject) {
+            (Some(Credential::Token(source)), _) => source.doubt(now),
+            (Some(Credential::Exchange(source)), Some(subject)) => source.doubt(subject, now),
+            _ => {}
         }
     }
 

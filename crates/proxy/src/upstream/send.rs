@@ -23,6 +23,7 @@ use super::{
     body::{InFlight, Lease, Line, UpstreamBody},
     endpoint::EndpointPool,
     error::{Failure, ForwardError, ForwardErrorKind, Retry},
+    exchange::Subject,
     health::{Outcome, report},
     line::{Http1, Http2},
     pool::{CorePools, Turns},
@@ -41,6 +42,8 @@ pub struct Pick<'a> {
     pub chosen: Option<&'a Cell<Option<usize>>>,
     /// What tokens are fetched with, for an upstream that takes tokens.
     pub fetcher: Option<&'a Arc<Fetcher>>,
+    /// The caller's verified token, for an upstream that exchanges it.
+    pub subject: Option<&'a Subject>,
     /// Where to note an endpoint that was given up for another one, and why.
     pub given_up: Option<&'a Cell<Option<(usize, ForwardErrorKind)>>>,
 }
@@ -80,7 +83,10 @@ pub async fn send<B: RequestBody>(
     turns.earn();
     let token = match upstream.takes_tokens() {
         // Boxed: few upstreams take tokens, and waiting for one would make every request's future larger.
-        true => Box::pin(upstream.token(pick.fetcher, pick.now.unwrap_or_else(Instant::now))).await,
+        true => {
+            let now = pick.now.unwrap_or_else(Instant::now);
+            Box::pin(upstream.token(pick.fetcher, pick.subject, now)).await
+        }
         false => Ok(None),
     };
     let token = token.map_err(|why| {
