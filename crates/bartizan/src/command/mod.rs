@@ -9,6 +9,7 @@ pub(crate) mod init;
 pub(crate) mod inspect;
 pub(crate) mod keys;
 pub(crate) mod log;
+pub(crate) mod replay;
 pub(crate) mod review;
 pub(crate) mod revision;
 pub(crate) mod routes;
