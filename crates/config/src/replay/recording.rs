@@ -113,6 +113,16 @@ pub enum Recorded {
     Status(u16),
 }
 
+impl Recorded {
+    /// The recorded route.
+    pub const fn route(&self) -> Option<&Arc<str>> {
+        match self {
+            Recorded::Passed { route, .. } | Recorded::Refused { route, .. } => route.as_ref(),
+            Recorded::Status(_) => None,
+        }
+    }
+}
+
 /// Why something cannot be judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Cause {

@@ -24,7 +24,7 @@ const OTHERS: &str = "(others)";
 /// What the counts are split by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Dimension {
-    /// The route, by the candidate.
+    /// The route: by the candidate, else the recorded one.
     Route,
     /// The consumer.
     Consumer,
@@ -166,7 +166,9 @@ impl Tally {
             Finding::NotJudgeable(unseen) => {
                 *self.unseen.entry(unseen.cause).or_default() += 1;
                 row.unseen = 1;
-                (stage, policy) = (Some(unseen.stage), unseen.policy.as_ref());
+                // No stage is to blame where the recording does not tell what became of it.
+                stage = (unseen.cause != Cause::RecordedOutcome).then_some(unseen.stage);
+                policy = unseen.policy.as_ref();
                 let examples = self.unseen_examples.entry(unseen.cause).or_default();
                 if examples.len() < self.examples_max {
                     examples.push(Example::of(asked, unseen.words(), String::new()));
@@ -174,6 +176,7 @@ impl Tally {
             }
         }
         let route = after.outcome.as_ref().and_then(|outcome| outcome.route.clone());
+        let route = route.or_else(|| asked.recorded.as_ref()?.route().cloned());
         self.count(Dimension::Route, route, row);
         self.count(Dimension::Consumer, asked.caller.consumer().cloned(), row);
         if row.same == 0 {
@@ -240,6 +243,9 @@ impl Row {
 impl Unseen {
     /// Which stage lacked what, for which policy.
     pub fn words(&self) -> String {
+        if self.cause == Cause::RecordedOutcome {
+            return self.cause.as_str().to_owned();
+        }
         let of = self.policy.as_ref().map(|policy| format!(" for {policy}")).unwrap_or_default();
         format!("{} in {}{of}", self.cause.as_str(), self.stage.as_str())
     }

@@ -85,8 +85,12 @@ fn counts(tally: &Tally) -> String {
 
 fn notes(told: &Told<'_>, out: &mut String) {
     let Replayed { tally, malformed, malformed_examples, lost, late, .. } = told.replayed;
+    let has_notes = tally.estimates > 0 || *malformed > 0 || *lost > 0 || *late > 0;
+    if has_notes {
+        out.push('\n');
+    }
     let mut note = |text: String| {
-        let _ = writeln!(out, "\n  {text}");
+        let _ = writeln!(out, "  {text}");
     };
     if tally.estimates > 0 {
         let differ = counted(tally.estimates, "difference");
@@ -125,11 +129,15 @@ fn table(tally: &Tally, dimension: Dimension, out: &mut String) {
     }
     let more = rows.len().saturating_sub(ROWS_SHOWN);
     let word = dimension.as_str().to_uppercase();
-    let header = [&*word, "NEWLY REFUSED", "NEWLY ALLOWED", "CHANGED", "NOT JUDGEABLE", "SAME"];
+    let mut header = vec![&*word, "NEWLY REFUSED", "NEWLY ALLOWED", "CHANGED", "NOT JUDGEABLE"];
+    // Stages and policies are counted where they had something against a request.
+    let has_same = matches!(dimension, Dimension::Route | Dimension::Consumer);
+    header.extend(has_same.then_some("SAME"));
     let cell = |count: u64| if count == 0 { NONE.to_owned() } else { count.to_string() };
     let shown = rows.into_iter().take(ROWS_SHOWN).map(|(name, row)| {
-        let counts = [row.refused, row.allowed, row.changed, row.unseen, row.same].map(cell);
-        [vec![name.to_owned()], counts.to_vec()].concat()
+        let counts = [row.refused, row.allowed, row.changed, row.unseen].into_iter();
+        let counts = counts.chain(has_same.then_some(row.same)).map(cell);
+        std::iter::once(name.to_owned()).chain(counts).collect()
     });
     out.push('\n');
     out.push_str(&print::table(&header, shown));
