@@ -172,3 +172,16 @@ fn the_number_of_examples_is_bounded_as_asked() {
         assert_eq!(json!(shown), json!(expected));
     }
 }
+
+#[test]
+fn what_a_policy_would_have_made_of_a_credential_nobody_looked_for_is_not_judgeable() {
+    let basic = "methods: [{ type: Basic, basic: { usersRef: \"file://users.txt\", realm: orders } }]";
+    let dir = scene(|set| set.replace("methods: [{ type: ApiKey }]", basic));
+    let (code, report) = json_of(&dir, &["access.jsonl", "--against", "next.yaml"]);
+    // A caller without a key may have sent a name and a password, and so may one with a key.
+    assert_eq!((code, differences(&report)), (0, Vec::new()), "{report:#}");
+    assert_eq!(causes(&report), [("no credential facts", 9)]);
+    let asked = ["access.log", "--host", "localhost", "--scheme", "http", "--against", "next.yaml"];
+    let (_, nobody) = json_of(&dir, &[&asked[..], &["--anonymous"]].concat());
+    assert_eq!(differences(&nobody), [("newlyRefused".to_owned(), 3)], "{nobody:#}");
+}

@@ -108,7 +108,7 @@ impl Bench {
         };
         self.began.get_or_insert(asked.unix_nanos);
         let mut outcome = self.stage.run(given);
-        if !matches!(asked.caller, Caller::Key { .. } | Caller::Nobody) {
+        if !matches!(asked.caller, Caller::Key { .. } | Caller::Missing | Caller::Nobody) {
             outcome.would_deny.retain(|would| would.stage != Stage::Identify);
         }
         let rule = outcome.stages.iter().find_map(|stage| match &stage.told {
@@ -167,7 +167,7 @@ impl Bench {
     fn unsure_share(&self, asked: &Recording, outcome: &Outcome) -> Option<Unseen> {
         let knows_share = match asked.caller {
             Caller::Key { .. } => true,
-            Caller::Nobody => !asked.lacks.client,
+            Caller::Missing | Caller::Nobody => !asked.lacks.client,
             Caller::Unknown | Caller::Other(_) => false,
         };
         if knows_share {
@@ -208,7 +208,7 @@ fn given(
     let mut headers = asked.headers.clone();
     headers.insert(header::HOST, HeaderValue::from_str(&asked.host).ok()?);
     let credential = match &asked.caller {
-        Caller::Unknown | Caller::Nobody | Caller::Other(_) => Credential::Absent,
+        Caller::Unknown | Caller::Missing | Caller::Nobody | Caller::Other(_) => Credential::Absent,
         Caller::Key { key, consumer, flaw } => {
             // The public half alone: a caller's share follows from it.
             let public =

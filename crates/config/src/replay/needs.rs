@@ -10,8 +10,8 @@ use http::{HeaderName, Method};
 
 use super::recording::{Caller, Cause, Recording};
 use crate::snapshot::{
-    AuthorizationPlan, Bite, HostPattern, PathTest, PublishedListener, RouteAction, RouteEntry, RoutePlan,
-    Segment, Snapshot,
+    AuthorizationPlan, Bite, HostPattern, MethodPlan, PathTest, PublishedListener, RouteAction, RouteEntry,
+    RoutePlan, Segment, Snapshot,
 };
 
 /// What each rule, consumer and listener of a set needs to be judged.
@@ -52,7 +52,11 @@ enum What {
     Client,
     /// The client, for callers without a consumer.
     ClientOfNobody,
-    Credential,
+    /// The credential, by a policy that takes these.
+    Credential {
+        keys: bool,
+        others: bool,
+    },
 }
 
 impl Needs {
@@ -194,7 +198,12 @@ impl Needs {
         }
         // What those in shadow say of a caller who is not known is left out later: it decides nothing.
         if let Some(policy) = &plan.authentication.enforced {
-            found.push(Need { stage: Stage::Identify, what: What::Credential, policy: policy.label.clone() });
+            let is_key = |method: &MethodPlan| matches!(method, MethodPlan::ApiKey(_));
+            let what = What::Credential {
+                keys: policy.methods.iter().any(is_key),
+                others: !policy.methods.iter().all(is_key),
+            };
+            found.push(Need { stage: Stage::Identify, what, policy: policy.label.clone() });
         }
         for policy in &plan.authorization {
             self.note_bite(policy.bite, &policy.label);
@@ -260,10 +269,16 @@ impl What {
             What::ClientOfNobody => {
                 (asked.lacks.client && asked.caller.consumer().is_none()).then_some(Cause::ClientAddress)
             }
-            What::Credential => match asked.caller {
-                Caller::Unknown | Caller::Other(_) => Some(Cause::Credential),
-                Caller::Nobody | Caller::Key { .. } => None,
-            },
+            What::Credential { keys, others } => {
+                let is_known = match asked.caller {
+                    Caller::Unknown | Caller::Other(_) => false,
+                    Caller::Nobody => true,
+                    Caller::Missing => !others,
+                    // Where no keys are taken, what else there was would decide.
+                    Caller::Key { .. } => keys,
+                };
+                (!is_known).then_some(Cause::Credential)
+            }
         }
     }
 }

@@ -46,7 +46,9 @@ pub enum Caller {
     /// Nothing: there may have been a credential or not.
     #[default]
     Unknown,
-    /// There was no credential.
+    /// A credential was looked for and there was none of the kinds that were taken then. Of others nothing is known.
+    Missing,
+    /// There was no credential of any kind.
     Nobody,
     /// There was an API key, and this is known of it.
     Key {
@@ -66,7 +68,7 @@ impl Caller {
     pub fn consumer(&self) -> Option<&Arc<str>> {
         match self {
             Caller::Key { consumer, .. } | Caller::Other(consumer) => consumer.as_ref(),
-            Caller::Unknown | Caller::Nobody => None,
+            Caller::Unknown | Caller::Missing | Caller::Nobody => None,
         }
     }
 }

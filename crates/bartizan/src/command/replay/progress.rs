@@ -40,7 +40,7 @@ impl Progress {
     /// Tells it, when it is time.
     pub(super) fn tell(&mut self, judged: u64) {
         self.calls += 1;
-        if !self.is_shown || self.calls % CALLS != 0 || self.told.elapsed() < EVERY {
+        if !self.is_shown || !self.calls.is_multiple_of(CALLS) || self.told.elapsed() < EVERY {
             return;
         }
         self.told = Instant::now();

@@ -123,7 +123,7 @@ impl Line {
                 }
             }
             Some(_) => Caller::Other(self.consumer.as_deref().map(Into::into)),
-            None if self.reason.as_deref() == Some(Reason::CredentialMissing.as_str()) => Caller::Nobody,
+            None if self.reason.as_deref() == Some(Reason::CredentialMissing.as_str()) => Caller::Missing,
             None if stage == Some(Stage::Identify) => self.refused_key().unwrap_or(Caller::Unknown),
             // That nobody was identified does not say that nothing was sent: perhaps nothing looked at it.
             None => assumed.unknown.clone(),
@@ -235,7 +235,7 @@ mod tests {
         let shop = || Some("shop".into());
         for (more, expected) in [
             ("", Caller::Unknown),
-            (r#","stage":"identify","reason":"CredentialMissing""#, Caller::Nobody),
+            (r#","stage":"identify","reason":"CredentialMissing""#, Caller::Missing),
             (
                 r#","consumer":"shop","identified_by":"api_key","credential":"abcdefghijkl""#,
                 Caller::Key { key, consumer: shop(), flaw: None },
