@@ -38,6 +38,8 @@ enum Command {
     Why(command::why::Args),
     /// Show the last requests, by consumer, route or outcome.
     Log(command::log::Args),
+    /// Judge recorded requests by other documents, and tell what they would get.
+    Replay(command::replay::Args),
     /// Compare what callers got before and after a revision.
     Review(command::review::Args),
     /// Tell who may send a request, and what a consumer may do.
@@ -84,6 +86,7 @@ fn main() -> ExitCode {
         Command::Explain(args) => command::explain::run(&args),
         Command::Why(args) => command::why::run(&args),
         Command::Log(args) => command::log::run(&args),
+        Command::Replay(args) => command::replay::run(&args),
         Command::Review(args) => command::review::run(&args),
         Command::Access(args) => command::access::run(&args),
         Command::Routes(args) => command::routes::run(&args),

@@ -29,7 +29,7 @@ mod shard;
 pub mod usage;
 
 pub use algorithm::{Algorithm, MacAlgorithm, SignatureAlgorithm};
-pub use api_key::{KeyId, KeyText, MintedKey};
+pub use api_key::{KeyId, KeyText, MintedKey, PREFIX as KEY_PREFIX};
 pub use basic::{BasicCredentials, BasicIdentity, BasicUsers, Verified};
 pub use certificate::{
     CertificateFlaw, CertificateGrants, CertificateIdentity, CertificateName, CertificateRule,

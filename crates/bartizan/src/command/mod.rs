@@ -10,6 +10,7 @@ pub(crate) mod inspect;
 pub(crate) mod keys;
 pub(crate) mod log;
 pub(crate) mod models;
+pub(crate) mod replay;
 pub(crate) mod review;
 pub(crate) mod revision;
 pub(crate) mod routes;
