@@ -5,14 +5,16 @@
 //! this: it starts cargo and the tools as a developer would.
 //!
 //! Reading order: [`mod@test`] (the steps), [`tidy`] (the architecture as rules), [`dependencies`], [`fixtures`],
-//! [`nightly`], [`mod@bench`].
+//! [`nightly`], [`mod@bench`], [`dist`].
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool speaks to its terminal")]
 
 mod bench;
 mod dependencies;
+mod dist;
 mod fixtures;
 mod nightly;
+mod sdk;
 mod shell;
 mod steps;
 mod test;
@@ -31,7 +33,9 @@ usage: cargo xtask COMMAND
   tidy                      the architecture as rules: layers, proofs, reasons, pages, banned calls
   fixtures [--check]        write the generated files anew (or only tell whether they are fresh)
   nightly [--minutes N]     the long suites: many cases per property, ignored tests, advisories
+  sdk                       install the official clients of model providers for their tests
   bench [OPTIONS]           CPU per request against nginx and HAProxy; `cargo xtask bench --help`
+  dist                      the gateway as it ships: the `dist` profile, guided by the bench's load
 ";
 
 fn main() -> ExitCode {
@@ -47,6 +51,8 @@ fn main() -> ExitCode {
         "fixtures" => fixtures::run(&arguments),
         "nightly" => nightly::run(&arguments),
         "bench" => bench::run(&arguments),
+        "sdk" => sdk::run_command(&arguments),
+        "dist" => dist::run(&arguments),
         "help" | "--help" | "-h" => {
             print!("{USAGE}");
             Ok(())

@@ -36,6 +36,7 @@ pub(crate) fn prepare() -> Vec<String> {
             missing.push(format!("{name}: {why}; tests that use it say so and pass by"));
         }
     }
+    missing.extend(crate::sdk::in_ci());
     if let Err(why) = install_provider() {
         missing.push(format!("oidc-provider: {why}; tests that use it say so and pass by, except in CI"));
     }

@@ -16,6 +16,7 @@ pub mod json;
 pub mod openai;
 pub mod price;
 pub mod provider;
+pub mod spoken;
 pub mod stream;
 pub mod usage;
 

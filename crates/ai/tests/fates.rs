@@ -145,3 +145,74 @@ fn callers_cannot_choose_where_a_request_goes_or_with_which_key() {
     let twice = br#"{"model":"cheap","messages":[{"role":"user","content":"hi"}],"model":"dear"}"#;
     assert!(Request::read(twice).is_err());
 }
+
+/// The page `docs/ai/dialects.md`: what becomes of each field at each provider, from the tables themselves.
+fn page() -> String {
+    let mut page = String::from(PAGE_HEAD);
+    page.push_str("| field |");
+    DIALECTS.iter().for_each(|dialect| page.push_str(&format!(" {} |", dialect.name())));
+    page.push_str("\n|---|");
+    page.push_str(&"---|".repeat(DIALECTS.len()));
+    page.push('\n');
+    for (at, field) in FIELDS.iter().enumerate() {
+        page.push_str(&format!("| `{field}` |"));
+        for dialect in DIALECTS {
+            let word = match dialect.fates()[at].1 {
+                Fate::Carried => "yes",
+                Fate::Lost => "lost",
+                Fate::Refused => "**refused**",
+            };
+            page.push_str(&format!(" {word} |"));
+        }
+        page.push('\n');
+    }
+    page.push_str(PAGE_TAIL);
+    page
+}
+
+#[test]
+fn the_page_of_dialects_is_fresh() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/ai/dialects.md");
+    if std::env::var_os("BARTIZAN_REGENERATE").is_some() {
+        std::fs::write(&path, page()).unwrap();
+    }
+    let have = std::fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(have, page(), "run `cargo xtask fixtures`");
+}
+
+const PAGE_HEAD: &str = "\
+# What becomes of a request in each dialect
+
+`POST /v1/chat/completions` takes OpenAI's request for every model. What the provider behind it has no place for is
+either **lost** (the answer's header `X-AI-Lost` and the record name it) or **refused** with 400, because an answer
+without it would not be what was asked for. A value that asks for nothing (`null`, `false`, `n: 1`, a penalty of 0 …)
+is always fine. Fields that nobody knows pass to servers of OpenAI's dialect and are lost elsewhere. `api_base`,
+`api_key`, `extra_headers` and their like are refused everywhere.
+
+This page is written from the tables in `crates/ai/src/dialect/`, and a test holds the code to them.
+
+";
+
+const PAGE_TAIL: &str = "
+## Within a field
+
+* **Messages between turns from the system** become the user's, marked `[system]`, at Anthropic, and part of the system
+  instruction at Gemini; `X-AI-Lost` says `messages.role`. Names of speakers (`messages.name`) are lost where requests
+  are written anew, `image_url.detail` and `tools.function.strict` where the provider has no such thing.
+* **Temperature** above 1 is 1 at Anthropic. With thinking, or with `version: 2026-10-21`, sampling is lost there.
+* **reasoning_effort** becomes `thinking` with an effort or, for models before 4.6, a budget at Anthropic; a level
+  (Gemini 3) or a budget (2.5) at Gemini; `think` at Ollama; `enable_thinking` and `thinking_budget` at DashScope.
+* **response_format** `json_object` is refused at Anthropic: give a schema.
+* **tool_choice** `required` or a name is refused at Ollama; `required` is `auto` at DashScope, and with thinking at
+  Anthropic (`X-AI-Lost: tool_choice`).
+* **Pictures** by address go to Anthropic (https) and DashScope; Gemini and Ollama take data URIs only, because the
+  gateway fetches nothing.
+* **Reasoning** comes as `reasoning_content`. Opaque blocks that a provider wants back come as `extra_content` of the
+  message (`anthropic.thinking_blocks`, `google.thought_signatures`) and of calls (`google.thought_signature`): send the
+  message back as it came. A client that drops them loses Gemini 3's tool turns.
+
+## In answers
+
+Blocks of the provider's own tools, citations, media, executed code, filter results, costs and timings have no place in
+OpenAI's chat; the record names what was left out. The answer's `id`, `model` and `created` are the gateway's own.
+";

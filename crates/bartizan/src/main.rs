@@ -8,11 +8,9 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod command;
+mod memory;
 mod sample;
 mod service;
-
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// A security-first API and AI gateway.
 #[derive(Debug, Parser)]
@@ -40,6 +38,8 @@ enum Command {
     Why(command::why::Args),
     /// Show the last requests, by consumer, route or outcome.
     Log(command::log::Args),
+    /// Judge recorded requests by other documents, and tell what they would get.
+    Replay(command::replay::Args),
     /// Compare what callers got before and after a revision.
     Review(command::review::Args),
     /// Tell who may send a request, and what a consumer may do.
@@ -68,12 +68,15 @@ enum Command {
     Keys(command::keys::Args),
     /// Create, list and revoke tokens of the management API.
     Tokens(command::tokens::Args),
+    /// Show models, add a provider's, and find out why one does not serve.
+    Models(command::models::Args),
     /// Tell of signed tokens on standard input whether their signatures are right.
     #[command(hide = true)]
     Verify(command::verify::Args),
 }
 
 fn main() -> ExitCode {
+    memory::use_usual_pages();
     match Cli::parse().command {
         Command::Demo(args) => command::demo::run(args),
         Command::Run(args) => command::run::run(args),
@@ -83,6 +86,7 @@ fn main() -> ExitCode {
         Command::Explain(args) => command::explain::run(&args),
         Command::Why(args) => command::why::run(&args),
         Command::Log(args) => command::log::run(&args),
+        Command::Replay(args) => command::replay::run(&args),
         Command::Review(args) => command::review::run(&args),
         Command::Access(args) => command::access::run(&args),
         Command::Routes(args) => command::routes::run(&args),
@@ -97,6 +101,7 @@ fn main() -> ExitCode {
         Command::Inspect(args) => command::inspect::run(&args),
         Command::Keys(args) => command::keys::run(&args),
         Command::Tokens(args) => command::tokens::run(&args),
+        Command::Models(args) => command::models::run(&args),
         Command::Verify(args) => command::verify::run(&args),
     }
 }

@@ -16,6 +16,7 @@ pub mod parse;
 pub mod policy_test;
 pub mod rehearsal;
 pub mod render;
+pub mod replay;
 mod rules;
 pub mod schema;
 pub mod set;

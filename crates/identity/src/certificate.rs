@@ -14,7 +14,8 @@ use aws_lc_rs::digest;
 use x509_parser::{extensions::GeneralName, prelude::X509Certificate};
 
 pub use self::judge::{
-    CertificateFlaw, CertificateIdentity, CertificateRule, CertificateTable, NameTemplate, Owner,
+    CertificateFlaw, CertificateGrants, CertificateIdentity, CertificateRule, CertificateTable, NameTemplate,
+    Owner,
 };
 
 /// What a verified client certificate states.

@@ -8,7 +8,8 @@ use std::{fmt, sync::Arc};
 use bartizan_model::Reason;
 
 use crate::{
-    api_key::KeyId, basic::BasicIdentity, certificate::CertificateIdentity, jwt::TokenIdentity, usage::Slot,
+    api_key::KeyId, basic::BasicIdentity, certificate::CertificateIdentity, jwt::TokenIdentity,
+    key_life::KeyFacts, usage::Slot,
 };
 
 /// What became of the credential a caller presented, or did not: for API keys as it stands, for tokens as
@@ -98,6 +99,7 @@ pub struct ApiKeyIdentity {
     pub(crate) consumer: Arc<str>,
     pub(crate) key: KeyId,
     pub(crate) slot: Slot,
+    pub(crate) facts: KeyFacts,
 }
 
 impl ApiKeyIdentity {
@@ -109,6 +111,11 @@ impl ApiKeyIdentity {
     /// The key's public id.
     pub const fn key(&self) -> KeyId {
         self.key
+    }
+
+    /// What is known of the key's life in memory; when it was last used is not.
+    pub const fn facts(&self) -> &KeyFacts {
+        &self.facts
     }
 }
 

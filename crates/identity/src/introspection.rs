@@ -50,6 +50,11 @@ impl TokenDigest {
         TokenDigest(digest::digest(&digest::SHA256, token).as_ref().try_into().unwrap_or_default())
     }
 
+    /// What names the token in logs.
+    pub fn id(&self) -> TokenId {
+        TokenId::of(&self.0)
+    }
+
     /// Its bytes.
     pub const fn bytes(&self) -> &[u8; 32] {
         &self.0

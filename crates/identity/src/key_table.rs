@@ -10,6 +10,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 use crate::{
     api_key::{KeyId, Presented},
     claim::{ApiKeyIdentity, Claim, Invalid, InvalidKind},
+    key_life::KeyFacts,
     pepper::{KeyHash, Pepper},
     shard::{self, Kept, Shard},
     usage::{self, KeyUse, Usage},
@@ -30,6 +31,10 @@ pub struct KeyRecord {
     pub expires_ms: Option<u64>,
     /// Whether it was withdrawn.
     pub state: KeyState,
+    /// When it was made, in Unix milliseconds; kept to the second.
+    pub created_ms: u64,
+    /// When another replaced it, in Unix milliseconds; kept to the second.
+    pub replaced_ms: Option<u64>,
     /// The last use the store knows, in Unix seconds; 0 for none.
     pub last_used_s: u32,
 }
@@ -139,6 +144,7 @@ impl KeyTable {
                 consumer: Arc::clone(&kept.consumer),
                 key: kept.id,
                 slot: kept.slot,
+                facts: facts(kept),
             }),
         }
     }
@@ -275,7 +281,23 @@ fn kept(record: KeyRecord, slot: usage::Slot) -> Kept {
         hash: record.hash,
         id: record.id,
         slot,
+        created_s: usage::seconds(record.created_ms),
+        // A replaced key is one also where the clock stood at nothing.
+        replaced_s: record.replaced_ms.map_or(0, |at| usage::seconds(at).max(1)),
         state: record.state,
+    }
+}
+
+/// What the table knows of a key's life: not its last use by other processes, which only the store knows.
+fn facts(kept: &Kept) -> KeyFacts {
+    let created_ms = u64::from(kept.created_s) * 1000;
+    KeyFacts {
+        created_ms,
+        not_before_ms: kept.not_before_ms,
+        claimed_ms: Some(created_ms),
+        replaced_ms: (kept.replaced_s != 0).then_some(u64::from(kept.replaced_s) * 1000),
+        expires_ms: (kept.expires_ms != u64::MAX).then_some(kept.expires_ms),
+        ..KeyFacts::default()
     }
 }
 

@@ -6,7 +6,7 @@
 //! are counted by the limit crate.
 //!
 //! Reading order: [`api_key`] (the format), [`pepper`] (the keyed hash), [`claim`] (what may come out),
-//! [`key_table`] (the judge), [`certificate`] (what TLS proved of a client), [`basic`] (names and passwords), [`usage`]
+//! [`key_table`] (the judge), [`key_life`] (its life and rotation), [`certificate`] (what TLS proved of a client), [`basic`] (names and passwords), [`usage`]
 //! (when a key was last used); [`algorithm`], [`jwk`] (keys of issuers), [`jwt`] (tokens and their judge),
 //! [`introspection`] (answers about tokens), [`json`] (how strictly both are read).
 
@@ -22,19 +22,21 @@ pub mod introspection;
 pub mod json;
 pub mod jwk;
 pub mod jwt;
+pub mod key_life;
 pub mod key_table;
 pub mod pepper;
 mod shard;
 pub mod usage;
 
 pub use algorithm::{Algorithm, MacAlgorithm, SignatureAlgorithm};
-pub use api_key::{KeyId, KeyText, MintedKey};
+pub use api_key::{KeyId, KeyText, MintedKey, PREFIX as KEY_PREFIX};
 pub use basic::{BasicCredentials, BasicIdentity, BasicUsers, Verified};
 pub use certificate::{
-    CertificateFlaw, CertificateIdentity, CertificateName, CertificateRule, CertificateTable,
-    ClientCertificate, Fingerprint, NameTemplate, NameType, Owner,
+    CertificateFlaw, CertificateGrants, CertificateIdentity, CertificateName, CertificateRule,
+    CertificateTable, ClientCertificate, Fingerprint, NameTemplate, NameType, Owner,
 };
 pub use claim::{ApiKeyIdentity, Claim, CredentialId, Identity, Invalid, InvalidKind, Method};
+pub use key_life::{KeyFacts, Life, LifeState, LifeTerms, Retire, Step};
 pub use key_table::{KeyChange, KeyRecord, KeyState, KeyTable, KeyTableBuilder};
 pub use pepper::{KeyHash, Pepper};
 pub use usage::KeyUse;

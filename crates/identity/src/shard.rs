@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::{api_key::KeyId, key_table::KeyState, pepper::KeyHash, usage::Slot};
 
-/// A key as the table keeps it: 88 bytes.
+/// A key as the table keeps it: 96 bytes.
 #[derive(Clone, Debug)]
 pub(crate) struct Kept {
     pub(crate) consumer: Arc<str>,
@@ -17,6 +17,10 @@ pub(crate) struct Kept {
     pub(crate) hash: KeyHash,
     pub(crate) id: KeyId,
     pub(crate) slot: Slot,
+    /// Unix seconds.
+    pub(crate) created_s: u32,
+    /// Unix seconds; 0 for a key that was not replaced.
+    pub(crate) replaced_s: u32,
     pub(crate) state: KeyState,
 }
 
@@ -94,9 +98,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_kept_record_is_88_bytes() {
+    fn a_kept_record_is_96_bytes() {
         // A million keys in 200 MB leaves room for 100 bytes of record and index each.
-        assert_eq!(size_of::<Kept>(), 88);
+        assert_eq!(size_of::<Kept>(), 96);
     }
 
     #[test]

@@ -161,11 +161,15 @@ fn counter(label: &str, what: &str, rates: &[FailureRate]) -> Policy {
 
 /// The counters of one policy that an attempt meets.
 struct Counters<'p> {
-    address: (&'p Policy, u128),
-    prefix: (&'p Policy, u128),
-    account: Option<((&'p Policy, u128), (&'p Policy, u128))>,
-    route: (&'p Policy, u128),
+    address: Counter<'p>,
+    prefix: Counter<'p>,
+    /// At this address, and everywhere.
+    account: Option<(Counter<'p>, Counter<'p>)>,
+    route: Counter<'p>,
 }
+
+/// A counter: its rate and whose it is.
+type Counter<'p> = (&'p Policy, u128);
 
 impl Cells {
     /// Whether an attempt must wait before it is looked at. Takes nothing: only failures count.

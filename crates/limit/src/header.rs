@@ -120,9 +120,22 @@ fn separate(out: &mut String) {
     }
 }
 
+/// Appends the decimal digits, without the formatting machinery: this runs twice per request and limit.
 fn write_integer(out: &mut String, name: &str, number: u64) {
-    // Writing to a String cannot fail.
-    let _ = write!(out, "{name}{}", number.min(INTEGER_MAX));
+    out.push_str(name);
+    let mut rest = number.min(INTEGER_MAX);
+    let mut digits = [0_u8; 15];
+    let mut first = digits.len();
+    for (place, digit) in digits.iter_mut().enumerate().rev() {
+        *digit = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        first = place;
+        if rest == 0 {
+            break;
+        }
+    }
+    // Digits are text; the alternative is never taken.
+    out.push_str(digits.get(first..).and_then(|digits| std::str::from_utf8(digits).ok()).unwrap_or_default());
 }
 
 #[cfg(test)]

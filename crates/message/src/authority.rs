@@ -8,6 +8,7 @@ use std::{
     fmt::{self, Write},
     hash::{Hash, Hasher},
     net::{Ipv4Addr, Ipv6Addr},
+    rc::Rc,
 };
 
 use bartizan_model::Denial;
@@ -15,18 +16,13 @@ use bartizan_model::Denial;
 use crate::{facts::Scheme, inline::Inline, refuse::malformed};
 
 /// A host and an optional port, in canonical spelling.
+///
+/// The text is shared: the one that [`AuthorityMemo`] keeps is handed to every request for that host.
 #[derive(Clone)]
 pub struct Authority {
-    text: Text,
+    text: Rc<str>,
     host_len: u8,
     port: Option<u16>,
-}
-
-/// Names up to 62 bytes, nearly all, need no heap.
-#[derive(Clone)]
-enum Text {
-    Short(Inline<62>),
-    Long(Box<str>),
 }
 
 impl Authority {
@@ -62,18 +58,12 @@ impl Authority {
 
     /// Host and port as one text.
     pub fn as_str(&self) -> &str {
-        match &self.text {
-            Text::Short(text) => text.as_str(),
-            Text::Long(text) => text,
-        }
+        &self.text
     }
 
     /// [`Authority::as_str`] as bytes.
     pub(crate) fn as_bytes(&self) -> &[u8] {
-        match &self.text {
-            Text::Short(text) => text.as_bytes(),
-            Text::Long(text) => text.as_bytes(),
-        }
+        self.text.as_bytes()
     }
 
     /// Whether both mean the same place under `scheme`: `example.com` and `example.com:443` under https do.
@@ -102,60 +92,44 @@ impl Authority {
     /// `host` is checked and therefore ASCII; here it becomes lower-case and gets its port back.
     fn assemble(host: &[u8], port: Option<u16>) -> Result<Self, Denial> {
         let host_len = u8::try_from(host.len()).map_err(|_| malformed("host is too long"))?;
-        let mut short = Inline::<62>::EMPTY;
-        let fits = short.push(host) && port.is_none_or(|port| push_port(&mut short, port));
-        let text = if fits {
-            short.make_ascii_lowercase();
-            Text::Short(short)
-        } else {
-            let mut long =
-                String::from_utf8(host.to_ascii_lowercase()).map_err(|_| malformed("host is not ASCII"))?;
-            if let Some(port) = port {
-                long.push(':');
-                long.push_str(&port.to_string());
-            }
-            Text::Long(long.into())
-        };
-        Ok(Authority { text, host_len, port })
-    }
-}
-
-/// `:` and the decimal digits, without the formatting machinery: this runs once per request.
-fn push_port(text: &mut Inline<62>, port: u16) -> bool {
-    let mut digits = [b':'; 6];
-    let mut at = digits.len();
-    let mut rest = port;
-    while let Some(digit) = at.checked_sub(1).and_then(|at| digits.get_mut(at)) {
-        *digit = b'0' + (rest % 10) as u8;
-        at -= 1;
-        rest /= 10;
-        if rest == 0 {
-            break;
+        let mut text =
+            String::from_utf8(host.to_ascii_lowercase()).map_err(|_| malformed("host is not ASCII"))?;
+        if let Some(port) = port {
+            text.push(':');
+            text.push_str(&port.to_string());
         }
+        Ok(Authority { text: text.into(), host_len, port })
     }
-    text.push(b":") && digits.get(at..).is_some_and(|digits| text.push(digits))
 }
 
-/// The authority read last. Callers ask for the same host again and again; reading it once is enough.
+/// The authorities read lately. Callers ask for the same hosts again and again; reading each once is enough.
 #[derive(Clone, Debug, Default)]
 pub struct AuthorityMemo {
-    last: Option<(Box<[u8]>, Authority)>,
+    places: [Option<(Box<[u8]>, Authority)>; MEMO_PLACES],
 }
 
+/// Enough that a gateway for a few hosts reads none of them twice, and small enough to be of no use to an attacker.
+const MEMO_PLACES: usize = 16;
+
 impl AuthorityMemo {
-    /// As [`Authority::parse`], without reading the same bytes twice in a row.
+    /// As [`Authority::parse`], without reading again what was read lately.
     ///
     /// # Errors
     ///
     /// As [`Authority::parse`].
     pub fn parse(&mut self, raw: &[u8]) -> Result<Authority, Denial> {
-        if let Some((known, authority)) = &self.last
+        // Hosts of one service differ in their length or their first letters.
+        let mark = raw.iter().take(4).fold(raw.len(), |mark, byte| mark * 31 + usize::from(*byte));
+        let place = self.places.get_mut(mark % MEMO_PLACES);
+        if let Some(Some((known, authority))) = &place
             && **known == *raw
         {
             return Ok(authority.clone());
         }
         let authority = Authority::parse(raw)?;
-        self.last = Some((raw.into(), authority.clone()));
+        if let Some(place) = place {
+            *place = Some((raw.into(), authority.clone()));
+        }
         Ok(authority)
     }
 }

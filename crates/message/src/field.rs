@@ -3,6 +3,8 @@
 //! One table is the documentation and the code. Looking a name up costs a hash of three of its bytes and one comparison;
 //! a name that is not in the table has no meaning here and passes. Matching is on the lower-case name.
 
+use crate::blocks;
+
 /// What becomes of a request header of this name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Treatment {
@@ -248,13 +250,14 @@ pub(crate) fn family(name: &str) -> Option<Treatment> {
 /// Whether a name is one that gateways and servers confuse with another: CGI turns `_`, `.` and the like into the same
 /// letter as `-`, so `x_forwarded_for` reaches a program as `X-Forwarded-For`.
 pub(crate) fn is_alias_prone(name: &str) -> bool {
-    name.bytes().fold(false, |odd, byte| odd | !matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'))
+    blocks::any(name.as_bytes(), |byte| {
+        !((byte.wrapping_sub(b'a') < 26) | (byte.wrapping_sub(b'0') < 10) | (byte == b'-'))
+    })
 }
 
 /// Whether a value contains a control character (RFC 9110 §5.5). Bytes above 0x7f may pass: they are opaque.
 pub(crate) fn has_control(value: &[u8]) -> bool {
-    // Without an early end the compiler looks at many bytes at once; this runs over every header of every request.
-    value.iter().fold(false, |found, byte| found | ((*byte < b' ') & (*byte != b'\t')) | (*byte == 0x7f))
+    blocks::any(value, |byte| ((byte < b' ') & (byte != b'\t')) | (byte == 0x7f))
 }
 
 /// Whether a request's `Connection` must not name this lower-case name: what would be removed is a credential, part of

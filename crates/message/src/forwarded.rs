@@ -14,7 +14,7 @@ use bartizan_model::Denial;
 use http::{HeaderMap, HeaderName};
 
 use self::element::{Bare, Element, parse_elements, parse_node};
-pub use self::write::RfcForwarded;
+pub use self::write::{AddressValue, RfcForwarded};
 use crate::{
     authority::Authority,
     facts::{Scheme, Trust},

@@ -17,7 +17,7 @@ use crate::{
     authority::{Authority, AuthorityMemo},
     connection::Upgrade,
     facts::{HeadLimits, PeerFacts, Scheme, Trust},
-    forwarded::{Forwarding, RfcForwarded},
+    forwarded::{AddressValue, Forwarding, RfcForwarded},
     framing::Framing,
     path::CanonicalPath,
     query::Query,
@@ -162,9 +162,9 @@ impl RequestHead {
         self.dropped_aliases
     }
 
-    /// Sets the forwarding headers in a map meant for the upstream.
-    pub fn write_forwarding(&self, headers: &mut HeaderMap, rfc: RfcForwarded) {
-        self.forwarding.write(headers, self.peer.scheme(), &self.authority, rfc);
+    /// Sets the forwarding headers in a map meant for the upstream. `peer` is the connection's other end.
+    pub fn write_forwarding(&self, headers: &mut HeaderMap, peer: &AddressValue, rfc: RfcForwarded) {
+        self.forwarding.write(headers, self.peer.scheme(), &self.authority, peer, rfc);
     }
 
     /// The head of a request without a body, admitted from an ordinary client under default limits, for tests.

@@ -33,11 +33,6 @@ impl<const N: usize> Inline<N> {
         true
     }
 
-    /// Makes every letter lower-case.
-    pub(crate) fn make_ascii_lowercase(&mut self) {
-        self.bytes.make_ascii_lowercase();
-    }
-
     /// The bytes so far.
     pub(crate) fn as_bytes(&self) -> &[u8] {
         self.bytes.get(..usize::from(self.len)).unwrap_or_default()
@@ -66,8 +61,6 @@ mod tests {
         assert!(!text.push(b"de"));
         assert!(text.push(b"D"));
         assert_eq!(text.as_str(), "abcD");
-        text.make_ascii_lowercase();
-        assert_eq!(text.as_str(), "abcd");
-        assert_eq!(Inline::filled(*b"abcd").as_bytes(), text.as_bytes());
+        assert_eq!(Inline::filled(*b"abcD").as_bytes(), text.as_bytes());
     }
 }

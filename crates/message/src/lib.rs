@@ -11,6 +11,7 @@
 
 pub mod address;
 pub mod authority;
+mod blocks;
 pub mod connection;
 pub mod facts;
 pub mod field;
@@ -30,7 +31,7 @@ pub use address::{AddressBlock, AddressPrefix, AddressSet, Cidr};
 pub use authority::{Authority, AuthorityMemo};
 pub use connection::Upgrade;
 pub use facts::{HeadLimits, PeerFacts, Scheme, Trust};
-pub use forwarded::{Forwarding, RfcForwarded};
+pub use forwarded::{AddressValue, Forwarding, RfcForwarded};
 pub use framing::Framing;
 pub use head::RequestHead;
 pub use method::MethodSet;

@@ -74,10 +74,27 @@ impl RequestId {
 }
 
 fn is_sound(text: &[u8]) -> bool {
-    (1..=LENGTH_MAX).contains(&text.len())
-        && text
-            .iter()
-            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'~' | b'+' | b'/' | b'=' | b'-'))
+    let known = |byte: &u8| SOUND.get(usize::from(*byte)).copied().unwrap_or_default();
+    (1..=LENGTH_MAX).contains(&text.len()) && text.iter().all(known)
+}
+
+/// The characters of a sound identifier.
+static SOUND: [bool; 256] = sound();
+
+#[expect(
+    clippy::indexing_slicing,
+    reason = "evaluated at compile time, where a wrong index does not compile"
+)]
+const fn sound() -> [bool; 256] {
+    let mut sound = [false; 256];
+    let mut byte = 0;
+    while byte < sound.len() {
+        let letter = byte as u8;
+        sound[byte] = letter.is_ascii_alphanumeric()
+            || matches!(letter, b'.' | b'_' | b'~' | b'+' | b'/' | b'=' | b'-');
+        byte += 1;
+    }
+    sound
 }
 
 fn hex_digit(nibble: u8) -> u8 {

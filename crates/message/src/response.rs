@@ -6,9 +6,8 @@
 use std::fmt;
 
 use http::{
-    HeaderMap, HeaderValue, StatusCode, Version,
+    HeaderMap, HeaderValue, Response, StatusCode, Version,
     header::{CONNECTION, CONTENT_LENGTH, UPGRADE},
-    response::Parts,
 };
 
 use crate::{
@@ -82,18 +81,18 @@ pub struct ResponseLimits {
 ///
 /// # Errors
 ///
-/// What the upstream did wrong; `parts` are then unchanged and must not be used.
-pub fn clean_response(
-    parts: &mut Parts,
+/// What the upstream did wrong; `response` is then unchanged and must not be used.
+pub fn clean_response<B>(
+    response: &mut Response<B>,
     asked: Option<&Upgrade>,
     limits: &ResponseLimits,
 ) -> Result<(), Misbehaved> {
-    let census = Census::take(&parts.headers, limits)?;
-    let switched = judge_status(parts, asked)?;
-    check_framing(parts, &census)?;
+    let census = Census::take(response.headers(), limits)?;
+    let switched = judge_status(response, asked)?;
+    check_framing(response, &census)?;
     let mut options = Options::default();
     if census.connection {
-        for line in parts.headers.get_all(CONNECTION) {
+        for line in response.headers().get_all(CONNECTION) {
             options.read(line).ok_or(Misbehaved::ConnectionInvalid)?;
         }
     }
@@ -102,7 +101,8 @@ pub fn clean_response(
     }
 
     let hops = census.hops;
-    let headers = &mut parts.headers;
+    let status = response.status();
+    let headers = response.headers_mut();
     for (at, name) in HOP_BY_HOP.iter().enumerate() {
         if hops & (1 << at) != 0 {
             headers.remove(*name);
@@ -111,7 +111,7 @@ pub fn clean_response(
     for name in options.named {
         headers.remove(name);
     }
-    if parts.status == StatusCode::NO_CONTENT {
+    if status == StatusCode::NO_CONTENT {
         // Many servers add `Content-Length: 0`, which RFC 9110 §8.6 forbids here.
         headers.remove(CONTENT_LENGTH);
     }
@@ -171,6 +171,7 @@ impl<'a> Census<'a> {
         let mut census = Census::default();
         let mut bytes = 0usize;
         for (name, value) in headers {
+            let is_length = *name == CONTENT_LENGTH;
             let name = name.as_str();
             bytes += name.len() + value.len() + 4;
             if bytes > limits.header_bytes {
@@ -179,8 +180,11 @@ impl<'a> Census<'a> {
             if field::has_control(value.as_bytes()) {
                 return Err(Misbehaved::HeaderInvalid);
             }
+            if is_length {
+                census.length.note(value);
+                continue;
+            }
             match name {
-                "content-length" => census.length.note(value),
                 "transfer-encoding" => census.coding.note(value),
                 "connection" => census.connection = true,
                 _ => {}
@@ -197,15 +201,18 @@ impl<'a> Census<'a> {
 }
 
 /// The upgrade that the answer carries out, if it does.
-fn judge_status<'a>(parts: &Parts, asked: Option<&'a Upgrade>) -> Result<Option<&'a Upgrade>, Misbehaved> {
-    if !parts.status.is_informational() {
+fn judge_status<'a, B>(
+    response: &Response<B>,
+    asked: Option<&'a Upgrade>,
+) -> Result<Option<&'a Upgrade>, Misbehaved> {
+    if !response.status().is_informational() {
         return Ok(None);
     }
-    if parts.status != StatusCode::SWITCHING_PROTOCOLS {
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         return Err(Misbehaved::StatusUnexpected);
     }
     let upgrade = asked.ok_or(Misbehaved::UpgradeUnasked)?;
-    let mut answers = parts.headers.get_all(UPGRADE).iter();
+    let mut answers = response.headers().get_all(UPGRADE).iter();
     match (answers.next(), answers.next()) {
         (Some(answer), None) if upgrade.is_answered_by(answer) => Ok(Some(upgrade)),
         _ => Err(Misbehaved::UpgradeUnasked),
@@ -213,7 +220,7 @@ fn judge_status<'a>(parts: &Parts, asked: Option<&'a Upgrade>) -> Result<Option<
 }
 
 /// RFC 9112 §6.3, without its repairs.
-fn check_framing(parts: &Parts, census: &Census<'_>) -> Result<(), Misbehaved> {
+fn check_framing<B>(response: &Response<B>, census: &Census<'_>) -> Result<(), Misbehaved> {
     let length = match census.length {
         Found::Nowhere => None,
         Found::Once(value) => Some(parse_length(value.as_bytes()).ok_or(Misbehaved::ContentLengthInvalid)?),
@@ -227,11 +234,12 @@ fn check_framing(parts: &Parts, census: &Census<'_>) -> Result<(), Misbehaved> {
     if coding && length.is_some() {
         return Err(Misbehaved::BothFramings);
     }
-    if coding && parts.version != Version::HTTP_11 {
+    if coding && response.version() != Version::HTTP_11 {
         return Err(Misbehaved::TransferEncodingInvalid);
     }
     // RFC 9110 §8.6 and RFC 9112 §6.1: neither header in 204 and 1xx.
-    let bodiless = parts.status == StatusCode::NO_CONTENT || parts.status.is_informational();
+    let status = response.status();
+    let bodiless = status == StatusCode::NO_CONTENT || status.is_informational();
     if bodiless && (coding || length.is_some_and(|length| length > 0)) {
         return Err(Misbehaved::BodyNotAllowed);
     }
@@ -245,21 +253,21 @@ mod tests {
 
     use super::*;
 
-    fn answer(status: u16, lines: &[(&str, &str)]) -> Parts {
-        let mut response = http::Response::new(());
+    fn answer(status: u16, lines: &[(&str, &str)]) -> Response<()> {
+        let mut response = Response::new(());
         *response.status_mut() = StatusCode::from_u16(status).unwrap();
         for (name, value) in lines {
             let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
             response.headers_mut().append(name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
         }
-        response.into_parts().0
+        response
     }
 
     fn clean(status: u16, lines: &[(&str, &str)]) -> Result<Vec<String>, Misbehaved> {
-        let mut parts = answer(status, lines);
-        clean_response(&mut parts, None, &RESPONSE_LIMITS)?;
-        let mut left: Vec<_> = parts
-            .headers
+        let mut response = answer(status, lines);
+        clean_response(&mut response, None, &RESPONSE_LIMITS)?;
+        let mut left: Vec<_> = response
+            .headers()
             .iter()
             .map(|(n, v)| format!("{n}: {}", String::from_utf8_lossy(v.as_bytes())))
             .collect();
@@ -322,10 +330,10 @@ mod tests {
     #[test]
     fn a_coding_outside_http_1_1_is_refused() {
         for version in [Version::HTTP_10, Version::HTTP_2] {
-            let mut parts = answer(200, &[("transfer-encoding", "chunked")]);
-            parts.version = version;
+            let mut response = answer(200, &[("transfer-encoding", "chunked")]);
+            *response.version_mut() = version;
             assert_eq!(
-                clean_response(&mut parts, None, &RESPONSE_LIMITS),
+                clean_response(&mut response, None, &RESPONSE_LIMITS),
                 Err(Misbehaved::TransferEncodingInvalid)
             );
         }
@@ -335,18 +343,18 @@ mod tests {
     fn only_the_protocol_that_was_asked_for_is_changed_to() {
         let asked = Upgrade::parse(&HeaderValue::from_static("websocket")).unwrap().unwrap();
         let to = Some(&asked);
-        let mut parts =
+        let mut response =
             answer(101, &[("upgrade", "WebSocket"), ("connection", "Upgrade, x-hop"), ("x-hop", "1")]);
-        clean_response(&mut parts, to, &RESPONSE_LIMITS).unwrap();
-        assert_eq!(parts.headers.get(UPGRADE).unwrap(), "websocket");
-        assert_eq!(parts.headers.get(CONNECTION).unwrap(), "upgrade");
-        assert!(!parts.headers.contains_key("x-hop"));
+        clean_response(&mut response, to, &RESPONSE_LIMITS).unwrap();
+        assert_eq!(response.headers().get(UPGRADE).unwrap(), "websocket");
+        assert_eq!(response.headers().get(CONNECTION).unwrap(), "upgrade");
+        assert!(!response.headers().contains_key("x-hop"));
 
         for lines in [&[("upgrade", "other")][..], &[], &[("upgrade", "websocket"), ("upgrade", "websocket")]]
         {
-            let mut parts = answer(101, lines);
+            let mut response = answer(101, lines);
             assert_eq!(
-                clean_response(&mut parts, to, &RESPONSE_LIMITS),
+                clean_response(&mut response, to, &RESPONSE_LIMITS),
                 Err(Misbehaved::UpgradeUnasked),
                 "{lines:?}"
             );
@@ -376,10 +384,10 @@ mod tests {
             ), 0..6),
             status in prop::sample::select(vec![200u16, 204, 304, 101, 100]),
         ) {
-            let mut parts = answer(status, &lines);
-            if clean_response(&mut parts, None, &RESPONSE_LIMITS).is_ok() {
-                prop_assert!(HOP_BY_HOP.iter().all(|name| !parts.headers.contains_key(*name)));
-                prop_assert!(parts.headers.get_all(CONTENT_LENGTH).iter().count() <= 1);
+            let mut response = answer(status, &lines);
+            if clean_response(&mut response, None, &RESPONSE_LIMITS).is_ok() {
+                prop_assert!(HOP_BY_HOP.iter().all(|name| !response.headers().contains_key(*name)));
+                prop_assert!(response.headers().get_all(CONTENT_LENGTH).iter().count() <= 1);
             }
         }
     }

@@ -157,6 +157,7 @@ codes! {
     RoleUnused = "BZ-4010": "Nobody has a role and nothing asks for it.",
     VariableAbsent = "BZ-4011": "A condition needs a variable of the path that a route does not have.",
     RelativeReference = "BZ-4012": "A document of a revision refers to a file relative to its own folder, and has none.",
+    TokenNeeded = "BZ-4013": "A route sends to an upstream that needs the caller's token, and no policy of it asks for one.",
 
     FileUnreadable = "BZ-5001": "A file that a document names cannot be read.",
     BindFailed = "BZ-5002": "A listener's address cannot be bound.",

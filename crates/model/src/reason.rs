@@ -145,14 +145,20 @@ reasons! {
     BodyTooLarge => Inspect,
     /// The request could not be inspected completely.
     InspectionIncomplete => Inspect,
+    /// The body asks for a model that is not published.
+    ModelUnknown => Inspect,
     /// The operation inside the body is not allowed.
     OperationNotAllowed => Inspect,
+    /// The body asks a model for something that cannot be read, or that no target of the model can be asked.
+    OperationUnsupported => Inspect,
     /// A guardrail refuses the prompt.
     PromptRefused => Inspect,
     /// The body does not fit its schema.
     SchemaViolation => Inspect,
     /// No connection to an endpoint could be made.
     ConnectFailed => Forward,
+    /// No target of the model served the call.
+    ModelFailed => Forward,
     /// No endpoint is available.
     NoEndpoint => Forward,
     /// The gateway or the upstream is over its capacity.

@@ -15,7 +15,7 @@ pub use crate::body::AnswerBody;
 use crate::{
     body::Flow,
     exchange::{Exchange, Shared, Stop, Why},
-    stage::{Closing, Rest, Screened, ScreenedBody},
+    stage::{Closing, Rest, Screened, ScreenedAnswer},
     tunnel,
 };
 
@@ -54,21 +54,20 @@ pub(crate) fn settle(outcome: Result<Exchange<Screened>, Stop>) -> Response<Answ
 
 fn settle_upstream(answer: Exchange<Screened>) -> Response<AnswerBody> {
     let Exchange { mut shared, proof } = answer;
-    let (response, rest) = proof.into_response();
-    let (mut parts, body) = response.into_parts();
-    let Rest { upgrade, watch, origin, deadlines, keeping, .. } = rest;
-    if let Some(route) = shared.dress.route.clone() {
-        change(&shared, &route, &mut parts.headers);
-    }
-    dress(&mut shared, &mut parts);
-    let upstream = parts.extensions.remove::<OnUpgrade>();
-    let closing = Closing::new(shared);
-    let body = match body {
-        ScreenedBody::Flowing(body) => body,
-        ScreenedBody::Judged(body) => {
-            return Response::from_parts(parts, body.keeping(keeping).closing(closing));
+    let (answer, rest) = proof.into_answer();
+    let response = match answer {
+        ScreenedAnswer::Flowing(response) => response,
+        ScreenedAnswer::Judged(response) => {
+            let (mut parts, body) = response.into_parts();
+            finish(&mut shared, &mut parts);
+            return Response::from_parts(parts, body.keeping(rest.keeping).closing(Closing::new(shared)));
         }
     };
+    let (mut parts, body) = response.into_parts();
+    finish(&mut shared, &mut parts);
+    let Rest { upgrade, watch, origin, deadlines, keeping, .. } = rest;
+    let upstream = parts.extensions.remove::<OnUpgrade>();
+    let closing = Closing::new(shared);
     match (upgrade, upstream) {
         // The connection becomes another protocol after this answer.
         (Some(caller), Some(upgrade)) if parts.status == StatusCode::SWITCHING_PROTOCOLS => {
@@ -83,6 +82,14 @@ fn settle_upstream(answer: Exchange<Screened>) -> Response<AnswerBody> {
     }
 }
 
+/// What an upstream's answer gets at the exit.
+fn finish(shared: &mut Shared, parts: &mut response::Parts) {
+    if let Some(route) = shared.dress.route.take() {
+        change(shared, &route, &mut parts.headers);
+    }
+    dress(shared, parts);
+}
+
 /// What the exit would set in an upstream's answer; for rehearsals, which get none.
 pub(crate) fn rehearse(shared: &mut Shared) -> HeaderMap {
     let (mut parts, ()) = Response::new(()).into_parts();
@@ -94,7 +101,7 @@ pub(crate) fn rehearse(shared: &mut Shared) -> HeaderMap {
 }
 
 /// The route's changes to an answer of its upstream, wide → narrow, the route's own filters last.
-fn change(shared: &Shared, route: &RoutePlan, headers: &mut HeaderMap) {
+pub(crate) fn change(shared: &Shared, route: &RoutePlan, headers: &mut HeaderMap) {
     for policy in &route.headers {
         // `forward` has worked the share out where a percentage needs it; without one the policy only watches.
         let mode = match (policy.bite.percent, shared.share.get()) {
@@ -147,6 +154,14 @@ fn dress(shared: &mut Shared, parts: &mut response::Parts) {
 
 /// The problem document of a refusal (RFC 9457).
 fn refusal(shared: &Shared, reason: Reason) -> Response<AnswerBody> {
+    if let Some(spoken) = &shared.dress.spoken {
+        // Callers of models have clients that read the errors of their own dialect only.
+        let mut answer = spoken.refusal(shared, reason);
+        if closes(reason) && !shared.connection.http2 {
+            answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        return answer;
+    }
     let (status, sentence) = wording(reason);
     let title = status.canonical_reason().unwrap_or("Error");
     // Every part is a constant of ours but the id, which consists of characters that JSON does not escape.
@@ -236,10 +251,13 @@ pub const fn wording(reason: Reason) -> (StatusCode, &'static str) {
             (StatusCode::METHOD_NOT_ALLOWED, "The method is not allowed for this path.")
         }
         Reason::MethodUnknown => (StatusCode::NOT_IMPLEMENTED, "The method is not known."),
+        Reason::ModelFailed => (StatusCode::BAD_GATEWAY, "The model's provider did not serve the call."),
+        Reason::ModelUnknown => (StatusCode::NOT_FOUND, "The model does not exist."),
         Reason::NoEndpoint => (StatusCode::SERVICE_UNAVAILABLE, "The service is not available."),
         Reason::NoRoute => (StatusCode::NOT_FOUND, "Nothing is published at this path."),
         Reason::NotAllowed => (StatusCode::FORBIDDEN, "The caller is not allowed to do this."),
         Reason::OperationNotAllowed => (StatusCode::FORBIDDEN, "The operation is not allowed."),
+        Reason::OperationUnsupported => (StatusCode::BAD_REQUEST, "The model cannot be asked for this."),
         Reason::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "The service is over its capacity."),
         Reason::PromptRefused => (StatusCode::FORBIDDEN, "The prompt was refused."),
         Reason::QuotaExceeded => (StatusCode::TOO_MANY_REQUESTS, "The quota is used up."),

@@ -7,7 +7,7 @@ use std::{
     future::Future,
     rc::Rc,
     sync::Arc,
-    time::{Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use arc_swap::Cache;
@@ -36,6 +36,9 @@ use crate::{
 /// How many limit cells a core remembers by itself: hot callers are found without the shared map.
 const CELL_CACHE: usize = 1_024;
 
+/// How long the monotonic clock stands in for the system's: a step of the latter shows within this time.
+const CLOCK_TRUSTED: Duration = Duration::from_secs(1);
+
 /// One core.
 pub struct Core {
     pub(crate) runtime: Arc<Runtime>,
@@ -58,6 +61,8 @@ pub struct Core {
     /// What they meant.
     pub(crate) callers: RefCell<CallerMemo>,
     served: Cell<u64>,
+    /// When the system's clock was last read, and what it said in nanoseconds since 1970; 0 before the first time.
+    read_clock: Cell<(Instant, u64)>,
 }
 
 impl Core {
@@ -81,6 +86,7 @@ impl Core {
             watched: Rc::new(()),
             random,
             served: Cell::new(0),
+            read_clock: Cell::new((Instant::now(), 0)),
             runtime,
         }
     }
@@ -129,9 +135,8 @@ impl Core {
         request: Request<Incoming>,
     ) -> Exchange<Received> {
         let started = Instant::now();
-        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let nanos = u64::try_from(unix.as_nanos()).unwrap_or(u64::MAX);
-        self.open(connection, request.map(Inbound::Wire), (started, nanos), None)
+        let unix_nanos = self.unix_nanos(started);
+        self.open(connection, request.map(Inbound::Wire), (started, unix_nanos), None)
     }
 
     /// Opens the exchange of a request whose head was complete at this instant and unix time in nanoseconds.
@@ -156,14 +161,14 @@ impl Core {
         };
         record.tls = connection.tls.as_ref().map(|tls| tls.version);
         record.method = request.method().clone();
-        record.listener = Some(connection.listener.name.clone());
         record.listener_id = live.listener_id(listener);
-        record.revision = Some(live.snapshot.revision.id.clone());
         let random = (u128::from(self.draw()) << 64) | u128::from(self.draw());
         let id = RequestId::accept(request.headers(), random);
         let id_value = id.to_header_value();
         if live.logs {
             record.set_id(id.as_str());
+            record.listener = Some(connection.listener.name.clone());
+            record.revision = Some(live.snapshot.revision.id.clone());
         }
         self.served.set(self.served.get().wrapping_add(1));
         let record = OpenRecord::new(Rc::clone(&self), record);
@@ -181,7 +186,21 @@ impl Core {
             share,
             rehearsing,
         });
-        Exchange { shared, proof: Received { request } }
+        Exchange { shared, proof: Received { request: Box::new(request) } }
+    }
+
+    /// The time of day at `now`. The system's clock is read once a second; between, the monotonic one goes on from
+    /// there, so that a request costs one reading of a clock and not two.
+    fn unix_nanos(&self, now: Instant) -> u64 {
+        let (read_at, unix) = self.read_clock.get();
+        let since = now.saturating_duration_since(read_at);
+        if unix != 0 && since < CLOCK_TRUSTED {
+            return unix.saturating_add(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX));
+        }
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let unix = u64::try_from(unix.as_nanos()).unwrap_or(u64::MAX);
+        self.read_clock.set((now, unix));
+        unix
     }
 }
 

@@ -4,12 +4,7 @@
 //! make. `Shared` holds what an answer needs however early it comes. An exchange is one pointer plus its proof, and is
 //! never pooled, so that no field of one request can reach another.
 
-use std::{
-    cell::Cell,
-    rc::Rc,
-    sync::Arc,
-    time::{Instant, SystemTime, UNIX_EPOCH},
-};
+use std::{cell::Cell, rc::Rc, sync::Arc, time::Instant};
 
 use bartizan_config::snapshot::{ListenerPlan, PublishedListener, RoutePlan, Snapshot};
 use bartizan_inspect::schema::Violation;
@@ -21,7 +16,7 @@ use http::{HeaderName, HeaderValue, Response};
 
 use crate::{
     answer::AnswerBody, body::Inbound, core::Core, listener::ConnectionFacts, live::Live,
-    rehearsal::Rehearsing, share::share_on, stage::OpenRecord,
+    rehearsal::Rehearsing, share::share_on, spoken::Spoken, stage::OpenRecord,
 };
 
 /// A request that has come as far as `S` says.
@@ -50,7 +45,8 @@ impl<S> Exchange<S> {
 
 /// A request as it came from the connection.
 pub struct Received {
-    pub(crate) request: http::Request<Inbound>,
+    /// Boxed: the exchange is moved into its future before anything is read.
+    pub(crate) request: Box<http::Request<Inbound>>,
 }
 
 /// What every stage may look at and every answer needs.
@@ -90,6 +86,8 @@ pub(crate) struct Dress {
     pub(crate) owns_cors: bool,
     /// The caller asked with HEAD.
     pub(crate) is_head: bool,
+    /// On routes to models: in which dialect refusals are told.
+    pub(crate) spoken: Option<Box<Spoken>>,
     /// What is wrong with the body, where a schema refuses it: places and what is asked for, nothing of its values.
     pub(crate) violations: Vec<Violation>,
 }
@@ -131,8 +129,13 @@ impl Shared {
         if let Some(given) = &self.rehearsing {
             return given.unix_ms(stage);
         }
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
+        // The moment at which the head was complete: the stages judge by one time, and no clock is read for it.
+        self.record.time_unix_nanos / 1_000_000
+    }
+
+    /// Whether somebody will read the record's names: an access log, or whoever rehearses.
+    pub(crate) fn is_described(&self) -> bool {
+        self.live.logs || self.rehearsing.is_some()
     }
 
     /// Adds a header to the answer.

@@ -9,7 +9,7 @@ use std::{
     time::Instant,
 };
 
-use bartizan_config::snapshot::{ConsumerPlan, InspectionPlan, RoutePlan, Snapshot};
+use bartizan_config::snapshot::{ConsumerPlan, InspectionPlan, NameMap, RoutePlan, Snapshot};
 use bartizan_identity::BasicUsers;
 use bartizan_model::Reference;
 use bartizan_telemetry::{
@@ -17,7 +17,7 @@ use bartizan_telemetry::{
     metrics::{EndpointId, ListenerId, OVERFLOW, PolicyId, RouteId, RuleGroupId, UpstreamId},
 };
 
-use http::HeaderName;
+use http::{HeaderName, HeaderValue};
 
 use crate::{
     listener::TlsTrust,
@@ -44,6 +44,15 @@ pub struct Live {
     ids: Ids,
 }
 
+/// What is known of a limit policy beside its terms.
+#[derive(Clone)]
+pub(crate) struct LimitMark {
+    /// Its number in the metrics.
+    pub(crate) id: PolicyId,
+    /// What `RateLimit-Policy` says where it is the only one; made once and shared.
+    pub(crate) stated: HeaderValue,
+}
+
 /// What was read for a snapshot beside its upstreams.
 #[derive(Default)]
 pub struct LiveParts {
@@ -58,10 +67,10 @@ pub struct LiveParts {
 struct Ids {
     listeners: Vec<ListenerId>,
     routes: Vec<RouteId>,
-    route_limits: Vec<Vec<PolicyId>>,
+    route_limits: Vec<Vec<LimitMark>>,
     policies: HashMap<Arc<str>, PolicyId>,
     inspection: HashMap<Arc<str>, InspectionIds>,
-    consumer_limits: HashMap<Arc<str>, Vec<PolicyId>>,
+    consumer_limits: NameMap<Vec<LimitMark>>,
     upstreams: Vec<UpstreamId>,
     endpoints: Vec<Vec<(Arc<str>, EndpointId)>>,
 }
@@ -115,22 +124,26 @@ impl Live {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
         let snapshot = snapshot.into();
-        let policies = |limits: &[Arc<bartizan_limit::Policy>]| {
-            limits.iter().map(|policy| metrics.policy(&policy.label)).collect::<Vec<_>>()
+        let mut marks: NameMap<LimitMark> = NameMap::default();
+        let mut marks_of = |limits: &[Arc<bartizan_limit::Policy>]| {
+            let mut mark_of = |policy: &Arc<bartizan_limit::Policy>| {
+                marks.entry(policy.label.clone()).or_insert_with(|| mark(policy, metrics)).clone()
+            };
+            limits.iter().map(&mut mark_of).collect::<Vec<_>>()
         };
         let ids = Ids {
             listeners: (snapshot.listeners.iter())
                 .map(|listener| metrics.listener(&listener.plan.name))
                 .collect(),
             routes: snapshot.routes.iter().map(|plan| metrics.route(&plan.route)).collect(),
-            route_limits: snapshot.routes.iter().map(|plan| policies(&plan.limits)).collect(),
+            route_limits: snapshot.routes.iter().map(|plan| marks_of(&plan.limits)).collect(),
             policies: faulting(&snapshot).map(|label| (label.clone(), metrics.policy(label))).collect(),
             inspection: inspection_ids(&snapshot, metrics),
             consumer_limits: snapshot
                 .consumers
                 .values()
                 .filter(|consumer| !consumer.limits.is_empty())
-                .map(|consumer| (consumer.name.clone(), policies(&consumer.limits)))
+                .map(|consumer| (consumer.name.clone(), marks_of(&consumer.limits)))
                 .collect(),
             upstreams: snapshot.upstreams.iter().map(|upstream| metrics.upstream(&upstream.name)).collect(),
             endpoints: snapshot
@@ -233,13 +246,19 @@ impl Live {
         self.ids.inspection.get(label).unwrap_or(&UNREGISTERED)
     }
 
-    pub(crate) fn route_limit_ids(&self, plan: &RoutePlan) -> &[PolicyId] {
+    pub(crate) fn route_limit_marks(&self, plan: &RoutePlan) -> &[LimitMark] {
         self.ids.route_limits.get(plan.index).map_or(&[], Vec::as_slice)
     }
 
-    pub(crate) fn consumer_limit_ids(&self, consumer: &ConsumerPlan) -> &[PolicyId] {
+    pub(crate) fn consumer_limit_marks(&self, consumer: &ConsumerPlan) -> &[LimitMark] {
         self.ids.consumer_limits.get(&consumer.name).map_or(&[], Vec::as_slice)
     }
+}
+
+fn mark(policy: &bartizan_limit::Policy, metrics: &Metrics) -> LimitMark {
+    // The items consist of visible ASCII (RFC 9651), so they always are a header value.
+    let stated = HeaderValue::from_str(policy.stated()).unwrap_or(HeaderValue::from_static(""));
+    LimitMark { id: metrics.policy(&policy.label), stated }
 }
 
 /// `X-API-Key`, and what any AuthenticationPolicy of the set names: a caller that sends its key to the wrong route must

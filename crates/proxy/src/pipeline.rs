@@ -7,7 +7,9 @@
 use crate::{
     answer::{self, AnswerBody},
     exchange::{Exchange, Received, Stop},
-    stage::{self, Admitted, Authorized, Identified, Inspected, Looked, Metered, Missed, Routed, Screened},
+    stage::{
+        self, Admitted, Authorized, Identified, Inspected, Limited, Looked, Metered, Missed, Routed, Screened,
+    },
 };
 
 /// Serves one received request; never fails, because a refusal is also an answer.
@@ -26,24 +28,29 @@ pub(crate) async fn judge(
     x: Exchange<Received>,
     onlooker: &mut impl Onlooker,
 ) -> Result<Exchange<Missed>, Stop> {
-    let x = stage::admit(x)?;
-    onlooker.admitted(&x);
-    let x = stage::route(x)?;
-    onlooker.routed(&x);
-    let x = stage::identify(x).await?;
-    onlooker.identified(&x);
-    let x = stage::authorize(x)?;
-    onlooker.authorized(&x);
-    let x = stage::limit(x).await?;
-    onlooker.metered(&x);
-    let x = stage::inspect(x).await?;
-    onlooker.inspected(&x);
-    let x = match stage::cache(x) {
-        Looked::Hit(stop) => return Err(stop),
-        Looked::Miss(x) => x,
+    let x = shown(stage::admit(x)?, |x| onlooker.admitted(x));
+    let x = shown(stage::route(x)?, |x| onlooker.routed(x));
+    let x = shown(stage::identify(x).await?, |x| onlooker.identified(x));
+    let x = shown(stage::authorize(x)?, |x| onlooker.authorized(x));
+    let x = match stage::limit(x)? {
+        Limited::Admitted(x) => x,
+        Limited::Waits(slot) => Box::pin(stage::wait(slot)).await?,
     };
-    onlooker.missed(&x);
-    Ok(x)
+    let x = shown(x, |x| onlooker.metered(x));
+    let x = stage::inspect(x).await?;
+    // What is asked of a model is in the body. Boxed: no other route pays for its room.
+    let x = if x.proof.asks_a_model() { Box::pin(stage::operation(x)).await? } else { x };
+    let x = shown(x, |x| onlooker.inspected(x));
+    match stage::cache(x) {
+        Looked::Hit(stop) => Err(stop),
+        Looked::Miss(x) => Ok(shown(x, |x| onlooker.missed(x))),
+    }
+}
+
+/// Shows an exchange. It is taken by value, because a future keeps room for whatever was lent in it to its very end.
+fn shown<S>(x: Exchange<S>, to: impl FnOnce(&Exchange<S>)) -> Exchange<S> {
+    to(&x);
+    x
 }
 
 /// Who is told how far a request has come. Live traffic has none: `()` is told nothing and costs nothing.
@@ -80,6 +87,6 @@ mod tests {
     #[test]
     fn the_future_of_a_request_is_small() {
         let size = size_of_future(serve);
-        assert!(size <= 4_096, "{size} bytes");
+        assert!(size <= 1_024, "{size} bytes");
     }
 }

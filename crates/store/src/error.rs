@@ -108,6 +108,30 @@ pub enum Error {
         mode: u32,
     },
 
+    /// The key opens no more, so it cannot be replaced without a gap.
+    #[error("the key {id} has ended; make a new one with `bartizan keys create`")]
+    KeyEnded {
+        /// The key.
+        id: KeyId,
+    },
+
+    /// The key was replaced before.
+    #[error("the key {id} was replaced by {by}; rotate that one")]
+    KeyReplaced {
+        /// The key.
+        id: KeyId,
+        /// Its successor.
+        by: KeyId,
+    },
+
+    /// The new key could not be handed over, so nothing was changed.
+    #[error("the new key could not be handed over; nothing has changed")]
+    NotDelivered {
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+
     /// The store knows no key of this id.
     #[error("no key has the id {id}; `bartizan keys list` shows those there are")]
     KeyUnknown {

@@ -243,7 +243,8 @@ async fn read_all(connection: &mut SqliteConnection, earlier: &KeyTable) -> Resu
     let mut after = String::new();
     loop {
         let rows = sqlx::query(
-            "SELECT id, consumer, hash, not_before_ms, expires_at_ms, revoked_at_ms IS NOT NULL, last_used_s
+            "SELECT id, consumer, hash, not_before_ms, expires_at_ms, revoked_at_ms IS NOT NULL, last_used_s,
+                    created_at_ms, replaced_at_ms
              FROM api_key WHERE id > $1 ORDER BY id LIMIT $2",
         )
         .bind(&after)
@@ -267,7 +268,8 @@ async fn read_changes(
 ) -> Result<KeyTable, sqlx::Error> {
     let mut names = Names::default();
     let rows = sqlx::query(
-        "SELECT id, consumer, hash, not_before_ms, expires_at_ms, revoked_at_ms IS NOT NULL, last_used_s
+        "SELECT id, consumer, hash, not_before_ms, expires_at_ms, revoked_at_ms IS NOT NULL, last_used_s,
+                    created_at_ms, replaced_at_ms
          FROM api_key WHERE change > $1",
     )
     .bind(seen)

@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use bartizan_identity::{KeyHash, KeyId, KeyRecord, KeyState};
+use bartizan_identity::{KeyFacts, KeyHash, KeyId, KeyRecord, KeyState};
 use sqlx::{Row, sqlite::SqliteRow};
 
 /// A stored key. Times are Unix milliseconds.
@@ -26,6 +26,12 @@ pub struct KeyRow {
     pub revoked_at_ms: Option<u64>,
     /// When it was last used; exact to the second, and saved every few seconds.
     pub last_used_at_ms: Option<u64>,
+    /// The key that replaced it.
+    pub replaced_by: Option<KeyId>,
+    /// When that was.
+    pub replaced_at_ms: Option<u64>,
+    /// Until when it works beside its successor whether it is used or not.
+    pub overlap_until_ms: Option<u64>,
 }
 
 impl KeyRow {
@@ -42,6 +48,21 @@ impl KeyRow {
         }
     }
 
+    /// What the machine of a key's life wants to know.
+    pub const fn facts(&self) -> KeyFacts {
+        KeyFacts {
+            created_ms: self.created_at_ms,
+            not_before_ms: self.not_before_ms,
+            // A command hands a key over as it makes it.
+            claimed_ms: Some(self.created_at_ms),
+            replaced_ms: self.replaced_at_ms,
+            overlap_until_ms: self.overlap_until_ms,
+            expires_ms: self.expires_at_ms,
+            revoked_ms: self.revoked_at_ms,
+            last_used_ms: self.last_used_at_ms,
+        }
+    }
+
     pub(crate) fn read(row: &SqliteRow) -> Result<Self, sqlx::Error> {
         let last_used_s: i64 = row.try_get(8)?;
         Ok(KeyRow {
@@ -54,6 +75,9 @@ impl KeyRow {
             expires_at_ms: row.try_get::<Option<i64>, _>(6)?.map(millis),
             revoked_at_ms: row.try_get::<Option<i64>, _>(7)?.map(millis),
             last_used_at_ms: (last_used_s > 0).then(|| millis(last_used_s).saturating_mul(1000)),
+            replaced_by: row.try_get::<Option<&str>, _>(9)?.map(id).transpose()?,
+            replaced_at_ms: row.try_get::<Option<i64>, _>(10)?.map(millis),
+            overlap_until_ms: row.try_get::<Option<i64>, _>(11)?.map(millis),
         })
     }
 }
@@ -92,13 +116,14 @@ impl fmt::Display for KeyStanding {
 /// The columns of [`KeyRow::read`], in its order.
 macro_rules! columns {
     () => {
-        "id, consumer, label, created_at_ms, created_by, not_before_ms, expires_at_ms, revoked_at_ms, last_used_s"
+        "id, consumer, label, created_at_ms, created_by, not_before_ms, expires_at_ms, revoked_at_ms, last_used_s, \
+         replaced_by, replaced_at_ms, overlap_until_ms"
     };
 }
 pub(crate) use columns;
 
 /// What a gateway must know of a key: `id, consumer, hash, not_before_ms, expires_at_ms, revoked_at_ms IS NOT NULL,
-/// last_used_s`, read in this order. `intern` shares one name among a consumer's keys.
+/// last_used_s, created_at_ms, replaced_at_ms`, read in this order. `intern` shares one name among a consumer's keys.
 pub(crate) fn record(
     row: &SqliteRow,
     intern: impl FnOnce(&str) -> Arc<str>,
@@ -116,6 +141,8 @@ pub(crate) fn record(
         expires_ms: row.try_get::<Option<i64>, _>(4)?.map(millis),
         state: if row.try_get(5)? { KeyState::Revoked } else { KeyState::Active },
         last_used_s: u32::try_from(row.try_get::<i64, _>(6)?).unwrap_or(0),
+        created_ms: millis(row.try_get(7)?),
+        replaced_ms: row.try_get::<Option<i64>, _>(8)?.map(millis),
     })
 }
 

@@ -70,7 +70,7 @@ pub struct Revocation {
 
 /// The keys of a store.
 #[derive(Clone, Copy, Debug)]
-pub struct Keys<'a>(&'a Store);
+pub struct Keys<'a>(pub(crate) &'a Store);
 
 impl<'a> Keys<'a> {
     pub(crate) const fn of(store: &'a Store) -> Self {
@@ -222,12 +222,15 @@ impl<'a> Keys<'a> {
     }
 
     /// Takes SQLite's write lock at once: a transaction that began by reading could not wait for it.
-    async fn begin(self) -> Result<Transaction<'static, Sqlite>, Error> {
+    pub(crate) async fn begin(self) -> Result<Transaction<'static, Sqlite>, Error> {
         self.0.writer().begin_with("BEGIN IMMEDIATE").await.map_err(self.0.fault("begin a change"))
     }
 }
 
-async fn find(connection: &mut SqliteConnection, id: &KeyId) -> Result<Option<KeyRow>, sqlx::Error> {
+pub(crate) async fn find(
+    connection: &mut SqliteConnection,
+    id: &KeyId,
+) -> Result<Option<KeyRow>, sqlx::Error> {
     let found = sqlx::query(concat!("SELECT ", columns!(), " FROM api_key WHERE id = $1"))
         .bind(id.as_str())
         .fetch_optional(connection)
@@ -235,7 +238,7 @@ async fn find(connection: &mut SqliteConnection, id: &KeyId) -> Result<Option<Ke
     found.map(|row| KeyRow::read(&row)).transpose()
 }
 
-async fn next_change(connection: &mut SqliteConnection) -> Result<i64, sqlx::Error> {
+pub(crate) async fn next_change(connection: &mut SqliteConnection) -> Result<i64, sqlx::Error> {
     sqlx::query_scalar("UPDATE api_key_change SET value = value + 1 RETURNING value")
         .fetch_one(connection)
         .await

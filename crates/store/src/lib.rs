@@ -6,13 +6,14 @@
 //! own file and migration here.
 //!
 //! Reading order: [`data_dir`] (where it lies and whose it is), `pepper`, [`store`] (opening), [`keys`] (the
-//! commands), [`key_feed`] (how a gateway follows); likewise [`revision`], [`revisions`], [`revision_feed`], and
+//! commands), [`key_life`] (rotation, and what is told once), [`key_feed`] (how a gateway follows); likewise [`revision`], [`revisions`], [`revision_feed`], and
 //! [`last_good`] (what a gateway keeps for the day on which the store is gone); [`tokens`] and [`audit`] (the management API's).
 
 pub mod audit;
 pub mod data_dir;
 pub mod error;
 pub mod key_feed;
+pub mod key_life;
 pub mod key_row;
 pub mod keys;
 pub mod last_good;
@@ -30,6 +31,7 @@ pub use audit::{Audit, AuditNote, AuditPhase, AuditRow};
 pub use data_dir::{DataDir, DataDirChoice, GatewayHolder, GatewayLock};
 pub use error::Error;
 pub use key_feed::{FeedEvent, KeyFeed};
+pub use key_life::{Came, KeyEvent, Rotation, Successor};
 pub use key_row::{KeyRow, KeyStanding};
 pub use keys::{KeyCursor, KeyFilter, KeyPage, Keys, NewKey, Revocation};
 pub use last_good::LastGood;

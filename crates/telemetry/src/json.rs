@@ -13,7 +13,7 @@ use std::{
 use crate::{
     escape,
     plan::{AddressPrivacy, QueryValues},
-    record::{PassedFault, RequestRecord, Would, WouldDeny},
+    record::{ModelRecord, PassedFault, RequestRecord, Would, WouldDeny},
     redact::{self, AddressKey, ShownAddress},
     rules::{LeakCount, RuleMatch},
     text::cut,
@@ -29,6 +29,13 @@ const DETAIL_BYTES_MAX: usize = 1024;
 /// Most bytes of a method in a line.
 const METHOD_BYTES_MAX: usize = 32;
 
+/// `,"key":` as one constant. Keys are ours and need no escaping.
+macro_rules! key {
+    ($key:literal) => {
+        concat!(",\"", $key, "\":").as_bytes()
+    };
+}
+
 /// Formats records.
 #[derive(Debug)]
 pub struct LineFormat {
@@ -36,12 +43,16 @@ pub struct LineFormat {
     key: AddressKey,
     /// Reused for what is masked before it is escaped.
     scratch: Vec<u8>,
+    /// The address written last, and its text: a client is nearly always the peer too, and often the next line's.
+    address: Option<(IpAddr, AddressPrivacy)>,
+    address_text: Vec<u8>,
 }
 
 impl LineFormat {
     /// A format that hashes addresses with `key`, where a plan asks for it.
     pub fn new(key: AddressKey) -> Self {
-        LineFormat { clock: Rfc3339::default(), key, scratch: Vec::new() }
+        let (clock, scratch, address_text) = Default::default();
+        LineFormat { clock, key, scratch, address: None, address_text }
     }
 
     /// Appends the record as one line.
@@ -49,19 +60,22 @@ impl LineFormat {
         out.extend_from_slice(b"{\"time\":\"");
         self.clock.write(record.time_unix_nanos, out);
         out.push(b'"');
-        optional(b"id", record.id(), out);
+        optional(key!("id"), record.id(), out);
         self.connection(record, out);
         self.request(record, out);
-        name(b"route", record.route.as_deref(), out);
-        name(b"upstream", record.upstream.as_deref(), out);
-        name(b"endpoint", record.endpoint.as_deref(), out);
+        name(key!("route"), record.route.as_deref(), out);
+        name(key!("upstream"), record.upstream.as_deref(), out);
+        name(key!("endpoint"), record.endpoint.as_deref(), out);
         if record.upstream_attempts > 0 {
-            number(b"upstream_attempts", u64::from(record.upstream_attempts), out);
+            number(key!("upstream_attempts"), u64::from(record.upstream_attempts), out);
+        }
+        if let Some(model) = &record.model {
+            of_model(model, out);
         }
         outcome(record, out);
         verdict(record, out);
         headers(record, out);
-        name(b"revision", record.revision.as_deref(), out);
+        name(key!("revision"), record.revision.as_deref(), out);
         out.extend_from_slice(b"}\n");
     }
 
@@ -70,111 +84,159 @@ impl LineFormat {
         out.extend_from_slice(b"{\"time\":\"");
         self.clock.write(unix_nanos, out);
         out.extend_from_slice(b"\",\"event\":\"access_log_lost\"");
-        number(b"lost", lost, out);
-        number(b"lost_total", lost_total, out);
+        number(key!("lost"), lost, out);
+        number(key!("lost_total"), lost_total, out);
         out.extend_from_slice(b"}\n");
     }
 
     fn connection(&mut self, record: &RequestRecord, out: &mut Vec<u8>) {
-        name(b"listener", record.listener.as_deref(), out);
-        self.address(b"client", record.client, record.plan.address_privacy, out);
+        name(key!("listener"), record.listener.as_deref(), out);
+        self.address(key!("client"), record.client, record.plan.address_privacy, out);
         self.peer(record.peer, record.plan.address_privacy, out);
-        string(b"protocol", record.protocol.as_str().as_bytes(), out);
-        optional(b"tls", record.tls.map(str::as_bytes), out);
+        string(key!("protocol"), record.protocol.as_str().as_bytes(), out);
+        optional(key!("tls"), record.tls.map(str::as_bytes), out);
     }
 
     fn peer(&mut self, peer: SocketAddr, privacy: AddressPrivacy, out: &mut Vec<u8>) {
-        self.address(b"peer", peer.ip(), privacy, out);
+        self.address(key!("peer"), peer.ip(), privacy, out);
         // With time and port, an Internet provider could find the subscriber behind a shortened address.
         if privacy == AddressPrivacy::Full {
-            number(b"peer_port", u64::from(peer.port()), out);
+            number(key!("peer_port"), u64::from(peer.port()), out);
         }
     }
 
     fn address(&mut self, key: &[u8], address: IpAddr, privacy: AddressPrivacy, out: &mut Vec<u8>) {
-        field(key, out);
-        out.push(b'"');
-        match ShownAddress::of(address, privacy, &self.key) {
-            ShownAddress::Address(IpAddr::V4(v4)) => {
-                for (place, octet) in v4.octets().into_iter().enumerate() {
-                    if place > 0 {
-                        out.push(b'.');
-                    }
-                    escape::number(u64::from(octet), out);
-                }
-            }
+        out.extend_from_slice(key);
+        if self.address != Some((address, privacy)) {
+            self.address_text.clear();
             // Neither colons, points nor hex need escaping, and writing to a Vec cannot fail.
-            shown => drop(write!(out, "{shown}")),
+            drop(write!(self.address_text, "\"{}\"", ShownAddress::of(address, privacy, &self.key)));
+            self.address = Some((address, privacy));
         }
-        out.push(b'"');
+        out.extend_from_slice(&self.address_text);
     }
 
     fn request(&mut self, record: &RequestRecord, out: &mut Vec<u8>) {
-        name(b"consumer", record.consumer.as_deref(), out);
+        name(key!("consumer"), record.consumer.as_deref(), out);
         if let Some(method) = record.identified_by {
-            string(b"identified_by", method.as_bytes(), out);
+            string(key!("identified_by"), method.as_bytes(), out);
         }
-        optional(b"credential", record.credential_id(), out);
-        name(b"issuer", record.issuer.as_deref(), out);
-        optional(b"subject", record.subject(), out);
-        string(b"method", cut(record.method.as_str().as_bytes(), METHOD_BYTES_MAX), out);
-        optional(b"host", record.host(), out);
-        optional(b"path", record.path(), out);
+        optional(key!("credential"), record.credential_id(), out);
+        if let Some(state) = record.key_state {
+            string(key!("key_state"), state.as_bytes(), out);
+        }
+        name(key!("issuer"), record.issuer.as_deref(), out);
+        optional(key!("subject"), record.subject(), out);
+        string(key!("method"), cut(record.method.as_str().as_bytes(), METHOD_BYTES_MAX), out);
+        optional(key!("host"), record.host(), out);
+        optional(key!("path"), record.path(), out);
         if let Some(query) = record.query() {
             match record.plan.query_values {
-                QueryValues::Full => string(b"query", query, out),
+                QueryValues::Full => string(key!("query"), query, out),
                 QueryValues::Masked => {
                     self.scratch.clear();
                     redact::mask_query(query, &mut self.scratch);
-                    string(b"query", &self.scratch, out);
+                    string(key!("query"), &self.scratch, out);
                 }
             }
         }
-        optional(b"user_agent", record.user_agent(), out);
+        optional(key!("user_agent"), record.user_agent(), out);
     }
+}
+
+/// What a model was asked for: one object, so that its names need no prefix.
+fn of_model(model: &ModelRecord, out: &mut Vec<u8>) {
+    out.extend_from_slice(key!("model"));
+    out.extend_from_slice(b"{\"operation\":\"");
+    out.extend_from_slice(model.operation.as_bytes());
+    out.push(b'"');
+    name(key!("name"), model.model.as_deref(), out);
+    if !model.provider.is_empty() {
+        string(key!("provider"), model.provider.as_bytes(), out);
+    }
+    name(key!("target"), model.target.as_deref(), out);
+    for (key, count) in [
+        (key!("input_tokens"), model.input_tokens),
+        (key!("cached_tokens"), model.cached_tokens),
+        (key!("output_tokens"), model.output_tokens),
+        (key!("reasoning_tokens"), model.reasoning_tokens),
+        (key!("cost_pico"), model.cost_pico),
+        (
+            key!("first_token_us"),
+            model.first_token.map(|time| u64::try_from(time.as_micros()).unwrap_or(u64::MAX)),
+        ),
+    ] {
+        if let Some(count) = count {
+            number(key, count, out);
+        }
+    }
+    if !model.usage_source.is_empty() {
+        string(key!("usage"), model.usage_source.as_bytes(), out);
+    }
+    if model.stream {
+        out.extend_from_slice(b",\"stream\":true");
+    }
+    if !model.failures.is_empty() {
+        out.extend_from_slice(b",\"failures\":[");
+        for (place, (upstream, why)) in model.failures.iter().enumerate() {
+            if place > 0 {
+                out.push(b',');
+            }
+            out.extend_from_slice(b"{\"why\":\"");
+            out.extend_from_slice(why.as_bytes());
+            out.push(b'"');
+            name(key!("upstream"), Some(upstream), out);
+            out.push(b'}');
+        }
+        out.push(b']');
+    }
+    if !model.lost.is_empty() {
+        string(key!("lost"), model.lost.join(",").as_bytes(), out);
+    }
+    out.push(b'}');
 }
 
 fn outcome(record: &RequestRecord, out: &mut Vec<u8>) {
     if record.status != 0 {
-        number(b"status", u64::from(record.status), out);
+        number(key!("status"), u64::from(record.status), out);
     }
-    string(b"exit", record.exit.as_str().as_bytes(), out);
-    number(b"request_bytes", record.request_bytes, out);
-    number(b"response_bytes", record.response_bytes, out);
-    number(b"duration_us", micros(record.total), out);
-    number(b"gateway_us", micros(record.gateway_time()), out);
+    string(key!("exit"), record.exit.as_str().as_bytes(), out);
+    number(key!("request_bytes"), record.request_bytes, out);
+    number(key!("response_bytes"), record.response_bytes, out);
+    number(key!("duration_us"), micros(record.total), out);
+    number(key!("gateway_us"), micros(record.gateway_time()), out);
     if let Some(time) = record.upstream_time {
-        number(b"upstream_us", micros(time), out);
+        number(key!("upstream_us"), micros(time), out);
     }
     if !record.waited.is_zero() {
-        number(b"waited_us", micros(record.waited), out);
+        number(key!("waited_us"), micros(record.waited), out);
     }
 }
 
 fn verdict(record: &RequestRecord, out: &mut Vec<u8>) {
     if let Some(refusal) = &record.refusal {
-        string(b"stage", refusal.stage.as_str().as_bytes(), out);
-        string(b"reason", refusal.reason().as_str().as_bytes(), out);
-        name(b"policy", refusal.policy().map(|policy| &**policy), out);
+        string(key!("stage"), refusal.stage.as_str().as_bytes(), out);
+        string(key!("reason"), refusal.reason().as_str().as_bytes(), out);
+        name(key!("policy"), refusal.policy().map(|policy| &**policy), out);
         detail(refusal.detail(), out);
     }
-    list(b"would_deny", &record.would_deny, would_deny, out);
-    list(b"faults", &record.faults, passed_fault, out);
-    list(b"leaks", &record.leaks, leak, out);
-    list(b"rules", record.rules.as_slice(), rule, out);
+    list(key!("would_deny"), &record.would_deny, would_deny, out);
+    list(key!("faults"), &record.faults, passed_fault, out);
+    list(key!("leaks"), &record.leaks, leak, out);
+    list(key!("rules"), record.rules.as_slice(), rule, out);
     if record.rules.lost() > 0 {
-        number(b"rules_lost", record.rules.lost(), out);
+        number(key!("rules_lost"), record.rules.lost(), out);
     }
 }
 
 fn would_deny(entry: &WouldDeny, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\"mode\":");
     escape::string(entry.outcome.as_str().as_bytes(), out);
-    string(b"stage", entry.stage.as_str().as_bytes(), out);
-    name(b"policy", Some(&entry.policy), out);
-    string(b"reason", entry.reason.as_str().as_bytes(), out);
+    string(key!("stage"), entry.stage.as_str().as_bytes(), out);
+    name(key!("policy"), Some(&entry.policy), out);
+    string(key!("reason"), entry.reason.as_str().as_bytes(), out);
     if let Would::Throttle(wait) = entry.outcome {
-        number(b"wait_ms", u64::try_from(wait.as_millis()).unwrap_or(u64::MAX), out);
+        number(key!("wait_ms"), u64::try_from(wait.as_millis()).unwrap_or(u64::MAX), out);
     }
     detail(entry.detail.as_deref(), out);
 }
@@ -182,30 +244,30 @@ fn would_deny(entry: &WouldDeny, out: &mut Vec<u8>) {
 fn passed_fault(entry: &PassedFault, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\"stage\":");
     escape::string(entry.fault.stage.as_str().as_bytes(), out);
-    name(b"policy", entry.policy.as_deref(), out);
+    name(key!("policy"), entry.policy.as_deref(), out);
     detail(Some(&entry.fault.what), out);
 }
 
 fn leak(entry: &LeakCount, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\"class\":");
     escape::string(entry.class.as_bytes(), out);
-    number(b"count", entry.count, out);
-    string(b"action", entry.action.as_bytes(), out);
-    name(b"policy", Some(&entry.policy), out);
+    number(key!("count"), entry.count, out);
+    string(key!("action"), entry.action.as_bytes(), out);
+    name(key!("policy"), Some(&entry.policy), out);
 }
 
 fn rule(entry: &RuleMatch, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\"rule\":");
     escape::number(u64::from(entry.rule), out);
-    string(b"role", entry.role.as_str().as_bytes(), out);
-    name(b"policy", Some(&entry.policy), out);
-    string(b"half", entry.half.as_bytes(), out);
-    name(b"at", Some(&entry.at), out);
-    name(b"message", Some(&entry.message), out);
-    name(b"variable", Some(&entry.variable), out);
-    name(b"transforms", Some(&entry.transforms), out);
-    name(b"excerpt", Some(&entry.excerpt), out);
-    name(b"exclusion", entry.exclusion.as_deref(), out);
+    string(key!("role"), entry.role.as_str().as_bytes(), out);
+    name(key!("policy"), Some(&entry.policy), out);
+    string(key!("half"), entry.half.as_bytes(), out);
+    name(key!("at"), Some(&entry.at), out);
+    name(key!("message"), Some(&entry.message), out);
+    name(key!("variable"), Some(&entry.variable), out);
+    name(key!("transforms"), Some(&entry.transforms), out);
+    name(key!("excerpt"), Some(&entry.excerpt), out);
+    name(key!("exclusion"), entry.exclusion.as_deref(), out);
 }
 
 fn headers(record: &RequestRecord, out: &mut Vec<u8>) {
@@ -213,7 +275,7 @@ fn headers(record: &RequestRecord, out: &mut Vec<u8>) {
     if taken.peek().is_none() {
         return;
     }
-    field(b"headers", out);
+    out.extend_from_slice(key!("headers"));
     let mut separator = b'{';
     for (index, value) in taken {
         // A value whose header the plan does not name was taken under another plan: it is not shown.
@@ -236,7 +298,7 @@ fn list<T>(key: &[u8], entries: &[T], each: fn(&T, &mut Vec<u8>), out: &mut Vec<
     if entries.is_empty() {
         return;
     }
-    field(key, out);
+    out.extend_from_slice(key);
     let mut separator = b'[';
     for entry in entries {
         out.extend_from_slice(&[separator, b'{']);
@@ -247,15 +309,8 @@ fn list<T>(key: &[u8], entries: &[T], each: fn(&T, &mut Vec<u8>), out: &mut Vec<
     out.push(b']');
 }
 
-/// Appends `,"key":`. Keys are ours and need no escaping.
-fn field(key: &[u8], out: &mut Vec<u8>) {
-    out.extend_from_slice(b",\"");
-    out.extend_from_slice(key);
-    out.extend_from_slice(b"\":");
-}
-
 fn string(key: &[u8], value: &[u8], out: &mut Vec<u8>) {
-    field(key, out);
+    out.extend_from_slice(key);
     escape::string(value, out);
 }
 
@@ -270,11 +325,11 @@ fn name(key: &[u8], value: Option<&str>, out: &mut Vec<u8>) {
 }
 
 fn detail(value: Option<&str>, out: &mut Vec<u8>) {
-    optional(b"detail", value.map(|value| cut(value.as_bytes(), DETAIL_BYTES_MAX)), out);
+    optional(key!("detail"), value.map(|value| cut(value.as_bytes(), DETAIL_BYTES_MAX)), out);
 }
 
 fn number(key: &[u8], value: u64, out: &mut Vec<u8>) {
-    field(key, out);
+    out.extend_from_slice(key);
     escape::number(value, out);
 }
 
@@ -313,6 +368,7 @@ fields! {
     "consumer" "The verified consumer." "\"shop\"";
     "identified_by" "How the caller was identified: `api_key`, `client_certificate`, `jwt`, `introspection`; absent for callers who are nobody." "\"jwt\"";
     "credential" "The public id of the credential, never the credential: of a token the beginning of its digest." "\"k_7f3a\"";
+    "key_state" "Where the API key is in its life, if that is past `active`: `ageing`, `overlapping`." "\"ageing\"";
     "issuer" "The issuer of a verified token." "\"https://id.example.com\"";
     "subject" "The subject (`sub`) of a verified token (up to 256 bytes)." "\"ada\"";
     "method" "The method." "\"GET\"";
@@ -324,6 +380,7 @@ fields! {
     "upstream" "The upstream's name." "\"orders-api\"";
     "endpoint" "The endpoint that was asked last." "\"10.0.0.5:8080\"";
     "upstream_attempts" "How many endpoints were asked; absent when none was." "1";
+    "model" "What a model was asked for: an object with `operation`, `name`, `provider`, `target`, `input_tokens`, `cached_tokens`, `output_tokens`, `reasoning_tokens`, `cost_pico` (picodollars), `first_token_us`, `usage` (`provider`, `estimated`, `partial`), `stream`, `failures` (targets that did not serve, and why), `lost`. No word of prompts or answers." "{\"operation\":\"chat\",…}";
     "status" "The status that was sent; absent when none was." "200";
     "exit" "How it ended: `complete`, `refused`, `client_gone`, `upstream_reset`, `timeout`, `shutdown`, `error`, `abandoned`." "\"complete\"";
     "request_bytes" "Bytes of the request's body." "0";
@@ -443,6 +500,7 @@ pub(crate) mod tests {
         record.set_credential_id("k_7f3a");
         record.set_subject("ada");
         record.identified_by = Some("jwt");
+        record.key_state = Some("ageing");
         record.tls = Some("TLSv1.3");
         for (place, name) in [
             (&mut record.listener, "public"),
@@ -485,7 +543,7 @@ pub(crate) mod tests {
         let expected = concat!(
             r#"{"time":"2026-01-01T00:00:00.123456Z","id":"id-1","listener":"public","client":"192.0.2.7","#,
             r#""peer":"192.0.2.7","peer_port":4711,"protocol":"HTTP/1.1","tls":"TLSv1.3","consumer":"shop","identified_by":"jwt","#,
-            r#""credential":"k_7f3a","issuer":"https://id.example.com","subject":"ada","method":"GET","host":"api.example.com","path":"/orders/7","#,
+            r#""credential":"k_7f3a","key_state":"ageing","issuer":"https://id.example.com","subject":"ada","method":"GET","host":"api.example.com","path":"/orders/7","#,
             r#""query":"page=***&token=***","user_agent":"curl/8.5.0","route":"orders","upstream":"orders-api","#,
             r#""endpoint":"10.0.0.5:8080","upstream_attempts":2,"status":429,"exit":"refused","request_bytes":5,"#,
             r#""response_bytes":1024,"duration_us":2310,"gateway_us":10,"upstream_us":2200,"waited_us":100,"#,

@@ -9,8 +9,10 @@
 //! * [`json`] one line per record, with [`escape`] and [`time`];
 //! * [`ring`] the bounded way to the writer, [`writer`] the thread, [`sink`] stdout or a rotated file, [`losses`] what
 //!   did not arrive, [`records`] the last requests to be found again;
+//! * [`capture`] the encrypted file of what judges were given;
 //! * [`metrics`] counters per core, summed when scraped.
 
+pub mod capture;
 pub mod escape;
 pub mod json;
 pub mod losses;

@@ -60,6 +60,8 @@ pub struct RequestRecord {
     pub consumer: Option<Arc<str>>,
     /// How the caller was identified: `api_key`, `jwt`, …; `None` for callers who are nobody.
     pub identified_by: Option<&'static str>,
+    /// Where the caller's API key is in its life, if that is past `active`: `ageing`, `overlapping`.
+    pub key_state: Option<&'static str>,
     /// The configured issuer of the caller's token.
     pub issuer: Option<Arc<str>>,
     /// The revision of the snapshot that served the request.
@@ -78,6 +80,8 @@ pub struct RequestRecord {
     pub waited: Duration,
     /// How many endpoints were asked.
     pub upstream_attempts: u16,
+    /// What a model was asked for and used; `None` where none was.
+    pub model: Option<Box<ModelRecord>>,
     /// Why it was refused, if it was.
     pub refusal: Option<Refusal>,
     /// What policies in shadow would have done; see [`RequestRecord::would_deny`].
@@ -149,6 +153,7 @@ impl RequestRecord {
             endpoint: None,
             consumer: None,
             identified_by: None,
+            key_state: None,
             issuer: None,
             revision: None,
             status: 0,
@@ -158,6 +163,7 @@ impl RequestRecord {
             upstream_time: None,
             waited: Duration::ZERO,
             upstream_attempts: 0,
+            model: None,
             refusal: None,
             would_deny: Vec::new(),
             faults: Vec::new(),
@@ -299,6 +305,51 @@ impl fmt::Debug for RequestRecord {
             .field("status", &self.status)
             .field("exit", &self.exit)
             .finish_non_exhaustive()
+    }
+}
+
+/// Most targets of a model whose failure is kept for one request.
+pub const MODEL_FAILURES_MAX: usize = 8;
+
+/// What a model was asked for and used. No word of a prompt or an answer is in it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ModelRecord {
+    /// `chat`, `embeddings`, or the dialect of a native path.
+    pub operation: &'static str,
+    /// The public name.
+    pub model: Option<Arc<str>>,
+    /// The provider's word.
+    pub provider: &'static str,
+    /// The provider's name of the model.
+    pub target: Option<Arc<str>>,
+    /// Whether the answer is a stream.
+    pub stream: bool,
+    /// Input tokens.
+    pub input_tokens: Option<u64>,
+    /// Share of them that came from the provider's cache.
+    pub cached_tokens: Option<u64>,
+    /// Output tokens.
+    pub output_tokens: Option<u64>,
+    /// Share of them that is reasoning.
+    pub reasoning_tokens: Option<u64>,
+    /// `provider`, `estimated` or `partial`.
+    pub usage_source: &'static str,
+    /// The cost in picodollars; `None` where no price is known.
+    pub cost_pico: Option<u64>,
+    /// From the complete head to the first content.
+    pub first_token: Option<Duration>,
+    /// Targets that did not serve: upstream, and why in one word.
+    pub failures: Vec<(Arc<str>, &'static str)>,
+    /// Names of what the answer or the request lost on the way.
+    pub lost: Vec<String>,
+}
+
+impl ModelRecord {
+    /// Notes a target that did not serve. At most [`MODEL_FAILURES_MAX`] are kept.
+    pub fn failed(&mut self, upstream: Arc<str>, why: &'static str) {
+        if self.failures.len() < MODEL_FAILURES_MAX {
+            self.failures.push((upstream, why));
+        }
     }
 }
 

@@ -11,6 +11,7 @@
 //! * [`client`]: HTTP/1.1 and HTTP/2 as a well-behaved caller speaks them.
 //! * [`raw`]: bytes on a socket, and a strict reader of what comes back.
 //! * [`frames`]: HTTP/2 frame by frame, for what no client would send.
+//! * [`provider`]: a provider of models that answers by a script.
 //! * [`recorded`]: recorded exchanges with model providers, where they lie beside the repository.
 //! * [`process`]: what a process uses, read from the system.
 
@@ -28,6 +29,7 @@ pub mod gateway;
 pub mod origin;
 pub mod pki;
 pub mod process;
+pub mod provider;
 pub mod raw;
 mod raw_origin;
 pub mod recorded;

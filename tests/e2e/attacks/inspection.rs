@@ -203,8 +203,9 @@ fn types() -> Rows {
         let headers: Vec<[(&str, &str); 1]> = kinds.iter().map(|kind| [("content-type", *kind)]).collect();
         let mut cases: Vec<(&[(&str, &str)], String)> =
             headers.iter().map(|headers| (&headers[..], body.clone())).collect();
-        cases.push((&headers[0][..], "{\"q\":\"1\\u0027 OR \\u00271\\u0027=\\u00271\"}".to_owned()));
-        cases.push((&headers[0][..], format!("{{\"q\":1,\"\\u0071\":\"{INJECTION}\"}}")));
+        let json: &[(&str, &str)] = &[("content-type", "application/json")];
+        cases.push((json, "{\"q\":\"1\\u0027 OR \\u00271\\u0027=\\u00271\"}".to_owned()));
+        cases.push((json, format!("{{\"q\":1,\"\\u0071\":\"{INJECTION}\"}}")));
         each(&cases, &[403])
     })
 }

@@ -3,14 +3,15 @@
 // Started as `node provider.mjs CERTIFICATE KEY`; prints one line of JSON when ready: the issuer and the control
 // address. Ends with its standard input, so that it never outlives the test.
 
-import { createHmac, generateKeyPairSync, randomUUID, sign as signBytes } from 'node:crypto';
+import { createHmac, generateKeyPairSync, randomUUID, sign as signBytes, verify as verifyBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createServer as createHttp } from 'node:http';
 import { createServer as createHttps, request as requestHttps } from 'node:https';
-import { Provider } from 'oidc-provider';
+import { Provider, errors } from 'oidc-provider';
 
 const [certificate, key] = process.argv.slice(2).map((path) => readFileSync(path));
 const AUDIENCE = 'https://api.example.com';
+const EXCHANGE = 'urn:ietf:params:oauth:grant-type:token-exchange';
 
 let number = 0;
 function makeKey() {
@@ -41,7 +42,7 @@ function rebuild() {
   const client = (id) => ({
     client_id: id,
     client_secret: `${id}-secret/+`,
-    grant_types: ['client_credentials'],
+    grant_types: id === 'gateway' ? ['client_credentials', EXCHANGE] : ['client_credentials'],
     redirect_uris: [],
     response_types: [],
     scope: 'read write admin',
@@ -50,7 +51,7 @@ function rebuild() {
     clients: [client('shop'), client('stranger'), client('opaque-shop'), client('gateway')],
     jwks: { keys: state.keys.map((one) => one.jwk) },
     scopes: ['read', 'write', 'admin'],
-    extraTokenClaims: () => ({ groups: ['buyers'] }),
+    extraTokenClaims: (ctx) => ({ groups: ['buyers'], on_behalf_of: ctx.exchangedFor }),
     features: {
       clientCredentials: { enabled: true },
       devInteractions: { enabled: true },
@@ -61,7 +62,37 @@ function rebuild() {
     cookies: { keys: ['for one test'] },
     ttl: { ClientCredentials: () => state.accessTokenTTL },
   });
+  // The provider has a place for further grants; RFC 8693 is not among its own.
+  provider.registerGrantType(EXCHANGE, exchange, [
+    'subject_token', 'subject_token_type', 'requested_token_type', 'audience', 'resource', 'scope',
+  ]);
   handler = provider.callback();
+}
+
+// RFC 8693 §2: a token of ours, for a token that names whom the gateway acts for.
+async function exchange(ctx) {
+  const { client, params, provider } = ctx.oidc;
+  const [head, body, signature] = params.subject_token.split('.');
+  const isOurs = (one) => verifyBytes('sha256', Buffer.from(`${head}.${body}`), one.publicKey, Buffer.from(signature ?? '', 'base64url'));
+  const subject = body && state.keys.some(isOurs)
+    ? JSON.parse(Buffer.from(body, 'base64url'))
+    : { client_id: (await provider.ClientCredentials.find(params.subject_token))?.clientId };
+  if (!subject.client_id || subject.client_id === state.refuses) {
+    throw new errors.InvalidRequest('the subject token is not acceptable');
+  }
+  ctx.exchangedFor = subject.client_id;
+  const token = new provider.ClientCredentials({ client, scope: params.scope });
+  const audience = params.resource ?? params.audience;
+  token.resourceServer = new provider.ResourceServer(audience, {
+    scope: 'read write admin', audience, accessTokenTTL: state.accessTokenTTL, accessTokenFormat: 'jwt', jwt: { sign: { alg: 'RS256' } },
+  });
+  ctx.oidc.entity('ClientCredentials', token);
+  ctx.body = {
+    access_token: await token.save(),
+    issued_token_type: 'urn:ietf:params:oauth:token-type:access_token',
+    token_type: 'Bearer',
+    expires_in: token.expiration,
+  };
 }
 
 const base64url = (value) => Buffer.from(typeof value === 'string' ? value : JSON.stringify(value)).toString('base64url');

@@ -13,6 +13,7 @@
 )]
 
 mod attack;
+mod exchange;
 mod introspection;
 mod keys;
 mod mapping;

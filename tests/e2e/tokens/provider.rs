@@ -128,8 +128,13 @@ pub(crate) struct House {
 impl House {
     /// With these methods, and these further documents.
     pub(crate) fn of(methods: &str, more: &[&str]) -> House {
+        House::sending("", methods, more)
+    }
+
+    /// The same, with further fields of the upstream.
+    pub(crate) fn sending(upstream: &str, methods: &str, more: &[&str]) -> House {
         let origin = Origin::answering("hello");
-        let documents = Documents::one(documents(&origin.url(), methods, more));
+        let documents = Documents::one(documents(&origin.url(), upstream, methods, more));
         let gateway = Gateway::starting("run")
             .arg("--config")
             .arg(documents.path())
@@ -145,7 +150,7 @@ impl House {
 
     /// Replaces the methods, and waits until that is in force.
     pub(crate) fn reload(&self, methods: &str, more: &[&str]) {
-        self.documents.write("gateway.yaml", documents(&self.origin.url(), methods, more));
+        self.documents.write("gateway.yaml", documents(&self.origin.url(), "", methods, more));
         self.gateway.signal("HUP");
     }
 
@@ -173,13 +178,13 @@ impl House {
 pub(crate) const SHOP: &str =
     "apiVersion: management.v1\nkind: Consumer\nmetadata: { name: shop }\nspec: { roles: [buyer] }\n";
 
-fn documents(origin: &str, methods: &str, more: &[&str]) -> String {
+fn documents(origin: &str, upstream: &str, methods: &str, more: &[&str]) -> String {
     let document = |kind: &str, name: &str, spec: &str| {
         format!("apiVersion: management.v1\nkind: {kind}\nmetadata: {{ name: {name} }}\nspec: {spec}\n")
     };
     let mut parts = vec![
         document("Listener", "web", "{ addresses: [\"127.0.0.1:0\"] }"),
-        document("Upstream", "origin", &format!("{{ endpoints: [{{ url: \"{origin}\" }}] }}")),
+        document("Upstream", "origin", &format!("{{ endpoints: [{{ url: \"{origin}\" }}], {upstream} }}")),
         document(
             "Route",
             "orders",

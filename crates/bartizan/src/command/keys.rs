@@ -1,11 +1,11 @@
-//! `bartizan keys`: create, list, show and revoke API keys.
+//! `bartizan keys`: create, list, show, rotate and revoke API keys.
 //!
 //! The commands open the same store as a running gateway, beside it; what they change is live there within a second.
 //! A key is printed once, alone on standard output, so that `KEY=$(bartizan keys create …)` is all a script needs.
 
-use std::{error::Error, fmt, process::ExitCode};
+use std::{collections::HashMap, error::Error, fmt, path::PathBuf, process::ExitCode, sync::Arc};
 
-use bartizan_identity::KeyId;
+use bartizan_identity::{KeyId, LifeTerms};
 use bartizan_model::scalar::{Time, Wrong};
 use bartizan_store::{KeyCursor, KeyFilter, KeyRow, NewKey, Store, key_row::KeyStanding};
 
@@ -13,9 +13,10 @@ use super::{
     author,
     data_dir::DataDirArg,
     print::{self, BOLD, Format, Outcome, PLAIN, counted},
-    when,
+    set, when,
 };
 
+mod rotate;
 mod show;
 
 /// What `keys` takes.
@@ -49,13 +50,22 @@ enum What {
         /// Only this consumer's.
         #[arg(long, value_name = "NAME")]
         consumer: Option<String>,
+        /// Also keys that ended so long ago that they count as removed.
+        #[arg(long)]
+        all: bool,
+        #[command(flatten)]
+        rules: Rules,
     },
     /// Show one key; everything but its secret.
     Show {
         /// Its id, as `keys list` shows it, or the key itself.
         #[arg(value_name = "ID")]
         id: KeyArg,
+        #[command(flatten)]
+        rules: Rules,
     },
+    /// Make a key's successor; the old key works on through the overlap, then ends.
+    Rotate(rotate::Args),
     /// Withdraw keys for good. Doing it again changes nothing.
     Revoke {
         /// The key's id, or the key itself.
@@ -68,6 +78,40 @@ enum What {
         #[arg(long, value_name = "NAME", requires = "all")]
         consumer: Option<String>,
     },
+}
+
+/// The documents whose policies say when keys are due.
+#[derive(Debug, clap::Args)]
+struct Rules {
+    /// Files and directories with documents, whose KeyRotationPolicies say when keys age and how long they overlap.
+    #[arg(long = "config", num_args = 1.., value_name = "PATH")]
+    paths: Vec<PathBuf>,
+}
+
+/// By consumer, the terms of the policies; keys of no policy live by the defaults.
+#[derive(Default)]
+struct Terms(HashMap<String, Arc<LifeTerms>>, Arc<LifeTerms>);
+
+impl Terms {
+    fn of(&self, row: &KeyRow) -> Arc<LifeTerms> {
+        self.0.get(&row.consumer).unwrap_or(&self.1).clone()
+    }
+}
+
+impl Rules {
+    fn open(&self) -> Result<Terms, Box<dyn Error>> {
+        if self.paths.is_empty() {
+            return Ok(Terms::default());
+        }
+        let Ok(sound) = set::open_sound(&self.paths)? else {
+            return Err("the documents have problems; keys are not judged by them".into());
+        };
+        let ruled = sound.snapshot.consumers.values().filter_map(|consumer| {
+            let rotation = consumer.rotation.as_ref()?;
+            Some((consumer.name.to_string(), Arc::clone(&rotation.terms)))
+        });
+        Ok(Terms(ruled.collect(), Arc::default()))
+    }
 }
 
 /// What was given as a key's id. It may be a whole key, so it is not shown; a parser of arguments would repeat it.
@@ -112,7 +156,11 @@ pub(crate) fn run(args: &Args) -> ExitCode {
 }
 
 fn is_unknown(error: &(dyn Error + 'static)) -> bool {
-    matches!(error.downcast_ref(), Some(bartizan_store::Error::KeyUnknown { .. }))
+    use bartizan_store::Error as Store;
+    let found = |store: &Store| {
+        matches!(store, Store::KeyUnknown { .. } | Store::KeyEnded { .. } | Store::KeyReplaced { .. })
+    };
+    error.downcast_ref().is_some_and(found)
 }
 
 fn answer(args: &Args) -> Outcome {
@@ -133,12 +181,17 @@ async fn work(args: &Args, store: &Store) -> Outcome {
             let expires = expires.as_ref().map(|time| after(now, time));
             create(args.format, store, consumer, expires, label.as_deref(), now).await?;
         }
-        What::List { consumer } => list(args.format, store, consumer.as_deref(), now).await?,
-        What::Show { id } => {
+        What::List { consumer, all, rules } => {
+            let terms = rules.open()?;
+            list(args.format, store, consumer.as_deref(), *all, &terms, now).await?;
+        }
+        What::Rotate(rotation) => rotate::run(args.format, store, rotation, now).await?,
+        What::Show { id, rules } => {
+            let terms = rules.open()?;
             let row = store.keys().show(&id.id()?).await?;
             match args.format {
-                Format::Text => print::data(&show::one(&row, now))?,
-                Format::Json => print::json(&show::Key::of(&row, now))?,
+                Format::Text => print::data(&show::one(&row, &terms.of(&row), now))?,
+                Format::Json => print::json(&show::Key::of(&row, &terms.of(&row), now))?,
             }
         }
         What::Revoke { id: Some(id), .. } => {
@@ -191,17 +244,26 @@ async fn create(
                 "A running gateway takes it within a second, if its documents have a Consumer named {consumer}."
             ));
         }
-        Format::Json => print::json(&show::NewKey { key: text.expose(), row: show::Key::of(&row, now) })?,
+        Format::Json => {
+            print::json(&show::NewKey { key: text.expose(), row: show::Key::unruled(&row, now) })?
+        }
     }
     Ok(())
 }
 
-async fn list(format: Format, store: &Store, consumer: Option<&str>, now: u64) -> Result<(), Box<dyn Error>> {
+async fn list(
+    format: Format,
+    store: &Store,
+    consumer: Option<&str>,
+    all: bool,
+    terms: &Terms,
+    now: u64,
+) -> Result<(), Box<dyn Error>> {
     let mut rows: Vec<KeyRow> = Vec::new();
     let mut after: Option<KeyCursor> = None;
     loop {
         let page = store.keys().list(KeyFilter { consumer, after, limit: 0 }).await?;
-        rows.extend(page.rows);
+        rows.extend(page.rows.into_iter().filter(|row| all || !show::is_removed(row, &terms.of(row), now)));
         after = page.next;
         if after.is_none() {
             break;
@@ -210,12 +272,14 @@ async fn list(format: Format, store: &Store, consumer: Option<&str>, now: u64) -
     match format {
         Format::Text if rows.is_empty() => print::note("no keys"),
         Format::Text => {
-            print::data(&show::many(&rows, now))?;
+            print::data(&show::many(&rows, terms, now))?;
             let active = rows.iter().filter(|row| row.standing(now) == KeyStanding::Active).count();
             let all = u64::try_from(rows.len()).unwrap_or(u64::MAX);
             print::note(&format!("{}, {active} active", counted(all, "key")));
         }
-        Format::Json => print::json(&rows.iter().map(|row| show::Key::of(row, now)).collect::<Vec<_>>())?,
+        Format::Json => {
+            print::json(&rows.iter().map(|row| show::Key::of(row, &terms.of(row), now)).collect::<Vec<_>>())?;
+        }
     }
     Ok(())
 }
@@ -228,7 +292,7 @@ fn revoked(format: Format, rows: &[KeyRow], now: u64) -> std::io::Result<()> {
             }
             Ok(())
         }
-        Format::Json => print::json(&rows.iter().map(|row| show::Key::of(row, now)).collect::<Vec<_>>()),
+        Format::Json => print::json(&rows.iter().map(|row| show::Key::unruled(row, now)).collect::<Vec<_>>()),
     }
 }
 

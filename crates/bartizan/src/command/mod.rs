@@ -9,6 +9,8 @@ pub(crate) mod init;
 pub(crate) mod inspect;
 pub(crate) mod keys;
 pub(crate) mod log;
+pub(crate) mod models;
+pub(crate) mod replay;
 pub(crate) mod review;
 pub(crate) mod revision;
 pub(crate) mod routes;
@@ -25,7 +27,7 @@ mod print;
 mod records;
 mod sarif;
 mod set;
-mod when;
+pub(crate) mod when;
 mod words;
 
 pub(crate) use when::now_ms;

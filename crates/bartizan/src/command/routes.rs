@@ -180,7 +180,7 @@ impl<'s> Row<'s> {
             all(&plan.cors).map(|policy| biting(&policy.label, policy.bite.mode, policy.bite.percent));
         let (upstreams, redirect) = match &plan.action {
             RouteAction::Forward(backends) => (words::shares(&sound.snapshot, backends), None),
-            RouteAction::Models => (Vec::new(), None),
+            RouteAction::Models => (words::of_models(&sound.snapshot), None),
             RouteAction::Redirect(redirect) => (Vec::new(), Some(redirect.status.as_u16())),
         };
         Row {

@@ -98,6 +98,21 @@ pub(crate) fn shares<'s>(snapshot: &'s Snapshot, backends: &'s Backends) -> Vec<
     shares
 }
 
+/// The providers that serve models, each with the share of the models that begin with it, in percent.
+pub(crate) fn of_models(snapshot: &Snapshot) -> Vec<(&str, u64)> {
+    let models = &snapshot.models.models;
+    let total = (models.len() as u64).max(1);
+    let mut shares: Vec<(&str, u64)> = Vec::new();
+    for target in models.iter().filter_map(|model| model.targets.first()) {
+        let name = snapshot.upstreams.get(target.upstream).map_or("?", |upstream| &*upstream.name);
+        match shares.iter_mut().find(|(have, _)| *have == name) {
+            Some((_, count)) => *count += 1,
+            None => shares.push((name, 1)),
+        }
+    }
+    shares.into_iter().map(|(name, count)| (name, count * 100 / total)).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use std::num::{NonZeroU32, NonZeroU64};

@@ -17,6 +17,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     events::Events,
+    model,
     shop::{Shop, Unacceptable},
     websocket,
 };
@@ -56,6 +57,13 @@ impl Api {
             ["events"] => reading(&request, "GET, HEAD", events),
             ["ws"] if request.method() == Method::GET => websocket::answer(request),
             ["ws"] => method_not_allowed("GET"),
+            ["v1", "chat", "completions"] if request.method() == Method::POST => {
+                match whole_body(request.into_body()).await {
+                    Ok(body) => model::answer(&body),
+                    Err(refusal) => refusal,
+                }
+            }
+            ["v1", "chat", "completions"] => method_not_allowed("POST"),
             ["healthz"] => {
                 reading(&request, "GET, HEAD", || json_answer(StatusCode::OK, &json!({ "status": "ok" })))
             }

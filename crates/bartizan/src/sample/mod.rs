@@ -10,6 +10,7 @@
 mod api;
 mod events;
 mod frame;
+mod model;
 mod shop;
 mod websocket;
 

@@ -7,6 +7,7 @@ mod files;
 mod keys;
 mod process;
 mod revisions;
+mod rotation;
 mod secrets;
 mod watch;
 mod wish;

@@ -24,6 +24,7 @@ use bartizan_telemetry::{AccessLog, Destination, FileOptions, LogOptions, Metric
 use super::{
     keys::{Following, Keys, chain},
     revisions::{self, Loaded, REVISION, RevisionWatch},
+    rotation::Schedule,
     secrets,
     watch::FileWatch,
     wish::{Wish, Wishes},
@@ -101,6 +102,7 @@ pub(crate) struct Service {
     drain: Duration,
     data_dir: DataDir,
     following: Option<Following>,
+    schedule: Option<Schedule>,
     wishes: Wishes,
     _lock: GatewayLock,
 }
@@ -193,9 +195,11 @@ impl Service {
         metrics.config_applied(&id, SystemTime::now());
         let following = match keys {
             Some(keys) => keys.follow(gate.runtime().clone()),
-            None => Following::once_back(store_dir, gate.runtime().clone()),
+            None => Following::once_back(store_dir.clone(), gate.runtime().clone()),
         }
         .map_err(|error| Failure::Process(format!("the keys cannot be followed: {error}")))?;
+        let schedule = Schedule::start(store_dir, gate.runtime().clone())
+            .map_err(|error| Failure::Process(format!("the lives of keys cannot be followed: {error}")))?;
         if let (Source::Store(watch), Some((number, digest, files)), false) = (&source, served, is_kept)
             && !state.notices.all().contains_key(REVISION)
         {
@@ -214,6 +218,7 @@ impl Service {
             drain,
             data_dir,
             following,
+            schedule: Some(schedule),
             wishes,
             _lock: lock,
         }))
@@ -361,6 +366,7 @@ impl Service {
             }
         }
         self.gate.stop();
+        drop(self.schedule.take());
         drop(self.following.take());
         // The cores have ended, so every record is on its way; one second is enough for a disk that works.
         if self.access_log.stop(Duration::from_secs(1)) == bartizan_telemetry::Flushed::TimedOut {

@@ -35,7 +35,7 @@ fn a_key_is_made_listed_shown_and_withdrawn() {
     let [listed, consumer, state, age, rest @ ..] = &row(&list.out, id)[..] else { panic!("{}", list.out) };
     assert_eq!([*listed, *consumer, *state], [id, "shop", "active"]);
     assert!(age.ends_with('s'), "{age}");
-    assert_eq!(rest, ["in 89d", "never", "nightly job"]);
+    assert_eq!(rest, ["in 89d", "never", "ends in 89d", "nightly job"]);
     assert!(keys(&dir, &["show", id]).data().contains("label       nightly job\n"));
     let shown = keys(&dir, &["show", key]).data();
     assert!(shown.contains(id) && !shown.contains(key), "{shown}");
@@ -120,4 +120,77 @@ fn the_data_directory_is_private_and_chosen_by_flag_before_variable() {
     fs::set_permissions(dir.join("data/pepper"), fs::Permissions::from_mode(0o644)).unwrap();
     let ran = keys(&dir, &["list"]);
     assert!(ran.code == 2 && ran.err.contains("chmod 600"), "{}", ran.err);
+}
+
+#[test]
+fn a_key_is_rotated_into_a_private_file_and_both_are_listed_with_what_comes_next() {
+    let dir = TempDir::new();
+    let old = keys(&dir, &["create", "--consumer", "shop", "--label", "job"]).data();
+    let old_id = &old.trim()[4..16];
+    let out = dir.path().join("next.key");
+    let path = out.display().to_string();
+    let ran = keys(&dir, &["rotate", "--consumer", "shop", "--out", &path]);
+    assert_eq!((ran.code, &*ran.out), (0, ""), "{}", ran.err);
+    assert!(ran.err.contains("Both work; the old one ends in ") && ran.err.contains(&path), "{}", ran.err);
+    let new = fs::read_to_string(&out).unwrap();
+    assert_eq!(fs::metadata(&out).unwrap().permissions().mode() & 0o7777, 0o600);
+    let new_id = &new.trim()[4..16];
+    assert!(new.trim().len() == 66 && new_id != old_id && !ran.err.contains(new.trim()), "{}", ran.err);
+
+    let listed = keys(&dir, &["list", "--format", "json"]).json();
+    assert_eq!(
+        (&listed[0]["state"], &listed[0]["replacedBy"], &listed[0]["next"]["step"]),
+        (&"overlapping".into(), &new_id.into(), &"end".into())
+    );
+    assert_eq!((&listed[1]["state"], &listed[1]["label"]), (&"active".into(), &"job".into()));
+    let table = keys(&dir, &["list"]);
+    assert_eq!(row(&table.out, old_id)[2], "overlapping");
+    assert!(row(&table.out, old_id).contains(&"ends in 6d"), "{}", table.out);
+    assert_eq!(table.err, "2 keys, 2 active\n");
+
+    // Only the new key has no successor, so the consumer's name is enough again.
+    let taken = keys(&dir, &["rotate", "--consumer", "shop", "--out", &path]);
+    assert!(taken.code == 2 && taken.err.contains("nothing has changed"), "{}", taken.err);
+    assert_eq!(fs::read_to_string(&out).unwrap(), new, "a file that is there is left as it is");
+    let again = keys(&dir, &["rotate", old_id, "--out", &dir.path().join("other").display().to_string()]);
+    assert!(again.code == 1 && again.err.contains(&format!("replaced by {new_id}")), "{}", again.err);
+    assert!(!dir.path().join("other").exists());
+}
+
+#[test]
+fn a_rotation_follows_the_consumers_policy_and_the_arguments_before_it() {
+    let dir = TempDir::new();
+    let documents = dir.path().join("keys.yaml");
+    let text = "apiVersion: management.v1\nkind: Consumer\nmetadata: { name: shop }\nspec: {}\n---\n\
+                apiVersion: management.v1\nkind: KeyRotationPolicy\nmetadata: { name: keys }\n\
+                spec: { maximumAge: 90d, overlap: 3d, retire: WhenUnused, hardLimit: 20d }\n";
+    fs::write(&documents, text).unwrap();
+    let config = documents.display().to_string();
+    let one = keys(&dir, &["create", "--consumer", "shop"]).data();
+    let two = keys(&dir, &["create", "--consumer", "shop"]).data();
+    let several = keys(&dir, &["rotate", "--consumer", "shop"]);
+    assert!(several.code == 2 && several.err.contains(&one.trim()[4..16]), "{}", several.err);
+    let listed = keys(&dir, &["list", "--format", "json", "--config", &config]).json();
+    assert_eq!(listed[0]["next"]["step"], "age");
+    let ruled = keys(&dir, &["rotate", one.trim(), "--format", "json", "--config", &config]).json();
+    assert_eq!(ruled["old"]["next"]["step"], "endWhenUnused");
+    assert_eq!(ruled["old"]["next"]["latest"], ruled["old"]["expiresAt"]);
+    let table = keys(&dir, &["list", "--config", &config]).out;
+    assert!(row(&table, &one.trim()[4..16]).contains(&"ends when unused, at the latest in 19d"), "{table}");
+    assert!(ruled["key"].as_str().unwrap().starts_with("bzk_"), "{ruled}");
+    let arguments = [
+        "rotate",
+        two.trim(),
+        "--format",
+        "json",
+        "--config",
+        &config,
+        "--retire",
+        "at-once",
+        "--overlap",
+        "2h",
+    ];
+    assert_eq!(keys(&dir, &arguments).json()["old"]["next"]["step"], "end");
+    let unknown = keys(&dir, &["rotate", "--consumer", "nobody"]);
+    assert!(unknown.code == 2 && unknown.err.contains("no working key"), "{}", unknown.err);
 }

@@ -22,6 +22,7 @@ mod inspect;
 mod keys;
 mod policy_tests;
 mod records;
+mod replay;
 mod revisions;
 mod routes;
 mod schema;

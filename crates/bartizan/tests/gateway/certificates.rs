@@ -181,3 +181,49 @@ fn try_get(client: &Client) -> Option<u16> {
     let request = client.request("GET", "/").body(Default::default()).unwrap();
     client.send(request).ok().map(|answer| answer.status.as_u16())
 }
+
+#[test]
+fn roles_and_tags_hang_on_the_certificate_as_well_as_on_its_consumer() {
+    let set = Set::start();
+    let grant = |role: &str, path: &str| {
+        document(
+            "Role",
+            role,
+            &format!("{{ grants: [{{ routes: [all], when: 'request.path == \"{path}\"' }}] }}"),
+        )
+    };
+    // The same authorities, so that no connection ends.
+    let documents = documents(&set.origin.url(), "file://clients.pem, file://more.pem")
+        .replace("passOn: true }", "roles: [partner], tags: [{ name: zone, value: outer }] }")
+        .replace(
+            "uri: \"spiffe://x/anna\" }]",
+            "uri: \"spiffe://x/anna\" }, \
+             { uri: \"spiffe://x/anna-admin\", roles: [operator], tags: [{ name: device, value: hsm }] }]",
+        );
+    let tagged =
+        "'\"zone=outer\" in identity.tags && \"device=hsm\" in identity.tags && request.path == \"/tags\"'";
+    let rules = format!("{{ rules: [{{ granted: true }}, {{ when: {tagged} }}] }}");
+    let more = [
+        documents,
+        grant("buyer", "/buyer"),
+        grant("partner", "/partner"),
+        grant("operator", "/operator"),
+        document("AuthorizationPolicy", "may", &rules),
+    ];
+    set.gate.documents.write("gateway.yaml", more.join("---\n"));
+    set.gate.gateway.signal("HUP");
+    let plain = set.client(&set.card("spiffe://x/anna", 1));
+    wait("the roles", || plain.get("/none", &[]).status == 403);
+    let admin = set.client(&set.card("spiffe://x/anna-admin", 2));
+    for (path, by_plain, by_admin) in
+        [("/buyer", 200, 200), ("/partner", 200, 200), ("/operator", 403, 200), ("/tags", 403, 200)]
+    {
+        assert_eq!(plain.get(path, &[]).status, by_plain, "{path}");
+        assert_eq!(admin.get(path, &[]).status, by_admin, "{path}");
+    }
+    let roles: Vec<_> = (set.origin.take().iter())
+        .filter_map(|one| one.header("x-consumer-roles").map(str::to_owned))
+        .collect();
+    assert!(roles.contains(&"buyer,partner".to_owned()), "{roles:?}");
+    assert!(roles.contains(&"buyer,partner,operator".to_owned()), "{roles:?}");
+}

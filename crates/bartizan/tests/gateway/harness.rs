@@ -71,12 +71,29 @@ impl Gate {
         Gate::start_set(Documents::one(documents), prepare, arguments)
     }
 
+    /// As [`Gate::start`], with a variable in the gateway's environment.
+    pub(crate) fn start_with_env(documents: &str, variable: (&str, &str)) -> Gate {
+        Gate::launch(Documents::one(documents), |_| (), &[], Some(variable))
+    }
+
     /// Serves a directory of documents.
     pub(crate) fn start_set(documents: Documents, prepare: impl FnOnce(&Path), arguments: &[&str]) -> Gate {
+        Gate::launch(documents, prepare, arguments, None)
+    }
+
+    fn launch(
+        documents: Documents,
+        prepare: impl FnOnce(&Path),
+        arguments: &[&str],
+        variable: Option<(&str, &str)>,
+    ) -> Gate {
         let data = TempDir::new();
         prepare(data.path());
         let mut start = Gateway::starting("run").arg("--config").arg(documents.path());
         start = start.arg("--admin").arg("127.0.0.1:0").arg("--workers").arg("2").data_dir(data.path());
+        if let Some((name, value)) = variable {
+            start = start.env(name, value);
+        }
         for argument in arguments {
             start = start.arg(argument);
         }
@@ -189,7 +206,8 @@ pub(crate) fn revoke(data: &Path, key: &str) {
     with_store(data, async |store| store.keys().revoke(&id, now_ms()).await.map(|_| ()).unwrap());
 }
 
-fn with_store<T>(data: &Path, work: impl AsyncFnOnce(&Store) -> T) -> T {
+/// Works on the store of a data directory, beside whoever else does.
+pub(crate) fn with_store<T>(data: &Path, work: impl AsyncFnOnce(&Store) -> T) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let store = Store::open(&DataDir::open(data).unwrap()).await.unwrap();
@@ -199,6 +217,7 @@ fn with_store<T>(data: &Path, work: impl AsyncFnOnce(&Store) -> T) -> T {
     })
 }
 
-fn now_ms() -> u64 {
+/// Now, in Unix milliseconds.
+pub(crate) fn now_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64
 }

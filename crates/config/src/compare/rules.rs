@@ -52,6 +52,7 @@ const CACHE: Option<Kind> = Some(Kind::CachePolicy);
 const CONSUMER: Option<Kind> = Some(Kind::Consumer);
 const CORS: Option<Kind> = Some(Kind::CorsPolicy);
 const HEADERS: Option<Kind> = Some(Kind::HeaderPolicy);
+const KEY_ROTATION: Option<Kind> = Some(Kind::KeyRotationPolicy);
 const LISTENER: Option<Kind> = Some(Kind::Listener);
 const LIMIT: Option<Kind> = Some(Kind::RateLimitPolicy);
 const RECORD: Option<Kind> = Some(Kind::RecordPolicy);
@@ -91,6 +92,12 @@ const RULES: &[Rule] = &[
     rule(HEADERS, "spec.request.check", Fewer, Notable, "header-checks", "headers are checked by fewer or other rules", "headers are checked by more rules"),
     rule(HEADERS, "spec.request.forbid", Fewer, Notable, "headers-forbidden", "headers are no longer forbidden", "more headers are forbidden"),
     rule(HEADERS, "spec.response.set", Fewer, Slight, "answer-headers", "headers are no longer set on answers, or otherwise", "more headers are set on answers"),
+
+    rule(KEY_ROTATION, "spec.maximumAge", Guard, Notable, "key-age", "keys may become as old as they like", "keys must be replaced at an age"),
+    rule(KEY_ROTATION, "spec.maximumAge", MostOrEndless(Time), Notable, "key-age", "keys may become older", "keys must be replaced earlier"),
+    rule(KEY_ROTATION, "spec.hardLimit", Most(Time), Notable, "key-age", "keys that are too old or were replaced work longer", "keys that are too old or were replaced end earlier"),
+    rule(KEY_ROTATION, "spec.overlap", Most(Time), Slight, "key-overlap", "replaced keys work longer", "replaced keys end earlier"),
+    rule(KEY_ROTATION, "spec.retire", Order(&["AtOnce", "WhenUnused"]), Slight, "key-overlap", "replaced keys work on while they are used", "replaced keys end with their overlap"),
 
     rule(LISTENER, "spec.protocol", Order(&["HTTPS", "HTTP"]), Grave, "listener-tls", "clear text is spoken instead of TLS", "TLS is spoken instead of clear text"),
     rule(LISTENER, "spec.tls.minimumVersion", Order(&["1.3", "1.2"]), Grave, "tls-minimum", "older TLS is accepted", "older TLS is no longer accepted"),

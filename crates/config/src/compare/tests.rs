@@ -91,7 +91,8 @@ fn a_changed_field_is_told_with_its_path_its_values_and_its_place() {
 fn what_weakens_and_what_strengthens_is_said() {
     use Direction::{Different, Stronger, Weaker};
     use Weight::{Grave, Notable, Slight};
-    let cases: Vec<(&str, Comparison, Vec<(Direction, Weight, &str)>)> = vec![
+    type Said = Vec<(Direction, Weight, &'static str)>;
+    let cases: Vec<(&str, Comparison, Said)> = vec![
         ("authentication removed", with(KEYS, ""), vec![(Weaker, Grave, "authentication")]),
         (
             "anonymous admitted",

@@ -23,7 +23,7 @@ use bartizan_telemetry::RecordPlan;
 use super::{index::Index, inspection::InspectionTerms, label, policy::Policies, record};
 use crate::snapshot::{
     AccessLogPlan, AuthenticationPlan, AuthorizationPlan, Bite, CachePlan, CorsPlan, HeaderPlan,
-    PolicyMention, SchemaPlan, Settled,
+    PolicyMention, RotationPlan, SchemaPlan, Settled,
 };
 
 /// A policy with what it is attached to.
@@ -184,7 +184,9 @@ impl Clashes {
                 Problem::new(Code::PoliciesClash, second.name.at, "spec.targetRefs", message)
                     .also(first.name.at, "the other one is here")
                     .hint(match second.kind() {
-                        Kind::CachePolicy | Kind::RecordPolicy => "keep one of them, or set `mode: off`",
+                        Kind::CachePolicy | Kind::RecordPolicy | Kind::KeyRotationPolicy => {
+                            "keep one of them, or set `mode: off`"
+                        }
                         _ => "keep one of them, or set `mode: shadow` on the one you are trying",
                     }),
             );
@@ -238,6 +240,7 @@ pub(super) struct Attached<'p, 'd> {
     schemas: ByTarget<'p, 'd, SchemaPlan>,
     limits: ByTarget<'p, 'd, bartizan_limit::Policy>,
     records: ByTarget<'p, 'd, RecordPlan>,
+    rotations: ByTarget<'p, 'd, RotationPlan>,
     default_record: Arc<RecordPlan>,
     access_log: AccessLogPlan,
     pub(super) mentions: Vec<PolicyMention>,
@@ -255,6 +258,7 @@ impl<'p, 'd> Attached<'p, 'd> {
             schemas: ByTarget::build(&policies.schemas),
             limits: ByTarget::build(&policies.limits),
             records: ByTarget::build(&policies.records),
+            rotations: ByTarget::build(&policies.rotations),
             default_record: Arc::new(RecordPlan::new("")),
             access_log: record::access_log(index),
             mentions: mentions(policies),
@@ -263,6 +267,7 @@ impl<'p, 'd> Attached<'p, 'd> {
         attached.cache.check_same(clashes);
         attached.cors.check_same(clashes);
         attached.records.check_same(clashes);
+        attached.rotations.check_same(clashes);
         attached
     }
 
@@ -324,6 +329,27 @@ impl<'p, 'd> Attached<'p, 'd> {
         self.limits.at(&Target::Consumer(consumer.into())).iter().map(|policy| policy.plan.clone()).collect()
     }
 
+    /// The policy about a consumer's keys: its own, where the gateway's allows that, else the gateway's.
+    pub(super) fn consumer_rotation(
+        &self,
+        consumer: &str,
+        clashes: &mut Clashes,
+    ) -> Option<Arc<RotationPlan>> {
+        let enforced = |target: Target| {
+            self.rotations.at(&target).iter().copied().find(|policy| policy.bite.mode == Mode::Enforce)
+        };
+        let winner = match (enforced(Target::Gateway), enforced(Target::Consumer(consumer.into()))) {
+            (Some(wide), Some(narrow)) => {
+                if !wide.allow_override {
+                    clashes.report_forbidden(wide.document, narrow.document);
+                }
+                Some(narrow)
+            }
+            (wide, narrow) => narrow.or(wide),
+        };
+        winner.map(|policy| policy.plan.clone())
+    }
+
     pub(super) fn record(&self, place: Place<'_>, clashes: &mut Clashes) -> Arc<RecordPlan> {
         self.records.settle(place, clashes).enforced.unwrap_or_else(|| self.default_record.clone())
     }
@@ -369,6 +395,7 @@ fn mentions(policies: &Policies<'_>) -> Vec<PolicyMention> {
         .chain(of(&policies.schemas))
         .chain(of(&policies.limits))
         .chain(of(&policies.records))
+        .chain(of(&policies.rotations))
         .collect()
 }
 

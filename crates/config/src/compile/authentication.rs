@@ -83,7 +83,7 @@ fn plan<'d>(
         let draft = match method.type_ {
             AuthenticationType::ApiKey => Some(Draft::ApiKey(api_key(&method.api_key, problems))),
             AuthenticationType::ClientCertificate => {
-                Some(Draft::ClientCertificate(certificate::compile(method, problems)))
+                Some(Draft::ClientCertificate(certificate::compile(index, method, problems)))
             }
             AuthenticationType::Basic => {
                 basic::compile(index, document, method, compiling.problems).map(Draft::Basic)

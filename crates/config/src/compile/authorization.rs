@@ -212,6 +212,15 @@ pub(super) fn check_consumers(index: &Index<'_>, problems: &mut Problems) {
         for role in &spec.roles {
             index.find(Kind::Role, role, "spec.roles", problems);
         }
+        for role in spec.certificates.iter().flat_map(|certificate| &certificate.roles) {
+            index.find(Kind::Role, role, "spec.certificates.roles", problems);
+        }
+    }
+    for document in index.of(Kind::AuthenticationPolicy) {
+        let Some(spec) = spec_of!(document, AuthenticationPolicy) else { continue };
+        for role in spec.methods.iter().flat_map(|method| method.certificate_roles()) {
+            index.find(Kind::Role, role, "spec.methods.clientCertificate.roles", problems);
+        }
     }
 }
 
@@ -227,7 +236,14 @@ pub(super) fn check_unused(index: &Index<'_>, problems: &mut Problems) {
     let mut used: HashSet<&str> = HashSet::new();
     for document in index.of(Kind::Consumer) {
         let Some(spec) = spec_of!(document, Consumer) else { continue };
-        used.extend(spec.roles.iter().map(|role| role.as_str()));
+        let of_certificates = spec.certificates.iter().flat_map(|certificate| &certificate.roles);
+        used.extend(spec.roles.iter().chain(of_certificates).map(|role| role.as_str()));
+    }
+    for document in index.of(Kind::AuthenticationPolicy) {
+        let Some(spec) = spec_of!(document, AuthenticationPolicy) else { continue };
+        used.extend(
+            spec.methods.iter().flat_map(|method| method.certificate_roles()).map(|role| role.as_str()),
+        );
     }
     for document in index.of(Kind::AuthorizationPolicy) {
         let Some(spec) = spec_of!(document, AuthorizationPolicy) else { continue };

@@ -1,25 +1,26 @@
 //! `Consumer` → [`ConsumerPlan`].
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use bartizan_access::Roles;
 use bartizan_model::document::{Kind, Spec};
 use http::HeaderValue;
 
 use super::{
-    attach::Attached,
+    attach::{Attached, Clashes},
     index::{Index, spec_of},
     listener::address_set,
 };
-use crate::snapshot::ConsumerPlan;
+use crate::snapshot::{ConsumerPlan, NameMap};
 
 /// Compiles all consumers with the limits attached to them.
 pub(super) fn compile_all(
     index: &Index<'_>,
     all_roles: &Roles,
     attached: &Attached<'_, '_>,
-) -> HashMap<Arc<str>, Arc<ConsumerPlan>> {
-    let mut consumers = HashMap::new();
+    clashes: &mut Clashes,
+) -> NameMap<Arc<ConsumerPlan>> {
+    let mut consumers = NameMap::default();
     for document in index.of(Kind::Consumer) {
         let Some(spec) = spec_of!(document, Consumer) else { continue };
         let name: Arc<str> = document.name.as_str().into();
@@ -34,6 +35,7 @@ pub(super) fn compile_all(
             addresses: (!spec.allowed_addresses.is_empty()).then(|| address_set(&spec.allowed_addresses)),
             authorization: attached.consumer_authorization(&name),
             limits: attached.consumer_limits(&name),
+            rotation: attached.consumer_rotation(&name, clashes),
             name: name.clone(),
         };
         consumers.insert(name, Arc::new(plan));

@@ -1,14 +1,19 @@
-//! `Upstream.spec.credential`, in its several forms.
+//! `Upstream.spec.credential`, in its several forms, and what a token exchange asks of routes.
+
+use std::{collections::BTreeSet, sync::Arc};
 
 use bartizan_model::{
     Reference,
     document::{
         Document, Kind, Spec,
-        upstream::{BasicCredentialSpec, ClientCredentialsSpec, CredentialSpec, TokenClientAuthentication},
+        upstream::{
+            BasicCredentialSpec, ClientCredentialsSpec, CredentialSpec, SubjectTokenType,
+            TokenClientAuthentication, TokenExchangeSpec,
+        },
     },
     problem::{Code, Problem, Problems, Span, shown},
     read::Spanned,
-    scalar::{HeaderName, Name},
+    scalar::{FetchUrl, HeaderName, Name, Time},
 };
 
 use super::{
@@ -16,7 +21,10 @@ use super::{
     policy::check_reserved,
     positive,
 };
-use crate::snapshot::{BasicCredentialPlan, CredentialPlan, HeaderCredentialPlan, TokenPlan};
+use crate::snapshot::{
+    BasicCredentialPlan, CredentialPlan, ExchangePlan, HeaderCredentialPlan, MethodPlan, RouteAction,
+    RoutePlan, TokenPlan, UpstreamPlan,
+};
 
 const PATH: &str = "spec.credential";
 
@@ -32,9 +40,10 @@ pub(super) fn compile(
         spec.basic.is_some(),
         spec.bearer.is_some(),
         spec.client_credentials.is_some(),
+        spec.token_exchange.is_some(),
     ];
     if forms.into_iter().filter(|is_written| *is_written).count() != 1 {
-        let message = "a credential is exactly one of `header`, `basic`, `bearer` and `clientCredentials`";
+        let message = "a credential is exactly one of `header`, `basic`, `bearer`, `clientCredentials` and `tokenExchange`";
         problems.push(Problem::new(Code::NotExactlyOne, spec.at, PATH, message));
         return None;
     }
@@ -55,7 +64,11 @@ pub(super) fn compile(
         return Some(CredentialPlan::Header(HeaderCredentialPlan { header, prefix, secret }));
     }
     if let Some(client) = &spec.client_credentials {
-        return token(index, document, client, problems).map(CredentialPlan::Token);
+        let asking = Asking::of_client(client);
+        return token(index, document, &asking, problems).map(CredentialPlan::Token);
+    }
+    if let Some(spec) = &spec.token_exchange {
+        return exchange(index, document, spec, problems).map(CredentialPlan::Exchange);
     }
     let header = spec.header.as_ref()?;
     self::header(index, document, spec, header, problems).map(CredentialPlan::Header)
@@ -93,14 +106,89 @@ fn basic(
     Some(BasicCredentialPlan { user: spec.user.as_str().into(), password })
 }
 
+/// What both ways to a token endpoint are written with.
+struct Asking<'s> {
+    at: Span,
+    path: &'static str,
+    token_url: &'s Spanned<FetchUrl>,
+    client_id: &'s Spanned<String>,
+    secret: (&'s Option<Reference>, &'s Option<Spanned<Name>>),
+    scopes: &'s [Spanned<String>],
+    audience: Option<&'s Spanned<String>>,
+    authentication: TokenClientAuthentication,
+    authorities: Option<&'s Reference>,
+    private_network: bool,
+    clear_text: bool,
+    timeout: &'s Spanned<Time>,
+}
+
+impl<'s> Asking<'s> {
+    fn of_client(spec: &'s Spanned<ClientCredentialsSpec>) -> Self {
+        Asking {
+            at: spec.at,
+            path: "spec.credential.clientCredentials",
+            token_url: &spec.token_url,
+            client_id: &spec.client_id,
+            secret: (&spec.client_secret_ref, &spec.secret_name),
+            scopes: &spec.scopes,
+            audience: spec.audience.as_ref(),
+            authentication: spec.authentication,
+            authorities: spec.authorities_ref.as_ref(),
+            private_network: spec.allow_private_network,
+            clear_text: spec.danger_allow_clear_text,
+            timeout: &spec.timeout,
+        }
+    }
+
+    fn of_exchange(spec: &'s Spanned<TokenExchangeSpec>) -> Self {
+        Asking {
+            at: spec.at,
+            path: "spec.credential.tokenExchange",
+            token_url: &spec.token_url,
+            client_id: &spec.client_id,
+            secret: (&spec.client_secret_ref, &spec.secret_name),
+            scopes: &spec.scopes,
+            audience: spec.audience.as_ref(),
+            authentication: spec.authentication,
+            authorities: spec.authorities_ref.as_ref(),
+            private_network: spec.allow_private_network,
+            clear_text: spec.danger_allow_clear_text,
+            timeout: &spec.timeout,
+        }
+    }
+}
+
+fn exchange(
+    index: &Index<'_>,
+    document: &Document,
+    spec: &Spanned<TokenExchangeSpec>,
+    problems: &mut Problems,
+) -> Option<ExchangePlan> {
+    if let Some(resource) = spec.resource.as_ref().filter(|resource| !is_resource(resource)) {
+        let message = format!("{} is no absolute URI without a fragment", shown(resource));
+        let path = "spec.credential.tokenExchange.resource";
+        problems.push(Problem::new(Code::BadUrl, resource.at, path, message));
+    }
+    let token = token(index, document, &Asking::of_exchange(spec), problems)?;
+    Some(ExchangePlan {
+        token,
+        resource: spec.resource.as_ref().map(|resource| resource.as_str().into()),
+        // RFC 8693 §3.
+        subject_token_type: match spec.subject_token_type {
+            SubjectTokenType::AccessToken => "urn:ietf:params:oauth:token-type:access_token",
+            SubjectTokenType::Jwt => "urn:ietf:params:oauth:token-type:jwt",
+        },
+    })
+}
+
 fn token(
     index: &Index<'_>,
     document: &Document,
-    spec: &Spanned<ClientCredentialsSpec>,
+    spec: &Asking<'_>,
     problems: &mut Problems,
 ) -> Option<TokenPlan> {
-    let path = "spec.credential.clientCredentials";
-    if !spec.token_url.is_https() && !spec.danger_allow_clear_text {
+    let path = spec.path;
+    if !spec.token_url.is_https() && !spec.clear_text {
         let message = "a token endpoint is asked over TLS: it is sent the gateway's secret";
         problems.push(
             Problem::new(Code::BadUrl, spec.token_url.at, format!("{path}.tokenUrl"), message)
@@ -114,26 +202,70 @@ fn token(
         }
     };
     let visible = |character: char| character.is_ascii_graphic() || character == ' ';
-    plain(&spec.client_id, "clientId", visible);
+    plain(spec.client_id, "clientId", visible);
     // RFC 6749 §3.3: scope-token.
     let of_scope = |character: char| character.is_ascii_graphic() && !matches!(character, '"' | '\\');
     spec.scopes.iter().for_each(|scope| plain(scope, "scopes", of_scope));
     spec.audience.iter().for_each(|audience| plain(audience, "audience", visible));
-    let written = (&spec.client_secret_ref, &spec.secret_name);
-    let secret = one_secret(index, document, written, (spec.at, "clientSecretRef", path), problems)?;
+    let secret = one_secret(index, document, spec.secret, (spec.at, "clientSecretRef", path), problems)?;
     let scopes: Vec<&str> = spec.scopes.iter().map(|scope| scope.as_str()).collect();
     Some(TokenPlan {
-        url: (*spec.token_url).clone(),
+        url: (**spec.token_url).clone(),
         client_id: spec.client_id.as_str().into(),
         secret,
         scope: scopes.join(" ").into(),
-        audience: spec.audience.as_ref().map(|audience| audience.as_str().into()),
+        audience: spec.audience.map(|audience| audience.as_str().into()),
         secret_in_form: spec.authentication == TokenClientAuthentication::Post,
-        authorities: spec.authorities_ref.as_ref().map(|reference| index.locate(document, reference)),
-        private_network: spec.allow_private_network,
-        clear_text: spec.danger_allow_clear_text,
-        timeout: positive(&spec.timeout, &format!("{path}.timeout"), problems),
+        authorities: spec.authorities.map(|reference| index.locate(document, reference)),
+        private_network: spec.private_network,
+        clear_text: spec.clear_text,
+        timeout: positive(spec.timeout, &format!("{path}.timeout"), problems),
     })
+}
+
+/// RFC 8693 §2.1: an absolute URI, which may have a query and no fragment. The issuer compares it as text.
+fn is_resource(text: &str) -> bool {
+    let scheme = text.split_once(':').filter(|(_, rest)| !rest.is_empty()).map(|(scheme, _)| scheme);
+    let sound = |scheme: &str| {
+        scheme.starts_with(|first: char| first.is_ascii_alphabetic())
+            && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'))
+    };
+    scheme.is_some_and(sound) && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#')
+}
+
+/// Reports rules that send to an upstream which needs the caller's token, where no enforced policy asks for one: every
+/// request would be refused there.
+pub(super) fn check_exchanges(
+    index: &Index<'_>,
+    routes: &[Arc<RoutePlan>],
+    upstreams: &[Arc<UpstreamPlan>],
+    problems: &mut Problems,
+) {
+    let exchanges = |at: &usize| {
+        let plan = upstreams.get(*at)?;
+        plan.exchanges_tokens().then_some(&plan.name)
+    };
+    // One rule can have several plans, one per listener.
+    let mut told = BTreeSet::new();
+    for plan in routes {
+        let RouteAction::Forward(backends) = &plan.action else { continue };
+        let policy = plan.authentication.enforced.as_ref();
+        if policy.is_some_and(|policy| policy.methods.iter().any(MethodPlan::takes_tokens)) {
+            continue;
+        }
+        let Some(upstream) = backends.shares.iter().find_map(|(_, at)| exchanges(at)) else { continue };
+        let document = index.of(Kind::Route).find(|document| *document.name.as_str() == *plan.route);
+        let Some(document) = document.filter(|_| told.insert(&plan.label)) else { continue };
+        let message = format!(
+            "`{}` sends to Upstream/{upstream}, which exchanges the caller's token, and no policy asks for one",
+            plan.label
+        );
+        problems.push(
+            Problem::new(Code::TokenNeeded, document.name.at, "metadata.name", message).hint(
+                "attach an AuthenticationPolicy with `type: Jwt` or `type: Introspection` to the route",
+            ),
+        );
+    }
 }
 
 /// A secret that is written as a reference or as the name of a `Secret`. `place` is where, the reference's field, and

@@ -70,6 +70,7 @@ pub(super) fn list(
     of_inspection(&policies.inspection, problems);
     of_policies(&policies.limits, problems);
     of_policies(&policies.records, problems);
+    of_policies(&policies.rotations, problems);
 }
 
 fn of_authentication(document: &Document, problems: &mut Problems) {
@@ -208,11 +209,18 @@ fn of_upstream(document: &Document, problems: &mut Problems) {
                 .hint("whoever stands between can read it; write `https://` in the endpoints"),
         );
     }
-    let client = spec.credential.as_ref().and_then(|credential| credential.client_credentials.as_ref());
-    if let Some(client) = client.filter(|client| client.danger_allow_clear_text) {
+    let forms = spec.credential.iter().flat_map(|credential| {
+        let client = credential.client_credentials.as_ref();
+        let exchange = credential.token_exchange.as_ref();
+        [
+            client.map(|form| (form.danger_allow_clear_text, form.at, "clientCredentials")),
+            exchange.map(|form| (form.danger_allow_clear_text, form.at, "tokenExchange")),
+        ]
+    });
+    for (_, at, form) in forms.flatten().filter(|(is_clear, ..)| *is_clear) {
         let message = format!("Upstream/{} may send its client secret without TLS", document.name.as_str());
-        let path = "spec.credential.clientCredentials.dangerAllowClearText";
-        problems.push(exposure(Code::CredentialClearText, client.at, path, message));
+        let path = format!("spec.credential.{form}.dangerAllowClearText");
+        problems.push(exposure(Code::CredentialClearText, at, &path, message));
     }
     let unverified = spec.tls.as_ref().filter(|tls| tls.danger_accept_any_certificate);
     if let Some(tls) = unverified {

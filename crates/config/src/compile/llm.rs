@@ -64,6 +64,13 @@ pub(super) fn compile(
                 .hint("write its address in `endpoints`"),
         );
     }
+    if let Some(second) = spec.endpoints.get(1) {
+        let message = "a provider of models has one address";
+        problems.push(
+            Problem::new(Code::FieldsClash, second.at, "spec.endpoints", message)
+                .hint("write another Upstream, and another target in the Model"),
+        );
+    }
     check_keys(provider, document, spec, llm, problems);
     let dialect = dialect(provider, llm, problems);
     if let Some(version) = llm.version.as_ref().filter(|_| provider != Provider::Anthropic) {

@@ -39,6 +39,7 @@ mod place;
 mod policy;
 mod policy_test;
 mod record;
+mod rotation;
 mod route;
 mod schema;
 mod tie;
@@ -89,10 +90,13 @@ fn snapshot(set: &Parsed<'_>, unread: bool, problems: &mut Problems) -> Option<S
     let policies = policy::compile_all(&index, &roles, problems);
     let mut clashes = Clashes::default();
     let attached = Attached::build(&index, &policies, &mut clashes);
-    let consumers = consumer::compile_all(&index, &roles, &attached);
+    let consumers = consumer::compile_all(&index, &roles, &attached, &mut clashes);
     let certificates = authentication::certificate::table(&index, problems);
     let routes = route::compile_all(&index, &listeners, &upstreams, &attached, &mut clashes, problems);
     clashes.into_problems(problems);
+    if !unread && !problems.is_refusing() {
+        credential::check_exchanges(&index, &routes.plans, &upstreams, problems);
+    }
     authorization::check_consumers(&index, problems);
     policy_test::check(&index, problems);
     authorization::check_variables(&index, &roles, &policies.authorization, &routes.entries, problems);

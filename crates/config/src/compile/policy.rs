@@ -23,11 +23,11 @@ use super::{
     authentication, authorization, cache,
     index::{Index, spec_of},
     inspection::{self, InspectionTerms},
-    label, limit, pattern, record, schema,
+    label, limit, pattern, record, rotation, schema,
 };
 use crate::snapshot::{
     AuthenticationPlan, AuthorizationPlan, Bite, CachePlan, CorsPlan, HeaderChangesPlan, HeaderCheckPlan,
-    HeaderPlan, OriginPattern, SchemaPlan,
+    HeaderPlan, OriginPattern, RotationPlan, SchemaPlan,
 };
 
 /// The policies of a set by kind, each list in order of name.
@@ -41,6 +41,7 @@ pub(super) struct Policies<'d> {
     pub(super) schemas: Vec<Scoped<'d, SchemaPlan>>,
     pub(super) limits: Vec<Scoped<'d, bartizan_limit::Policy>>,
     pub(super) records: Vec<Scoped<'d, RecordPlan>>,
+    pub(super) rotations: Vec<Scoped<'d, RotationPlan>>,
 }
 
 /// Compiles all policies.
@@ -61,6 +62,7 @@ pub(super) fn compile_all<'d>(
         schemas: schema::policies(index, problems),
         limits: limits(index, problems),
         records: records(index, &secrets, problems),
+        rotations: rotation::policies(index, problems),
         authentication,
     }
 }

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeSet, HashMap},
     sync::Arc,
+    time::Duration,
 };
 
 use bartizan_model::{
@@ -29,6 +30,11 @@ use crate::snapshot::{
     Backends, HostPattern, ListenerPlan, MethodSet, RouteAction, RouteEntry, RoutePlan, TimeoutsPlan,
     UpstreamPlan,
 };
+
+/// What `timeouts.backendRequest` is where a document does not say.
+const ROUTE_HEAD_DEFAULT: Duration = Duration::from_secs(30);
+/// A model that thinks and does not stream says nothing for minutes: what 30 seconds mean on a route to models.
+const MODEL_HEAD_DEFAULT: Duration = Duration::from_secs(600);
 
 /// All rules of all routes.
 pub(super) struct Routes {
@@ -177,8 +183,11 @@ impl Compiler<'_, '_> {
         let ways: Vec<(Span, Way)> =
             matches.iter().filter_map(|one| Some((one.at, Way::compile(one, problems)?))).collect();
         let parts = Parts::compile(rule, matches, problems);
-        let timeouts = timeouts(&rule.timeouts, problems);
+        let mut timeouts = timeouts(&rule.timeouts, problems);
         let Some(action) = self.action(rule, &parts, problems) else { return };
+        if matches!(action, RouteAction::Models) && timeouts.backend_request == ROUTE_HEAD_DEFAULT {
+            timeouts.backend_request = MODEL_HEAD_DEFAULT;
+        }
         let methods = ways.iter().fold(MethodSet::of([]), |methods, (_, way)| methods.union(way.methods()));
         let compiled = Compiled { rule, number, parts, action, timeouts, methods };
         // Without a policy on the listener, the rule's plan is the same everywhere.

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use bartizan_identity::{CertificateRule, jwt::ConsumerRule};
+use bartizan_identity::{CertificateGrants, CertificateRule, jwt::ConsumerRule};
 use bartizan_limit::FailurePolicy;
 use bartizan_model::Reference;
 use http::{HeaderName, HeaderValue};
@@ -59,6 +59,10 @@ pub struct ClientCertificatePlan {
     pub rule: CertificateRule,
     /// Whether the upstream gets it (RFC 9440).
     pub pass_on: bool,
+    /// What everyone brings who is known by it.
+    pub grants: CertificateGrants,
+    /// Whether a certificate may bring roles: these, or those of a consumer's document.
+    pub brings_roles: bool,
 }
 
 /// Where an API key is.
@@ -161,7 +165,8 @@ impl MethodPlan {
     /// Whether its credentials may bring roles.
     pub fn maps_roles(&self) -> bool {
         match self {
-            MethodPlan::ApiKey(_) | MethodPlan::ClientCertificate(_) | MethodPlan::Basic(_) => false,
+            MethodPlan::ApiKey(_) | MethodPlan::Basic(_) => false,
+            MethodPlan::ClientCertificate(plan) => plan.brings_roles,
             MethodPlan::Jwt(plan) => plan.issuers.iter().any(|issuer| issuer.mapping.roles.is_some()),
             MethodPlan::Introspection(plan) => plan.mapping.roles.is_some(),
         }

@@ -4,7 +4,7 @@
 //! from outside; that is `prepare`'s work in the data plane. State that outlives a snapshot (limit cells, health,
 //! pools) lives in the data plane's runtime.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use bartizan_model::document::Kind;
 
@@ -14,6 +14,7 @@ pub mod condition;
 pub mod inspection;
 pub mod listener;
 pub mod model;
+pub mod names;
 pub mod policy;
 mod reference;
 pub mod route;
@@ -28,6 +29,7 @@ pub use condition::*;
 pub use inspection::*;
 pub use listener::*;
 pub use model::*;
+pub use names::NameMap;
 pub use policy::*;
 pub use route::*;
 pub use table::*;
@@ -51,7 +53,7 @@ pub struct Snapshot {
     /// What roles permit.
     pub roles: Arc<bartizan_access::Roles>,
     /// The consumers by name.
-    pub consumers: HashMap<Arc<str>, Arc<ConsumerPlan>>,
+    pub consumers: NameMap<Arc<ConsumerPlan>>,
     /// Which consumer lists which certificate.
     pub certificates: bartizan_identity::CertificateTable,
     /// The record plan of requests that no route matched.

@@ -210,6 +210,19 @@ pub struct ConsumerPlan {
     pub authorization: Vec<Arc<AuthorizationPlan>>,
     /// Limits attached to the consumer, in order of name.
     pub limits: Vec<Arc<bartizan_limit::Policy>>,
+    /// How its keys age and are rotated.
+    pub rotation: Option<Arc<RotationPlan>>,
+}
+
+/// A compiled `KeyRotationPolicy`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RotationPlan {
+    /// `KeyRotationPolicy/name`.
+    pub label: Arc<str>,
+    /// Whether callers are told that their key is ageing or replaced.
+    pub announce: bool,
+    /// When keys are due, and how they end.
+    pub terms: Arc<bartizan_identity::LifeTerms>,
 }
 
 /// Time limits of a request.

@@ -6,7 +6,7 @@
 //! time, so the order of documents never decides. Paths are compared decoded: `/%40admin` is `/@admin` to the server
 //! behind us, so it must not slip past the rule for one of them into a wider one.
 
-use std::{borrow::Cow, collections::HashMap, sync::Arc};
+use std::{borrow::Cow, sync::Arc};
 
 use bartizan_message::Query;
 use http::{HeaderMap, HeaderName, Method};
@@ -15,6 +15,7 @@ use regex::Regex;
 use super::{
     condition::{MethodSet, ValueTest},
     listener::HostPattern,
+    names::NameMap,
     route::RoutePlan,
     template::Segment,
 };
@@ -101,8 +102,8 @@ impl<'t> RouteMatch<'t> {
 /// All routes of a listener.
 #[derive(Debug, Default)]
 pub struct RouteTable {
-    exact: HashMap<Arc<str>, HostTable>,
-    suffixes: HashMap<Arc<str>, HostTable>,
+    exact: NameMap<HostTable>,
+    suffixes: NameMap<HostTable>,
     any: HostTable,
 }
 
@@ -114,7 +115,7 @@ struct HostTable {
 
 #[derive(Debug, Default)]
 struct Node {
-    literal: HashMap<Arc<str>, Node>,
+    literal: NameMap<Node>,
     variable: Option<Box<Node>>,
     /// Rules whose path ends here.
     exact: Vec<RouteEntry>,

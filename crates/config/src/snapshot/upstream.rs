@@ -149,9 +149,29 @@ pub enum CredentialPlan {
     Basic(BasicCredentialPlan),
     /// `Authorization: Bearer` with a token by client credentials.
     Token(TokenPlan),
+    /// `Authorization: Bearer` with a token in exchange for the caller's.
+    Exchange(ExchangePlan),
 }
 
-/// Tokens by OAuth 2.0 client credentials.
+/// Tokens in exchange for the caller's (RFC 8693).
+#[derive(Clone, Debug, PartialEq)]
+pub struct ExchangePlan {
+    /// The endpoint, the gateway's credentials there, and what is asked for.
+    pub token: TokenPlan,
+    /// Whom the token is for, as an address.
+    pub resource: Option<Arc<str>>,
+    /// The URN of the caller's token's type.
+    pub subject_token_type: &'static str,
+}
+
+impl UpstreamPlan {
+    /// Whether it is sent a token in exchange for the caller's.
+    pub fn exchanges_tokens(&self) -> bool {
+        matches!(self.credential, Some(CredentialPlan::Exchange(_)))
+    }
+}
+
+/// How a token endpoint is asked: by client credentials, or as part of an exchange.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TokenPlan {
     /// The token endpoint.
@@ -181,7 +201,9 @@ impl CredentialPlan {
     pub fn header(&self) -> &str {
         match self {
             CredentialPlan::Header(plan) => &plan.header,
-            CredentialPlan::Basic(_) | CredentialPlan::Token(_) => "authorization",
+            CredentialPlan::Basic(_) | CredentialPlan::Token(_) | CredentialPlan::Exchange(_) => {
+                "authorization"
+            }
         }
     }
 
@@ -190,7 +212,9 @@ impl CredentialPlan {
         let (secret, authorities) = match self {
             CredentialPlan::Header(plan) => (&plan.secret, None),
             CredentialPlan::Basic(plan) => (&plan.password, None),
-            CredentialPlan::Token(plan) => (&plan.secret, plan.authorities.as_ref()),
+            CredentialPlan::Token(plan) | CredentialPlan::Exchange(ExchangePlan { token: plan, .. }) => {
+                (&plan.secret, plan.authorities.as_ref())
+            }
         };
         std::iter::once(secret).chain(authorities)
     }

@@ -1,6 +1,6 @@
 //! Every audit rule has a set that it finds something in and the nearest set in which it finds nothing.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![expect(clippy::panic, reason = "a test fails by panicking")]
 
 use std::collections::BTreeSet;
 

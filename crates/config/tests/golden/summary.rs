@@ -16,6 +16,24 @@ pub(super) fn write(out: &mut String, snapshot: &Snapshot) {
     for upstream in &snapshot.upstreams {
         write_upstream(out, upstream);
     }
+    for model in &snapshot.models.models {
+        let _ = writeln!(out, "model {} weighted {} max {:?}", model.name, model.weighted, model.max_output);
+        let mut names: Vec<_> =
+            snapshot.models.by_name.keys().filter(|name| snapshot.models.get(name) == Some(model)).collect();
+        names.sort();
+        let _ = writeln!(out, "  names {names:?} roles {:?}", model.roles);
+        for target in &model.targets {
+            let upstream = snapshot.upstreams.get(target.upstream).map(|plan| plan.name.clone());
+            let _ = writeln!(
+                out,
+                "  target {} {} weight {} {:?}",
+                upstream.unwrap_or_default(),
+                target.model,
+                target.weight,
+                target.price
+            );
+        }
+    }
     for role in snapshot.roles.definitions() {
         let _ = writeln!(out, "role {}", role.name);
         for grant in &role.grants {
@@ -25,11 +43,22 @@ pub(super) fn write(out: &mut String, snapshot: &Snapshot) {
     let mut consumers: Vec<_> = snapshot.consumers.values().collect();
     consumers.sort_by_key(|consumer| &consumer.name);
     for consumer in consumers {
+        if let Some(rotation) = &consumer.rotation {
+            let terms = &rotation.terms;
+            let _ = writeln!(
+                out,
+                "keys of {} {} announced {} {terms:?}",
+                consumer.name, rotation.label, rotation.announce
+            );
+        }
         let _ = writeln!(
             out,
             "consumer {} enabled {} roles {:?}",
             consumer.name, consumer.enabled, consumer.roles
         );
+        if !consumer.models.is_empty() {
+            let _ = writeln!(out, "  models {:?}", consumer.models);
+        }
         if let Some(addresses) = &consumer.addresses {
             let _ = writeln!(out, "  from {addresses:?}");
         }
@@ -107,6 +136,9 @@ fn write_upstream(out: &mut String, plan: &UpstreamPlan) {
             "  endpoint {} weight {} {:?}",
             endpoint.authority, endpoint.weight, endpoint.address
         );
+    }
+    if let Some(llm) = &plan.llm {
+        let _ = writeln!(out, "  {llm:?}");
     }
     if let Some(tls) = &plan.tls {
         let _ = writeln!(out, "  {tls:?}");

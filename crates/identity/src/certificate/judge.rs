@@ -21,6 +21,24 @@ pub struct Owner {
     pub consumer: Arc<str>,
     /// Only where this listener verified the certificate; none means any listener.
     pub listener: Option<Arc<str>>,
+    /// What the owner may with this certificate beside what it may anyhow.
+    pub grants: Arc<CertificateGrants>,
+}
+
+/// What a certificate brings beside its consumer's name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CertificateGrants {
+    /// Roles.
+    pub roles: Vec<Arc<str>>,
+    /// Tags, each `name=value`.
+    pub tags: Vec<Arc<str>>,
+}
+
+impl CertificateGrants {
+    /// Whether it brings nothing.
+    pub fn is_empty(&self) -> bool {
+        self.roles.is_empty() && self.tags.is_empty()
+    }
 }
 
 impl CertificateTable {
@@ -34,6 +52,11 @@ impl CertificateTable {
                 None
             }
         }
+    }
+
+    /// Whether the certificate of any owner brings roles.
+    pub fn brings_roles(&self) -> bool {
+        self.owners.values().any(|owner| !owner.grants.roles.is_empty())
     }
 
     fn owner_at(&self, name: &CertificateName, listener: &str) -> Option<&Owner> {
@@ -134,12 +157,18 @@ impl NameTemplate {
 pub struct CertificateIdentity {
     pub(crate) consumer: Arc<str>,
     pub(crate) fingerprint: Fingerprint,
+    grants: Vec<Arc<CertificateGrants>>,
 }
 
 impl CertificateIdentity {
     /// Whose certificate it is. That such a consumer exists, the stage checks.
     pub fn consumer(&self) -> &Arc<str> {
         &self.consumer
+    }
+
+    /// What the names by which it is listed bring; nothing by a template.
+    pub fn grants(&self) -> impl Iterator<Item = &CertificateGrants> {
+        self.grants.iter().map(|grants| &**grants)
     }
 }
 
@@ -194,10 +223,16 @@ impl CertificateRule {
         }
         let counts = |name: &&CertificateName| self.from.is_none_or(|only| only == name.name_type());
         let mut consumer: Option<&str> = None;
+        let mut grants = Vec::new();
         for name in certificate.names().iter().filter(counts) {
             let stated = match &self.template {
                 Some(template) => template.consumer(name.name_type(), name.text().unwrap_or_default()),
-                None => table.owner_at(name, listener).map(|owner| &*owner.consumer),
+                None => table.owner_at(name, listener).map(|owner| {
+                    if !owner.grants.is_empty() {
+                        grants.push(Arc::clone(&owner.grants));
+                    }
+                    &*owner.consumer
+                }),
             };
             match (consumer, stated) {
                 (Some(known), Some(other)) if known != other => return Err(CertificateFlaw::Ambiguous),
@@ -207,7 +242,8 @@ impl CertificateRule {
         }
         match consumer {
             Some(consumer) => {
-                Ok(CertificateIdentity { consumer: consumer.into(), fingerprint: *certificate.fingerprint() })
+                let fingerprint = *certificate.fingerprint();
+                Ok(CertificateIdentity { consumer: consumer.into(), fingerprint, grants })
             }
             None => Err(CertificateFlaw::Nobody),
         }

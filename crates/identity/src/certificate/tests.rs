@@ -98,7 +98,10 @@ fn table(entries: &[(NameType, &str, &str, Option<&str>)]) -> CertificateTable {
     let mut table = CertificateTable::default();
     for (name_type, name, consumer, listener) in entries {
         let name = CertificateName::parse(*name_type, name).unwrap();
-        let owner = Owner { consumer: (*consumer).into(), listener: listener.map(Into::into) };
+        let grants =
+            CertificateGrants { roles: vec![format!("{consumer}-by-{name}").into()], tags: Vec::new() };
+        let owner =
+            Owner { consumer: (*consumer).into(), listener: listener.map(Into::into), grants: grants.into() };
         assert_eq!(table.insert(name, owner), None);
     }
     table
@@ -195,4 +198,24 @@ fn a_certificate_past_its_last_second_identifies_nobody_although_its_connection_
     assert_eq!(rule.judge(&certificate, &table, "public", end + 1), Err(CertificateFlaw::Expired));
     assert_eq!(CertificateFlaw::Expired.kind().reason(), bartizan_model::Reason::CredentialExpired);
     assert_eq!(CertificateFlaw::Nobody.kind().reason(), bartizan_model::Reason::CredentialInvalid);
+}
+
+#[test]
+fn a_listed_name_brings_what_is_listed_with_it_and_a_template_brings_nothing() {
+    let listed = table(&[
+        (NameType::Dns, "anna.test", "anna", None),
+        (NameType::Dns, "inside.test", "anna", Some("internal")),
+    ]);
+    assert!(listed.brings_roles());
+    let brought = |rule: &CertificateRule, names: Vec<SanType>| -> Vec<String> {
+        let identity = rule.judge(&with(names), &listed, "public", NOW).unwrap();
+        identity.grants().flat_map(|grants| &grants.roles).map(ToString::to_string).collect()
+    };
+    let by_list = CertificateRule { from: None, template: None };
+    assert_eq!(brought(&by_list, vec![dns("anna.test")]), ["anna-by-anna.test"]);
+    // A name that counts at another listener brings nothing here.
+    assert_eq!(brought(&by_list, vec![dns("anna.test"), dns("inside.test")]), ["anna-by-anna.test"]);
+    let template = NameTemplate::parse("{consumer}.test").unwrap();
+    let by_template = CertificateRule { from: Some(NameType::Dns), template: Some(template) };
+    assert_eq!(brought(&by_template, vec![dns("anna.test")]), [""; 0]);
 }

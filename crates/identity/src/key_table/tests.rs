@@ -34,6 +34,8 @@ fn record(key: &MintedKey, consumer: &str) -> KeyRecord {
         not_before_ms: 0,
         expires_ms: None,
         state: KeyState::Active,
+        created_ms: 0,
+        replaced_ms: None,
         last_used_s: 0,
     }
 }
@@ -293,6 +295,8 @@ fn record_without_hash(key: &MintedKey) -> KeyRecord {
         not_before_ms: 0,
         expires_ms: None,
         state: KeyState::Active,
+        created_ms: 0,
+        replaced_ms: None,
         last_used_s: 0,
     }
 }

@@ -79,6 +79,7 @@ impl From<bartizan_store::Error> for Problem {
             Error::KeyUnknown { .. } | Error::RevisionNone | Error::RevisionUnknown { .. } => {
                 (StatusCode::NOT_FOUND, "NotFound")
             }
+            Error::KeyEnded { .. } | Error::KeyReplaced { .. } => (StatusCode::CONFLICT, "Conflict"),
             Error::RevisionConflict { .. } => (StatusCode::PRECONDITION_FAILED, "RevisionConflict"),
             Error::RevisionTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "RevisionTooLarge"),
             _ => {

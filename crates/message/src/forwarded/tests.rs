@@ -126,7 +126,13 @@ fn scheme_and_host_belong_to_the_clients_hop() {
 
 fn write(way: &Forwarding, before: &[(&str, &str)], rfc: RfcForwarded) -> Vec<String> {
     let mut map = headers(before);
-    way.write(&mut map, Scheme::Http, &Authority::parse(b"api.example").unwrap(), rfc);
+    way.write(
+        &mut map,
+        Scheme::Http,
+        &Authority::parse(b"api.example").unwrap(),
+        &AddressValue::of(PEER.parse().unwrap()),
+        rfc,
+    );
     let mut lines: Vec<_> = map.iter().map(|(n, v)| format!("{n}: {}", v.to_str().unwrap())).collect();
     lines.sort();
     lines
@@ -198,7 +204,7 @@ proptest! {
         let way = read(&[("x-forwarded-for", &text)]).unwrap();
         prop_assert_eq!(way.client(), client);
         let mut map = HeaderMap::new();
-        way.write(&mut map, Scheme::Http, &Authority::parse(b"a").unwrap(), RfcForwarded::Write);
+        way.write(&mut map, Scheme::Http, &Authority::parse(b"a").unwrap(), &AddressValue::of(PEER.parse().unwrap()), RfcForwarded::Write);
         map.remove("x-forwarded-for");
         map.remove("x-client-ipaddress");
         // Read by a server whose peer we are: the last hop it sees in the chain is our own peer.

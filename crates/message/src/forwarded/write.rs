@@ -26,17 +26,41 @@ pub enum RfcForwarded {
     Write,
 }
 
+/// An address and its text as a header's value, made once per connection and shared by its requests.
+#[derive(Clone, Debug)]
+pub struct AddressValue {
+    address: IpAddr,
+    value: HeaderValue,
+}
+
+impl AddressValue {
+    /// The value for an address; one that is IPv4 in an IPv6 socket is written as IPv4.
+    pub fn of(address: IpAddr) -> Self {
+        let address = address.to_canonical();
+        // Digits and separators are a header value; the alternative is never taken.
+        let value = address_value(address).unwrap_or(HeaderValue::from_static("unknown"));
+        AddressValue { address, value }
+    }
+}
+
 impl Forwarding {
     /// Sets `X-Forwarded-For`, `-Proto`, `-Host`, `X-Client-IPAddress` (and `-Port`, if known; and `Forwarded`, if asked) in the
     /// headers for the upstream, replacing whatever is there. `scheme` and `authority` are those of the request as it
-    /// reached us; what a trusted proxy told goes first.
-    pub fn write(&self, headers: &mut HeaderMap, scheme: Scheme, authority: &Authority, rfc: RfcForwarded) {
+    /// reached us; what a trusted proxy told goes first. `peer` is the connection's other end, which is the client
+    /// wherever no proxy stands between.
+    pub fn write(
+        &self,
+        headers: &mut HeaderMap,
+        scheme: Scheme,
+        authority: &Authority,
+        peer: &AddressValue,
+        rfc: RfcForwarded,
+    ) {
         let scheme = self.scheme.unwrap_or(scheme);
         let authority = self.host.as_ref().unwrap_or(authority);
 
-        let mut client = Inline::<40>::EMPTY;
-        write_address(&mut client, self.client);
-        let client = value(client.as_bytes());
+        let client =
+            if self.client == peer.address { Some(peer.value.clone()) } else { address_value(self.client) };
         let chain = if self.hops.is_empty() { client.clone() } else { self.chain() };
         set(headers, &X_CLIENT_IPADDRESS, client);
         set(headers, &X_FORWARDED_FOR, chain);
@@ -113,6 +137,12 @@ fn write_v4(text: &mut impl Write, octets: [u8; 4]) -> fmt::Result {
 
 fn value(text: &[u8]) -> Option<HeaderValue> {
     HeaderValue::from_bytes(text).ok()
+}
+
+fn address_value(address: IpAddr) -> Option<HeaderValue> {
+    let mut text = Inline::<40>::EMPTY;
+    write_address(&mut text, address);
+    value(text.as_bytes())
 }
 
 /// Sets the header, or makes sure it is not there.

@@ -545,7 +545,7 @@ proptest! {
                     prop_assert_eq!(head.client().to_string(), "192.0.2.7");
                 }
                 let mut upstream = head.headers().clone();
-                head.write_forwarding(&mut upstream, RfcForwarded::Write);
+                head.write_forwarding(&mut upstream, &AddressValue::of(head.peer().ip()), RfcForwarded::Write);
                 prop_assert_eq!(upstream["x-client-ipaddress"].to_str().unwrap(), head.client().to_string());
             }
         }

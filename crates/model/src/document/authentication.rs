@@ -6,13 +6,13 @@ mod failures;
 
 pub use self::{
     basic::BasicSource,
-    certificate::{CertificateNameType, ClientCertificateSource},
+    certificate::{CertificateNameType, CertificateTag, ClientCertificateSource},
     failures::{FailureRateSpec, Failures},
 };
 use super::common::TargetRef;
 use crate::{
     read::Spanned,
-    scalar::{HeaderName, Percent},
+    scalar::{HeaderName, Name, Percent},
     verdict::{Mode, OnFault},
 };
 pub use token::*;
@@ -77,6 +77,11 @@ crate::document! {
 }
 
 impl AuthenticationMethod {
+    /// The roles that everyone has who is known by a certificate.
+    pub fn certificate_roles(&self) -> impl Iterator<Item = &Spanned<Name>> {
+        self.client_certificate.iter().flat_map(|source| &source.roles)
+    }
+
     /// Whether callers may bring roles of their own.
     pub fn maps_roles(&self) -> bool {
         let of_jwt = self.jwt.iter().map(|jwt| &jwt.claims);
@@ -88,7 +93,8 @@ impl AuthenticationMethod {
 crate::document! {
     /// Where an API key is.
     pub struct ApiKeySource: Default {
-        /// The header that carries the key. It is removed before the upstream.
+        /// The header that carries the key. It is removed before the upstream. In `authorization` the key stands
+        /// behind the word `Bearer`.
         pub header: Spanned<HeaderName> = HeaderName::known("x-api-key").into(),
     }
 }

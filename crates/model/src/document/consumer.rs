@@ -1,5 +1,6 @@
 //! `Consumer`: a caller known by name.
 
+use super::authentication::CertificateTag;
 use crate::{
     read::Spanned,
     scalar::{Cidr, Name},
@@ -38,6 +39,10 @@ crate::document! {
         pub fingerprint: Option<Spanned<String>>,
         /// Only certificates that this listener verified; none means any listener.
         pub listener: Option<Spanned<Name>>,
+        /// Roles that the consumer has only with this certificate, beside its own.
+        pub roles: Vec<Spanned<Name>> = Vec::new(),
+        /// Facts for conditions that hold only with this certificate, as `identity.tags`: each `name=value`.
+        pub tags: Vec<Spanned<CertificateTag>> = Vec::new(),
     }
 }
 

@@ -21,6 +21,7 @@ pub mod consumer;
 pub mod cors;
 pub mod header;
 pub mod inspection;
+pub mod key_rotation;
 pub mod listener;
 pub mod model;
 pub mod policy_test;
@@ -137,6 +138,7 @@ kinds! {
     CorsPolicy => cors::CorsPolicySpec, "cors-policies";
     HeaderPolicy => header::HeaderPolicySpec, "header-policies";
     InspectionPolicy => inspection::InspectionPolicySpec, "inspection-policies";
+    KeyRotationPolicy => key_rotation::KeyRotationPolicySpec, "key-rotation-policies";
     Listener => listener::ListenerSpec, "listeners";
     Model => model::ModelSpec, "models";
     PolicyTest => policy_test::PolicyTestSpec, "policy-tests";

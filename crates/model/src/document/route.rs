@@ -224,7 +224,8 @@ crate::document! {
         /// From the complete head to the last byte of the answer, retries included; an answer that streams on
         /// (SSE, WebSocket, gRPC) ends then too. `0s` means no limit.
         pub request: Time = Time::seconds(0),
-        /// From sending the request to the head of the upstream's answer.
+        /// From sending the request to the head of the upstream's answer. The default means ten minutes on a rule that
+        /// serves models.
         pub backend_request: Spanned<Time> = Time::seconds(30).into(),
         /// The longest silence within the upstream's answer.
         pub idle: Spanned<Time> = Time::seconds(300).into(),

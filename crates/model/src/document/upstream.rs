@@ -254,6 +254,8 @@ crate::document! {
         pub bearer: Option<Spanned<BearerCredentialSpec>>,
         /// `Authorization: Bearer` with a token that the gateway gets and renews by itself.
         pub client_credentials: Option<Spanned<ClientCredentialsSpec>>,
+        /// `Authorization: Bearer` with a token that the gateway gets for the caller's own.
+        pub token_exchange: Option<Spanned<TokenExchangeSpec>>,
     }
 }
 
@@ -283,6 +285,49 @@ crate::document! {
         pub scopes: Vec<Spanned<String>> = Vec::new(),
         /// Whom the token is for, in `audience`.
         pub audience: Option<Spanned<String>>,
+        /// How the gateway proves who it is.
+        pub authentication: TokenClientAuthentication = TokenClientAuthentication::Basic,
+        /// PEM bundle of the authorities trusted; the system's where absent.
+        pub authorities_ref: Option<Reference>,
+        /// The token endpoint may be on this machine or in a private network.
+        pub allow_private_network: bool = false,
+        /// `http` may be used, to such addresses only. Whoever stands between can then read secret and tokens.
+        pub danger_allow_clear_text: bool = false,
+        /// Longest time for an answer.
+        pub timeout: Spanned<Time> = Time::seconds(5).into(),
+    }
+}
+
+crate::choice! {
+    /// What the caller's token is called in an exchange, RFC 8693 §3.
+    pub enum SubjectTokenType {
+        /// An access token, whatever its form.
+        AccessToken = "accessToken",
+        /// A JWT.
+        Jwt = "jwt",
+    }
+}
+
+crate::document! {
+    /// Tokens in exchange for the caller's verified one, RFC 8693. Each is kept for the caller's token until it ends;
+    /// without one nothing is sent, and callers who were not known by a token are refused.
+    pub struct TokenExchangeSpec {
+        /// The token endpoint.
+        pub token_url: Spanned<FetchUrl>,
+        /// The gateway's name there.
+        pub client_id: Spanned<String>,
+        /// Where the gateway's secret lies.
+        pub client_secret_ref: Option<Reference>,
+        /// The name of a `Secret` document, instead of `clientSecretRef`.
+        pub secret_name: Option<Spanned<Name>>,
+        /// Scopes asked for.
+        pub scopes: Vec<Spanned<String>> = Vec::new(),
+        /// Whom the token is for by name, in `audience`.
+        pub audience: Option<Spanned<String>>,
+        /// Whom the token is for as an absolute URI, in `resource`; sent as it is written.
+        pub resource: Option<Spanned<String>>,
+        /// What the caller's token is called.
+        pub subject_token_type: SubjectTokenType = SubjectTokenType::AccessToken,
         /// How the gateway proves who it is.
         pub authentication: TokenClientAuthentication = TokenClientAuthentication::Basic,
         /// PEM bundle of the authorities trusted; the system's where absent.

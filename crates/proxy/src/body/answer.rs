@@ -13,7 +13,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::Sleep;
 
-use super::{BodyWatch, Broken, RequestBody, request::clean};
+use super::{BodyWatch, Broken, ModelBody, RequestBody, request::clean};
 use crate::{
     listener::BodyError,
     stage::{Closing, Keeping},
@@ -36,6 +36,8 @@ pub(crate) enum Flow {
     Whole(Bytes),
     /// From an upstream, within time limits.
     Upstream(Box<Streaming>),
+    /// From a model.
+    Model(Box<ModelBody>),
     /// A judged start from memory, the rest from an upstream.
     Started(Bytes, Box<Streaming>),
 }
@@ -132,21 +134,28 @@ impl AnswerBody {
     }
 
     fn end(&mut self, exit: Exit) {
-        self.flow = Flow::Empty;
+        let flow = std::mem::replace(&mut self.flow, Flow::Empty);
         if let Some(keeping) = self.keeping.take().filter(|_| exit == Exit::Complete) {
             keeping.complete();
         }
-        if let Some(closing) = self.closing.take() {
+        if let Some(mut closing) = self.closing.take() {
+            let mut exit = exit;
+            if let Flow::Model(mut model) = flow {
+                if exit == Exit::Complete {
+                    exit = model.exit();
+                }
+                closing.settle(&mut model, exit == Exit::Complete);
+            }
             closing.close(exit);
         }
     }
 }
 
 /// A frame, the end, or how and why it broke off.
-type Polled<T> = Poll<Option<Result<T, (Exit, BodyError)>>>;
+pub(super) type Polled<T> = Poll<Option<Result<T, (Exit, BodyError)>>>;
 
 impl Streaming {
-    /// An upstream's answer.
+    /// An upstream's answer within time limits.
     pub(crate) fn new(
         body: UpstreamBody<RequestBody>,
         origin: Origin,
@@ -154,6 +163,19 @@ impl Streaming {
         watch: BodyWatch,
     ) -> Box<Self> {
         Box::new(Streaming { body, origin, deadlines, watch, sleep: None, is_waiting: false })
+    }
+
+    /// The next piece of data; `None` at the end.
+    pub(crate) async fn next(&mut self) -> Option<Result<Bytes, Exit>> {
+        loop {
+            let frame = std::future::poll_fn(|cx| self.poll(cx)).await?;
+            match frame.map(Frame::into_data) {
+                Ok(Ok(data)) => return Some(Ok(data)),
+                // Trailers of a model's answer mean nothing.
+                Ok(Err(_)) => {}
+                Err((exit, _)) => return Some(Err(exit)),
+            }
+        }
     }
 
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Polled<Frame<Bytes>> {
@@ -226,6 +248,7 @@ impl Body for AnswerBody {
                 return Poll::Ready(Some(Ok(Frame::data(bytes))));
             }
             Flow::Upstream(streaming) => streaming.poll(cx),
+            Flow::Model(model) => model.poll(cx),
             Flow::Started(..) => {
                 let (start, rest) = match std::mem::replace(&mut this.flow, Flow::Empty) {
                     Flow::Started(start, streaming) => (start, Flow::Upstream(streaming)),
@@ -265,7 +288,7 @@ impl Body for AnswerBody {
             Flow::Empty => true,
             Flow::Whole(bytes) => bytes.is_empty(),
             Flow::Upstream(streaming) => streaming.body.is_end_stream(),
-            Flow::Started(..) => false,
+            Flow::Model(_) | Flow::Started(..) => false,
         }
     }
 
@@ -274,6 +297,7 @@ impl Body for AnswerBody {
             Flow::Empty => SizeHint::with_exact(0),
             Flow::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Flow::Upstream(streaming) => streaming.body.size_hint(),
+            Flow::Model(_) => SizeHint::default(),
             // Its length is the head's to say, or nobody's.
             Flow::Started(..) => SizeHint::default(),
         }

@@ -4,6 +4,7 @@ mod answer;
 mod copy;
 mod held;
 mod inbound;
+mod model;
 mod request;
 
 pub use answer::AnswerBody;
@@ -11,4 +12,5 @@ pub(crate) use answer::{Deadlines, Flow, Origin, Streaming};
 pub(crate) use copy::{BodyCopy, Copy};
 pub(crate) use held::{HELD_BYTES_MAX, Held, HeldBytes, Read, Unread, read_answer, read_request};
 pub(crate) use inbound::Inbound;
+pub(crate) use model::{Meter, ModelBody, Passing, Translation, Turn};
 pub(crate) use request::{BodyWatch, Broken, RequestBody, Unjudged};

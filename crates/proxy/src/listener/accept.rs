@@ -17,6 +17,7 @@ use std::{
 };
 
 use bartizan_config::snapshot::AdmissionPlan;
+use bartizan_message::AddressValue;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
@@ -298,6 +299,7 @@ async fn open<S: Serve>(core: &Core<S>, opening: Opening, mut stream: TcpStream)
             listener: Arc::clone(&setting.plan),
             peer,
             client,
+            address: AddressValue::of(client.ip()),
             local,
             tls,
             http2,

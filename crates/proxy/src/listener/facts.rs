@@ -10,7 +10,7 @@ use std::{
 
 use bartizan_config::snapshot::ListenerPlan;
 use bartizan_identity::ClientCertificate;
-use bartizan_message::PeerFacts;
+use bartizan_message::{AddressValue, PeerFacts};
 
 use super::{
     ticket::TlsTrust,
@@ -26,6 +26,8 @@ pub struct ConnectionFacts {
     pub peer: SocketAddr,
     /// The client: the peer, or whom a declared proxy named in its PROXY protocol header.
     pub client: SocketAddr,
+    /// The client's address as a header's value, shared by the requests.
+    pub address: AddressValue,
     /// Our end, as the client addressed it (from the PROXY protocol header where there is one).
     pub local: SocketAddr,
     /// TLS, if it is spoken.

@@ -12,6 +12,7 @@ use std::{
 };
 
 use bartizan_config::snapshot::ListenerPlan;
+use bartizan_message::AddressValue;
 
 use super::{
     core::{ListenerShared, Setting},
@@ -36,6 +37,7 @@ pub(crate) fn connection(
         listener,
         peer,
         client: peer,
+        address: AddressValue::of(peer.ip()),
         local,
         tls,
         http2,

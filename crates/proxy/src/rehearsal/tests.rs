@@ -214,6 +214,22 @@ fn a_body_that_is_too_large_is_refused_whether_it_is_known_or_not() {
     }
 }
 
+#[test]
+fn a_caller_without_a_token_is_refused_where_tokens_are_exchanged() {
+    let key = "{ methods: [{ type: ApiKey }] }";
+    let token = "{ methods: [{ type: ApiKey }, { type: Jwt, jwt: { issuer: \"https://id.test\", audiences: [a] } }] }";
+    let exchange = "metadata: { name: shop }\nspec: { credential: { tokenExchange: { tokenUrl: \"https://id.test/token\", \
+                    clientId: gateway, clientSecretRef: env://S } }, ";
+    let text = SET.replace(key, token).replace("metadata: { name: shop }\nspec: { ", exchange);
+    let mut set = Set::from_sources(Sources::from_texts([("set.yaml", &*text)]));
+    let snapshot = set.compiled.snapshot.take().unwrap_or_else(|| panic!("{:#?}", set.compiled.problems));
+    assert!(snapshot.upstreams.iter().any(|upstream| upstream.exchanges_tokens()));
+    let mut stage = PipelineRehearsal.set_up(Arc::new(snapshot), Props::default());
+    let outcome = stage.run(given("/orders/7", Some("anna")));
+    assert_eq!(outcome.decision.reason(), Some(Reason::NotAllowed));
+    assert_eq!(self::stage().run(given("/orders/7", Some("anna"))).decision.reason(), None);
+}
+
 /// `cargo test -p bartizan-proxy --profile dist -- --ignored --nocapture how_many`
 #[test]
 #[ignore = "measures"]

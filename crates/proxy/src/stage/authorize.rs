@@ -161,21 +161,20 @@ pub fn subject(consumer: Option<&ConsumerPlan>, method: Method) -> Subject<'_> {
     }
 }
 
-/// A caller with a token: what it grants and says stands beside its consumer.
+/// A caller with a credential that brings more than its consumer's name: what it grants and says stands beside that.
 fn subject_of<'a>(who: &'a Identified, said: Option<&'a Said<'a>>) -> Subject<'a> {
     let consumer = who.consumer().map(|consumer| &**consumer);
-    let subject = subject(consumer, who.identity().method());
-    match (said, who.granted()) {
-        (Some(said), Some(granted)) => Subject {
-            sub: said.0.subject(),
-            roles: &granted.role_set,
-            role_names: &granted.roles,
-            tags: &granted.tags,
-            claims: Some(said),
-            ..subject
-        },
-        _ => subject,
+    let mut subject = subject(consumer, who.identity().method());
+    if let Some(granted) = who.granted() {
+        subject.roles = &granted.role_set;
+        subject.role_names = &granted.roles;
+        subject.tags = &granted.tags;
     }
+    if let Some(said) = said {
+        subject.sub = said.0.subject();
+        subject.claims = Some(said);
+    }
+    subject
 }
 
 /// What the caller's token says.

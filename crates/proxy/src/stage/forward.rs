@@ -3,11 +3,14 @@
 //! What is sent is what was judged: the canonical path, the cleaned headers, the verified identity. Nothing of the
 //! caller's decides where a request goes beyond what the route says.
 
+mod llm;
 mod rehearsed;
 
-use std::{cell::Cell, sync::Arc, time::Instant};
+use std::{cell::Cell, pin::pin, sync::Arc, time::Instant};
 
-use bartizan_config::snapshot::{Balancing, HashKey, MethodPlan, RouteAction, RoutePlan, TokenPlacePlan};
+use bartizan_config::snapshot::{
+    Balancing, HashKey, MethodPlan, RouteAction, RoutePlan, TokenPlacePlan, UpstreamPlan,
+};
 use bartizan_identity::{Identity, Method};
 use bartizan_message::{RfcForwarded, Tolerate, Upgrade};
 use bartizan_model::{Denial, Mode, Reason, Stage};
@@ -17,7 +20,7 @@ use hyper::upgrade::OnUpgrade;
 
 use super::{
     Fill, Keeping, Missed,
-    identify::remove_cookie,
+    identify::{remove_cookie, verified_token},
     inspect::{Bench, Sendable},
     route::mode_for,
 };
@@ -27,7 +30,8 @@ use crate::{
     patience::{TimeOver, within},
     share::block_key,
     upstream::{
-        self, ForwardError, ForwardErrorKind, Pick, PreparedUpstream, Sent, UpstreamBody, balance::hash_key,
+        self, ForwardError, ForwardErrorKind, Pick, PreparedUpstream, Sent, Subject, UpstreamBody,
+        balance::hash_key,
     },
 };
 
@@ -41,14 +45,14 @@ pub(crate) use rehearsed::rehearse;
 /// The proof that an upstream answered.
 #[must_use]
 pub struct Forwarded {
-    response: Response<UpstreamBody<RequestBody>>,
+    response: Box<Response<UpstreamBody<RequestBody>>>,
     rest: Rest,
 }
 
 /// What beside the response decides how it goes on.
 pub(crate) struct Rest {
     /// The protocol that the caller asked to change to.
-    pub(crate) asked: Option<Upgrade>,
+    pub(crate) asked: Option<Box<Upgrade>>,
     /// The caller's end of the connection for that.
     pub(crate) upgrade: Option<OnUpgrade>,
     /// How much of the request's body came.
@@ -72,53 +76,26 @@ impl Forwarded {
     }
 
     /// The response and the rest, for `screen`.
-    pub(super) fn into_response(self) -> (Response<UpstreamBody<RequestBody>>, Rest) {
+    pub(super) fn into_response(self) -> (Box<Response<UpstreamBody<RequestBody>>>, Rest) {
         (self.response, self.rest)
     }
 }
 
 /// Sends the request to an endpoint and waits for the head of its answer.
-pub async fn forward(x: Exchange<Missed>) -> Result<Exchange<Forwarded>, Stop> {
-    let Exchange { mut shared, proof } = x;
-    let (inspected, mut fill) = proof.into_inspected();
+///
+/// What is sent is settled before the future begins: it has no room for what that was made from.
+pub fn forward(x: Exchange<Missed>) -> impl Future<Output = Result<Exchange<Forwarded>, Stop>> {
+    let Exchange { shared, proof } = x;
+    let (inspected, fill) = proof.into_inspected();
     let mut sendable = inspected.into_sendable();
-    let bench = sendable.bench.take();
-    let plan = sendable.plan.clone();
-    let (index, prepared) = match choose(&mut shared, &plan) {
-        Ok(chosen) => chosen,
-        Err(denial) => return Err(Exchange { shared, proof: () }.deny(Stage::Forward, denial)),
+    let way = match sendable.asking.take() {
+        Some(asking) => Err(Box::pin(llm::serve(shared, sendable, asking))),
+        None => Ok(Asking::of(shared, sendable, fill)),
     };
-    let hash = hash(&prepared, &sendable);
-    let since = Instant::now();
-    let watch = sendable.watch.clone();
-    shared.record.asks_upstream(since, watch.clone());
-    let (request, asked, upgrade) = match compose(&shared, sendable, bench.is_some()) {
-        Ok(composed) => composed,
-        Err(denial) => return Err(Exchange { shared, proof: () }.deny(Stage::Forward, denial)),
-    };
-    // The whole request's limit covers the wait for the head too.
-    let end = plan.timeouts.request.map(|limit| shared.record.started + limit);
-    let backend = since + plan.timeouts.backend_request;
-    let head_by = end.map_or(backend, |end| end.min(backend));
-    let asking = Asking { index, prepared: &prepared, hash, since, head_by, watch: &watch };
-    if let Some(fill) = &mut fill {
-        fill.sent(&shared);
-    }
-    let outcome = asking.send(&shared, request).await;
-    match outcome {
-        Ok(sent) => {
-            note(&mut shared, &sent);
-            if let Some(fill) = &mut fill {
-                fill.came(sent.response.version(), sent.response.headers());
-            }
-            let deadlines = Deadlines { idle: plan.timeouts.idle, end };
-            let origin = Origin { upstream: prepared, endpoint: sent.index };
-            let rest = Rest { asked, upgrade, watch, origin, deadlines, bench, fill, keeping: None };
-            Ok(Exchange { shared, proof: Forwarded { response: sent.response, rest } })
-        }
-        Err(failure) => {
-            let denial = failed(&mut shared, index, &watch, failure);
-            Err(Exchange { shared, proof: () }.deny(Stage::Forward, denial))
+    async move {
+        match way {
+            Ok(asking) => asking?.answered().await,
+            Err(model) => Err(model.await),
         }
     }
 }
@@ -132,7 +109,9 @@ fn choose(shared: &mut Shared, plan: &RoutePlan) -> Result<(usize, Arc<PreparedU
     let Some(prepared) = shared.live.upstreams.at(index) else {
         return Err(Denial::new(Reason::NoEndpoint).because("the upstream is not prepared"));
     };
-    shared.record.upstream = Some(prepared.plan.name.clone());
+    if shared.live.logs {
+        shared.record.upstream = Some(prepared.plan.name.clone());
+    }
     shared.record.upstream_id = shared.live.upstream_id(index);
     Ok((index, prepared.clone()))
 }
@@ -154,11 +133,27 @@ fn hash(prepared: &PreparedUpstream, sendable: &Sendable) -> Option<u64> {
     })
 }
 
-type Composed = (Request<RequestBody>, Option<Upgrade>, Option<OnUpgrade>);
+/// The caller's verified token, where the upstream exchanges it. A caller who was known in another way has none, and is
+/// refused: the upstream would take the gateway for the caller.
+fn subject(upstream: &UpstreamPlan, sendable: &Sendable) -> Result<Option<Box<Subject>>, Denial> {
+    if !upstream.exchanges_tokens() {
+        return Ok(None);
+    }
+    let policy = sendable.plan.authentication.enforced.as_ref();
+    let token = sendable.identity.token().zip(policy).and_then(|(token, policy)| {
+        verified_token(sendable.head.headers(), policy.methods.iter().map(MethodPlan::places), token.id())
+    });
+    match token {
+        // Boxed: few upstreams exchange tokens, and every request's future would be larger.
+        Some(token) => Ok(Some(Box::new(Subject::verified(token)))),
+        None => Err(Denial::new(Reason::NotAllowed)
+            .because("the upstream takes a token in exchange for the caller's, who was not known by one")),
+    }
+}
 
 /// Makes the request that the upstream sees.
-fn compose(shared: &Shared, sendable: Sendable, is_judged: bool) -> Result<Composed, Denial> {
-    let Sendable { mut head, body, upgrade, plan, prefix_bytes, consumer, granted, identity, .. } = sendable;
+fn compose(shared: &Shared, sendable: Sendable, is_judged: bool) -> Result<Request<RequestBody>, Denial> {
+    let Sendable { mut head, body, plan, prefix_bytes, consumer, granted, identity, .. } = sendable;
     if plan.headers.iter().any(|policy| policy.bite.percent < 100) {
         // Before its headers leave the head, because the caller's share is taken from them.
         shared.share(&head);
@@ -210,7 +205,7 @@ fn compose(shared: &Shared, sendable: Sendable, is_judged: bool) -> Result<Compo
         // One that was sent and accepted is in the headers already.
         headers.insert(X_REQUEST_ID, shared.id_value.clone());
     }
-    head.write_forwarding(&mut headers, RfcForwarded::Omit);
+    head.write_forwarding(&mut headers, &shared.connection.address, RfcForwarded::Omit);
     if is_judged {
         // An answer is judged as a whole and as it is: in no coding, and not in pieces that each look harmless.
         headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
@@ -220,12 +215,11 @@ fn compose(shared: &Shared, sendable: Sendable, is_judged: bool) -> Result<Compo
     if let Some(host) = &plan.rewrite.host {
         headers.insert(header::HOST, host.clone());
     }
-    let asked = head.upgrade().cloned();
-    if let Some(asked) = &asked {
+    if let Some(asked) = head.upgrade() {
         headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(header::UPGRADE, asked.protocol().clone());
     }
-    if head.accepts_trailers() && asked.is_none() {
+    if head.accepts_trailers() && head.upgrade().is_none() {
         // RFC 9110 §10.1.4: TE is for this hop, and whoever sends it says so.
         headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
@@ -234,7 +228,7 @@ fn compose(shared: &Shared, sendable: Sendable, is_judged: bool) -> Result<Compo
     *request.method_mut() = head.method().clone();
     *request.uri_mut() = target(&head, &plan, prefix_bytes)?;
     *request.headers_mut() = headers;
-    Ok((request, asked, upgrade))
+    Ok(request)
 }
 
 /// Whether the route's policy passes on the certificate by which the caller was identified.
@@ -269,39 +263,126 @@ enum Failure {
     TooSlow(Option<usize>),
 }
 
-/// What an upstream is asked with.
-struct Asking<'a> {
+/// An upstream that is asked. Boxed, so that its future is moved as a pointer.
+struct Asking {
+    shared: Box<Shared>,
+    plan: Arc<RoutePlan>,
     index: usize,
-    prepared: &'a PreparedUpstream,
+    prepared: Arc<PreparedUpstream>,
+    subject: Option<Box<Subject>>,
     hash: Option<u64>,
     /// When it is asked.
     since: Instant,
     /// When the head of the answer must have come.
     head_by: Instant,
-    watch: &'a BodyWatch,
+    /// When the whole request must be over.
+    end: Option<Instant>,
+    watch: BodyWatch,
+    asked: Option<Box<Upgrade>>,
+    upgrade: Option<OnUpgrade>,
+    /// Policies that judge the answer.
+    bench: Option<Box<Bench>>,
+    /// What the cache does with the answer.
+    fill: Option<Box<Fill>>,
+    /// In a slot, and passed on by reference, because every move of a request is a copy of a quarter of a kilobyte.
+    request: Option<Request<RequestBody>>,
 }
 
-impl Asking<'_> {
-    async fn send(
-        &self,
-        shared: &Shared,
-        request: Request<RequestBody>,
-    ) -> Result<Sent<RequestBody>, Failure> {
+impl Asking {
+    /// Chooses the upstream and makes what it is sent.
+    fn of(
+        mut shared: Box<Shared>,
+        mut sendable: Sendable,
+        mut fill: Option<Box<Fill>>,
+    ) -> Result<Box<Self>, Stop> {
+        let bench = sendable.bench.take();
+        let (index, prepared) = match choose(&mut shared, &sendable.plan) {
+            Ok(chosen) => chosen,
+            Err(denial) => return Err(Exchange { shared, proof: () }.deny(Stage::Forward, denial)),
+        };
+        let subject = match subject(&prepared.plan, &sendable) {
+            Ok(subject) => subject,
+            Err(denial) => return Err(Exchange { shared, proof: () }.deny(Stage::Forward, denial)),
+        };
+        let hash = hash(&prepared, &sendable);
+        let since = Instant::now();
+        let watch = sendable.watch.clone();
+        shared.record.asks_upstream(since, watch.clone());
+        let asked = sendable.head.upgrade().cloned().map(Box::new);
+        let upgrade = sendable.upgrade.take();
+        let plan = sendable.plan.clone();
+        let request = match compose(&shared, sendable, bench.is_some()) {
+            Ok(request) => Some(request),
+            Err(denial) => return Err(Exchange { shared, proof: () }.deny(Stage::Forward, denial)),
+        };
+        // The whole request's limit covers the wait for the head too.
+        let end = plan.timeouts.request.map(|limit| shared.record.started + limit);
+        let backend = since + plan.timeouts.backend_request;
+        let head_by = end.map_or(backend, |end| end.min(backend));
+        if let Some(fill) = &mut fill {
+            fill.sent(&shared);
+        }
+        Ok(Box::new(Asking {
+            shared,
+            plan,
+            index,
+            prepared,
+            subject,
+            hash,
+            since,
+            head_by,
+            end,
+            watch,
+            asked,
+            upgrade,
+            bench,
+            fill,
+            request,
+        }))
+    }
+
+    /// Asks, and makes the proof or the refusal of what comes back.
+    async fn answered(mut self: Box<Self>) -> Result<Exchange<Forwarded>, Stop> {
+        let outcome = self.send().await;
+        let Asking { mut shared, plan, index, prepared, end, watch, asked, upgrade, bench, mut fill, .. } =
+            *self;
+        match outcome {
+            Ok(Sent { response, endpoint, index, attempts, .. }) => {
+                shared.record.upstream_attempts = u16::from(attempts);
+                shared.record.endpoint = Some(endpoint);
+                if let Some(fill) = &mut fill {
+                    fill.came(response.version(), response.headers());
+                }
+                let deadlines = Deadlines { idle: plan.timeouts.idle, end };
+                let origin = Origin { upstream: prepared, endpoint: index };
+                let rest = Rest { asked, upgrade, watch, origin, deadlines, bench, fill, keeping: None };
+                Ok(Exchange { shared, proof: Forwarded { response, rest } })
+            }
+            Err(failure) => {
+                let denial = failed(&mut shared, index, &watch, failure);
+                Err(Exchange { shared, proof: () }.deny(Stage::Forward, denial))
+            }
+        }
+    }
+
+    async fn send(&mut self) -> Result<Sent<RequestBody>, Failure> {
+        let Asking { shared, prepared, subject, watch, request, .. } = self;
         let tries = Tries::new(shared, self.index);
         let pick = Pick {
             fetcher: shared.core.runtime.outside().map(|outside| &outside.fetcher),
+            subject: subject.as_deref(),
             hash: self.hash,
             now: Some(self.since),
             chosen: Some(&tries.chosen),
             given_up: Some(&tries.given_up),
         };
-        let sending = upstream::send(&shared.core.pools, self.prepared, &pick, request);
+        let sending = pin!(upstream::send(&shared.core.pools, prepared, &pick, request));
         let limit = self.head_by.saturating_duration_since(self.since);
         let sent = within(&shared.connection, limit, sending).await;
         let failure = match sent {
             Ok(Ok(sent)) => {
                 if sent.response.status() == StatusCode::UNAUTHORIZED {
-                    self.prepared.doubt_token(Instant::now());
+                    prepared.doubt_token(subject.as_deref(), Instant::now());
                 }
                 let is_error = sent.response.status().is_server_error();
                 tries.over(if is_error { Counted::ServerError } else { Counted::Answered });
@@ -314,10 +395,10 @@ impl Asking<'_> {
             Err(TimeOver) => {
                 let chosen = tries.chosen.get();
                 // A caller that does not send its body must not be able to make an endpoint look ill.
-                if let Some(endpoint) = chosen.filter(|_| !self.watch.waits_for_caller()) {
-                    upstream::report(self.prepared, endpoint, upstream::Outcome::Failed, Instant::now());
+                if let Some(endpoint) = chosen.filter(|_| !watch.waits_for_caller()) {
+                    upstream::report(prepared, endpoint, upstream::Outcome::Failed, Instant::now());
                 }
-                tries.over(if self.watch.waits_for_caller() { Counted::Cancelled } else { Counted::Timeout });
+                tries.over(if watch.waits_for_caller() { Counted::Cancelled } else { Counted::Timeout });
                 Failure::TooSlow(chosen)
             }
         };
@@ -363,11 +444,6 @@ impl Drop for Tries<'_> {
             self.count(endpoint, self.outcome.get());
         }
     }
-}
-
-fn note(shared: &mut Shared, sent: &Sent<RequestBody>) {
-    shared.record.upstream_attempts = u16::from(sent.attempts);
-    shared.record.endpoint = Some(sent.endpoint.clone());
 }
 
 /// What a failure means for the caller.

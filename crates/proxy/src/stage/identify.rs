@@ -20,6 +20,7 @@ use super::{
 };
 use crate::exchange::{Exchange, Shared, Stop};
 
+mod aged;
 mod api_key;
 mod basic;
 mod caller;
@@ -36,7 +37,7 @@ pub use caller::Granted;
 pub(super) use certificate::client_cert;
 use failures::Counting;
 use lookup::{Asked, Lookup};
-pub(super) use place::remove_cookie;
+pub(super) use place::{remove_cookie, verified_token};
 
 /// The proof that the caller is known, or that the route admits callers who are not.
 #[must_use]
@@ -51,13 +52,15 @@ struct Caller {
     identity: Identity,
     /// `None` for anonymous callers, and for tokens that name none.
     consumer: Option<Arc<ConsumerPlan>>,
-    /// What a token brings beside it.
+    /// What is to be said of its key.
+    aged: Option<aged::Aged>,
+    /// What a token or a certificate brings beside it.
     granted: Option<Arc<Granted>>,
 }
 
 impl Caller {
     const fn nobody() -> Self {
-        Caller { identity: Identity::anonymous(), consumer: None, granted: None }
+        Caller { identity: Identity::anonymous(), consumer: None, aged: None, granted: None }
     }
 }
 
@@ -77,7 +80,7 @@ impl Identified {
         &self.caller.identity
     }
 
-    /// What the caller's token grants; `None` where there is none.
+    /// What the caller's token or certificate grants; `None` where it grants nothing.
     pub(crate) fn granted(&self) -> Option<&Arc<Granted>> {
         self.caller.granted.as_ref()
     }
@@ -215,6 +218,9 @@ pub async fn identify(x: Exchange<Routed>) -> Result<Exchange<Identified>, Stop>
 fn note(shared: &mut Shared, caller: &Caller) {
     shared.record.consumer = caller.consumer.as_ref().map(|consumer| consumer.name.clone());
     let method = caller.identity.method();
+    if let Some(aged) = caller.aged {
+        aged.tell(shared);
+    }
     shared.record.identified_by = (method != Method::Anonymous).then_some(method.as_str());
     if let Some(token) = caller.identity.token() {
         shared.record.issuer = Some(token.issuer().clone());

@@ -7,6 +7,7 @@
 mod examine;
 mod judge;
 mod leak;
+mod operation;
 mod pool;
 mod report;
 mod schema;
@@ -37,6 +38,9 @@ use crate::{
     exchange::{Exchange, Shared, Stop},
 };
 
+pub use operation::operation;
+pub(super) use operation::{Asking, What};
+
 /// The proof that the request was inspected as far as its policies ask, and that its body is capped.
 #[must_use]
 pub struct Inspected {
@@ -50,6 +54,8 @@ pub struct Inspected {
     consumer: Option<Arc<ConsumerPlan>>,
     granted: Option<Arc<Granted>>,
     bench: Option<Box<Bench>>,
+    /// What is asked of a model, on routes to models.
+    asking: Option<Box<Asking>>,
 }
 
 /// What is sent on.
@@ -65,6 +71,7 @@ pub(super) struct Sendable {
     pub(super) granted: Option<Arc<Granted>>,
     /// Policies that judge the answer too.
     pub(super) bench: Option<Box<Bench>>,
+    pub(super) asking: Option<Box<Asking>>,
 }
 
 impl Inspected {
@@ -95,9 +102,32 @@ impl Inspected {
 
     /// Everything that is sent on, for `forward`.
     pub(super) fn into_sendable(self) -> Sendable {
-        let Inspected { head, body, watch, upgrade, plan, prefix_bytes, identity, consumer, granted, bench } =
-            self;
-        Sendable { head, body, watch, upgrade, plan, prefix_bytes, identity, consumer, granted, bench }
+        let Inspected {
+            head,
+            body,
+            watch,
+            upgrade,
+            plan,
+            prefix_bytes,
+            identity,
+            consumer,
+            granted,
+            bench,
+            asking,
+        } = self;
+        Sendable {
+            head,
+            body,
+            watch,
+            upgrade,
+            plan,
+            prefix_bytes,
+            identity,
+            consumer,
+            granted,
+            bench,
+            asking,
+        }
     }
 }
 
@@ -172,7 +202,20 @@ impl Parts {
 
     fn inspected(self, body: RequestBody, watch: BodyWatch, bench: Option<Box<Bench>>) -> Inspected {
         let Parts { head, upgrade, plan, prefix_bytes, identity, consumer, granted } = self;
-        Inspected { head, body, watch, upgrade, plan, prefix_bytes, identity, consumer, granted, bench }
+        let asking = None;
+        Inspected {
+            head,
+            body,
+            watch,
+            upgrade,
+            plan,
+            prefix_bytes,
+            identity,
+            consumer,
+            granted,
+            bench,
+            asking,
+        }
     }
 }
 

@@ -25,6 +25,7 @@ use http::{HeaderName, HeaderValue, header};
 use super::{Authorized, Granted, Routed, route::mode_for};
 use crate::{
     exchange::{Exchange, Shared, Stop},
+    live::LimitMark,
     share::block_key,
 };
 
@@ -69,19 +70,35 @@ impl Metered {
 /// A policy that bears on the call.
 struct Bearing {
     policy: Arc<Policy>,
-    id: PolicyId,
+    mark: LimitMark,
     key: u128,
     bite: Bite,
 }
 
-/// Asks all limits, and waits where they say so.
-pub async fn limit(x: Exchange<Authorized>) -> Result<Exchange<Metered>, Stop> {
+/// What the limits said.
+pub enum Limited {
+    /// Go on.
+    Admitted(Exchange<Metered>),
+    /// Wait for a slot first.
+    Waits(Box<Wait>),
+}
+
+/// A call that waits for its own slot. Boxed by [`Limited`]: waiting is rare, and its state would make every request's
+/// future larger.
+pub struct Wait {
+    x: Exchange<Authorized>,
+    until: Nanos,
+    reservation: Waiting,
+}
+
+/// Asks all limits.
+pub fn limit(x: Exchange<Authorized>) -> Result<Limited, Stop> {
     let mut x = x;
     // Most routes have a limit or two; a route without any costs this branch.
     if x.proof.plan().limits.is_empty()
         && x.proof.consumer().is_none_or(|consumer| consumer.limits.is_empty())
     {
-        return Ok(x.prove(|authorized| Metered { authorized }));
+        return Ok(Limited::Admitted(x.prove(|authorized| Metered { authorized })));
     }
     let bearings = match bearings(&mut x.shared, &x.proof) {
         Ok(bearings) => bearings,
@@ -97,18 +114,16 @@ pub async fn limit(x: Exchange<Authorized>) -> Result<Exchange<Metered>, Stop> {
             let denial = refuse(&mut x.shared, &bearings, &refusal);
             return Err(x.deny(Stage::Limit, denial));
         }
-        // Boxed: waiting is rare, and its state would make every request's future larger.
-        Decision::Wait { until, reservation } => return Box::pin(wait(x, until, reservation)).await,
+        Decision::Wait { until, reservation } => {
+            return Ok(Limited::Waits(Box::new(Wait { x, until, reservation })));
+        }
     }
-    Ok(x.prove(|authorized| Metered { authorized }))
+    Ok(Limited::Admitted(x.prove(|authorized| Metered { authorized })))
 }
 
 /// Waits for the call's own slot.
-async fn wait(
-    mut x: Exchange<Authorized>,
-    until: Nanos,
-    reservation: Waiting,
-) -> Result<Exchange<Metered>, Stop> {
+pub async fn wait(wait: Box<Wait>) -> Result<Exchange<Metered>, Stop> {
+    let Wait { mut x, until, reservation } = *wait;
     let (begun, until) = (x.shared.instant(), x.shared.core.runtime.instant(until));
     // A slot behind the route's time limit is as good as none. It stays taken, as for a caller that leaves.
     let limit = x.proof.plan().timeouts.request;
@@ -137,24 +152,26 @@ fn bearings(shared: &mut Shared, proof: &Authorized) -> Result<Vec<Bearing>, Den
     let header = |name: &str, each: &mut dyn FnMut(&[u8])| values_of(head, name, each);
     let facts = key_facts(proof, &header);
     let live = shared.live.clone();
-    let of_route = proof.plan().limits.iter().zip(live.route_limit_ids(proof.plan()));
+    let of_route = proof.plan().limits.iter().zip(live.route_limit_marks(proof.plan()));
     let of_consumer = consumer
         .into_iter()
-        .flat_map(|consumer| consumer.limits.iter().zip(live.consumer_limit_ids(consumer)))
+        .flat_map(|consumer| consumer.limits.iter().zip(live.consumer_limit_marks(consumer)))
         // A policy attached to the route as well as to the consumer is asked once.
         .filter(|(policy, _)| !proof.plan().limits.iter().any(|wider| Arc::ptr_eq(wider, policy)));
     let mut bearings = Vec::with_capacity(2);
     let mut denied = None;
-    for (policy, id) in of_route.chain(of_consumer) {
+    for (policy, mark) in of_route.chain(of_consumer) {
         let bite = match (policy.mode, policy.enforce_percent) {
             (Mode::Enforce, 100) => Bite::Enforce,
             _ => bite_for(shared, policy, head),
         };
         match shared.core.runtime.cells().key_of(policy, &facts) {
-            Key::Of(key) => bearings.push(Bearing { policy: policy.clone(), id: *id, key, bite }),
+            Key::Of(key) => {
+                bearings.push(Bearing { policy: policy.clone(), mark: mark.clone(), key, bite });
+            }
             Key::Skip => {}
             Key::Deny => {
-                let denial = deny_absent(shared, policy, *id, bite);
+                let denial = deny_absent(shared, policy, mark.id, bite);
                 denied = denied.or(denial);
             }
         }
@@ -214,19 +231,11 @@ fn tell(shared: &mut Shared, bearings: &[Bearing], states: &Few<State>) {
     const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
     const LIMIT: HeaderName = HeaderName::from_static("ratelimit");
     let policy = |ask: usize| bearings.get(ask).map(|bearing| &*bearing.policy);
-    let enforced =
-        bearings.iter().filter(|bearing| bearing.bite == Bite::Enforce).map(|bearing| &*bearing.policy);
-    let mut text = String::with_capacity(64);
-    fields::write_policies(&mut text, enforced);
-    if text.is_empty() {
-        return;
-    }
-    if let Ok(value) = HeaderValue::from_str(&text) {
-        shared.dress(POLICY, value);
-    }
-    text.clear();
+    let Some(stated) = stated(bearings) else { return };
+    shared.dress(POLICY, stated);
+    let mut text = String::new();
     fields::write_states(&mut text, states, policy);
-    if let Ok(value) = HeaderValue::from_str(&text) {
+    if let Ok(value) = HeaderValue::try_from(text) {
         shared.dress(LIMIT, value);
     }
     if let Some(legacy) = fields::legacy(states, policy) {
@@ -234,6 +243,19 @@ fn tell(shared: &mut Shared, bearings: &[Bearing], states: &Few<State>) {
         shared.dress(HeaderName::from_static("x-ratelimit-remaining"), legacy.remaining.into());
         shared.dress(HeaderName::from_static("x-ratelimit-reset"), legacy.reset_seconds.into());
     }
+}
+
+/// What `RateLimit-Policy` says; `None` where there is nothing to say.
+fn stated(bearings: &[Bearing]) -> Option<HeaderValue> {
+    let mut enforced = bearings.iter().filter(|bearing| bearing.bite == Bite::Enforce);
+    let first = enforced.next()?;
+    if enforced.next().is_none() {
+        return (!first.mark.stated.is_empty()).then(|| first.mark.stated.clone());
+    }
+    let all = bearings.iter().filter(|bearing| bearing.bite == Bite::Enforce);
+    let mut text = String::new();
+    fields::write_policies(&mut text, all.map(|bearing| &*bearing.policy));
+    HeaderValue::try_from(text).ok().filter(|value| !value.is_empty())
 }
 
 fn count(shared: &mut Shared, bearings: &[Bearing], verdict: &Verdict) {
@@ -248,7 +270,7 @@ fn count(shared: &mut Shared, bearings: &[Bearing], verdict: &Verdict) {
             _ if waits => Counted::Throttle,
             _ => Counted::Allow,
         };
-        shared.core.metrics.rate_limit(bearing.id, decision, Mode::Enforce);
+        shared.core.metrics.rate_limit(bearing.mark.id, decision, Mode::Enforce);
     }
     for (ask, bearing) in bearings.iter().enumerate().filter(|(_, bearing)| bearing.bite == Bite::Shadow) {
         let would = verdict.would.iter().find(|would| would_ask(would) == ask);
@@ -257,7 +279,7 @@ fn count(shared: &mut Shared, bearings: &[Bearing], verdict: &Verdict) {
             Some(Would::Throttle { wait, .. }) => (Counted::Throttle, Some(Outcome::Throttle(*wait))),
             None => (Counted::Allow, None),
         };
-        shared.core.metrics.rate_limit(bearing.id, decision, Mode::Shadow);
+        shared.core.metrics.rate_limit(bearing.mark.id, decision, Mode::Shadow);
         if let Some(outcome) = outcome {
             shared.record.would_deny(WouldDeny {
                 stage: Stage::Limit,

@@ -23,11 +23,11 @@ pub(crate) use forward::{Rest, rehearse};
 pub(crate) use identify::CallerMemo;
 pub use identify::{Granted, Identified, identify};
 pub(crate) use inspect::JudgePool;
-pub use inspect::{Inspected, inspect};
-pub use limit::{Metered, limit};
+pub use inspect::{Inspected, inspect, operation};
+pub use limit::{Limited, Metered, limit, wait};
 pub(crate) use record::{Closing, OpenRecord};
 pub use route::{Routed, route};
-pub(crate) use screen::ScreenedBody;
+pub(crate) use screen::ScreenedAnswer;
 pub use screen::{Screened, screen};
 
 /// What stages judge by a head and a plan alone. `explain` asks the same functions, so that it cannot differ.

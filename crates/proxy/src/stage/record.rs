@@ -14,7 +14,7 @@ use bartizan_model::Denial;
 use bartizan_telemetry::{Exit, RequestRecord};
 
 use crate::{
-    body::{BodyWatch, Broken},
+    body::{BodyWatch, Broken, ModelBody},
     core::Core,
     exchange::Shared,
     stage::inspect::Watching,
@@ -125,6 +125,13 @@ impl Closing {
     pub(crate) fn count(&mut self, bytes: usize) {
         let record = &mut self.shared.record;
         record.response_bytes = record.response_bytes.saturating_add(bytes as u64);
+    }
+
+    /// Charges a model's answer.
+    pub(crate) fn settle(&mut self, model: &mut ModelBody, whole: bool) {
+        if let Some(record) = &mut self.shared.record.model {
+            model.settle(whole, record);
+        }
     }
 
     /// Lets inspections that watch copy a piece of the answer.

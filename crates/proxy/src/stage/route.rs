@@ -17,6 +17,7 @@ use super::Admitted;
 use crate::{
     answer::AnswerBody,
     exchange::{Exchange, Shared, Stop, Why},
+    spoken::Spoken,
 };
 
 pub(crate) mod resource;
@@ -76,6 +77,9 @@ pub fn route(x: Exchange<Admitted>) -> Result<Exchange<Routed>, Stop> {
         Err(denial) => return Err(x.deny(Stage::Route, denial)),
     };
     note(&mut x.shared, &plan, x.proof.head());
+    if let RouteAction::Models = &plan.action {
+        x.shared.dress.spoken = Some(Spoken::of(x.proof.head(), prefix_bytes));
+    }
     if let Some(answer) = cors(&mut x.shared, &plan, x.proof.head()) {
         return Err(answered(x, answer));
     }
@@ -171,7 +175,9 @@ pub fn preflight_method(head: &RequestHead) -> Option<Method> {
 }
 
 fn note(shared: &mut Shared, plan: &Arc<RoutePlan>, head: &RequestHead) {
-    shared.record.route = Some(plan.route.clone());
+    if shared.is_described() {
+        shared.record.route = Some(plan.route.clone());
+    }
     shared.record.route_id = shared.live.route_id(plan);
     shared.record.plan = plan.record.clone();
     shared.record.take_headers(head.headers());

@@ -8,10 +8,10 @@ mod judge;
 
 use bartizan_message::{clean_response, response::RESPONSE_LIMITS};
 use bartizan_model::{Denial, Reason, Stage};
-use http::{Response, response::Parts};
+use http::Response;
 
 use self::judge::judge;
-use super::{Filled, Forwarded, Rest, inspect::Refused};
+use super::{Fill, Filled, Forwarded, Rest, inspect::Refused};
 use crate::{
     body::{AnswerBody, RequestBody},
     exchange::{Exchange, Shared, Stop},
@@ -21,13 +21,21 @@ use crate::{
 /// The proof that an upstream's answer may leave.
 #[must_use]
 pub struct Screened {
-    response: Response<ScreenedBody>,
+    answer: ScreenedAnswer,
     rest: Rest,
 }
 
-/// The body of an answer that may leave.
+/// An answer that may leave.
+pub(crate) enum ScreenedAnswer {
+    /// Its body as it comes.
+    Flowing(Box<Response<UpstreamBody<RequestBody>>>),
+    /// Its body was judged, or the start of it was.
+    Judged(Box<Response<AnswerBody>>),
+}
+
+/// The body of an answer that was judged.
 pub(crate) enum ScreenedBody {
-    /// As it comes.
+    /// Nobody asked to read it.
     Flowing(UpstreamBody<RequestBody>),
     /// It was judged, or its start was.
     Judged(Box<AnswerBody>),
@@ -35,8 +43,8 @@ pub(crate) enum ScreenedBody {
 
 impl Screened {
     /// The answer and the rest, for the exit.
-    pub(crate) fn into_response(self) -> (Response<ScreenedBody>, Rest) {
-        (self.response, self.rest)
+    pub(crate) fn into_answer(self) -> (ScreenedAnswer, Rest) {
+        (self.answer, self.rest)
     }
 }
 
@@ -47,80 +55,97 @@ pub async fn screen(x: Exchange<Forwarded>) -> Result<Exchange<Screened>, Stop> 
         return Box::pin(judged(x)).await;
     }
     let Exchange { mut shared, proof } = x;
-    let (response, rest) = proof.into_response();
-    let (parts, body) = match clean(&mut shared, response, &rest) {
-        Ok(cleaned) => cleaned,
-        Err(denial) => return Err(Exchange { shared, proof: () }.deny(Stage::Forward, denial)),
-    };
-    let response = Response::from_parts(parts, ScreenedBody::Flowing(body));
-    fill(shared, response, rest)
+    let (mut response, rest) = proof.into_response();
+    match clean(&mut shared, &mut response, &rest) {
+        Ok(()) => leave(shared, ScreenedAnswer::Flowing(response), rest),
+        Err(denial) => Err(Exchange { shared, proof: () }.deny(Stage::Forward, denial)),
+    }
 }
 
 /// As [`screen`], with policies that judge.
 async fn judged(x: Exchange<Forwarded>) -> Result<Exchange<Screened>, Stop> {
     let Exchange { mut shared, proof } = x;
-    let (response, mut rest) = proof.into_response();
-    let (parts, body) = match clean(&mut shared, response, &rest) {
-        Ok(cleaned) => cleaned,
-        Err(denial) => return Err(Exchange { shared, proof: () }.deny(Stage::Forward, denial)),
-    };
+    let (mut response, mut rest) = proof.into_response();
+    if let Err(denial) = clean(&mut shared, &mut response, &rest) {
+        return Err(Exchange { shared, proof: () }.deny(Stage::Forward, denial));
+    }
+    let (parts, body) = response.into_parts();
     let judged = match rest.bench.take() {
         Some(bench) => judge(&mut shared, bench, &parts, body, &mut rest).await,
         None => Ok(ScreenedBody::Flowing(body)),
     };
-    match judged {
-        Ok(body) => {
-            let response = Response::from_parts(parts, body);
-            fill(shared, response, rest)
+    let answer = match judged {
+        Ok(ScreenedBody::Flowing(body)) => {
+            ScreenedAnswer::Flowing(Box::new(Response::from_parts(parts, body)))
+        }
+        Ok(ScreenedBody::Judged(body)) => {
+            ScreenedAnswer::Judged(Box::new(Response::from_parts(parts, *body)))
         }
         Err((stage, refused)) => {
             let x = Exchange { shared, proof: () };
-            Err(match refused {
+            return Err(match refused {
                 Refused::Denied(denial) => x.deny(stage, denial),
                 Refused::Faulted(policy, fault) => x.fault(Some(policy), fault),
-            })
+            });
         }
-    }
+    };
+    leave(shared, answer, rest)
 }
 
-/// Lets the cache have the answer, now that it is screened.
-fn fill(
+/// The answer may leave. Now that it is screened, the cache may have it.
+fn leave(
     mut shared: Box<Shared>,
-    mut response: Response<ScreenedBody>,
+    answer: ScreenedAnswer,
     mut rest: Rest,
 ) -> Result<Exchange<Screened>, Stop> {
-    if let Some(fill) = rest.fill.take() {
-        let (parts, body) = response.into_parts();
-        response = match fill.answered(&mut shared, &parts) {
-            Filled::Flows(keeping) => {
-                rest.keeping = keeping.map(Box::new);
-                Response::from_parts(parts, body)
-            }
-            Filled::Confirmed(kept) => kept.map(|body| ScreenedBody::Judged(Box::new(body))),
-            Filled::Misplaced => {
-                let denial = Denial::new(Reason::UpstreamMisbehaved);
-                let denial = denial.because("304 for another answer than the one that was asked about");
-                return Err(Exchange { shared, proof: () }.deny(Stage::Forward, denial));
-            }
-        };
-    }
-    Ok(Exchange { shared, proof: Screened { response, rest } })
+    let Some(fill) = rest.fill.take() else {
+        return Ok(Exchange { shared, proof: Screened { answer, rest } });
+    };
+    let (filled, answer) = match answer {
+        ScreenedAnswer::Flowing(response) => {
+            let (filled, response) = offer(&mut shared, fill, *response);
+            (filled, ScreenedAnswer::Flowing(Box::new(response)))
+        }
+        ScreenedAnswer::Judged(response) => {
+            let (filled, response) = offer(&mut shared, fill, *response);
+            (filled, ScreenedAnswer::Judged(Box::new(response)))
+        }
+    };
+    let answer = match filled {
+        Filled::Flows(keeping) => {
+            rest.keeping = keeping.map(Box::new);
+            answer
+        }
+        Filled::Confirmed(kept) => ScreenedAnswer::Judged(kept),
+        Filled::Misplaced => {
+            let denial = Denial::new(Reason::UpstreamMisbehaved);
+            let denial = denial.because("304 for another answer than the one that was asked about");
+            return Err(Exchange { shared, proof: () }.deny(Stage::Forward, denial));
+        }
+    };
+    Ok(Exchange { shared, proof: Screened { answer, rest } })
+}
+
+/// Shows the cache an answer.
+fn offer<B>(shared: &mut Shared, fill: Box<Fill>, response: Response<B>) -> (Filled, Response<B>) {
+    let (parts, body) = response.into_parts();
+    let filled = fill.answered(shared, &parts);
+    (filled, Response::from_parts(parts, body))
 }
 
 /// The head read strictly, and shown to policies that watch.
 fn clean(
     shared: &mut Shared,
-    response: Response<UpstreamBody<RequestBody>>,
+    response: &mut Response<UpstreamBody<RequestBody>>,
     rest: &Rest,
-) -> Result<(Parts, UpstreamBody<RequestBody>), Denial> {
-    let (mut parts, body) = response.into_parts();
-    clean_response(&mut parts, rest.asked.as_ref(), &RESPONSE_LIMITS)
+) -> Result<(), Denial> {
+    clean_response(response, rest.asked.as_deref(), &RESPONSE_LIMITS)
         .map_err(|misbehaved| Denial::new(Reason::UpstreamMisbehaved).because(misbehaved.to_string()))?;
     if shared.record.watching().is_some() {
         let core = shared.core.clone();
         if let Some(watching) = shared.record.watching() {
-            watching.answered(&core, (parts.status, parts.version), &parts.headers);
+            watching.answered(&core, (response.status(), response.version()), response.headers());
         }
     }
-    Ok((parts, body))
+    Ok(())
 }

@@ -42,8 +42,7 @@ pub(super) fn judge<B>(response: &Response<B>, asked: Asked) -> Result<Connectio
     {
         return Err("a switch of protocols that was not asked for");
     }
-    let length = length(response.headers())?;
-    let is_chunked = is_chunked(response.headers())?;
+    let Framing { length, is_chunked } = framing(response.headers())?;
     if is_chunked && length.is_some() {
         // RFC 9112 §6.3: "ought to be handled as an error"; a gateway that forwards it invites response splitting.
         return Err("content-length beside transfer-encoding");
@@ -58,13 +57,31 @@ pub(super) fn judge<B>(response: &Response<B>, asked: Asked) -> Result<Connectio
     Ok(Connection::Reusable)
 }
 
-/// The one `Content-Length`. hyper accepts several equal ones (also as a list); RFC 9110 §8.6 lets us refuse them.
-fn length(headers: &HeaderMap) -> Result<Option<u64>, &'static str> {
-    let Some(value) = headers.get(header::CONTENT_LENGTH) else { return Ok(None) };
-    if headers.get_all(header::CONTENT_LENGTH).iter().nth(1).is_some() {
-        return Err("more than one content-length");
+/// Where the body ends, as far as the head says.
+#[derive(Default)]
+struct Framing {
+    length: Option<u64>,
+    is_chunked: bool,
+}
+
+/// Reads both fields in one pass. hyper accepts several equal lengths (also as a list); RFC 9110 §8.6 lets us refuse
+/// them. Codings other than chunked, which hyper would read until the connection ends, are refused.
+fn framing(headers: &HeaderMap) -> Result<Framing, &'static str> {
+    let mut framing = Framing::default();
+    for (name, value) in headers {
+        if *name == header::CONTENT_LENGTH {
+            if framing.length.is_some() {
+                return Err("more than one content-length");
+            }
+            framing.length = Some(parse_length(value).ok_or("a content-length that is not a number")?);
+        } else if *name == header::TRANSFER_ENCODING {
+            if framing.is_chunked || !value.as_bytes().eq_ignore_ascii_case(b"chunked") {
+                return Err("a transfer-encoding other than chunked");
+            }
+            framing.is_chunked = true;
+        }
     }
-    parse_length(value).map(Some).ok_or("a content-length that is not a number")
+    Ok(framing)
 }
 
 /// RFC 9110 §8.6: `1*DIGIT`, nothing else.
@@ -74,16 +91,6 @@ fn parse_length(value: &HeaderValue) -> Option<u64> {
         return None;
     }
     Some(bytes.iter().fold(0, |sum: u64, digit| sum * 10 + u64::from(digit - b'0')))
-}
-
-/// Whether the body is chunked; other codings, which hyper would read until the connection ends, are refused.
-fn is_chunked(headers: &HeaderMap) -> Result<bool, &'static str> {
-    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
-    let Some(coding) = codings.next() else { return Ok(false) };
-    if codings.next().is_some() || !coding.as_bytes().eq_ignore_ascii_case(b"chunked") {
-        return Err("a transfer-encoding other than chunked");
-    }
-    Ok(true)
 }
 
 #[cfg(test)]

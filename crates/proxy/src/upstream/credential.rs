@@ -6,7 +6,7 @@ use bartizan_config::snapshot::upstream::{BasicCredentialPlan, CredentialPlan, H
 use bartizan_model::{Reference, SecretValue};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use super::{prepare::Secrets, token::TokenSource};
+use super::{exchange::ExchangeSource, prepare::Secrets, token::TokenSource};
 use crate::base64::encode;
 
 /// A credential, ready to be sent.
@@ -15,6 +15,8 @@ pub(super) enum Credential {
     Header(HeaderName, HeaderValue),
     /// A token that is asked for before each request.
     Token(Arc<TokenSource>),
+    /// A token in exchange for the caller's.
+    Exchange(Arc<ExchangeSource>),
 }
 
 impl Credential {
@@ -25,14 +27,23 @@ impl Credential {
         secrets: Secrets<'_>,
         before: Option<&Credential>,
     ) -> Result<Self, String> {
-        let source = match before {
-            Some(Credential::Token(source)) => Some(source),
-            _ => None,
-        };
         match plan {
             CredentialPlan::Header(plan) => Credential::header(plan, secrets),
             CredentialPlan::Basic(plan) => Credential::basic(plan, secrets),
-            CredentialPlan::Token(plan) => TokenSource::prepare(plan, secrets, source).map(Credential::Token),
+            CredentialPlan::Token(plan) => {
+                let before = match before {
+                    Some(Credential::Token(source)) => Some(source),
+                    _ => None,
+                };
+                TokenSource::prepare(plan, secrets, before).map(Credential::Token)
+            }
+            CredentialPlan::Exchange(plan) => {
+                let before = match before {
+                    Some(Credential::Exchange(source)) => Some(source),
+                    _ => None,
+                };
+                ExchangeSource::prepare(plan, secrets, before).map(Credential::Exchange)
+            }
         }
     }
 
@@ -45,7 +56,9 @@ impl Credential {
     ) -> Result<(), &'static str> {
         match self {
             Credential::Header(name, value) => headers.insert(name.clone(), value.clone()),
-            Credential::Token(_) => headers.insert(header::AUTHORIZATION, token.ok_or("there is no token")?),
+            Credential::Token(_) | Credential::Exchange(_) => {
+                headers.insert(header::AUTHORIZATION, token.ok_or("there is no token")?)
+            }
         };
         Ok(())
     }
@@ -78,6 +91,7 @@ impl fmt::Debug for Credential {
         match self {
             Credential::Header(name, _) => write!(f, "Credential({name}: …)"),
             Credential::Token(source) => source.fmt(f),
+            Credential::Exchange(source) => source.fmt(f),
         }
     }
 }

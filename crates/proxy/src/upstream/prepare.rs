@@ -13,14 +13,21 @@ use std::{
     time::Instant,
 };
 
-use bartizan_config::snapshot::upstream::{Balancing, EndpointPlan, UpstreamPlan, UpstreamProtocol};
+use bartizan_config::snapshot::{
+    LlmPlan,
+    upstream::{
+        Balancing, CredentialPlan, EndpointPlan, HeaderCredentialPlan, UpstreamPlan, UpstreamProtocol,
+    },
+};
 use bartizan_model::{Reference, SecretValue};
-use http::HeaderValue;
+use http::{HeaderName, HeaderValue};
 use rustls::pki_types::ServerName;
 
 use super::{
     balance::Maglev,
     credential::Credential,
+    exchange::Subject,
+    keys::ProviderKeys,
     state::EndpointState,
     tls::{self, SystemRoots, TlsClient},
 };
@@ -40,6 +47,8 @@ pub struct PreparedUpstream {
     pub plan: Arc<UpstreamPlan>,
     /// In the plan's order.
     pub endpoints: Vec<PreparedEndpoint>,
+    /// The keys of a provider of models.
+    pub keys: Option<ProviderKeys>,
     /// Unique in the process; the key of the cores' balancing state.
     pub(super) id: u64,
     pub(super) tls: Option<Arc<TlsClient>>,
@@ -114,26 +123,33 @@ impl UpstreamSet {
 impl PreparedUpstream {
     /// Whether requests need a token.
     pub(crate) fn takes_tokens(&self) -> bool {
-        matches!(self.credential, Some(Credential::Token(_)))
+        matches!(self.credential, Some(Credential::Token(_) | Credential::Exchange(_)))
     }
 
     /// The token that a request needs now, if its upstream takes tokens. The error is a sentence for the record.
     pub(crate) async fn token(
         &self,
         fetcher: Option<&Arc<Fetcher>>,
+        subject: Option<&Subject>,
         now: Instant,
     ) -> Result<Option<HeaderValue>, Arc<str>> {
-        let Some(Credential::Token(source)) = &self.credential else { return Ok(None) };
-        match fetcher {
-            Some(fetcher) => source.header(fetcher, now).await.map(Some),
-            None => Err("no token can be fetched here".into()),
+        let fetcher = fetcher.ok_or("no token can be fetched here");
+        match &self.credential {
+            Some(Credential::Token(source)) => source.header(fetcher?, now).await.map(Some),
+            Some(Credential::Exchange(source)) => {
+                let subject = subject.ok_or("the caller has no verified token")?;
+                source.header(fetcher?, subject, now).await.map(Some)
+            }
+            _ => Ok(None),
         }
     }
 
     /// The upstream refused a request: its token is not what it was.
-    pub(crate) fn doubt_token(&self, now: Instant) {
-        if let Some(Credential::Token(source)) = &self.credential {
-            source.doubt(now);
+    pub(crate) fn doubt_token(&self, subject: Option<&Subject>, now: Instant) {
+        match (&self.credential, subject) {
+            (Some(Credential::Token(source)), _) => source.doubt(now),
+            (Some(Credential::Exchange(source)), Some(subject)) => source.doubt(subject, now),
+            _ => {}
         }
     }
 
@@ -176,6 +192,13 @@ fn prepare_one(
             Err(message) => problem(("credential", message)),
         }
     }
+    let mut keys = None;
+    if let Some(llm) = plan.llm.as_ref().filter(|llm| !llm.keys.is_empty()) {
+        match prepare_keys(llm, secrets) {
+            Ok(pool) => keys = Some(pool),
+            Err(message) => problem(("llm.keys", message)),
+        }
+    }
     if plan.endpoints.is_empty() {
         problem(("endpoints", "there is none".to_owned()));
     }
@@ -193,7 +216,7 @@ fn prepare_one(
         )),
         _ => None,
     };
-    Some(PreparedUpstream { plan: Arc::clone(plan), endpoints, id: unique(), tls, credential, maglev })
+    Some(PreparedUpstream { plan: Arc::clone(plan), endpoints, keys, id: unique(), tls, credential, maglev })
 }
 
 /// [`tls::prepare`] hands the previous client on when nothing about it changed.
@@ -220,6 +243,19 @@ fn prepare_endpoint(
         .map_or_else(unique, |known| known.slot);
     let state = known.map(|known| Arc::clone(&known.state)).unwrap_or_default();
     PreparedEndpoint { plan: plan.clone(), state, slot, server_name }
+}
+
+fn prepare_keys(llm: &LlmPlan, secrets: Secrets<'_>) -> Result<ProviderKeys, String> {
+    let (header, prefix) = llm.provider.key_header();
+    let mut values = Vec::new();
+    for secret in &llm.keys {
+        let (header, prefix, secret) = (header.into(), prefix.into(), secret.clone());
+        let plan = CredentialPlan::Header(HeaderCredentialPlan { header, prefix, secret });
+        if let Credential::Header(_, value) = Credential::prepare(&plan, secrets, None)? {
+            values.push(value);
+        }
+    }
+    Ok(ProviderKeys::new(HeaderName::from_static(header), values))
 }
 
 fn unique() -> u64 {

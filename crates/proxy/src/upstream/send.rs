@@ -23,6 +23,7 @@ use super::{
     body::{InFlight, Lease, Line, UpstreamBody},
     endpoint::EndpointPool,
     error::{Failure, ForwardError, ForwardErrorKind, Retry},
+    exchange::Subject,
     health::{Outcome, report},
     line::{Http1, Http2},
     pool::{CorePools, Turns},
@@ -41,6 +42,8 @@ pub struct Pick<'a> {
     pub chosen: Option<&'a Cell<Option<usize>>>,
     /// What tokens are fetched with, for an upstream that takes tokens.
     pub fetcher: Option<&'a Arc<Fetcher>>,
+    /// The caller's verified token, for an upstream that exchanges it.
+    pub subject: Option<&'a Subject>,
     /// Where to note an endpoint that was given up for another one, and why.
     pub given_up: Option<&'a Cell<Option<(usize, ForwardErrorKind)>>>,
 }
@@ -49,8 +52,8 @@ pub struct Pick<'a> {
 #[derive(Debug)]
 pub struct Sent<B: RequestBody> {
     /// The response; its body decides about the connection. After a 101 use `hyper::upgrade::on` and
-    /// [`UpstreamBody::take_tunnel`].
-    pub response: Response<UpstreamBody<B>>,
+    /// [`UpstreamBody::take_tunnel`]. Boxed, because it is handed through many hands.
+    pub response: Box<Response<UpstreamBody<B>>>,
     /// The endpoint's authority.
     pub endpoint: Arc<str>,
     /// The endpoint's index in the plan, for [`report`].
@@ -63,9 +66,10 @@ pub struct Sent<B: RequestBody> {
     pub reused: bool,
 }
 
-/// Sends `request` to an endpoint of `upstream` and waits for the response head.
+/// Sends the request in `slot` to an endpoint of `upstream` and waits for the response head.
 ///
-/// The request must be final: judged, its hop-by-hop fields removed, its `Host` set, and its framing headers such
+/// The request stays in the caller's slot until it is written: each copy of it in a future is one more to move.
+/// It must be final: judged, its hop-by-hop fields removed, its `Host` set, and its framing headers such
 /// that they agree with the body. What is added here is the upstream's credential (replacing a field of that name)
 /// and the protocol's request line. There is no deadline but the one for connecting; dropping the future at any
 /// point ends the exchange and closes what cannot be used again.
@@ -73,15 +77,16 @@ pub async fn send<B: RequestBody>(
     core: &CorePools<B>,
     upstream: &PreparedUpstream,
     pick: &Pick<'_>,
-    request: Request<B>,
+    slot: &mut Option<Request<B>>,
 ) -> Result<Sent<B>, ForwardError> {
-    // In a slot, and passed on by reference: each copy of a request in a future is one more to move.
-    let slot = &mut Some(request);
     let turns = core.turns(upstream);
     turns.earn();
     let token = match upstream.takes_tokens() {
         // Boxed: few upstreams take tokens, and waiting for one would make every request's future larger.
-        true => Box::pin(upstream.token(pick.fetcher, pick.now.unwrap_or_else(Instant::now))).await,
+        true => {
+            let now = pick.now.unwrap_or_else(Instant::now);
+            Box::pin(upstream.token(pick.fetcher, pick.subject, now)).await
+        }
         false => Ok(None),
     };
     let token = token.map_err(|why| {
@@ -154,7 +159,7 @@ struct Attempt<'a, B> {
 }
 
 struct Answered<B: RequestBody> {
-    response: Response<UpstreamBody<B>>,
+    response: Box<Response<UpstreamBody<B>>>,
     connect: Option<Duration>,
     reused: bool,
 }
@@ -169,80 +174,77 @@ impl<B: RequestBody> Attempt<'_, B> {
     /// Takes the request out of its slot once it is written; before, it stays there for another try.
     async fn run(&self, slot: &mut Option<Request<B>>) -> Result<Answered<B>, Box<Unsent>> {
         let in_flight = InFlight::count(Rc::clone(self.pool));
-        let (line, reused) = match self.line().await {
-            Ok(found) => found,
-            Err(failure) => {
-                return Err(Box::new(Unsent { failure, was_reused: false }));
-            }
+        let (line, reused) = match self.kept_line() {
+            Some(line) => (line, true),
+            // Boxed: connecting is rare, and its state would make every request's future several times as large.
+            None => Box::pin(self.open_line())
+                .await
+                .map_err(|failure| Box::new(Unsent { failure, was_reused: false }))?,
         };
         let connect = (!reused).then(|| self.started.elapsed());
-        let lease = Lease::new(line, in_flight, self.upstream.plan.idle_max);
-        let response = exchange(lease, slot, self.asked, reused).await?;
+        let mut lease = Lease::new(line, in_flight, self.upstream.plan.idle_max);
+        let lost = |failure| Box::new(Unsent { failure, was_reused: reused });
+        let Some(request) = slot.take() else { return Err(lost(Failure::misbehaved("there is no request"))) };
+        let answered = match lease.line() {
+            Some(Line::Http1(Http1 { sender, watch, .. })) => {
+                watch.arm();
+                let answered = sender.try_send_request(request).await;
+                let is_untouched = watch.is_untouched();
+                watch.disarm();
+                answered.map_err(|error| (error, reused && is_untouched))
+            }
+            Some(Line::Http2(Http2 { sender, streams })) => {
+                // Boxed, for its state is not that of HTTP/1.1 and would stand beside it.
+                let answered = Box::pin(sender.try_send_request(request)).await;
+                if answered.as_ref().is_err_and(|error| error.message().is_some()) {
+                    streams.retire();
+                }
+                answered.map_err(|error| (error, reused))
+            }
+            None => return Err(lost(Failure::misbehaved("the connection is gone"))),
+        };
+        let response = match answered {
+            Ok(response) => response,
+            Err((mut error, was_untouched)) => {
+                *slot = error.take_message();
+                let mut failure = Failure::of_exchange(error.into_error(), was_untouched);
+                if slot.is_some() {
+                    (failure.kind, failure.retry) = (ForwardErrorKind::Reset, Retry::Yes);
+                }
+                return Err(lost(failure));
+            }
+        };
+        match answer::judge(&response, self.asked) {
+            Ok(answer::Connection::Reusable) => {}
+            Ok(answer::Connection::Suspect) => lease.idle_max = 0,
+            Err(detail) => return Err(lost(Failure::misbehaved(detail))),
+        }
+        let is_tunnel = response.status() == http::StatusCode::SWITCHING_PROTOCOLS;
+        let response = Box::new(response.map(|incoming| UpstreamBody::new(incoming, lease, is_tunnel)));
         Ok(Answered { response, connect, reused })
     }
 
-    async fn line(&self) -> Result<(Line<B>, bool), Failure> {
+    /// A connection that is open and free.
+    fn kept_line(&self) -> Option<Line<B>> {
+        if is_http2(self.upstream) {
+            return self.pool.take_stream().map(Line::Http2);
+        }
+        if self.is_fresh {
+            return None;
+        }
+        self.pool.take_idle(self.started, self.upstream).map(Line::Http1)
+    }
+
+    /// Opens a connection, or waits for one where as many are open as may be.
+    async fn open_line(&self) -> Result<(Line<B>, bool), Failure> {
         let Attempt { core, upstream, endpoint, pool, is_fresh, .. } = *self;
         if is_http2(upstream) {
-            if let Some(line) = pool.take_stream() {
-                return Ok((Line::Http2(line), true));
-            }
-            let (line, reused) = Box::pin(pool.open_http2(&core.resolver, upstream, endpoint)).await?;
+            let (line, reused) = pool.open_http2(&core.resolver, upstream, endpoint).await?;
             return Ok((Line::Http2(line), reused));
         }
-        if !is_fresh && let Some(line) = pool.take_idle(self.started, upstream) {
-            return Ok((Line::Http1(line), true));
-        }
-        // Boxed: connecting is rare, and its state would make every request's future several times as large.
-        let (line, reused) = Box::pin(pool.open_http1(&core.resolver, upstream, endpoint, is_fresh)).await?;
+        let (line, reused) = pool.open_http1(&core.resolver, upstream, endpoint, is_fresh).await?;
         Ok((Line::Http1(line), reused))
     }
-}
-
-/// Writes the request and reads the response head.
-async fn exchange<B: RequestBody>(
-    mut lease: Lease<B>,
-    slot: &mut Option<Request<B>>,
-    asked: Asked,
-    reused: bool,
-) -> Result<Response<UpstreamBody<B>>, Box<Unsent>> {
-    let lost = |failure| Box::new(Unsent { failure, was_reused: reused });
-    let Some(request) = slot.take() else { return Err(lost(Failure::misbehaved("there is no request"))) };
-    let answered = match lease.line() {
-        Some(Line::Http1(Http1 { sender, watch, .. })) => {
-            watch.arm();
-            let answered = sender.try_send_request(request).await;
-            let is_untouched = watch.is_untouched();
-            watch.disarm();
-            answered.map_err(|error| (error, reused && is_untouched))
-        }
-        Some(Line::Http2(Http2 { sender, streams })) => {
-            let answered = sender.try_send_request(request).await;
-            if answered.as_ref().is_err_and(|error| error.message().is_some()) {
-                streams.retire();
-            }
-            answered.map_err(|error| (error, reused))
-        }
-        None => return Err(lost(Failure::misbehaved("the connection is gone"))),
-    };
-    let response = match answered {
-        Ok(response) => response,
-        Err((mut error, was_untouched)) => {
-            *slot = error.take_message();
-            let mut failure = Failure::of_exchange(error.into_error(), was_untouched);
-            if slot.is_some() {
-                (failure.kind, failure.retry) = (ForwardErrorKind::Reset, Retry::Yes);
-            }
-            return Err(Box::new(Unsent { failure, was_reused: reused }));
-        }
-    };
-    match answer::judge(&response, asked) {
-        Ok(answer::Connection::Reusable) => {}
-        Ok(answer::Connection::Suspect) => lease.idle_max = 0,
-        Err(detail) => return Err(lost(Failure::misbehaved(detail))),
-    }
-    let is_tunnel = response.status() == http::StatusCode::SWITCHING_PROTOCOLS;
-    Ok(response.map(|incoming| UpstreamBody::new(incoming, lease, is_tunnel)))
 }
 
 /// The endpoint for this request.

@@ -26,15 +26,16 @@ pub(super) struct TokenSource {
     endpoint: Arc<Endpoint>,
     kept: Arc<Mutex<Kept>>,
     flights: Flights<(), Result<HeaderValue, Arc<str>>>,
-    /// Of everything that decides which token comes back.
-    identity: [u8; 32],
 }
 
-struct Endpoint {
-    at: Destination,
-    headers: HeaderMap,
-    form: Bytes,
-    timeout: Duration,
+/// A token endpoint, and how it is asked.
+pub(super) struct Endpoint {
+    pub(super) at: Destination,
+    pub(super) headers: HeaderMap,
+    pub(super) form: Bytes,
+    pub(super) timeout: Duration,
+    /// Of everything that decides which token comes back.
+    identity: [u8; 32],
 }
 
 #[derive(Default)]
@@ -43,19 +44,67 @@ struct Kept {
     failure: Option<Failure>,
 }
 
-struct Token {
-    value: HeaderValue,
-    since: Instant,
+/// A token that came, and its times.
+pub(super) struct Token {
+    pub(super) value: HeaderValue,
+    pub(super) since: Instant,
     /// From here on it is renewed.
     renew_at: Instant,
     /// From here on it is not sent any more.
-    until: Instant,
+    pub(super) until: Instant,
 }
 
-struct Failure {
-    why: Arc<str>,
-    again_at: Instant,
+/// A token endpoint that failed, and until when it is left alone.
+pub(super) struct Failure {
+    pub(super) why: Arc<str>,
+    pub(super) again_at: Instant,
     in_a_row: u32,
+}
+
+impl Failure {
+    /// One more after `before`; it rests longer each time.
+    pub(super) fn after(before: Option<&Failure>, why: Arc<str>) -> Self {
+        let in_a_row = before.map_or(0, |failure| failure.in_a_row).saturating_add(1);
+        let rest = REST.saturating_mul(1 << in_a_row.min(5).saturating_sub(1)).min(REST_MAX);
+        Failure { why, again_at: Instant::now() + rest, in_a_row }
+    }
+}
+
+impl Endpoint {
+    /// Reads what the plan refers to; `grant` begins the form. The error holds nothing of the secret.
+    pub(super) fn prepare(plan: &TokenPlan, grant: &str, secrets: Secrets<'_>) -> Result<Self, String> {
+        let secret = secrets(&plan.secret)?;
+        let text = std::str::from_utf8(secret.expose()).map_err(|_| format!("{} is no text", plan.secret))?;
+        if text.is_empty() {
+            return Err(format!("{} is empty", plan.secret));
+        }
+        let pem = plan.authorities.as_ref().map(secrets).transpose()?;
+        let mut context = digest::Context::new(&digest::SHA256);
+        for part in [
+            format!("{plan:?}").as_bytes(),
+            grant.as_bytes(),
+            secret.expose(),
+            pem.as_ref().map_or(b"", |pem| pem.expose()),
+        ] {
+            context.update(&(part.len() as u64).to_be_bytes());
+            context.update(part);
+        }
+        let mut identity = [0; 32];
+        identity.copy_from_slice(context.finish().as_ref());
+        let tls = match &pem {
+            Some(pem) => Some(trusting(pem.expose()).map_err(|error| format!("the authorities: {error}"))?),
+            None => None,
+        };
+        let access = Access { private_network: plan.private_network, clear_text: plan.clear_text };
+        let at = Destination { url: plan.url.clone(), access, tls };
+        let (headers, form) = ask_with(plan, grant, text)?;
+        Ok(Endpoint { at, headers, form, timeout: plan.timeout, identity })
+    }
+
+    /// Whether both bring the same tokens.
+    pub(super) fn is_same(&self, other: &Endpoint) -> bool {
+        self.identity == other.identity
+    }
 }
 
 impl TokenSource {
@@ -65,33 +114,15 @@ impl TokenSource {
         secrets: Secrets<'_>,
         before: Option<&Arc<TokenSource>>,
     ) -> Result<Arc<Self>, String> {
-        let secret = secrets(&plan.secret)?;
-        let text = std::str::from_utf8(secret.expose()).map_err(|_| format!("{} is no text", plan.secret))?;
-        if text.is_empty() {
-            return Err(format!("{} is empty", plan.secret));
-        }
-        let pem = plan.authorities.as_ref().map(secrets).transpose()?;
-        let mut context = digest::Context::new(&digest::SHA256);
-        for part in
-            [format!("{plan:?}").as_bytes(), secret.expose(), pem.as_ref().map_or(b"", |pem| pem.expose())]
-        {
-            context.update(&(part.len() as u64).to_be_bytes());
-            context.update(part);
-        }
-        let mut identity = [0; 32];
-        identity.copy_from_slice(context.finish().as_ref());
-        if let Some(before) = before.filter(|before| before.identity == identity) {
+        let endpoint = Endpoint::prepare(plan, "grant_type=client_credentials", secrets)?;
+        if let Some(before) = before.filter(|before| before.endpoint.is_same(&endpoint)) {
             return Ok(Arc::clone(before));
         }
-        let tls = match &pem {
-            Some(pem) => Some(trusting(pem.expose()).map_err(|error| format!("the authorities: {error}"))?),
-            None => None,
-        };
-        let access = Access { private_network: plan.private_network, clear_text: plan.clear_text };
-        let at = Destination { url: plan.url.clone(), access, tls };
-        let (headers, form) = ask_with(plan, text)?;
-        let endpoint = Arc::new(Endpoint { at, headers, form, timeout: plan.timeout });
-        Ok(Arc::new(TokenSource { endpoint, kept: Arc::default(), flights: Flights::default(), identity }))
+        Ok(Arc::new(TokenSource {
+            endpoint: Arc::new(endpoint),
+            kept: Arc::default(),
+            flights: Flights::default(),
+        }))
     }
 
     /// `Bearer` and a token that is good now. The error is a sentence for the record.
@@ -166,7 +197,7 @@ async fn fetch(endpoint: &Endpoint, kept: &Mutex<Kept>, client: &Client) -> Resu
         .post_form(&endpoint.at, endpoint.headers.clone(), endpoint.form.clone(), endpoint.timeout)
         .await;
     let read = match answer {
-        Ok(answer) => read(&answer),
+        Ok(answer) => read(&answer).map(|(value, lifetime, _)| (value, lifetime)),
         Err(error) => Err(format!("the token endpoint cannot be asked: {error}")),
     };
     let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
@@ -177,18 +208,16 @@ async fn fetch(endpoint: &Endpoint, kept: &Mutex<Kept>, client: &Client) -> Resu
             Ok(value)
         }
         Err(why) => {
-            let in_a_row = kept.failure.as_ref().map_or(0, |failure| failure.in_a_row).saturating_add(1);
-            let rest = REST.saturating_mul(1 << in_a_row.min(5).saturating_sub(1)).min(REST_MAX);
-            tracing::warn!(url = %endpoint.at.url, %why, seconds = rest.as_secs(), "no token for an upstream");
+            tracing::warn!(url = %endpoint.at.url, %why, "no token for an upstream");
             let why: Arc<str> = why.into();
-            kept.failure = Some(Failure { why: Arc::clone(&why), again_at: Instant::now() + rest, in_a_row });
+            kept.failure = Some(Failure::after(kept.failure.as_ref(), Arc::clone(&why)));
             Err(why)
         }
     }
 }
 
 impl Token {
-    fn new(value: HeaderValue, since: Instant, lifetime: Duration) -> Self {
+    pub(super) fn new(value: HeaderValue, since: Instant, lifetime: Duration) -> Self {
         // A fifth of its time before the end, at most a minute; and a little earlier than it ends it is not sent, because
         // the way to the upstream takes time and clocks differ.
         let ahead = (lifetime / 5).min(RENEW_AHEAD_MAX);
@@ -198,10 +227,10 @@ impl Token {
 }
 
 /// What the token endpoint is sent.
-fn ask_with(plan: &TokenPlan, secret: &str) -> Result<(HeaderMap, Bytes), String> {
+fn ask_with(plan: &TokenPlan, grant: &str, secret: &str) -> Result<(HeaderMap, Bytes), String> {
     let mut headers = HeaderMap::new();
     headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
-    let mut form = String::from("grant_type=client_credentials");
+    let mut form = String::from(grant);
     let mut add = |name: &str, value: &str| {
         form.push('&');
         form.push_str(name);
@@ -229,7 +258,7 @@ fn ask_with(plan: &TokenPlan, secret: &str) -> Result<(HeaderMap, Bytes), String
 }
 
 /// `application/x-www-form-urlencoded`, strict: everything but letters, digits and `-._~` is escaped.
-fn form_encoded(text: &str) -> String {
+pub(super) fn form_encoded(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {
         match byte {
@@ -240,8 +269,8 @@ fn form_encoded(text: &str) -> String {
     encoded
 }
 
-/// The token and its lifetime. The error is a sentence without a word of the answer's body.
-fn read(answer: &Answer) -> Result<(HeaderValue, Duration), String> {
+/// The token, its lifetime and the whole answer. The error is a sentence without a word of the answer's body.
+pub(super) fn read(answer: &Answer) -> Result<(HeaderValue, Duration, serde_json::Value), String> {
     if answer.status != StatusCode::OK {
         return Err(format!("the token endpoint answered {}", answer.status.as_u16()));
     }
@@ -270,7 +299,7 @@ fn read(answer: &Answer) -> Result<(HeaderValue, Duration), String> {
     let mut value =
         HeaderValue::try_from(format!("Bearer {token}")).map_err(|_| broken("holds no usable token"))?;
     value.set_sensitive(true);
-    Ok((value, lifetime))
+    Ok((value, lifetime, body))
 }
 
 /// Renewal begins at most this long before the end.
@@ -283,7 +312,7 @@ const LIFETIME_UNSAID: Duration = Duration::from_secs(300);
 /// A day: a token that is said to live longer is renewed all the same.
 const LIFETIME_MAX: Duration = Duration::from_secs(86_400);
 /// So old a token must be to be doubted.
-const FRESH_FOR: Duration = Duration::from_secs(10);
+pub(super) const FRESH_FOR: Duration = Duration::from_secs(10);
 /// Heads of upstreams rarely take more.
 const TOKEN_BYTES_MAX: usize = 8 * 1024;
 

@@ -4,8 +4,8 @@
 
 use bartizan_proxy::{exchange::*, pipeline::serve, stage::*};
 
-fn twin(x: Exchange<Forwarded>) -> Result<Exchange<Screened>, Stop> {
-    screen(x)
+async fn twin(x: Exchange<Forwarded>) -> Result<Exchange<Screened>, Stop> {
+    screen(x).await
 }
 
 fn case(x: Exchange<Forwarded>) -> Result<Exchange<Screened>, Stop> {

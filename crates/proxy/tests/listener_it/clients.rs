@@ -276,10 +276,11 @@ async fn a_revoked_certificate_is_refused_and_so_is_one_that_no_valid_list_speak
         change(plan.revocation.as_mut().unwrap());
         plan
     };
-    let same: fn(&mut RevocationPlan) = |_| ();
-    let (unknown, old): (fn(&mut RevocationPlan), fn(&mut RevocationPlan)) =
-        (|plan| plan.allow_unknown = true, |plan| plan.allow_expired = true);
-    let leaf: fn(&mut RevocationPlan) = |plan| plan.whole_chain = false;
+    type Change = fn(&mut RevocationPlan);
+    let same: Change = |_| ();
+    let unknown: Change = |plan| plan.allow_unknown = true;
+    let old: Change = |plan| plan.allow_expired = true;
+    let leaf: Change = |plan| plan.whole_chain = false;
     let table: Vec<(&str, ClientAuthenticationPlan, Card, Option<&str>)> = vec![
         ("a list that names another", with(&["revokes-2"], same), ca.card("spiffe://x/a", 1), None),
         (

@@ -1,6 +1,6 @@
 //! What origins may and may not answer.
 
-use bartizan_proxy::upstream::{ForwardErrorKind, Pick, Retry, send};
+use bartizan_proxy::upstream::{ForwardErrorKind, Pick, Retry};
 use http_body_util::BodyExt;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -205,7 +205,7 @@ fn an_upgrade_that_was_asked_for_becomes_a_tunnel_that_stays_counted() {
         let mut sent = send(&pools, &upstream, &Pick::default(), request).await.unwrap();
         assert_eq!(sent.response.status(), 101);
         let counted = sent.response.body_mut().take_tunnel().unwrap();
-        let mut tunnel = TokioIo::new(hyper::upgrade::on(sent.response).await.unwrap());
+        let mut tunnel = TokioIo::new(hyper::upgrade::on(*sent.response).await.unwrap());
         let mut bytes = [0; 6];
         tunnel.write_all(b"echo").await.unwrap();
         tunnel.read_exact(&mut bytes).await.unwrap();

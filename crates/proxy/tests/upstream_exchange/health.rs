@@ -14,7 +14,7 @@ use bartizan_config::snapshot::upstream::{
 };
 use bartizan_model::{Reference, SecretValue};
 use bartizan_proxy::upstream::{
-    ForwardErrorKind, Outcome, Pick, UpstreamSet, balance::hash_key, report, run_checks, send,
+    ForwardErrorKind, Outcome, Pick, UpstreamSet, balance::hash_key, report, run_checks,
 };
 use tokio::{io::AsyncWriteExt, sync::oneshot};
 

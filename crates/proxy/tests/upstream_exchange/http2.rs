@@ -3,7 +3,7 @@
 use std::{cell::Cell, rc::Rc, time::Duration};
 
 use bartizan_config::snapshot::upstream::UpstreamProtocol;
-use bartizan_proxy::upstream::{ForwardErrorKind, Pick, Retry, send};
+use bartizan_proxy::upstream::{ForwardErrorKind, Pick, Retry};
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
 use http_body_util::{BodyExt, Full};

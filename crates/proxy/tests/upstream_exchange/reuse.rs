@@ -3,7 +3,7 @@
 use std::{cell::Cell, rc::Rc, time::Duration};
 
 use bartizan_config::snapshot::upstream::EndpointAddress;
-use bartizan_proxy::upstream::{ForwardErrorKind, Outcome, Pick, Retry, report, send};
+use bartizan_proxy::upstream::{ForwardErrorKind, Outcome, Pick, Retry, report};
 use http_body_util::BodyExt;
 use tokio::io::AsyncWriteExt;
 

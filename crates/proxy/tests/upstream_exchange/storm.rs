@@ -3,7 +3,7 @@
 use std::{rc::Rc, time::Duration};
 
 use bartizan_config::snapshot::upstream::{Balancing, UpstreamProtocol};
-use bartizan_proxy::upstream::{Pick, balance::Dice, send};
+use bartizan_proxy::upstream::{Pick, balance::Dice};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};

@@ -13,7 +13,7 @@ use bartizan_config::snapshot::upstream::{
     Balancing, EndpointAddress, EndpointPlan, UpstreamPlan, UpstreamProtocol,
 };
 use bartizan_proxy::upstream::{
-    BoxError, CorePools, ForwardError, Pick, PreparedUpstream, Sent, UpstreamSet, send,
+    self, BoxError, CorePools, ForwardError, Pick, PreparedUpstream, Sent, UpstreamSet,
 };
 use bytes::Bytes;
 use http::{Request, Response};
@@ -26,6 +26,16 @@ use tokio::{
 
 pub type Body = UnsyncBoxBody<Bytes, BoxError>;
 pub type Pools = Rc<CorePools<Body>>;
+
+/// Sends a request that nobody wants back.
+pub async fn send(
+    pools: &CorePools<Body>,
+    upstream: &PreparedUpstream,
+    pick: &Pick<'_>,
+    request: Request<Body>,
+) -> Result<Sent<Body>, ForwardError> {
+    upstream::send(pools, upstream, pick, &mut Some(request)).await
+}
 
 /// Runs a test on a runtime like a core's, with an end to its patience.
 pub fn on_a_core(test: impl AsyncFnOnce()) {

@@ -32,6 +32,9 @@ async fn a_created_key_is_found_listed_and_opens() {
             expires_at_ms: Some(NOW + 1),
             revoked_at_ms: None,
             last_used_at_ms: None,
+            replaced_by: None,
+            replaced_at_ms: None,
+            overlap_until_ms: None,
         }
     );
     assert_eq!((row.standing(NOW), row.standing(NOW + 1)), (KeyStanding::Active, KeyStanding::Expired));

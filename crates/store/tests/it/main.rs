@@ -12,6 +12,7 @@
 mod crash;
 mod feed;
 mod files;
+mod key_life;
 mod keys;
 mod load;
 mod revisions;

@@ -90,12 +90,24 @@ pub(super) fn may_have_token(plan: &RoutePlan) -> bool {
         .is_some_and(|policy| policy.methods.iter().any(MethodPlan::takes_tokens))
 }
 
-/// Whether the caller may come with a token that brings roles.
+/// Whether the caller may come with a token or certificate that brings roles.
 fn may_bring_roles(plan: &RoutePlan) -> bool {
     plan.authentication
         .enforced
         .as_ref()
         .is_some_and(|policy| policy.methods.iter().any(MethodPlan::maps_roles))
+}
+
+/// What of a caller may bring roles here.
+fn bringing(plan: &RoutePlan) -> &'static str {
+    let methods = plan.authentication.enforced.iter().flat_map(|policy| &policy.methods);
+    let (tokens, others): (Vec<_>, Vec<_>) =
+        methods.filter(|method| method.maps_roles()).partition(|method| method.takes_tokens());
+    match (tokens.is_empty(), others.is_empty()) {
+        (false, true) => "token",
+        (true, _) => "certificate",
+        (false, false) => "token or certificate",
+    }
 }
 
 /// What awaits a caller at a rule. `known` tells what of a condition is known without a request.
@@ -139,10 +151,10 @@ pub(super) fn of(
     let prospect = Prospect { roles, route: &plan.route, method, known };
     for policy in judge::policies(plan, consumer).filter(|policy| policy.bite.mode == Mode::Enforce) {
         if let Some(denied) = add(&mut answer, policy, &policy.policy.outlook(&prospect)) {
-            // What its document does not give it, its token may.
+            // What its document does not give it, its token or certificate may.
             let is_open = denied.by.iter().all(|by| by.rule.is_none());
             if consumer.is_some() && is_open && may_bring_roles(plan) {
-                let condition = format!("its token brings a role that {} allows", policy.label);
+                let condition = format!("its {} brings a role that {} allows", bringing(plan), policy.label);
                 return Answer { may: May::Depends, conditions: vec![condition], ..denied };
             }
             return denied;

@@ -18,14 +18,22 @@ const TEMPLATES: [(&str, &str); 3] = [
     ("routes.yaml", include_str!("../../../templates/demo/routes.yaml")),
 ];
 
+/// Where the demo listens, and where its sample API does.
+pub(super) struct Addresses {
+    pub(super) http: SocketAddr,
+    pub(super) https: SocketAddr,
+    pub(super) plain: Option<SocketAddr>,
+    pub(super) sample: SocketAddr,
+}
+
 /// Writes the documents and returns their folder. Each start writes them anew, because the sample API's port changes.
 pub(super) fn write(
     data_dir: &Path,
-    http: SocketAddr,
-    https: SocketAddr,
-    sample: SocketAddr,
+    addresses: &Addresses,
     authority: &Kept,
+    models: &str,
 ) -> Result<PathBuf, Failure> {
+    let Addresses { http, https, plain, sample } = addresses;
     let folder = data_dir.join(FOLDER);
     let failed =
         |error: io::Error| Failure::Process(format!("{} cannot be written: {error}", folder.display()));
@@ -42,7 +50,20 @@ pub(super) fn write(
         let text = values.iter().fold(template.to_owned(), |text, (name, value)| text.replace(name, value));
         fs::write(folder.join(name), text).map_err(failed)?;
     }
+    fs::write(folder.join("models.yaml"), models).map_err(failed)?;
+    match plain {
+        Some(plain) => fs::write(folder.join("plain.yaml"), plain_listener(*plain)).map_err(failed)?,
+        None => remove(&folder.join("plain.yaml"))?,
+    }
     Ok(folder)
+}
+
+fn plain_listener(address: SocketAddr) -> String {
+    format!(
+        "# Clear text for clients on this machine that cannot be told a certificate authority.\n\
+         apiVersion: management.v1\nkind: Listener\nmetadata: {{ name: plain }}\n\
+         spec: {{ addresses: [\"{address}\"] }}\n"
+    )
 }
 
 /// The redirect names the TLS port, so a port that is left open is chosen here, before the documents are written.

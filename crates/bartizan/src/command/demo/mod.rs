@@ -6,6 +6,7 @@
 mod authority;
 mod documents;
 mod key;
+mod models;
 mod show;
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
@@ -24,6 +25,9 @@ pub(crate) struct Args {
     /// Address for TLS.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8443")]
     https: SocketAddr,
+    /// Address in clear text for clients that cannot be told a certificate authority; loopback only.
+    #[arg(long, value_name = "ADDR")]
+    plain: Option<SocketAddr>,
     /// Address of the management listener: health and metrics.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9440")]
     admin: SocketAddr,
@@ -49,6 +53,11 @@ pub(crate) fn run(args: Args) -> ExitCode {
 
 fn serve(args: Args) -> Result<(), Failure> {
     service::refuse_public_admin(args.admin)?;
+    if let Some(plain) = args.plain.filter(|plain| !plain.ip().is_loopback()) {
+        let why =
+            format!("--plain {plain}: keys in clear text never leave this machine; use a loopback address");
+        return Err(Failure::Process(why));
+    }
     let data_dir = match args.data_dir.as_deref() {
         Some(dir) => service::data_dir(Some(dir)),
         None => service::data_dir(None).and_then(|dir| service::data_dir(Some(&dir.path().join("demo")))),
@@ -67,7 +76,10 @@ fn serve(args: Args) -> Result<(), Failure> {
     let key = key::keep(&keys, data_dir.path())?;
     let https = documents::settle_port(args.https)?;
     let authority = authority::keep(data_dir.path(), https.ip())?;
-    let config = documents::write(data_dir.path(), args.http, https, sample, &authority)?;
+    let providers = models::found();
+    let more = models::write(sample, &providers);
+    let addresses = documents::Addresses { http: args.http, https, plain: args.plain, sample };
+    let config = documents::write(data_dir.path(), &addresses, &authority, &more)?;
     let access_log = data_dir.path().join("access.log");
     let path = data_dir.path().to_path_buf();
     let options = Options {
@@ -86,6 +98,8 @@ fn serve(args: Args) -> Result<(), Failure> {
         http: service.address_of("http").unwrap_or(args.http),
         https: service.address_of("https").unwrap_or(https),
         admin: service.admin(),
+        plain: args.plain.map(|plain| service.address_of("plain").unwrap_or(plain)),
+        providers: &providers,
         key: &key,
         data_dir: &path,
         documents: &config,

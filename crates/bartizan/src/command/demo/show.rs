@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, path::Path};
 
+use bartizan_ai::Provider;
 use serde_json::json;
 
 /// What is printed.
@@ -18,6 +19,8 @@ pub(super) struct Ready<'r> {
     pub(super) http: SocketAddr,
     pub(super) https: SocketAddr,
     pub(super) admin: SocketAddr,
+    pub(super) plain: Option<SocketAddr>,
+    pub(super) providers: &'r [Provider],
     pub(super) key: &'r str,
     pub(super) data_dir: &'r Path,
     pub(super) documents: &'r Path,
@@ -40,6 +43,8 @@ impl Ready<'_> {
             "http": format!("http://{}", self.http),
             "https": format!("https://{}", self.https),
             "admin": format!("http://{}", self.admin),
+            "plain": self.plain.map(|plain| format!("http://{plain}")),
+            "models": self.models(),
             "key": self.key,
             "dataDir": self.data_dir,
             "caCert": self.certificate,
@@ -49,7 +54,8 @@ impl Ready<'_> {
     }
 
     fn text(&self) -> String {
-        let Ready { http, https, admin, key, data_dir, documents, access_log, certificate } = self;
+        let models = self.calls();
+        let Ready { http, https, admin, key, data_dir, documents, access_log, certificate, .. } = self;
         let (data_dir, documents, access_log, certificate) =
             (data_dir.display(), documents.display(), access_log.display(), certificate.display());
         format!(
@@ -87,8 +93,40 @@ Try:
   # too many calls: the fourth is 429 and says when to come back
   for i in 1 2 3 4; do curl -s -o /dev/null -D - --cacert {certificate} -H 'X-API-Key: {key}' https://{https}/users; done
 
+{models}
 Ctrl-C ends it.
 "
         )
+    }
+
+    /// One model of each provider, the sample first.
+    fn models(&self) -> Vec<&'static str> {
+        let first = self.providers.iter().filter_map(|provider| provider.usual_models().first().copied());
+        std::iter::once("sample").chain(first).collect()
+    }
+
+    /// A call of each provider's first model, with curl and with Python.
+    fn calls(&self) -> String {
+        let (key, certificate) = (self.key, self.certificate.display());
+        let base = match self.plain {
+            Some(plain) => format!("http://{plain}/v1"),
+            None => format!("https://{}/v1", self.https),
+        };
+        let ca = if self.plain.is_some() { String::new() } else { format!(" --cacert {certificate}") };
+        let mut out = String::from("Models (the sample answers without any provider):\n");
+        for model in self.models() {
+            out.push_str(&format!(
+                "
+  curl{ca} -H 'Authorization: Bearer {key}' {base}/chat/completions -H 'Content-Type: application/json' -d '{{\"model\":\"{model}\",\"messages\":[{{\"role\":\"user\",\"content\":\"Hello\"}}]}}'
+  python3 -c \"from openai import OpenAI; print(OpenAI(base_url='{base}', api_key='{key}').chat.completions.create(model='{model}', messages=[dict(role='user', content='Hello')]).choices[0].message.content)\"
+"
+            ));
+        }
+        if self.providers.is_empty() {
+            out.push_str(
+                "\n  # with OPENAI_API_KEY, ANTHROPIC_API_KEY, GEMINI_API_KEY, MISTRAL_API_KEY or DASHSCOPE_API_KEY in the\n  # environment of `bartizan demo`, that provider's models are published too\n",
+            );
+        }
+        out
     }
 }

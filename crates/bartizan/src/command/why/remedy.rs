@@ -80,9 +80,24 @@ fn general(reason: Reason, line: &Line) -> Vec<String> {
         }
         Reason::AttackDetected
         | Reason::InspectionIncomplete
-        | Reason::OperationNotAllowed
         | Reason::PromptRefused
         | Reason::SchemaViolation => one(format!("another body, or an exception in {policy}")),
+        Reason::ModelUnknown => {
+            one("a model that is published: `GET /v1/models` with the key, or `bartizan models list`"
+                .to_owned())
+        }
+        Reason::OperationNotAllowed => vec![
+            format!("a role for {consumer} that {policy} asks for"),
+            format!("the model among `models` of Consumer/{consumer}, where it is held to some"),
+        ],
+        Reason::OperationUnsupported => {
+            one("a request without the field that the answer named, or a target of another provider"
+                .to_owned())
+        }
+        Reason::ModelFailed => one(
+            "a target that serves: `bartizan models probe NAME` asks each with each key and names the fault"
+                .to_owned(),
+        ),
         Reason::ConnectFailed | Reason::NoEndpoint => {
             one(format!("an endpoint of Upstream/{} that can be reached", or(&line.upstream, "?")))
         }

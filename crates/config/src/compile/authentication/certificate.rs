@@ -2,15 +2,20 @@
 
 use std::sync::Arc;
 
-use bartizan_identity::{CertificateName, CertificateRule, CertificateTable, NameTemplate, NameType, Owner};
+use bartizan_identity::{
+    CertificateGrants, CertificateName, CertificateRule, CertificateTable, NameTemplate, NameType, Owner,
+};
 use bartizan_model::{
     document::{
-        Kind, Spec,
-        authentication::{AuthenticationMethod, CertificateNameType, ClientCertificateSource},
+        Document, Kind, Spec,
+        authentication::{
+            AuthenticationMethod, CertificateNameType, CertificateTag, ClientCertificateSource,
+        },
         consumer::ConsumerCertificate,
     },
     problem::{Code, Problem, Problems, shown},
     read::Spanned,
+    scalar::Name,
 };
 
 use super::super::index::{Index, spec_of};
@@ -18,6 +23,7 @@ use crate::snapshot::ClientCertificatePlan;
 
 /// One method.
 pub(super) fn compile(
+    index: &Index<'_>,
     method: &Spanned<AuthenticationMethod>,
     problems: &mut Problems,
 ) -> ClientCertificatePlan {
@@ -40,8 +46,45 @@ pub(super) fn compile(
         let message = "`template` needs `from`: a name of one type must not count as one of another";
         problems.push(Problem::new(Code::MissingField, text.at, format!("{PATH}.from"), message));
     }
-    ClientCertificatePlan { rule: CertificateRule { from, template }, pass_on: source.pass_on }
+    let grants = grants(&source.roles, &source.tags, PATH, problems);
+    // A template finds the consumer by itself, so what consumers list is not looked at.
+    let listed = source.template.is_none() && index.of(Kind::Consumer).any(brings_roles);
+    ClientCertificatePlan {
+        rule: CertificateRule { from, template },
+        pass_on: source.pass_on,
+        brings_roles: listed || !grants.roles.is_empty(),
+        grants,
+    }
 }
+
+fn brings_roles(document: &Document) -> bool {
+    spec_of!(document, Consumer)
+        .is_some_and(|spec| spec.certificates.iter().any(|certificate| !certificate.roles.is_empty()))
+}
+
+/// Roles and tags as they are written; whether the roles are defined is checked with those of consumers.
+fn grants(
+    roles: &[Spanned<Name>],
+    tags: &[Spanned<CertificateTag>],
+    path: &str,
+    problems: &mut Problems,
+) -> CertificateGrants {
+    for CertificateTag { value, .. } in tags.iter().map(|tag| &**tag) {
+        if value.is_empty() || value.len() > TAG_BYTES_MAX || value.chars().any(char::is_control) {
+            let message = format!("{} cannot be the value of a tag", shown(value));
+            problems.push(Problem::new(Code::BadText, value.at, format!("{path}.tags.value"), message));
+        }
+    }
+    let text =
+        |CertificateTag { name, value }: &CertificateTag| format!("{}={}", name.as_str(), **value).into();
+    CertificateGrants {
+        roles: roles.iter().map(|role| role.as_str().into()).collect(),
+        tags: tags.iter().map(|tag| text(tag)).collect(),
+    }
+}
+
+/// Tags are words for conditions; longer ones are texts.
+const TAG_BYTES_MAX: usize = 256;
 
 const fn name_type(word: CertificateNameType) -> NameType {
     match word {
@@ -65,7 +108,9 @@ pub(in crate::compile) fn table(index: &Index<'_>, problems: &mut Problems) -> C
             });
             let Some(name) = name(certificate, problems) else { continue };
             let shown = name.to_string();
-            if let Some(other) = table.insert(name, Owner { consumer: consumer.clone(), listener }) {
+            let grants = grants(&certificate.roles, &certificate.tags, "spec.certificates", problems).into();
+            let owner = Owner { consumer: consumer.clone(), listener, grants };
+            if let Some(other) = table.insert(name, owner) {
                 let message = match other.consumer == consumer {
                     true => format!("the certificate `{shown}` is listed twice"),
                     false => {

@@ -1,6 +1,6 @@
 //! How a client's certificate becomes a caller.
 
-use crate::read::Spanned;
+use crate::{read::Spanned, scalar::Name};
 
 crate::choice! {
     /// A type of names in certificates.
@@ -26,5 +26,19 @@ crate::document! {
         pub template: Option<Spanned<String>>,
         /// Whether the upstream gets the certificate in `Client-Cert` (RFC 9440).
         pub pass_on: bool = false,
+        /// Roles of everyone who is known by this method, beside the consumer's own.
+        pub roles: Vec<Spanned<Name>> = Vec::new(),
+        /// Facts for conditions, as `identity.tags`: each `name=value`.
+        pub tags: Vec<Spanned<CertificateTag>> = Vec::new(),
+    }
+}
+
+crate::document! {
+    /// A fact about whoever calls with a certificate.
+    pub struct CertificateTag {
+        /// Its name.
+        pub name: Spanned<Name>,
+        /// Its value.
+        pub value: Spanned<String>,
     }
 }

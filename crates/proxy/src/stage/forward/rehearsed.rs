@@ -3,7 +3,7 @@
 use bartizan_config::{rehearsal::Sending, snapshot::RouteAction};
 use bartizan_model::{Denial, Reason, Stage};
 
-use super::compose;
+use super::{compose, subject};
 use crate::{
     exchange::{Exchange, Shared, Stop},
     stage::Missed,
@@ -15,22 +15,33 @@ pub(crate) fn rehearse(x: Exchange<Missed>) -> Result<(Box<Shared>, Sending), St
     let mut sendable = proof.into_inspected().0.into_sendable();
     let is_judged = sendable.bench.take().is_some();
     let plan = sendable.plan.clone();
+    if let RouteAction::Models = &plan.action {
+        let denial = Denial::new(Reason::NoEndpoint).because("a rehearsal asks no model");
+        return Err(Exchange { shared, proof: () }.deny(Stage::Forward, denial));
+    }
     let RouteAction::Forward(backends) = &plan.action else {
         let denial = Denial::new(Reason::InternalError).because("a redirect reached forward");
         return Err(Exchange { shared, proof: () }.deny(Stage::Forward, denial));
     };
     let given = shared.rehearsing.as_ref().and_then(|given| given.draw);
     let index = backends.pick(given.unwrap_or_else(|| shared.core.draw()));
-    let Some(upstream) = shared.snapshot().upstreams.get(index).map(|upstream| upstream.name.clone()) else {
+    let Some(upstream) = shared.snapshot().upstreams.get(index).cloned() else {
         let denial = Denial::new(Reason::NoEndpoint).because("the upstream is not in the documents");
         return Err(Exchange { shared, proof: () }.deny(Stage::Forward, denial));
     };
-    shared.record.upstream = Some(upstream.clone());
+    shared.record.upstream = Some(upstream.name.clone());
+    if let Err(denial) = subject(&upstream, &sendable) {
+        return Err(Exchange { shared, proof: () }.deny(Stage::Forward, denial));
+    }
     match compose(&shared, sendable, is_judged) {
-        Ok((request, ..)) => {
+        Ok(request) => {
             let (parts, _) = request.into_parts();
-            let sending =
-                Sending { upstream, method: parts.method, target: parts.uri, headers: parts.headers };
+            let sending = Sending {
+                upstream: upstream.name.clone(),
+                method: parts.method,
+                target: parts.uri,
+                headers: parts.headers,
+            };
             Ok((shared, sending))
         }
         Err(denial) => Err(Exchange { shared, proof: () }.deny(Stage::Forward, denial)),

@@ -37,6 +37,7 @@ fn known(call: &Call<'_>, identity: BasicIdentity) -> Attempt {
     match call.shared.snapshot().consumers.get(identity.consumer()) {
         Some(consumer) => Attempt::Known(Caller {
             consumer: Some(consumer.clone()),
+            aged: None,
             granted: None,
             identity: Identity::from(identity),
         }),

@@ -7,13 +7,13 @@
 use std::sync::Arc;
 
 use bartizan_access::RoleSet;
-use bartizan_config::snapshot::{ConsumerPlan, MappingPlan};
+use bartizan_config::snapshot::{ConsumerPlan, MappingPlan, Snapshot};
 use bartizan_identity::{Identity, jwt::TokenIdentity};
 use http::HeaderValue;
 
 use super::{Attempt, Call, Caller};
 
-/// What a token grants beside the consumer it names.
+/// What a token or a certificate grants beside the consumer it names.
 #[derive(Debug, Default)]
 pub struct Granted {
     /// All roles of the caller: the consumer's and the token's.
@@ -24,6 +24,29 @@ pub struct Granted {
     pub(crate) roles_value: Option<HeaderValue>,
     /// `name=value` for each.
     pub tags: Vec<Arc<str>>,
+}
+
+impl Granted {
+    /// The consumer's roles and these.
+    pub(super) fn beside<'r>(
+        consumer: Option<&ConsumerPlan>,
+        more: impl IntoIterator<Item = &'r Arc<str>>,
+        tags: Vec<Arc<str>>,
+        snapshot: &Snapshot,
+    ) -> Self {
+        let mut roles = consumer.map(|consumer| consumer.roles.clone()).unwrap_or_default();
+        for role in more {
+            if !roles.contains(role) {
+                roles.push(role.clone());
+            }
+        }
+        Granted {
+            role_set: snapshot.roles.set_of(roles.iter().map(|role| &**role)),
+            roles_value: roles_value(&roles),
+            roles,
+            tags,
+        }
+    }
 }
 
 /// What tokens came to, by their ids: 512 places per core.
@@ -80,19 +103,14 @@ fn resolve(call: &Call<'_>, token: &TokenIdentity, mapping: &MappingPlan) -> Res
             None => return Err("the consumer that the token names is not in the documents".to_owned()),
         },
     };
-    let mut roles = consumer.as_ref().map(|consumer| consumer.roles.clone()).unwrap_or_default();
-    for role in token.roles() {
-        if !roles.contains(role) {
-            roles.push(role.clone());
-        }
-    }
-    let granted = Granted {
-        role_set: snapshot.roles.set_of(roles.iter().map(|role| &**role)),
-        roles_value: roles_value(&roles),
-        roles,
-        tags: token.tags().iter().map(|(name, value)| format!("{name}={value}").into()).collect(),
-    };
-    Ok(Caller { identity: Identity::from(token.clone()), consumer, granted: Some(Arc::new(granted)) })
+    let tags = token.tags().iter().map(|(name, value)| format!("{name}={value}").into()).collect();
+    let granted = Granted::beside(consumer.as_deref(), token.roles(), tags, snapshot);
+    Ok(Caller {
+        identity: Identity::from(token.clone()),
+        consumer,
+        aged: None,
+        granted: Some(Arc::new(granted)),
+    })
 }
 
 /// A consumer of whom nothing but the name is known. The name is told to upstreams, so it must be one there.
@@ -109,6 +127,7 @@ fn unknown(name: &Arc<str>) -> Result<ConsumerPlan, String> {
         role_set: RoleSet::default(),
         authorization: Vec::new(),
         limits: Vec::new(),
+        rotation: None,
         models: Vec::new(),
     })
 }

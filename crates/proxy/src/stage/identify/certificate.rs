@@ -3,12 +3,14 @@
 //! A certificate counts only under the trust it was verified with: between the swap of a snapshot and the end of the
 //! connections made before, a request on one of them is refused, not judged by what its handshake never saw.
 
-use bartizan_config::snapshot::ClientCertificatePlan;
-use bartizan_identity::Identity;
+use std::sync::Arc;
+
+use bartizan_config::snapshot::{ClientCertificatePlan, ConsumerPlan};
+use bartizan_identity::{CertificateGrants, CertificateIdentity, Identity};
 use bartizan_model::Denial;
 use http::HeaderValue;
 
-use super::{Attempt, Call, Caller};
+use super::{Attempt, Call, Caller, Granted};
 use crate::{base64::encode, exchange::Shared};
 
 /// Judges the connection's certificate, if it has one.
@@ -27,13 +29,30 @@ pub(super) fn judge(call: &Call<'_>, plan: &ClientCertificatePlan) -> Attempt {
         Ok(identity) => match snapshot.consumers.get(identity.consumer()) {
             Some(consumer) => Attempt::Known(Caller {
                 consumer: Some(consumer.clone()),
-                granted: None,
+                aged: None,
+                granted: granted(call, plan, consumer, &identity),
                 identity: Identity::from(identity),
             }),
             None => Attempt::Spent(format!("{}: its consumer is not in the documents", of()).into()),
         },
         Err(flaw) => Attempt::Refused(Denial::new(flaw.kind().reason()).because(format!("{}: {flaw}", of()))),
     }
+}
+
+/// What the policy and the consumer's list give to this certificate beside the consumer's own roles.
+fn granted(
+    call: &Call<'_>,
+    plan: &ClientCertificatePlan,
+    consumer: &ConsumerPlan,
+    identity: &CertificateIdentity,
+) -> Option<Arc<Granted>> {
+    let all = || std::iter::once(&plan.grants).chain(identity.grants());
+    if all().all(CertificateGrants::is_empty) {
+        return None;
+    }
+    let roles = all().flat_map(|grants| &grants.roles);
+    let tags = all().flat_map(|grants| &grants.tags);
+    Some(Arc::new(Granted::beside(Some(consumer), roles, tags.cloned().collect(), call.shared.snapshot())))
 }
 
 /// RFC 9110 §15.5.2 demands a challenge with each 401. TLS asked already, so this only says what was meant; the scheme's

@@ -4,7 +4,10 @@
 //! choose another.
 
 use bartizan_config::snapshot::TokenPlacePlan;
-use bartizan_identity::jwt::{Bearer, bearer};
+use bartizan_identity::{
+    introspection::TokenDigest,
+    jwt::{Bearer, TokenId, bearer},
+};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 /// What stands in the places of a method.
@@ -39,6 +42,20 @@ pub(super) fn find<'a>(headers: &'a HeaderMap, places: &[TokenPlacePlan]) -> Fou
         };
     }
     found
+}
+
+/// The token in one of these places that was judged under this id: what was verified, not what merely stands there.
+pub(crate) fn verified_token<'a, 'p>(
+    headers: &'a HeaderMap,
+    places: impl Iterator<Item = &'p [TokenPlacePlan]>,
+    id: TokenId,
+) -> Option<&'a [u8]> {
+    places
+        .filter_map(|places| match find(headers, places) {
+            Found::Token(token) => Some(token),
+            Found::Absent | Found::Malformed(_) => None,
+        })
+        .find(|token| TokenDigest::of(token).id() == id)
 }
 
 /// Takes the cookie of this name out of a request, and leaves the others.

@@ -22,6 +22,7 @@ pub(super) fn judge(shared: &Shared, policy: &AuthenticationPlan) -> Option<Judg
                 Some(plan) => Judged::Known(Caller {
                     identity: Identity::rehearsed_api_key(consumer.clone(), *key),
                     consumer: Some(plan.clone()),
+                    aged: None,
                     granted: None,
                 }),
                 None => {

@@ -260,7 +260,7 @@ impl Bench {
             None => Ok(reading.await),
             Some(limit) => {
                 let left = (shared.record.started + limit).saturating_duration_since(Instant::now());
-                within(&shared.connection, left, reading).await
+                within(&shared.connection, left, std::pin::pin!(reading)).await
             }
         };
         let denial = match read {

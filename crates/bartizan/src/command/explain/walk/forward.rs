@@ -19,6 +19,13 @@ impl Walk<'_> {
         prefix_bytes: usize,
         consumer: Option<&ConsumerPlan>,
     ) -> Way<Verdict> {
+        if let RouteAction::Models = &plan.action {
+            return Ok(Verdict::Undecided {
+                stage: Stage::Inspect.as_str(),
+                by: Some(format!("Route/{}", plan.label)),
+                why: "the body names the model, and only a running gateway reads it".to_owned(),
+            });
+        }
         let RouteAction::Forward(backends) = &plan.action else {
             // `route` answers redirects.
             let denial = Denial::new(Reason::InternalError).because("a redirect reached forward");
@@ -77,7 +84,10 @@ impl Walk<'_> {
             if plan.endpoints.len() > 1 {
                 says.push(balancing(&plan.balancing).to_owned());
             }
-            if let Some(credential) = &plan.credential {
+            if plan.exchanges_tokens() {
+                let what = "with a token in exchange for the caller's; who has none is refused";
+                says.push(what.to_owned());
+            } else if let Some(credential) = &plan.credential {
                 says.push(format!("with a credential of its own in {}", credential.header()));
             }
             if plan.tls.as_ref().is_some_and(|tls| tls.danger_accept_any_certificate) {

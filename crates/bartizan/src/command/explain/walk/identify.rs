@@ -45,6 +45,11 @@ impl Granted {
     }
 }
 
+/// What is said where a credential may bring roles that are not known here.
+fn but_roles(method: &MethodPlan) -> &'static str {
+    if method.maps_roles() { ", without the roles that it may bring" } else { "" }
+}
+
 impl Walk<'_> {
     /// The consumer; `None` for a caller who passes as nobody.
     pub(super) fn identify(
@@ -131,7 +136,9 @@ impl Walk<'_> {
                     return self.judge_key(plan.header.as_str(), Some(value));
                 }
                 (MethodPlan::ApiKey(plan), None) => return self.judge_key(plan.header.as_str(), None),
-                (MethodPlan::ClientCertificate(_), _) => return self.known("client certificate", ""),
+                (MethodPlan::ClientCertificate(_), _) => {
+                    return self.known("client certificate", but_roles(method));
+                }
                 (MethodPlan::Basic(_), _) => return self.known("name and password", ""),
                 (MethodPlan::Jwt(_) | MethodPlan::Introspection(_), _) => {
                     return self.judge_token(method, policy);
@@ -156,8 +163,7 @@ impl Walk<'_> {
             let detail = format!("{}: no token of it belongs to Consumer {}", policy.label, shown(name));
             return Judged::Refused(Denial::new(Reason::CredentialInvalid).because(detail));
         }
-        let but = if method.maps_roles() { ", without the roles that it may bring" } else { "" };
-        match self.known("token", but) {
+        match self.known("token", but_roles(method)) {
             Judged::Known(consumer, says) => Judged::ByToken(consumer, says),
             other => other,
         }

@@ -1,0 +1,212 @@
+//! What a request asks a model for: the body is read within its cap, and may they is asked once more, by the model.
+//!
+//! Only routes to models come here. The list of models is answered here too, because what a caller sees of it is a
+//! question of what they may use.
+
+use std::{future::poll_fn, pin::Pin, sync::Arc};
+
+use bartizan_ai::{
+    Entry, Native, Refused, Request,
+    dialect::EmbedRequest,
+    json::{Json, Object},
+};
+use bartizan_config::snapshot::{ConsumerPlan, ModelPlan, RouteAction};
+use bartizan_model::{Denial, Reason, Stage};
+use bartizan_telemetry::record::ModelRecord;
+use bytes::Bytes;
+use http::{StatusCode, header};
+use http_body::Body;
+
+use super::Inspected;
+use crate::{
+    body::{BodyWatch, Broken, RequestBody},
+    exchange::{Exchange, Shared, Stop, Why},
+    spoken,
+};
+
+/// What is asked of which model.
+pub(crate) struct Asking {
+    /// The model.
+    pub(crate) model: Arc<ModelPlan>,
+    /// The request.
+    pub(crate) what: What,
+    /// Bytes of the body, the ground of an estimate.
+    pub(crate) bytes: u64,
+}
+
+/// A request to a model, read.
+pub(crate) enum What {
+    /// OpenAI's chat, for any provider.
+    Chat(Box<Request>),
+    /// OpenAI's embeddings, for any provider.
+    Embeddings(Box<EmbedRequest>),
+    /// A provider's own path, for a provider that speaks the same.
+    Native { native: Native, body: Bytes, asked: String },
+}
+
+impl Inspected {
+    /// Whether the body is to be read for what it asks a model.
+    pub(crate) fn asks_a_model(&self) -> bool {
+        matches!(self.plan.action, RouteAction::Models)
+    }
+}
+
+/// Reads what is asked, and judges it.
+pub async fn operation(x: Exchange<Inspected>) -> Result<Exchange<Inspected>, Stop> {
+    let Exchange { mut shared, mut proof } = x;
+    let entry = shared.dress.spoken.as_mut().and_then(|spoken| spoken.entry.take());
+    let Some(entry) = entry else {
+        let denial = Denial::new(Reason::NoRoute).because("no entry of models");
+        return Err(Exchange { shared, proof: () }.deny(Stage::Inspect, denial));
+    };
+    let consumer = proof.consumer.clone();
+    shared.record.model =
+        Some(Box::new(ModelRecord { operation: entry.operation(), ..ModelRecord::default() }));
+    if let Entry::Models | Entry::Model(_) = entry {
+        return Err(list(shared, &entry, consumer.as_deref()));
+    }
+    let coded = proof.head.headers().get(header::CONTENT_ENCODING);
+    if coded.is_some_and(|coding| coding != "identity") {
+        let refused = Refused::of("", "the body is encoded: send it as it is");
+        return Err(refuse(shared, &refused));
+    }
+    let body = match read(&mut proof.body, &proof.watch).await {
+        Ok(body) => body,
+        Err(denial) => return Err(Exchange { shared, proof: () }.deny(Stage::Inspect, denial)),
+    };
+    let bytes = body.len() as u64;
+    shared.record.request_bytes = bytes;
+    let (name, what) = match understand(entry, body) {
+        Ok(read) => read,
+        Err(refused) => return Err(refuse(shared, &refused)),
+    };
+    match choose(&mut shared, &name, consumer.as_deref()) {
+        Ok(model) => {
+            if let Some(record) = &mut shared.record.model {
+                record.model = Some(model.name.clone());
+            }
+            proof.asking = Some(Box::new(Asking { model, what, bytes }));
+            Ok(Exchange { shared, proof })
+        }
+        Err(denial) => Err(Exchange { shared, proof: () }.deny(Stage::Inspect, denial)),
+    }
+}
+
+fn refuse(mut shared: Box<Shared>, refused: &Refused) -> Stop {
+    if let Some(spoken) = &mut shared.dress.spoken {
+        spoken.say_refused(refused);
+    }
+    let denial = Denial::new(Reason::OperationUnsupported).because(refused.message.clone());
+    Exchange { shared, proof: () }.deny(Stage::Inspect, denial)
+}
+
+/// Reads the whole body; its cap and its pace are the body's own.
+async fn read(body: &mut RequestBody, watch: &BodyWatch) -> Result<Bytes, Denial> {
+    let mut all = Vec::new();
+    let mut body = std::mem::replace(body, RequestBody::Empty);
+    while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+        match frame {
+            Ok(frame) => all.extend_from_slice(frame.data_ref().map(|data| &**data).unwrap_or_default()),
+            Err(_) => {
+                return Err(match watch.broken() {
+                    Some(Broken::Refused(reason)) => Denial::new(reason),
+                    _ => Denial::new(Reason::MalformedRequest).because("the body broke off"),
+                });
+            }
+        }
+    }
+    Ok(Bytes::from(all))
+}
+
+/// The model's name and the request.
+fn understand(entry: Entry, body: Bytes) -> Result<(String, What), Refused> {
+    match entry {
+        Entry::Chat => {
+            let request = Request::read(&body)?;
+            Ok((request.chat.model.clone(), What::Chat(Box::new(request))))
+        }
+        Entry::Embeddings => {
+            let request = EmbedRequest::read(&body)?;
+            Ok((request.model.clone(), What::Embeddings(Box::new(request))))
+        }
+        Entry::Native(native) => {
+            let asked = match &native.model {
+                Some(model) => model.clone(),
+                None => named(&body)?,
+            };
+            Ok((asked.clone(), What::Native { native, body, asked }))
+        }
+        Entry::Models | Entry::Model(_) => Err(Refused::of("", "a list has no body")),
+    }
+}
+
+/// The model that a native body names. Read strictly: two readers must not find two models in it.
+fn named(body: &[u8]) -> Result<String, Refused> {
+    let json =
+        Json::read_strict(body).map_err(|error| Refused::of("", format!("the body is not JSON: {error}")))?;
+    let model = json.get("model").words().map(str::to_owned);
+    model.ok_or_else(|| Refused::of("model", "`model` names a model"))
+}
+
+fn choose(
+    shared: &mut Shared,
+    name: &str,
+    consumer: Option<&ConsumerPlan>,
+) -> Result<Arc<ModelPlan>, Denial> {
+    let shown: String = name.chars().filter(|character| !character.is_control()).take(200).collect();
+    let Some(model) = shared.snapshot().models.get(name).cloned() else {
+        if let Some(spoken) = &mut shared.dress.spoken {
+            let message = format!("the model `{shown}` does not exist");
+            spoken.say(Reason::ModelUnknown, "model_not_found", message);
+        }
+        return Err(Denial::new(Reason::ModelUnknown).because(format!("no model `{shown}`")));
+    };
+    if may_use(&model, consumer) {
+        return Ok(model);
+    }
+    if let Some(spoken) = &mut shared.dress.spoken {
+        let message = format!("the model `{shown}` may not be used with this key");
+        spoken.say(Reason::OperationNotAllowed, "model_not_allowed", message);
+    }
+    Err(Denial::new(Reason::OperationNotAllowed).because(format!("model `{shown}`")).by(format!(
+        "Model/{}",
+        model.name
+    )
+    .into()))
+}
+
+/// Whether a caller may use a model: by its roles, and by the models that the consumer is held to.
+fn may_use(model: &ModelPlan, consumer: Option<&ConsumerPlan>) -> bool {
+    let by_role = model.roles.is_empty()
+        || consumer.is_some_and(|consumer| model.roles.iter().any(|role| consumer.roles.contains(role)));
+    let by_name =
+        consumer.is_none_or(|consumer| consumer.models.is_empty() || consumer.models.contains(&model.name));
+    by_role && by_name
+}
+
+/// `GET /v1/models`: those that the caller may use, and nothing of who serves them.
+fn list(mut shared: Box<Shared>, entry: &Entry, consumer: Option<&ConsumerPlan>) -> Stop {
+    let one = |model: &ModelPlan| {
+        Json::from(
+            Object::new()
+                .with("id", &*model.name)
+                .with("object", "model")
+                .with("created", 0_u64)
+                .with("owned_by", "gateway"),
+        )
+    };
+    if let Entry::Model(name) = entry {
+        return match choose(&mut shared, name, consumer) {
+            Ok(model) => {
+                let answer = spoken::json(StatusCode::OK, one(&model).to_bytes());
+                Stop { shared, why: Why::Answered(Box::new(answer)) }
+            }
+            Err(denial) => Exchange { shared, proof: () }.deny(Stage::Inspect, denial),
+        };
+    }
+    let models = shared.snapshot().models.models.iter().filter(|model| may_use(model, consumer));
+    let data: Vec<Json> = models.map(|model| one(model)).collect();
+    let body = Json::from(Object::new().with("object", "list").with("data", data)).to_bytes();
+    let answer = spoken::json(StatusCode::OK, body);
+    Stop { shared, why: Why::Answered(Box::new(answer)) }
+}
