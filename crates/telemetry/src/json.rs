@@ -462,7 +462,12 @@ pub(crate) mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::{plan::RecordPlan, record::tests::record_for_test};
+    use crate::{
+        metrics::RuleGroupId,
+        plan::RecordPlan,
+        record::{ModelRecord, tests::record_for_test},
+        rules::{LeakCount, RULES_MAX, RuleMatch, RuleRole},
+    };
 
     /// Compares a generated page with the one in `docs`; with `BARTIZAN_REGENERATE` set, writes it.
     pub(crate) fn check_page(name: &str, page: &str) {
@@ -557,9 +562,42 @@ pub(crate) mod tests {
         assert_eq!(line(&full_record()), expected);
     }
 
+    /// A record in which every field is there.
+    fn complete_record() -> Box<RequestRecord> {
+        let mut record = full_record();
+        record.model = Some(Box::new(ModelRecord { operation: "chat", ..ModelRecord::default() }));
+        record.leaks.push(LeakCount {
+            policy: "InspectionPolicy/i".into(),
+            class: "private-key",
+            count: 1,
+            action: "masked",
+        });
+        // One more than is kept.
+        for _ in 0..=RULES_MAX {
+            record.rules.push(rule_match());
+        }
+        record
+    }
+
+    fn rule_match() -> RuleMatch {
+        RuleMatch {
+            policy: "InspectionPolicy/i".into(),
+            rule: 8_110_010,
+            group: RuleGroupId::default(),
+            role: RuleRole::Matched,
+            half: "request",
+            at: "sql.conf:7".into(),
+            message: "SQL".into(),
+            variable: "ARGS:q".into(),
+            transforms: "none".into(),
+            excerpt: "***".into(),
+            exclusion: None,
+        }
+    }
+
     #[test]
     fn every_field_is_documented_in_its_order() {
-        let line = line(&full_record());
+        let line = line(&complete_record());
         let mut at = 0;
         for field in FIELDS {
             let place =

@@ -16,6 +16,7 @@ use super::*;
 use crate::{
     plan::RecordPlan,
     record::{Protocol, RequestRecord, Would, WouldDeny},
+    rules::{RuleMatch, RuleRole},
 };
 
 fn metrics() -> Arc<Metrics> {
@@ -54,6 +55,20 @@ fn everything() -> Arc<Metrics> {
             reason: Reason::NotAllowed,
             detail: None,
         });
+        full.rules.push(RuleMatch {
+            policy: hostile.into(),
+            rule: 8_110_010,
+            group: metrics.rule_group(hostile, "8110"),
+            role: RuleRole::Matched,
+            half: "request",
+            at: "sql.conf:7".into(),
+            message: "SQL".into(),
+            variable: "ARGS:q".into(),
+            transforms: "none".into(),
+            excerpt: "***".into(),
+            exclusion: None,
+        });
+        core.inspected(policy, Inspected::Refused, Mode::Enforce);
         core.opened();
         core.opened();
         core.close(&full);
