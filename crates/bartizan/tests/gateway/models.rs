@@ -431,12 +431,11 @@ fn recorded_streams_cut_anywhere_reach_the_caller_whole() {
         let sound = of_provider.filter(|one| !String::from_utf8_lossy(&one.body).contains("\"error\":{"));
         let some: Vec<_> = sound.take(4).cloned().collect();
         assert!(!some.is_empty(), "{name}: nothing is recorded");
-        let count = some.len();
         let origin = replaying(some.clone(), seed);
         let (gate, key) = start(&house(&[(name, llm, &origin)], &[&model("public", name, "native-1")]));
-        for turn in 0..count {
+        for recorded in &some {
             let answer = ask(&gate, &key, "/v1/chat/completions", &chat("public", "hi", true));
-            let source = &some[turn].source;
+            let source = &recorded.source;
             assert_eq!(answer.status, 200, "{source}: {}", answer.text());
             let chunks = chunks(&answer);
             assert!(chunks.iter().all(|chunk| chunk["model"] == "public"), "{source}");

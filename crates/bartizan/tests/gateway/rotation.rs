@@ -40,7 +40,7 @@ fn call(address: std::net::SocketAddr, key: &str) -> (u64, u16, u64) {
 #[test]
 fn under_load_on_two_gateways_both_keys_work_through_the_overlap_and_the_old_one_never_after_it() {
     let (origin, shared, other) = (Origin::answering("ok"), TempDir::new(), TempDir::new());
-    let documents = Documents::one(&simple(&origin.url(), &[API_KEYS, &document("Consumer", "shop", "{}")]));
+    let documents = Documents::one(simple(&origin.url(), &[API_KEYS, &document("Consumer", "shop", "{}")]));
     let path = documents.path().display().to_string();
     ran(&["apply", "--reason", "a test", "-f", &path], shared.path());
     let start = |store: String, data: &TempDir| {

@@ -76,6 +76,10 @@ struct Bearing {
 }
 
 /// What the limits said.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every request is the large one, and a box would cost it an allocation"
+)]
 pub enum Limited {
     /// Go on.
     Admitted(Exchange<Metered>),

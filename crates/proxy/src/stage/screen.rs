@@ -103,17 +103,17 @@ fn leave(
     };
     let (filled, answer) = match answer {
         ScreenedAnswer::Flowing(response) => {
-            let (filled, response) = offer(&mut shared, fill, *response);
+            let (filled, response) = offer(&mut shared, *fill, *response);
             (filled, ScreenedAnswer::Flowing(Box::new(response)))
         }
         ScreenedAnswer::Judged(response) => {
-            let (filled, response) = offer(&mut shared, fill, *response);
+            let (filled, response) = offer(&mut shared, *fill, *response);
             (filled, ScreenedAnswer::Judged(Box::new(response)))
         }
     };
     let answer = match filled {
         Filled::Flows(keeping) => {
-            rest.keeping = keeping.map(Box::new);
+            rest.keeping = keeping;
             answer
         }
         Filled::Confirmed(kept) => ScreenedAnswer::Judged(kept),
@@ -127,7 +127,7 @@ fn leave(
 }
 
 /// Shows the cache an answer.
-fn offer<B>(shared: &mut Shared, fill: Box<Fill>, response: Response<B>) -> (Filled, Response<B>) {
+fn offer<B>(shared: &mut Shared, fill: Fill, response: Response<B>) -> (Filled, Response<B>) {
     let (parts, body) = response.into_parts();
     let filled = fill.answered(shared, &parts);
     (filled, Response::from_parts(parts, body))

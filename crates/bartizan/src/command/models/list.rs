@@ -29,7 +29,7 @@ pub(super) fn run(args: &Args) -> Outcome {
     })
 }
 
-fn names<'s>(snapshot: &'s Snapshot, at: usize) -> Vec<&'s str> {
+fn names(snapshot: &Snapshot, at: usize) -> Vec<&str> {
     let own = snapshot.models.models.get(at).map(|model| &*model.name);
     let mut names: Vec<&str> =
         snapshot.models.by_name.iter().filter(|(_, model)| **model == at).map(|(name, _)| &**name).collect();

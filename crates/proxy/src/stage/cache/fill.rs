@@ -58,7 +58,7 @@ struct Question {
 /// What the upstream's answer came to.
 pub(crate) enum Filled {
     /// It goes on, and its body is kept if there is a [`Keeping`].
-    Flows(Option<Keeping>),
+    Flows(Option<Box<Keeping>>),
     /// It confirms what is kept, which is the answer.
     Confirmed(Box<Response<AnswerBody>>),
     /// It says that something else has not changed.
@@ -162,7 +162,7 @@ impl Fill {
             held: shared.core.held.nothing(),
             core: shared.core.clone(),
         });
-        Filled::Flows(keeping)
+        Filled::Flows(keeping.map(Box::new))
     }
 }
 
