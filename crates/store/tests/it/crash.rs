@@ -40,8 +40,9 @@ async fn what_was_confirmed_outlives_kill_9() {
             .spawn()
             .unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
-        let made = lines.filter_map(|line| line.strip_prefix("made ").map(str::to_owned));
-        confirmed.extend(made.take(10));
+        let mut made = lines.filter_map(|line| line.strip_prefix("made ").map(str::to_owned));
+        // By reference: with its pipe closed the child would end by itself.
+        confirmed.extend(made.by_ref().take(10));
         assert_eq!(confirmed.len(), round * 10, "the child made keys");
         if round == 1 {
             let error = place.dir().lock_for_gateway("bartizan run").expect_err("the child holds it");
@@ -50,6 +51,7 @@ async fn what_was_confirmed_outlives_kill_9() {
         }
         child.kill().unwrap();
         child.wait().unwrap();
+        drop(made);
         drop(place.dir().lock_for_gateway("bartizan run").expect("a killed process holds no lock"));
 
         let store = place.store().await;

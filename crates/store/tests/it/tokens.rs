@@ -25,7 +25,9 @@ async fn a_token_is_recognised_by_its_text_alone_and_never_kept() {
         assert_eq!(store.tokens().recognise(wrong).await.unwrap(), None, "{wrong}");
     }
     store.tokens().used(&row, NOW + 5).await.unwrap();
-    assert!(store.tokens().list().await.unwrap()[0].last_used_at_ms.is_some());
+    let listed = store.tokens().list().await.unwrap();
+    let used = listed.iter().find(|listed| listed.id == row.id).unwrap();
+    assert!(used.last_used_at_ms.is_some());
     let gone = store.tokens().revoke(&row.id, NOW + 6).await.unwrap().unwrap();
     assert!(!gone.is_valid(NOW + 6) && gone.revoked_at_ms == Some(NOW + 6));
     assert_eq!(store.tokens().revoke(&row.id, NOW + 7).await.unwrap(), Some(gone));
