@@ -284,6 +284,11 @@ async fn judge_with(x: &Exchange<Routed>, policy: &AuthenticationPlan, lookup: L
 
 const LOOKUPS_MAX: u8 = 2;
 
+fn now_ms() -> u64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// Judges by one policy. One that only watches neither counts failures nor holds anybody.
 fn judge(
     shared: &Shared,
@@ -295,7 +300,9 @@ fn judge(
     if let Some(judged) = rehearsed::judge(shared, policy) {
         return judged;
     }
-    let call = Call { shared, head, now_ms: shared.unix_ms(Stage::Identify), notes_use, asked };
+    // What was looked up is newer than the head.
+    let now_ms = if asked.is_some() { now_ms() } else { shared.unix_ms(Stage::Identify) };
+    let call = Call { shared, head, now_ms, notes_use, asked };
     let counting = Counting::of(shared, policy, head).filter(|_| notes_use);
     if asked.is_none()
         && let Some(held) = counting.as_ref().and_then(Counting::held)
