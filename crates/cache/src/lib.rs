@@ -6,7 +6,7 @@
 //!
 //! Reading order: [`moment`] (time), [`key`] (what is asked, and by whom), [`terms`] (what a policy allows),
 //! [`control`] (what `Cache-Control` says), [`freshness`] (how long), [`vary`] (which variant), [`store`] (may it be
-//! kept), [`entry`] (what is kept), [`shelf`] (where), [`lookup`] (may it be used), [`condition`] (what the caller has
+//! kept), [`entry`] (what is kept), [`shelf`] (where), [`mod@lookup`] (may it be used), [`condition`] (what the caller has
 //! already), [`range`] (a part of it), [`validate`] (it has not changed), [`invalidate`] (it has), [`status`] (what the
 //! caller is told).
 

@@ -1,7 +1,7 @@
 //! Replay: what recorded requests get under a set of documents, beside what they got before.
 //!
 //! A [`Recording`] is a request as some source wrote it down, with what that source left out ([`Lacks`]). A [`Bench`]
-//! judges it by one set through a [`Rehearsal`]; [`compare`] tells two judgements apart and [`Tally`] counts. What hangs on
+//! judges it by one set through a rehearsal; [`compare()`] tells two judgements apart and [`Tally`] counts. What hangs on
 //! something that was not recorded is *not judgeable*, by cause, and never counted as equal (decision 0042). Everything is
 //! pure: readers of files, progress and reports are the binary's.
 

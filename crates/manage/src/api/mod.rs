@@ -2,8 +2,8 @@
 //!
 //! Everything that the commands can do, for programs and other machines. Callers prove who they are by a token; a token
 //! has a role, and a table says what a role may do ([`role`]). What an endpoint needs is in its handler's type
-//! ([`auth::May`]), so none can be added without saying it. Every change is written into the audit trail before it
-//! begins and when it has ended ([`trail`]). Refusals are `application/problem+json` ([`problem`]).
+//! (`auth::May`), so none can be added without saying it. Every change is written into the audit trail before it
+//! begins and when it has ended (`trail`). Refusals are `application/problem+json` (`problem`).
 //!
 //! The store is opened when first asked, on this listener's own runtime, and never made here.
 
