@@ -23,7 +23,6 @@ use tokio::sync::oneshot;
 use crate::{
     core::Core,
     events::Events,
-    fetch::{Fetcher, KeySets},
     listener::{Bound, CoreOptions, CoreThreads, ReadyListener, TicketKeys, prepare_tls},
     live::{Live, LiveParts},
     passwords::Passwords,
@@ -31,6 +30,7 @@ use crate::{
     tokens::TokenSet,
     upstream::{UpstreamSet, run_checks},
 };
+use bartizan_fetch::{Fetcher, KeySets};
 
 /// Reads a secret; the error is a sentence for the operator and holds nothing of the secret.
 pub type ReadSecret = dyn Fn(&Reference) -> Result<SecretValue, String> + Send + Sync;
