@@ -5,7 +5,7 @@
 
 use std::{net::IpAddr, path::Path, sync::Arc, time::Duration};
 
-use bartizan_proxy::fetch::{trusting, trusting_system};
+use bartizan_fetch::{trusting, trusting_system};
 use bytes::Bytes;
 use http::{Request, Response, Uri};
 use http_body_util::{BodyExt, Full, Limited};
