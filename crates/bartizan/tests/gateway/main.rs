@@ -37,5 +37,6 @@ mod rotation;
 mod schema;
 mod shadow;
 mod stop;
+mod users;
 mod why;
 mod wire;
