@@ -40,13 +40,13 @@ export function card(title, body, ...actions) {
 
 /** An empty state says what would be here, and how it comes to be. */
 export function empty(title, sentence, ...more) {
-  return h('div', { class: 'empty' }, h('h3', {}, title), h('p', {}, rich(sentence)), ...more);
+  return h('div', { class: 'empty' }, h('h2', { class: 'h3' }, title), h('p', {}, rich(sentence)), ...more);
 }
 
 /** A table; on a phone each row is a card. Columns: { label, cell(row), tight, bare }. */
 export function table(caption, columns, rows) {
   return h('div', { class: 'scroll' }, h('table', { class: 'cards', 'aria-label': caption, role: 'table' },
-    h('thead', { role: 'rowgroup' }, h('tr', { role: 'row' }, columns.map((column) => h('th', { scope: 'col', role: 'columnheader' }, column.label)))),
+    h('thead', { role: 'rowgroup' }, h('tr', { role: 'row' }, columns.map((column) => h('th', { scope: 'col', role: 'columnheader' }, column.label || h('span', { class: 'unseen' }, 'Actions'))))),
     h('tbody', { role: 'rowgroup' }, rows.map((row) => h('tr', { role: 'row' }, columns.map((column) => {
       const content = column.cell(row);
       const none = content === undefined || content === null || content === '' || content === false;

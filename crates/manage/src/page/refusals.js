@@ -14,7 +14,7 @@ function story(one) {
         h('span', { class: 'stage' }, stage.stage),
         h('span', {}, ok ? stage.note || soft('passed') : `${stage.outcome}: ${stage.note}`));
     })),
-    remedies.length ? h('div', { class: 'note' }, h('h3', {}, 'What would change it'), h('ul', { class: 'plain' }, remedies.map((text) => h('li', {}, rich(text))))) : '',
+    remedies.length ? h('div', { class: 'note' }, h('h2', { class: 'h3' }, 'What would change it'), h('ul', { class: 'plain' }, remedies.map((text) => h('li', {}, rich(text))))) : '',
     h('p', { class: 'soft small' }, one.ending),
     h('p', { class: 'soft small' }, `From ${record.client ?? 'nobody known'} on listener ${record.listener ?? '?'}, judged by revision ${record.revision ?? '?'}.`),
     copyable(`bartizan why ${record.id}`));
