@@ -37,6 +37,7 @@ usage: cargo xtask COMMAND
   sdk                       install the official clients of model providers for their tests
   pictures                  what the commands print, as docs/images/*.svg
   bench [OPTIONS]           CPU per request against nginx and HAProxy; `cargo xtask bench --help`
+  bench insight [--data DIR]  what the detectors find and cost, on public data and scripted abuse
   dist                      the gateway as it ships: the `dist` profile, guided by the bench's load
 ";
 

@@ -76,7 +76,8 @@ mod tests {
 
     #[test]
     fn a_block_is_shown_as_the_address_it_is() {
-        let shown = |text: &str| std::net::Ipv6Addr::from_bits(block_key(text.parse().unwrap())).to_canonical();
+        let shown =
+            |text: &str| std::net::Ipv6Addr::from_bits(block_key(text.parse().unwrap())).to_canonical();
         for (client, block) in [
             ("192.0.2.1", "192.0.2.1"),
             ("::ffff:192.0.2.1", "192.0.2.1"),
