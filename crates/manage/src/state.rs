@@ -32,9 +32,14 @@ pub struct ManagementState {
     pub served: Served,
     /// Looks up the last refusals; none where no requests are kept.
     pub refusals: Option<Refusals>,
+    /// The report about unusual behaviour as JSON; none where nobody looks for it.
+    pub insight: Option<InsightReport>,
     /// Called before each scrape to bring figures up to date that are not counted as they change.
     pub before_scrape: Option<BeforeScrape>,
 }
+
+/// Gives the newest report about unusual behaviour, as JSON; none before there is one.
+pub type InsightReport = Box<dyn Fn() -> Option<Arc<str>> + Send + Sync>;
 
 /// Brings figures up to date; runs on the management thread and must not block for long.
 pub type BeforeScrape = Box<dyn Fn(&Metrics) + Send + Sync>;
@@ -53,6 +58,7 @@ impl ManagementState {
             api: None,
             served: Served::default(),
             refusals: None,
+            insight: None,
             before_scrape: None,
         }
     }

@@ -13,6 +13,7 @@
 mod auth;
 mod body;
 mod documents;
+mod insight;
 mod keys;
 mod login;
 mod people;
@@ -203,6 +204,7 @@ fn described() -> OpenApiRouter<App> {
     let rest = OpenApiRouter::with_openapi(Description::openapi())
         .routes(routes!(state::state))
         .routes(routes!(state::me))
+        .routes(routes!(insight::report))
         .routes(routes!(documents::list))
         .routes(routes!(documents::show))
         .routes(routes!(documents::routes))
