@@ -393,6 +393,8 @@ fn management_state(
         let Some(runtime) = data_plane.get() else { return };
         let cells = runtime.cells();
         metrics.set_limit(cells.cells() as u64, u64::from(cells.waiters()), cells.overflowed());
+        let (entries, bytes) = runtime.cache_size();
+        metrics.set_cache(entries as u64, bytes as u64);
         runtime.live().report_health(metrics);
     }));
     state
