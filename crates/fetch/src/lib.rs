@@ -35,7 +35,7 @@ pub use client::{Answer, FetchError};
 pub use flight::Flights;
 pub use guard::{Access, Reach};
 pub use keys::{KeySetSource, KeySets};
-pub use tls::{TrustError, trusting};
+pub use tls::{TrustError, trusting, trusting_system};
 
 use client::Exchange;
 
