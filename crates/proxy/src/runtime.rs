@@ -10,7 +10,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use bartizan_cache::{Purge, Shelf, ShelfLimits};
+use bartizan_cache::{Purge, Shelf, ShelfLimits, Url};
 use bartizan_identity::{KeyTable, Pepper};
 use bartizan_limit::{CELLS_MAX, Cells, Nanos};
 use bartizan_telemetry::Metrics;
@@ -114,9 +114,24 @@ impl Runtime {
         self.shelf.size()
     }
 
-    /// Drops kept answers, and says how many.
-    pub fn purge(&self, what: &Purge<'_>) -> usize {
-        self.shelf.purge(what)
+    /// Drops the kept answers of a URL, of every caller; nothing if it is no URL.
+    pub fn purge_url(&self, url: &str) -> Option<usize> {
+        Url::parse(url).map(|url| self.shelf.purge(&Purge::Url(&url)))
+    }
+
+    /// Drops the kept answers whose URL begins so; nothing if no URL does.
+    pub fn purge_prefix(&self, prefix: &str) -> Option<usize> {
+        Url::parse(prefix).map(|prefix| self.shelf.purge(&Purge::Prefix(&prefix)))
+    }
+
+    /// Drops the kept answers with this tag.
+    pub fn purge_tag(&self, tag: &str) -> usize {
+        self.shelf.purge(&Purge::Tag(tag))
+    }
+
+    /// Drops all kept answers.
+    pub fn purge_all(&self) -> usize {
+        self.shelf.purge(&Purge::All)
     }
 
     /// Equal requests on their way.

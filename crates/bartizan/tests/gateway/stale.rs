@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use bartizan_testkit::{Answer, Origin, Reply};
+use bartizan_testkit::{Answer, Origin, Reply, gateway::command};
 
 use crate::harness::{Gate, document, simple, wait};
 
@@ -51,7 +51,7 @@ fn a_stale_answer_is_given_while_a_newer_one_is_fetched_beside_it() {
     let gate = Gate::start(&simple(&origin.url(), &[&policy("{}")]));
     kept(&gate);
     let before = origin.received().len();
-    pause(1_500);
+    pause(2_200);
     let stale = gate.get("/", &[]);
     assert!(told(&stale).starts_with("bartizan; hit; ttl=-"), "{}", told(&stale));
     assert_eq!(stale.text(), format!("answer {}", before - 1));
@@ -69,14 +69,14 @@ fn a_policy_allows_stale_answers_that_do_not_say_so_and_never_those_that_forbid_
     let (origin, _) = moody("max-age=1");
     let gate = Gate::start(&simple(&origin.url(), &[&policy("{ staleWhileRevalidate: 1m }")]));
     kept(&gate);
-    pause(1_500);
+    pause(2_200);
     assert!(told(&gate.get("/", &[])).starts_with("bartizan; hit; ttl=-"));
     let (origin, fails) = moody("max-age=1, must-revalidate");
     let spec = policy("{ staleWhileRevalidate: 1m, staleIfError: 1m }");
     let gate = Gate::start(&simple(&origin.url(), &[&spec]));
     kept(&gate);
     fails.store(true, Ordering::SeqCst);
-    pause(1_500);
+    pause(2_200);
     assert_eq!(gate.get("/", &[]).status, 503);
 }
 
@@ -85,11 +85,11 @@ fn a_stale_answer_is_given_when_the_upstream_fails_and_only_then() {
     let (origin, fails) = moody("max-age=1, stale-if-error=60");
     let gate = Gate::start(&simple(&origin.url(), &[&policy("{}")]));
     kept(&gate);
-    pause(1_500);
+    pause(2_200);
     assert!(told(&gate.get("/", &[])).contains("fwd="), "it was not asked");
     wait("the answer is kept", || told(&gate.get("/", &[])).contains("; hit"));
     fails.store(true, Ordering::SeqCst);
-    pause(1_500);
+    pause(2_200);
     let before = origin.received().len();
     let rescued = gate.get("/", &[]);
     assert_eq!(rescued.status, 200);
@@ -190,4 +190,56 @@ fn kept_answers_survive_a_reload_that_cannot_have_made_them_others_and_no_other(
     );
     reload(&[base.as_str(), &limit, &consumer, &other, &header].join("---\n"));
     assert!(told(&gate.get("/", &[])).contains("uri-miss"), "an answer outlived what made it");
+}
+
+#[test]
+fn what_is_kept_is_dropped_by_url_by_its_beginning_and_by_tag_and_stands_in_the_trail() {
+    let origin = Origin::start(|request| {
+        let tags = if request.target.starts_with("/tagged") { "shop item-7" } else { "other" };
+        Reply::ok("body").with("cache-control", "max-age=600").with("surrogate-key", tags)
+    });
+    let gate = Gate::start(&simple(&origin.url(), &[&policy("{}")]));
+    let targets = ["/a", "/a/b", "/b?x=1", "/tagged"];
+    let keep = || {
+        for target in targets {
+            wait("an answer is kept", || told(&gate.get(target, &[])).contains("; hit"));
+        }
+    };
+    let hits = || targets.map(|target| told(&gate.get(target, &[])).contains("; hit"));
+    let data = gate.data().to_str().unwrap().to_owned();
+    let run = |arguments: &[&str]| {
+        let (code, out, errors) = command(arguments);
+        assert_eq!(code, Some(0), "{arguments:?}: {errors}");
+        out
+    };
+    let token = run(&["tokens", "create", "--name", "purger", "--role", "operator", "--data-dir", &data]);
+    let token_file = gate.data().join("token");
+    std::fs::write(&token_file, token).unwrap();
+    let admin = format!("http://{}", gate.gateway.address("admin"));
+    let purge = |which: &[&str]| {
+        let way = ["cache", "purge", "--format", "json", "--server", &admin, "--token-file"];
+        let mut arguments = way.to_vec();
+        arguments.push(token_file.to_str().unwrap());
+        arguments.extend(which);
+        let done: serde_json::Value = serde_json::from_str(&run(&arguments)).unwrap();
+        done["dropped"].as_u64().unwrap()
+    };
+    let url = |target: &str| format!("http://api.test:80{target}");
+    keep();
+    assert_eq!(purge(&["--url", &url("/a")]), 1);
+    assert_eq!(hits(), [false, true, true, true]);
+    keep();
+    assert_eq!(purge(&["--prefix", &url("/a")]), 2);
+    assert_eq!(hits(), [false, false, true, true]);
+    keep();
+    assert_eq!(purge(&["--tag", "item-7"]), 1);
+    assert_eq!(purge(&["--tag", "item"]), 0);
+    assert_eq!(hits(), [true, true, true, false]);
+    keep();
+    assert_eq!(purge(&["--all", "--reason", "a bad release"]), 4);
+    let entries = crate::harness::with_store(gate.data(), async |store| {
+        let (rows, _) = store.audit().list(None, 50).await.unwrap();
+        rows.iter().map(|row| format!("{} {} {}", row.action, row.target, row.reason)).collect::<Vec<_>>()
+    });
+    assert!(entries.contains(&"cache.purge all a bad release".to_owned()), "{entries:?}");
 }

@@ -11,6 +11,7 @@
 
 mod auth;
 mod body;
+mod cache;
 mod documents;
 mod keys;
 mod people;
@@ -152,6 +153,7 @@ fn described() -> OpenApiRouter<App> {
         .routes(routes!(keys::create))
         .routes(routes!(keys::show))
         .routes(routes!(keys::revoke))
+        .routes(routes!(cache::purge))
         .routes(routes!(people::tokens))
         .routes(routes!(people::create_token))
         .routes(routes!(people::revoke_token))
