@@ -21,5 +21,7 @@ pub mod tls;
 
 pub use api::{Api, DocumentSource};
 pub use server::Management;
-pub use state::{ManagementState, Notices, Phase, Readiness, Refusals, Served, ServedListener, Serving};
+pub use state::{
+    ManagementState, Notices, Phase, Purged, Readiness, Refusals, Served, ServedListener, Serving,
+};
 pub use tls::Tls;

@@ -32,6 +32,8 @@ pub struct ManagementState {
     pub served: Served,
     /// Looks up the last refusals; none where no requests are kept.
     pub refusals: Option<Refusals>,
+    /// Drops kept answers; none: there is no cache to drop from.
+    pub purge: Option<PurgeCache>,
     /// The report about unusual behaviour as JSON; none where nobody looks for it.
     pub insight: Option<InsightReport>,
     /// Called before each scrape to bring figures up to date that are not counted as they change.
@@ -47,6 +49,22 @@ pub type BeforeScrape = Box<dyn Fn(&Metrics) + Send + Sync>;
 /// Looks up the last refusals, newest first, each as `why` tells it; reads files, so it is for a thread that may block.
 pub type Refusals = Arc<dyn Fn(usize) -> Result<Vec<Value>, String> + Send + Sync>;
 
+/// Drops kept answers, and says how many; nothing if what is meant is none.
+pub type PurgeCache = Box<dyn Fn(&Purged<'_>) -> Option<usize> + Send + Sync>;
+
+/// Which kept answers are dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purged<'a> {
+    /// Those of a URL, of every caller.
+    Url(&'a str),
+    /// Those whose URL begins so.
+    Prefix(&'a str),
+    /// Those with a tag.
+    Tag(&'a str),
+    /// All.
+    All,
+}
+
 impl ManagementState {
     /// A state that is starting, with these metrics, no names and no callback.
     pub fn new(metrics: Arc<Metrics>) -> Self {
@@ -58,6 +76,7 @@ impl ManagementState {
             api: None,
             served: Served::default(),
             refusals: None,
+            purge: None,
             insight: None,
             before_scrape: None,
         }

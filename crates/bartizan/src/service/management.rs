@@ -10,7 +10,7 @@ use std::{
 };
 
 use bartizan_config::Set;
-use bartizan_manage::{Api, ManagementState, ServedListener, Serving, Tls};
+use bartizan_manage::{Api, ManagementState, Purged, ServedListener, Serving, Tls};
 use bartizan_model::Reference;
 use bartizan_proxy::{gate::ServedAddress, runtime::Runtime};
 use bartizan_store::{AuditNote, AuditPhase, Error, LinkFor, Store};
@@ -113,10 +113,22 @@ pub(super) fn state(
     state.refusals = records.map(|folder| -> bartizan_manage::Refusals {
         Arc::new(move |most| command::why::refusals(&folder, most))
     });
+    let cache = data_plane.clone();
+    state.purge = Some(Box::new(move |what| {
+        let runtime = cache.get()?;
+        match what {
+            Purged::Url(url) => runtime.purge_url(url),
+            Purged::Prefix(prefix) => runtime.purge_prefix(prefix),
+            Purged::Tag(tag) => Some(runtime.purge_tag(tag)),
+            Purged::All => Some(runtime.purge_all()),
+        }
+    }));
     state.before_scrape = Some(Box::new(move |metrics| {
         let Some(runtime) = data_plane.get() else { return };
         let cells = runtime.cells();
         metrics.set_limit(cells.cells() as u64, u64::from(cells.waiters()), cells.overflowed());
+        let (entries, bytes) = runtime.cache_size();
+        metrics.set_cache(entries as u64, bytes as u64);
         runtime.live().report_health(metrics);
     }));
     state
