@@ -35,8 +35,9 @@ mod tests {
 
     #[test]
     fn a_key_is_made_once_and_is_its_owners_alone() {
-        let folder = bartizan_testkit::TempDir::new();
-        let path = folder.path().join("session-keys");
+        let folder = std::env::temp_dir().join(format!("bartizan-session-keys-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let path = folder.join("session-keys");
         ensure(&path).unwrap();
         let first = fs::read(&path).unwrap();
         assert!(bartizan_identity::oidc::SealKeys::parse(&first).is_ok());
@@ -45,5 +46,6 @@ mod tests {
         assert_eq!(fs::read(&path).unwrap(), first);
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
         assert!(ensure(&path).is_err());
+        fs::remove_dir_all(&folder).unwrap();
     }
 }
