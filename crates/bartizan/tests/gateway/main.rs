@@ -24,6 +24,7 @@ mod credentials;
 mod failures;
 mod faults;
 mod headers;
+mod insight;
 mod inspection;
 mod keys;
 mod limits;
