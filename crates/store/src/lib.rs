@@ -25,6 +25,7 @@ pub mod revision_feed;
 pub mod revisions;
 mod schema;
 mod secret_text;
+mod session_keys;
 pub mod sessions;
 pub mod store;
 mod text;
