@@ -14,7 +14,7 @@ use bartizan_config::Set;
 use bartizan_telemetry::Metrics;
 use serde_json::Value;
 
-use crate::api::Api;
+use crate::api::{Api, OpenId};
 
 /// Everything the listener needs to answer.
 pub struct ManagementState {
@@ -30,6 +30,8 @@ pub struct ManagementState {
     pub api: Option<Arc<Api>>,
     /// The documents in force where they come from files, and the addresses that are served.
     pub served: Served,
+    /// The OpenID provider by which administrators sign in; none: by password alone.
+    pub openid: Option<Arc<OpenId>>,
     /// Looks up the last refusals; none where no requests are kept.
     pub refusals: Option<Refusals>,
     /// Drops kept answers; none: there is no cache to drop from.
@@ -75,6 +77,7 @@ impl ManagementState {
             notices: Notices::default(),
             api: None,
             served: Served::default(),
+            openid: None,
             refusals: None,
             purge: None,
             insight: None,

@@ -170,25 +170,26 @@ impl Service {
             Documents::Files(_) => (data_dir.clone(), DocumentSource::Files),
         };
         let api = Api::new(store_dir.clone(), source, Arc::new(PipelineRehearsal));
+        // Files are read before anything is bound; a store may have nothing yet, and management tells so.
+        let files = match documents {
+            Documents::Files(config) => Some(first_of_files(config, &wishes)?),
+            Documents::Store(_) => None,
+        };
+        let tls = admin.tls()?;
+        let listener = management::bind(admin.address)?;
+        let no_listener =
+            |error| Failure::Process(format!("the management listener cannot be started: {error}"));
+        let bound = listener.local_addr().map_err(no_listener)?;
         let newest = insight::Newest::default();
         let folder = records.map(|_| data_dir.path().join(records::FOLDER));
         let mut state = management::state(metrics.clone(), data_plane.clone(), api, admin.names(), folder);
         let told = newest.clone();
         state.insight = Some(Box::new(move || told.lock().unwrap_or_else(PoisonError::into_inner).clone()));
-        let (state, tls) = (Arc::new(state), admin.tls()?);
-        // Files are read before anything is bound; a store may have nothing yet, and management tells so.
-        let (files, management) = match documents {
-            Documents::Files(config) => {
-                (Some(first_of_files(config, &wishes)?), management::bind(admin.address)?)
-            }
-            Documents::Store(_) => (None, management::bind(admin.address)?),
-        };
-        let no_listener =
-            |error| Failure::Process(format!("the management listener cannot be started: {error}"));
+        state.openid = admin.openid(bound)?;
+        let state = Arc::new(state);
         // Before it answers anybody: who may come from elsewhere must be there already.
-        let bound = management.local_addr().map_err(no_listener)?;
         let setup = management::settle(&admin, bound, keys.as_ref())?;
-        let management = Management::serve(management, state.clone(), tls.clone()).map_err(no_listener)?;
+        let management = Management::serve(listener, state.clone(), tls.clone()).map_err(no_listener)?;
         let first = match files {
             Some(first) => Some(first),
             None => {
