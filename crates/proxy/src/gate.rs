@@ -16,6 +16,7 @@ use std::{
 
 use bartizan_config::snapshot::Snapshot;
 use bartizan_identity::{BasicUsers, KeyTable, Pepper};
+use bartizan_limit::Quotas;
 use bartizan_model::{Reference, SecretValue};
 use bartizan_telemetry::{AccessLog, Metrics};
 use tokio::sync::oneshot;
@@ -49,6 +50,8 @@ pub struct GateOptions {
     pub pepper: Option<Arc<Pepper>>,
     /// The API keys as they are at start.
     pub keys: Arc<KeyTable>,
+    /// The accounts of quotas, as far as they are known.
+    pub quotas: Arc<Quotas>,
     /// How secrets are read.
     pub read_secret: Box<ReadSecret>,
     /// How long connections of a removed or changed listener may finish.
@@ -103,8 +106,17 @@ impl Gate {
     ///
     /// Every problem found while preparing; nothing is served then.
     pub fn start(snapshot: Snapshot, options: GateOptions) -> Result<Gate, Vec<PrepareProblem>> {
-        let GateOptions { cores: count, lock_dir, metrics, access_log, pepper, keys, read_secret, grace } =
-            options;
+        let GateOptions {
+            cores: count,
+            lock_dir,
+            metrics,
+            access_log,
+            pepper,
+            keys,
+            quotas,
+            read_secret,
+            grace,
+        } = options;
         let tickets = TicketKeys::default();
         let lock = lock_dir.as_deref();
         let fetcher = Fetcher::start().map_err(|error| {
@@ -130,6 +142,7 @@ impl Gate {
             metrics.clone(),
             pepper,
             Some(Outside { fetcher, key_sets: key_sets.clone(), passwords: passwords.clone() }),
+            quotas,
         );
         runtime.set_keys(keys);
         let options = CoreOptions { events: Arc::new(Events::new(metrics)), ..CoreOptions::default() };

@@ -19,6 +19,7 @@ pub mod fetch;
 pub mod gate;
 pub mod listener;
 pub mod live;
+mod models;
 mod passwords;
 mod patience;
 #[doc(hidden)]

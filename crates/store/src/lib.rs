@@ -7,7 +7,7 @@
 //!
 //! Reading order: [`data_dir`] (where it lies and whose it is), `pepper`, [`store`] (opening), [`keys`] (the
 //! commands), [`key_life`] (rotation, and what is told once), [`key_feed`] (how a gateway follows); likewise [`revision`], [`revisions`], [`revision_feed`], and
-//! [`last_good`] (what a gateway keeps for the day on which the store is gone); [`tokens`] and [`audit`] (the management API's).
+//! [`last_good`] (what a gateway keeps for the day on which the store is gone); [`tokens`] and [`audit`] (the management API's), [`usage`] (what quotas have counted and models were used for).
 
 pub mod audit;
 pub mod data_dir;
@@ -26,6 +26,7 @@ mod schema;
 pub mod store;
 mod text;
 pub mod tokens;
+pub mod usage;
 
 pub use audit::{Audit, AuditNote, AuditPhase, AuditRow};
 pub use data_dir::{DataDir, DataDirChoice, GatewayHolder, GatewayLock};
@@ -42,3 +43,4 @@ pub use revision_feed::RevisionFeed;
 pub use revisions::{NewRevision, Put, RevisionPage, Revisions, Rollback};
 pub use store::Store;
 pub use tokens::{NewToken, TokenRow, TokenText, Tokens};
+pub use usage::{Usage, day_of};

@@ -13,7 +13,7 @@ use sqlx::{
 
 use crate::{
     audit::Audit, data_dir::DataDir, error::Error, keys::Keys, pepper, private_file, revisions::Revisions,
-    schema, tokens::Tokens,
+    schema, tokens::Tokens, usage::Usage,
 };
 
 /// An open store; a cheap handle, to be cloned.
@@ -101,6 +101,11 @@ impl Store {
     /// What was done through management.
     pub const fn audit(&self) -> Audit<'_> {
         Audit::of(self)
+    }
+
+    /// What quotas have counted and models were used for.
+    pub const fn usage(&self) -> Usage<'_> {
+        Usage::of(self)
     }
 
     /// The pepper that presented keys are judged with.

@@ -26,6 +26,7 @@ pub mod rules;
 pub mod sink;
 pub mod text;
 pub mod time;
+pub mod usage;
 pub mod writer;
 
 pub use losses::{LogCounters, LogFigures};

@@ -35,7 +35,7 @@ pub use self::{
     table::metrics_page,
     text::Format,
 };
-use crate::losses::LogCounters;
+use crate::{losses::LogCounters, usage::UsageTable};
 
 /// All metrics of the process.
 #[derive(Debug)]
@@ -45,6 +45,7 @@ pub struct Metrics {
     config: Mutex<ConfigFigures>,
     limit: LimitGauges,
     log: OnceLock<Arc<LogCounters>>,
+    usage: Arc<UsageTable>,
     version: &'static str,
     started_unix_nanos: u64,
 }
@@ -75,6 +76,7 @@ impl Metrics {
             config: Mutex::default(),
             limit: LimitGauges::default(),
             log: OnceLock::new(),
+            usage: Arc::default(),
             version,
             started_unix_nanos: crate::time::unix_nanos(started),
         })
@@ -86,6 +88,11 @@ impl Metrics {
         let cells = Arc::new(CoreCells::default());
         lock(&self.cores).push(Arc::clone(&cells));
         CoreMetrics::new(cells)
+    }
+
+    /// What models were used for.
+    pub const fn usage(&self) -> &Arc<UsageTable> {
+        &self.usage
     }
 
     /// Registers a listener's name; the same name gives the same number, also after a reload.

@@ -26,6 +26,7 @@ use super::{
     revisions::{self, Loaded, REVISION, RevisionWatch},
     rotation::Schedule,
     secrets,
+    spending::{self, Spending},
     watch::FileWatch,
     wish::{Wish, Wishes},
 };
@@ -103,6 +104,7 @@ pub(crate) struct Service {
     data_dir: DataDir,
     following: Option<Following>,
     schedule: Option<Schedule>,
+    spending: Option<Spending>,
     wishes: Wishes,
     _lock: GatewayLock,
 }
@@ -163,7 +165,9 @@ impl Service {
         let log_plan = snapshot.access_log.clone();
         let log = start_log(&log_plan, &data_dir, access_log, records)?;
         metrics.watch_log(log.counters());
+        let quotas = spending::remembered(&store_dir);
         let gate_options = |keys: Option<&Keys>| GateOptions {
+            quotas: quotas.clone(),
             cores: workers,
             lock_dir: Some(data_dir.path().to_path_buf()),
             metrics: metrics.clone(),
@@ -198,6 +202,8 @@ impl Service {
             None => Following::once_back(store_dir.clone(), gate.runtime().clone()),
         }
         .map_err(|error| Failure::Process(format!("the keys cannot be followed: {error}")))?;
+        let spending = Spending::start(store_dir.clone(), gate.runtime().clone())
+            .map_err(|error| Failure::Process(format!("what is used cannot be followed: {error}")))?;
         let schedule = Schedule::start(store_dir, gate.runtime().clone())
             .map_err(|error| Failure::Process(format!("the lives of keys cannot be followed: {error}")))?;
         if let (Source::Store(watch), Some((number, digest, files)), false) = (&source, served, is_kept)
@@ -219,6 +225,7 @@ impl Service {
             data_dir,
             following,
             schedule: Some(schedule),
+            spending: Some(spending),
             wishes,
             _lock: lock,
         }))
@@ -367,6 +374,8 @@ impl Service {
         }
         self.gate.stop();
         drop(self.schedule.take());
+        // The cores have ended, so everything is settled.
+        drop(self.spending.take());
         drop(self.following.take());
         // The cores have ended, so every record is on its way; one second is enough for a disk that works.
         if self.access_log.stop(Duration::from_secs(1)) == bartizan_telemetry::Flushed::TimedOut {

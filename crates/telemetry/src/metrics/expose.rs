@@ -13,11 +13,12 @@ use super::{
     core::{CoreCells, EndpointCells, ListenerCells, PolicyCells, RouteCells, UpstreamCells, refusal_index},
     label::{self, ConnectionState, Decision, FailureCounter, Inspected, Outcome, RefusedConnection},
     lock,
-    names::{Name, Names, Table},
+    names::{NONE, Name, Names, Table},
     process::ProcessFigures,
     table,
     text::{Exposition, Format},
 };
+use crate::usage::UsageSums;
 
 impl Metrics {
     /// The text of a scrape.
@@ -31,6 +32,7 @@ impl Metrics {
         sums.upstreams(&mut out);
         sums.listeners(&mut out);
         drop(names);
+        self.models(&mut out);
         self.limits_and_log(&mut out);
         self.configuration(&mut out);
         self.process(&mut out, &ProcessFigures::read());
@@ -47,6 +49,47 @@ impl Metrics {
         lost.integer(&["overflow"], log.lost_to_overflow);
         lost.integer(&["write_error"], log.lost_to_errors);
         out.family(table::LOG_WRITE_ERRORS).integer(&[], log.errors);
+    }
+
+    fn models(&self, out: &mut Exposition) {
+        let rows = self.usage.all();
+        let name = |name: &Option<Arc<str>>| name.clone().unwrap_or_else(|| NONE.into());
+        let rows: Vec<_> = rows
+            .iter()
+            .map(|(key, sums)| ([name(&key.team), name(&key.consumer), key.model.clone()], sums))
+            .collect();
+        let families: [(_, fn(&UsageSums) -> u64); 4] = [
+            (table::MODEL_REQUESTS, |sums| sums.requests),
+            (table::MODEL_FAILURES, |sums| sums.failed),
+            (table::MODEL_UNPRICED, |sums| sums.unpriced),
+            (table::MODEL_FALLBACKS, |sums| sums.fallbacks),
+        ];
+        for (family, count) in families {
+            let mut samples = out.family(family);
+            for ([team, consumer, model], sums) in &rows {
+                nonzero(&mut samples, &[team, consumer, model], count(sums));
+            }
+        }
+        let mut tokens = out.family(table::MODEL_TOKENS);
+        for ([team, consumer, model], sums) in &rows {
+            for (class, count) in [
+                ("input", sums.input),
+                ("cached", sums.cached),
+                ("output", sums.output),
+                ("reasoning", sums.reasoning),
+            ] {
+                nonzero(&mut tokens, &[team, consumer, model, class], count);
+            }
+        }
+        let mut cost = out.family(table::MODEL_COST);
+        for ([team, consumer, model], sums) in rows.iter().filter(|(_, sums)| sums.cost_pico > 0) {
+            // Nine decimals of a dollar are enough for a counter.
+            cost.seconds(&[team, consumer, model], u128::from(sums.cost_pico / 1_000));
+        }
+        let mut first = out.family(table::MODEL_FIRST_TOKEN);
+        for (model, sum) in self.usage.first_tokens() {
+            first.histogram(&[&model], TOTAL_BOUNDS, &sum);
+        }
     }
 
     fn configuration(&self, out: &mut Exposition) {
