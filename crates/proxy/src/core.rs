@@ -22,7 +22,6 @@ use crate::{
     answer::AnswerBody,
     body::{HELD_BYTES_MAX, HeldBytes, Inbound, RequestBody},
     exchange::{Dress, Exchange, Received, Shared},
-    fetch::keys::CurrentRing,
     listener::{ConnectionFacts, Serve},
     live::Live,
     pipeline,
@@ -32,6 +31,7 @@ use crate::{
     stage::{CallerMemo, OpenRecord},
     upstream::CorePools,
 };
+use bartizan_fetch::keys::CurrentRing;
 
 /// How many limit cells a core remembers by itself: hot callers are found without the shared map.
 const CELL_CACHE: usize = 1_024;

@@ -24,7 +24,6 @@ use tokio::sync::oneshot;
 use crate::{
     core::Core,
     events::Events,
-    fetch::{Fetcher, KeySets},
     listener::{Bound, CoreOptions, CoreThreads, ReadyListener, TicketKeys, prepare_tls},
     live::{Live, LiveParts},
     passwords::Passwords,
@@ -32,6 +31,7 @@ use crate::{
     tokens::TokenSet,
     upstream::{UpstreamSet, run_checks},
 };
+use bartizan_fetch::{Fetcher, KeySets};
 
 /// Reads a secret; the error is a sentence for the operator and holds nothing of the secret.
 pub type ReadSecret = dyn Fn(&Reference) -> Result<SecretValue, String> + Send + Sync;
@@ -105,7 +105,7 @@ impl Gate {
     /// # Errors
     ///
     /// Every problem found while preparing; nothing is served then.
-    pub fn start(snapshot: Snapshot, options: GateOptions) -> Result<Gate, Vec<PrepareProblem>> {
+    pub fn start(snapshot: Arc<Snapshot>, options: GateOptions) -> Result<Gate, Vec<PrepareProblem>> {
         let GateOptions {
             cores: count,
             lock_dir,
@@ -176,7 +176,7 @@ impl Gate {
     /// # Errors
     ///
     /// Every problem found while preparing; the snapshot in force stays in force then.
-    pub fn reload(&self, snapshot: Snapshot) -> Result<(), Vec<PrepareProblem>> {
+    pub fn reload(&self, snapshot: Arc<Snapshot>) -> Result<(), Vec<PrepareProblem>> {
         let preparing = Preparing {
             count: self.count,
             lock: self.lock_dir.as_deref(),
@@ -291,7 +291,7 @@ impl Preparing<'_> {
     /// Reads, binds and builds everything; all problems at once.
     fn prepare(
         &self,
-        snapshot: Snapshot,
+        snapshot: Arc<Snapshot>,
         previous: Option<&Live>,
         bound: &dyn Fn(&str) -> Option<Bound>,
     ) -> Result<Prepared, Vec<PrepareProblem>> {

@@ -15,13 +15,8 @@ use bartizan_identity::{KeyTable, Pepper};
 use bartizan_limit::{CELLS_MAX, Cells, Nanos, Quotas};
 use bartizan_telemetry::{Metrics, usage::UsageTable};
 
-use crate::{
-    fetch::{Fetcher, KeySets},
-    live::Live,
-    models::ModelStates,
-    passwords::Passwords,
-    stage::JudgePool,
-};
+use crate::{live::Live, models::ModelStates, passwords::Passwords, stage::JudgePool};
+use bartizan_fetch::{Fetcher, KeySets};
 
 /// The pointer that a reload swaps.
 pub(crate) type Current = Arc<ArcSwap<Live>>;

@@ -15,7 +15,9 @@ use bartizan_identity::{
 };
 use bartizan_model::{Reference, SecretValue, scalar::FetchUrl};
 
-use crate::fetch::{Access, Destination, KeySetSource, introspect::Introspector, trusting};
+use bartizan_fetch::{Access, Destination, KeySetSource, trusting};
+
+use crate::introspect::Introspector;
 
 type Secrets<'a> = &'a dyn Fn(&Reference) -> Result<SecretValue, String>;
 

@@ -6,7 +6,7 @@ use bartizan_identity::{BasicCredentials, BasicIdentity, BasicUsers, introspecti
 use bartizan_model::{Fault, Stage};
 
 use crate::{
-    fetch::introspect::{Introspector, Said},
+    introspect::{Introspector, Said},
     runtime::Runtime,
 };
 
