@@ -617,7 +617,15 @@ pub(crate) mod tests {
     /// A record in which every field is there.
     fn complete_record() -> Box<RequestRecord> {
         let mut record = full_record();
-        record.model = Some(Box::new(ModelRecord { operation: "chat", ..ModelRecord::default() }));
+        record.model = Some(Box::new(ModelRecord {
+            operation: "chat",
+            model: Some("fast".into()),
+            provider: "OpenAi",
+            target: Some("gpt-4o-mini".into()),
+            input_tokens: Some(11),
+            output_tokens: Some(7),
+            ..ModelRecord::default()
+        }));
         record.leaks.push(LeakCount {
             policy: "InspectionPolicy/i".into(),
             class: "private-key",

@@ -263,7 +263,7 @@ impl Sums<'_> {
             self.named(&self.names.listeners, |core, index| core.listeners.existing(index)).collect()
         };
         // A registered listener is always shown: no connection is a fact worth seeing.
-        let shared = [super::NONE, super::OVERFLOW];
+        let shared = [NONE, super::OVERFLOW];
         let mut connections = out.family(table::CONNECTIONS);
         for ([listener, _], cells) in cells() {
             let open = gauge(cells.iter().map(|cell| &cell.connections));
