@@ -25,9 +25,14 @@ pub struct ManagementState {
     pub notices: Notices,
     /// The management API; none: its paths do not exist.
     pub api: Option<Arc<Api>>,
+    /// The report about unusual behaviour as JSON; none where nobody looks for it.
+    pub insight: Option<InsightReport>,
     /// Called before each scrape to bring figures up to date that are not counted as they change.
     pub before_scrape: Option<BeforeScrape>,
 }
+
+/// Gives the newest report about unusual behaviour, as JSON; none before there is one.
+pub type InsightReport = Box<dyn Fn() -> Option<Arc<str>> + Send + Sync>;
 
 /// Brings figures up to date; runs on the management thread and must not block for long.
 pub type BeforeScrape = Box<dyn Fn(&Metrics) + Send + Sync>;
@@ -41,6 +46,7 @@ impl ManagementState {
             names: Vec::new(),
             notices: Notices::default(),
             api: None,
+            insight: None,
             before_scrape: None,
         }
     }

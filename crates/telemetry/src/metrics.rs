@@ -46,6 +46,7 @@ pub struct Metrics {
     limit: LimitGauges,
     log: OnceLock<Arc<LogCounters>>,
     usage: Arc<UsageTable>,
+    insight: Mutex<InsightFigures>,
     version: &'static str,
     started_unix_nanos: u64,
 }
@@ -67,6 +68,21 @@ struct LimitGauges {
     overflow: AtomicU64,
 }
 
+/// Figures of the detectors of unusual behaviour; see [`Metrics::set_insight`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct InsightFigures {
+    /// Requests that were seen.
+    pub events: u64,
+    /// Requests that were not, because the detectors were behind.
+    pub lost: u64,
+    /// What they remember.
+    pub memory_bytes: u64,
+    /// Alerts that were told.
+    pub told: u64,
+    /// Findings that the budget held back.
+    pub held_back: u64,
+}
+
 impl Metrics {
     /// The metrics of a process of this version that started at `started`.
     pub fn new(version: &'static str, started: SystemTime) -> Arc<Self> {
@@ -77,6 +93,7 @@ impl Metrics {
             limit: LimitGauges::default(),
             log: OnceLock::new(),
             usage: Arc::default(),
+            insight: Mutex::default(),
             version,
             started_unix_nanos: crate::time::unix_nanos(started),
         })
@@ -149,6 +166,11 @@ impl Metrics {
         self.limit.cells.store(cells, Ordering::Relaxed);
         self.limit.waiters.store(waiters, Ordering::Relaxed);
         self.limit.overflow.store(overflow_total, Ordering::Relaxed);
+    }
+
+    /// Notes the figures of the detectors of unusual behaviour.
+    pub fn set_insight(&self, figures: InsightFigures) {
+        *lock(&self.insight) = figures;
     }
 
     /// Exposes what the access log lost. The first log given is the one that is watched.

@@ -6,6 +6,7 @@ pub(crate) mod check;
 pub(crate) mod demo;
 pub(crate) mod explain;
 pub(crate) mod init;
+pub(crate) mod insight;
 pub(crate) mod inspect;
 pub(crate) mod keys;
 pub(crate) mod log;

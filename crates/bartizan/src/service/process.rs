@@ -3,7 +3,7 @@
 use std::{
     net::{SocketAddr, TcpListener},
     path::PathBuf,
-    sync::{Arc, OnceLock},
+    sync::{Arc, OnceLock, PoisonError},
     time::{Duration, Instant, SystemTime},
 };
 
@@ -20,9 +20,13 @@ use bartizan_proxy::{
     runtime::Runtime,
 };
 use bartizan_store::{DataDir, GatewayLock, RevisionFile, RevisionNumber, SetDigest, Went};
-use bartizan_telemetry::{AccessLog, Destination, FileOptions, LogOptions, Metrics, RecordOptions, records};
+use bartizan_telemetry::{
+    AccessLog, Destination, FileOptions, LogOptions, Metrics, RecordOptions, Tap, records, tap,
+    tap::TAP_LINES,
+};
 
 use super::{
+    insight::{self, Insight},
     keys::{Following, Keys, chain},
     revisions::{self, Loaded, REVISION, RevisionWatch},
     rotation::Schedule,
@@ -99,6 +103,7 @@ pub(crate) struct Service {
     management: Management,
     state: Arc<ManagementState>,
     access_log: Arc<AccessLog>,
+    insight: Option<Insight>,
     source: Source,
     log_plan: AccessLogPlan,
     drain: Duration,
@@ -146,7 +151,8 @@ impl Service {
             Documents::Files(_) => (data_dir.clone(), DocumentSource::Files),
         };
         let api = Api::new(store_dir.clone(), source, Arc::new(PipelineRehearsal));
-        let state = Arc::new(management_state(metrics.clone(), data_plane.clone(), api));
+        let newest = insight::Newest::default();
+        let state = Arc::new(management_state(metrics.clone(), data_plane.clone(), api, newest.clone()));
         // Files are read before anything is bound; a store may have nothing yet, and management tells so.
         let (files, management) = match documents {
             Documents::Files(config) => (Some(first_of_files(config, &wishes)?), bind(admin)?),
@@ -164,7 +170,8 @@ impl Service {
         };
         let Some(First { snapshot, revision, is_kept, source }) = first else { return Ok(None) };
         let log_plan = snapshot.access_log.clone();
-        let log = start_log(&log_plan, &data_dir, access_log, records)?;
+        let (tap, lines) = tap(TAP_LINES);
+        let log = start_log(&log_plan, &data_dir, access_log, records, tap)?;
         metrics.watch_log(log.counters());
         let quotas = spending::remembered(&store_dir);
         let gate_options = |keys: Option<&Keys>| GateOptions {
@@ -205,6 +212,16 @@ impl Service {
         .map_err(|error| Failure::Process(format!("the keys cannot be followed: {error}")))?;
         let spending = Spending::start(store_dir.clone(), gate.runtime().clone())
             .map_err(|error| Failure::Process(format!("what is used cannot be followed: {error}")))?;
+        let insight = Insight::start(insight::Given {
+            lines,
+            data_dir: data_dir.clone(),
+            store: store_dir.clone(),
+            data_plane: gate.runtime().clone(),
+            metrics: metrics.clone(),
+            learns_from_store: records.is_some_and(|limits| limits.others_percent == 100),
+            newest,
+        })
+        .map_err(|error| Failure::Process(format!("nobody can look for unusual behaviour: {error}")))?;
         let schedule = Schedule::start(store_dir, gate.runtime().clone())
             .map_err(|error| Failure::Process(format!("the lives of keys cannot be followed: {error}")))?;
         if let (Source::Store(watch), Some((number, digest, files)), false) = (&source, served, is_kept)
@@ -220,6 +237,7 @@ impl Service {
             management,
             state,
             access_log: log,
+            insight: Some(insight),
             source,
             log_plan,
             drain,
@@ -382,6 +400,7 @@ impl Service {
         if self.access_log.stop(Duration::from_secs(1)) == bartizan_telemetry::Flushed::TimedOut {
             tracing::warn!("the access log could not be written in time");
         }
+        drop(self.insight.take());
         self.management.stop(Duration::from_millis(200));
         tracing::info!("stopped");
     }
@@ -396,8 +415,10 @@ fn management_state(
     metrics: Arc<Metrics>,
     data_plane: Arc<OnceLock<Arc<Runtime>>>,
     api: Api,
+    newest: insight::Newest,
 ) -> ManagementState {
     let mut state = ManagementState::new(metrics);
+    state.insight = Some(Box::new(move || newest.lock().unwrap_or_else(PoisonError::into_inner).clone()));
     state.api = Some(Arc::new(api));
     state.before_scrape = Some(Box::new(move |metrics| {
         let Some(runtime) = data_plane.get() else { return };
@@ -542,6 +563,7 @@ fn start_log(
     data_dir: &DataDir,
     default: Option<PathBuf>,
     records: Option<RecordLimits>,
+    tap: Tap,
 ) -> Result<Arc<AccessLog>, Failure> {
     let destination = match (plan, default) {
         (AccessLogPlan::File { path, max_bytes, keep }, _) => Destination::File(FileOptions {
@@ -560,7 +582,7 @@ fn start_log(
         others_percent: limits.others_percent,
         ..RecordOptions::new(folder)
     });
-    AccessLog::start(LogOptions { records, ..LogOptions::new(destination) })
+    AccessLog::start(LogOptions { records, tap: Some(tap), ..LogOptions::new(destination) })
         .map(Arc::new)
         .map_err(|error| Failure::Process(format!("the access log cannot be started: {}", chain(&error))))
 }

@@ -25,6 +25,7 @@ mod credentials;
 mod failures;
 mod faults;
 mod headers;
+mod insight;
 mod inspection;
 mod keys;
 mod limits;

@@ -25,6 +25,7 @@ const APPLY: &[&str] = &["security", "operator", "admin"];
 const ENDPOINTS: &[Endpoint] = &[
     ("GET", "/admin/v1/state", None, ALL),
     ("GET", "/admin/v1/me", None, ALL),
+    ("GET", "/admin/v1/insight", None, KEYS),
     ("GET", "/admin/v1/documents", None, ALL),
     ("GET", "/admin/v1/documents/{kind}/{name}", None, ALL),
     ("GET", "/admin/v1/routes", None, ALL),

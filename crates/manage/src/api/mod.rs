@@ -12,6 +12,7 @@
 mod auth;
 mod body;
 mod documents;
+mod insight;
 mod keys;
 mod people;
 mod problem;
@@ -142,6 +143,7 @@ fn described() -> OpenApiRouter<App> {
     let rest = OpenApiRouter::with_openapi(Description::openapi())
         .routes(routes!(state::state))
         .routes(routes!(state::me))
+        .routes(routes!(insight::report))
         .routes(routes!(documents::list))
         .routes(routes!(documents::show))
         .routes(routes!(documents::routes))

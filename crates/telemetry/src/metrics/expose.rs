@@ -49,6 +49,13 @@ impl Metrics {
         lost.integer(&["overflow"], log.lost_to_overflow);
         lost.integer(&["write_error"], log.lost_to_errors);
         out.family(table::LOG_WRITE_ERRORS).integer(&[], log.errors);
+        let insight = *lock(&self.insight);
+        out.family(table::INSIGHT_EVENTS).integer(&[], insight.events);
+        out.family(table::INSIGHT_LOST).integer(&[], insight.lost);
+        out.family(table::INSIGHT_MEMORY).integer(&[], insight.memory_bytes);
+        let mut alerts = out.family(table::INSIGHT_ALERTS);
+        alerts.integer(&["told"], insight.told);
+        alerts.integer(&["held_back"], insight.held_back);
     }
 
     fn models(&self, out: &mut Exposition) {

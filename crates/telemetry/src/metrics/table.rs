@@ -122,6 +122,14 @@ families! {
         "Records that did not reach the access log.";
     LOG_WRITE_ERRORS = Counter "bartizan_access_log_write_errors_total" []
         "Failed writes, rotations and openings of the access log.";
+    INSIGHT_EVENTS = Counter "bartizan_insight_events_total" []
+        "Requests that the detectors of unusual behaviour have seen.";
+    INSIGHT_LOST = Counter "bartizan_insight_lost_total" []
+        "Requests that the detectors did not see because they were behind.";
+    INSIGHT_MEMORY = Gauge "bartizan_insight_memory_bytes" []
+        "What the detectors remember, about.";
+    INSIGHT_ALERTS = Counter "bartizan_insight_alerts_total" ["outcome"]
+        "Findings of the detectors that were told or held back by the alert budget.";
     CONFIG_RELOADS = Counter "bartizan_config_reloads_total" ["outcome"]
         "Sets of documents that were applied or refused.";
     CONFIG_LAST_SUCCESS = Gauge "bartizan_config_last_reload_success_timestamp_seconds" []
@@ -186,6 +194,7 @@ const PAGE_TAIL: &str = "
   first 64 groups have their own. `outcome` of an inspection is `passed`, `refused` or `incomplete`.
 * `outcome` of an upstream request is `answered`, `server_error`, `connect_failed`, `timeout`, `reset`, `misbehaved` or
   `cancelled`; of a reload `applied` or `refused`.
+* `outcome` of an alert is `told` or `held_back`.
 * `state` is `active` or `idle`.
 * `team`, `consumer` and `model` are names from the documents; the first 2,000 triples of the process have their own
   series, all beyond it share `_overflow`. `type` of tokens is `input`, `cached`, `output` or `reasoning`.
