@@ -67,6 +67,8 @@ enum Command {
     Init(command::init::Args),
     /// Try the rules of an inspection on a request, offline.
     Inspect(command::inspect::Args),
+    /// Drop answers that a running gateway keeps.
+    Cache(command::cache::Args),
     /// Create, list, show and revoke API keys.
     Keys(command::keys::Args),
     /// Create, list and revoke tokens of the management API.
@@ -105,6 +107,7 @@ fn main() -> ExitCode {
         Command::Rollback(args) => command::revision::rollback::run(&args),
         Command::Init(args) => command::init::run(&args),
         Command::Inspect(args) => command::inspect::run(&args),
+        Command::Cache(args) => command::cache::run(&args),
         Command::Keys(args) => command::keys::run(&args),
         Command::Tokens(args) => command::tokens::run(&args),
         Command::Usage(args) => command::usage::run(&args),

@@ -5,11 +5,13 @@
 //! can fail any more. Requests on their way keep the snapshot they began with.
 
 use std::{
+    cell::Cell,
     collections::{HashMap, HashSet},
+    hash::{BuildHasher, RandomState},
     net::SocketAddr,
     path::PathBuf,
     rc::Rc,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, LazyLock, Mutex, PoisonError},
     thread,
     time::{Duration, Instant},
 };
@@ -276,6 +278,9 @@ impl Gate {
     }
 }
 
+/// Sums up the secrets that upstreams are given, under keys of this process: nothing can be told from a sum.
+static SECRETS_SEEN: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+
 /// What preparing a snapshot needs.
 struct Preparing<'p> {
     count: usize,
@@ -323,7 +328,15 @@ impl Preparing<'_> {
             },
         );
         let previous_upstreams = previous.map(|previous| &*previous.upstreams);
-        let upstreams = match UpstreamSet::prepare(&snapshot.upstreams, &self.secrets, previous_upstreams) {
+        // Answers that were kept with other credentials for the upstream are another caller's.
+        let read = Cell::new(0);
+        let secrets = |reference: &Reference| {
+            let value = (self.secrets)(reference)?;
+            let next = SECRETS_SEEN.hash_one((read.get(), reference, value.expose()));
+            read.set(next);
+            Ok(value)
+        };
+        let upstreams = match UpstreamSet::prepare(&snapshot.upstreams, &secrets, previous_upstreams) {
             Ok(set) => Some(Arc::new(set)),
             Err(found) => {
                 problems.extend(found.into_iter().map(|error| PrepareProblem {
@@ -341,7 +354,7 @@ impl Preparing<'_> {
                 let trusts =
                     listeners.iter().map(|ready| ready.tls.as_ref().map(|tls| tls.trust())).collect();
                 self.fetch_keys(&tokens);
-                let parts = LiveParts { trusts, users, tokens };
+                let parts = LiveParts { trusts, users, tokens, secrets: read.get() };
                 Ok(Prepared { live: Live::new(snapshot, upstreams, parts, self.metrics), listeners })
             }
             _ => Err(problems),

@@ -13,7 +13,7 @@ use bartizan_config::{
     snapshot::{AccessLogPlan, Snapshot},
 };
 use bartizan_identity::KeyTable;
-use bartizan_manage::{Api, DocumentSource, Management, ManagementState};
+use bartizan_manage::{Api, DocumentSource, Management, ManagementState, Purged};
 use bartizan_proxy::{
     gate::{Gate, GateOptions, PrepareProblem, ServedAddress},
     rehearsal::PipelineRehearsal,
@@ -420,10 +420,22 @@ fn management_state(
     let mut state = ManagementState::new(metrics);
     state.insight = Some(Box::new(move || newest.lock().unwrap_or_else(PoisonError::into_inner).clone()));
     state.api = Some(Arc::new(api));
+    let cache = data_plane.clone();
+    state.purge = Some(Box::new(move |what| {
+        let runtime = cache.get()?;
+        match what {
+            Purged::Url(url) => runtime.purge_url(url),
+            Purged::Prefix(prefix) => runtime.purge_prefix(prefix),
+            Purged::Tag(tag) => Some(runtime.purge_tag(tag)),
+            Purged::All => Some(runtime.purge_all()),
+        }
+    }));
     state.before_scrape = Some(Box::new(move |metrics| {
         let Some(runtime) = data_plane.get() else { return };
         let cells = runtime.cells();
         metrics.set_limit(cells.cells() as u64, u64::from(cells.waiters()), cells.overflowed());
+        let (entries, bytes) = runtime.cache_size();
+        metrics.set_cache(entries as u64, bytes as u64);
         runtime.live().report_health(metrics);
     }));
     state

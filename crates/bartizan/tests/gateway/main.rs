@@ -38,6 +38,7 @@ mod revisions;
 mod rotation;
 mod schema;
 mod shadow;
+mod stale;
 mod stop;
 mod why;
 mod wire;

@@ -38,6 +38,7 @@ const ENDPOINTS: &[Endpoint] = &[
     ("POST", "/admin/v1/keys", Some("{}"), &["operator", "admin"]),
     ("GET", "/admin/v1/keys/{id}", None, KEYS),
     ("POST", "/admin/v1/keys/{id}/revoke", None, APPLY),
+    ("POST", "/admin/v1/cache/purge", Some("{}"), APPLY),
     ("GET", "/admin/v1/tokens", None, &["admin"]),
     ("POST", "/admin/v1/tokens", Some("{}"), &["admin"]),
     ("POST", "/admin/v1/tokens/{id}/revoke", None, &["admin"]),

@@ -11,6 +11,7 @@
 
 mod auth;
 mod body;
+mod cache;
 mod documents;
 mod insight;
 mod keys;
@@ -154,6 +155,7 @@ fn described() -> OpenApiRouter<App> {
         .routes(routes!(keys::create))
         .routes(routes!(keys::show))
         .routes(routes!(keys::revoke))
+        .routes(routes!(cache::purge))
         .routes(routes!(people::tokens))
         .routes(routes!(people::create_token))
         .routes(routes!(people::revoke_token))
