@@ -56,6 +56,8 @@ pub struct GateOptions {
     pub quotas: Arc<Quotas>,
     /// How secrets are read.
     pub read_secret: Box<ReadSecret>,
+    /// What seals the sessions of policies that name no key of their own; the data directory's.
+    pub session_keys: Option<Reference>,
     /// How long connections of a removed or changed listener may finish.
     pub grace: Duration,
 }
@@ -90,6 +92,7 @@ pub struct Gate {
     tickets: TicketKeys,
     passwords: Arc<Passwords>,
     read_secret: Box<ReadSecret>,
+    session_keys: Option<Reference>,
     grace: Duration,
     /// The active health checks of the set in force; dropping the sender ends them.
     checks: Mutex<Option<oneshot::Sender<()>>>,
@@ -117,6 +120,7 @@ impl Gate {
             keys,
             quotas,
             read_secret,
+            session_keys,
             grace,
         } = options;
         let tickets = TicketKeys::default();
@@ -135,6 +139,7 @@ impl Gate {
             tickets: &tickets,
             passwords: &passwords,
             secrets: &*read_secret,
+            session_keys: session_keys.as_ref(),
             metrics: &metrics,
             key_sets: &key_sets,
         };
@@ -166,6 +171,7 @@ impl Gate {
             tickets,
             passwords,
             read_secret,
+            session_keys,
             grace,
             checks,
         };
@@ -185,6 +191,7 @@ impl Gate {
             tickets: &self.tickets,
             passwords: &self.passwords,
             secrets: &*self.read_secret,
+            session_keys: self.session_keys.as_ref(),
             metrics: self.runtime.metrics(),
             key_sets: &self.key_sets,
         };
@@ -288,6 +295,7 @@ struct Preparing<'p> {
     tickets: &'p TicketKeys,
     passwords: &'p Passwords,
     secrets: &'p ReadSecret,
+    session_keys: Option<&'p Reference>,
     metrics: &'p Metrics,
     key_sets: &'p Arc<KeySets>,
 }
@@ -322,6 +330,7 @@ impl Preparing<'_> {
         let tokens = TokenSet::prepare(
             &snapshot,
             &self.secrets,
+            self.session_keys,
             previous.map(|previous| &previous.prepared.tokens),
             &mut |document, message| {
                 problems.push(PrepareProblem { document: document.to_owned(), message });
