@@ -9,11 +9,13 @@
 //! * [`json`] one line per record, with [`escape`] and [`time`];
 //! * [`ring`] the bounded way to the writer, [`writer`] the thread, [`sink`] stdout or a rotated file, [`losses`] what
 //!   did not arrive, [`records`] the last requests to be found again;
+//! * [`event`] what happened to the process, for alerts;
 //! * [`capture`] the encrypted file of what judges were given;
 //! * [`metrics`] counters per core, summed when scraped.
 
 pub mod capture;
 pub mod escape;
+pub mod event;
 pub mod json;
 pub mod losses;
 pub mod metrics;
@@ -28,6 +30,7 @@ pub mod text;
 pub mod time;
 pub mod writer;
 
+pub use event::{ProcessEvent, ProcessEvents};
 pub use losses::{LogCounters, LogFigures};
 pub use metrics::{CoreMetrics, Metrics};
 pub use plan::{AddressPrivacy, QueryValues, RecordPlan};

@@ -44,6 +44,7 @@ pub struct Metrics {
     cores: Mutex<Vec<Arc<CoreCells>>>,
     config: Mutex<ConfigFigures>,
     limit: LimitGauges,
+    audit: Mutex<AuditFigures>,
     log: OnceLock<Arc<LogCounters>>,
     version: &'static str,
     started_unix_nanos: u64,
@@ -56,6 +57,13 @@ struct ConfigFigures {
     applied: u64,
     refused: u64,
     last_success_unix_nanos: Option<u64>,
+}
+
+/// What the last audit of the set in force found.
+#[derive(Clone, Debug, Default)]
+struct AuditFigures {
+    findings: Vec<(&'static str, u64)>,
+    at_unix_nanos: Option<u64>,
 }
 
 /// Figures of the limit engine; see [`Metrics::set_limit`].
@@ -74,6 +82,7 @@ impl Metrics {
             cores: Mutex::default(),
             config: Mutex::default(),
             limit: LimitGauges::default(),
+            audit: Mutex::default(),
             log: OnceLock::new(),
             version,
             started_unix_nanos: crate::time::unix_nanos(started),
@@ -142,6 +151,12 @@ impl Metrics {
         self.limit.cells.store(cells, Ordering::Relaxed);
         self.limit.waiters.store(waiters, Ordering::Relaxed);
         self.limit.overflow.store(overflow_total, Ordering::Relaxed);
+    }
+
+    /// Notes what an audit of the set in force found, by gravity.
+    pub fn set_audit(&self, findings: &[(&'static str, u64)], now: SystemTime) {
+        let at_unix_nanos = Some(crate::time::unix_nanos(now));
+        *lock(&self.audit) = AuditFigures { findings: findings.to_vec(), at_unix_nanos };
     }
 
     /// Exposes what the access log lost. The first log given is the one that is watched.

@@ -21,13 +21,15 @@ pub(crate) mod tokens;
 pub(crate) mod verify;
 pub(crate) mod why;
 
+pub(crate) mod audit_state;
+
 mod author;
 mod data_dir;
 mod deed;
 mod print;
 mod records;
 mod sarif;
-mod set;
+pub(crate) mod set;
 pub(crate) mod when;
 mod words;
 

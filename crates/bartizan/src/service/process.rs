@@ -20,9 +20,12 @@ use bartizan_proxy::{
     runtime::Runtime,
 };
 use bartizan_store::{DataDir, GatewayLock, RevisionFile, RevisionNumber, SetDigest, Went};
-use bartizan_telemetry::{AccessLog, Destination, FileOptions, LogOptions, Metrics, RecordOptions, records};
+use bartizan_telemetry::{
+    AccessLog, Destination, FileOptions, LogOptions, Metrics, ProcessEvents, RecordOptions, records,
+};
 
 use super::{
+    audit::{self, Auditing, Auditor},
     keys::{Following, Keys, chain},
     revisions::{self, Loaded, REVISION, RevisionWatch},
     rotation::Schedule,
@@ -59,6 +62,8 @@ pub(crate) struct Options {
     pub(crate) access_log: Option<PathBuf>,
     /// How many requests are kept for `why` and `log`; `None` keeps none.
     pub(crate) records: Option<RecordLimits>,
+    /// How often the set in force is audited; `None`: never.
+    pub(crate) audit_every: Option<Duration>,
 }
 
 /// How many requests are kept.
@@ -104,6 +109,7 @@ pub(crate) struct Service {
     data_dir: DataDir,
     following: Option<Following>,
     schedule: Option<Schedule>,
+    auditor: Option<Auditor>,
     wishes: Wishes,
     _lock: GatewayLock,
 }
@@ -134,11 +140,26 @@ impl Service {
     /// Starts a gateway. It serves when this returns; `None` where it was told to stop before there was anything to
     /// serve. `waiting` is told where the management listener is, should there be nothing to serve yet.
     pub(crate) fn start(options: Options, waiting: impl Fn(SocketAddr)) -> Result<Option<Self>, Failure> {
-        let Options { documents, data_dir, lock, keys, admin, workers, drain, access_log, records } = options;
+        let Options {
+            documents,
+            data_dir,
+            lock,
+            keys,
+            admin,
+            workers,
+            drain,
+            access_log,
+            records,
+            audit_every,
+        } = options;
         // Before anybody can be told that the gateway is ready: a signal is for us then, not for the process's default.
         let wishes = Wishes::listen().map_err(|error| Failure::Process(format!("no signals: {error}")))?;
         let metrics = Metrics::new(env!("CARGO_PKG_VERSION"), SystemTime::now());
         let data_plane: Arc<OnceLock<Arc<Runtime>>> = Arc::default();
+        let audited = match &documents {
+            Documents::Files(paths) => audit::Place::Files(paths.clone()),
+            Documents::Store(_) => audit::Place::Kept,
+        };
         let (store_dir, source) = match &documents {
             Documents::Store(dir) => (dir.clone(), DocumentSource::Store),
             Documents::Files(_) => (data_dir.clone(), DocumentSource::Files),
@@ -199,6 +220,21 @@ impl Service {
             None => Following::once_back(store_dir.clone(), gate.runtime().clone()),
         }
         .map_err(|error| Failure::Process(format!("the keys cannot be followed: {error}")))?;
+        let events = ProcessEvents::default();
+        let auditor = audit_every
+            .map(|every| {
+                Auditor::start(Auditing {
+                    place: audited,
+                    data_dir: data_dir.clone(),
+                    store: store_dir.clone(),
+                    data_plane: gate.runtime().clone(),
+                    metrics: metrics.clone(),
+                    events: events.clone(),
+                    every,
+                })
+            })
+            .transpose()
+            .map_err(|error| Failure::Process(format!("the set cannot be audited: {error}")))?;
         let schedule = Schedule::start(store_dir, gate.runtime().clone())
             .map_err(|error| Failure::Process(format!("the lives of keys cannot be followed: {error}")))?;
         if let (Source::Store(watch), Some((number, digest, files)), false) = (&source, served, is_kept)
@@ -220,6 +256,7 @@ impl Service {
             data_dir,
             following,
             schedule: Some(schedule),
+            auditor,
             wishes,
             _lock: lock,
         }))
@@ -367,6 +404,7 @@ impl Service {
             }
         }
         self.gate.stop();
+        drop(self.auditor.take());
         drop(self.schedule.take());
         drop(self.following.take());
         // The cores have ended, so every record is on its way; one second is enough for a disk that works.

@@ -14,6 +14,7 @@
 
 mod harness;
 
+mod audit;
 mod authorization;
 mod balance;
 mod basic;

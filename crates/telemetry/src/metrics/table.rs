@@ -114,6 +114,10 @@ families! {
         "When the last set of documents went live, in seconds since 1970.";
     CONFIG_REVISION = Gauge "bartizan_config_revision_info" ["revision"]
         "1 for the revision that serves.";
+    AUDIT_FINDINGS = Gauge "bartizan_audit_findings" ["gravity"]
+        "What the last audit of the set in force found.";
+    AUDIT_LAST = Gauge "bartizan_audit_last_timestamp_seconds" []
+        "When the set in force was last audited, in seconds since 1970.";
     BUILD = Gauge "bartizan_build_info" ["version"]
         "1 for the version that runs.";
     PROCESS_CPU = Counter "process_cpu_seconds_total" []
@@ -172,7 +176,7 @@ const PAGE_TAIL: &str = "
   first 64 groups have their own. `outcome` of an inspection is `passed`, `refused` or `incomplete`.
 * `outcome` of an upstream request is `answered`, `server_error`, `connect_failed`, `timeout`, `reset`, `misbehaved` or
   `cancelled`; of a reload `applied` or `refused`.
-* `state` is `active` or `idle`.
+* `state` is `active` or `idle`; `gravity` is `low`, `medium` or `high`.
 * `why` of a refused connection is `address_denied`, `listener_full`, `address_full`, `prefix_full`, `proxy_header`,
   `head_timeout` or `resources`; of a lost record `overflow` (the writer could not keep up) or `write_error`.
 ";

@@ -56,7 +56,7 @@ fn section(problems: &Problems, sources: &Sources) -> String {
 }
 
 /// A revision as a set. One that was stored by another version may not compile here; then there is no snapshot.
-pub(super) fn set_of(revision: &Revision) -> Result<Set, bartizan_store::Error> {
+pub(crate) fn set_of(revision: &Revision) -> Result<Set, bartizan_store::Error> {
     let sources = Sources::kept(revision.files.iter().map(|file| (file.name.clone(), file.text.clone())));
     if sources.digest() != *revision.row.digest.bytes() {
         return Err(bartizan_store::Error::RevisionDamaged { number: revision.row.number });

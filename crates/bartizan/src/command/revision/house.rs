@@ -37,7 +37,7 @@ pub(crate) struct HouseArg {
 }
 
 /// Where revisions live, and the runtime that asks there. A command does one thing and ends.
-pub(super) struct House {
+pub(crate) struct House {
     runtime: tokio::runtime::Runtime,
     place: Place,
 }
@@ -59,11 +59,11 @@ impl fmt::Display for Refused {
 
 impl Error for Refused {}
 
-pub(super) type Answer<T> = Result<T, Box<dyn Error>>;
+pub(crate) type Answer<T> = Result<T, Box<dyn Error>>;
 
 impl HouseArg {
     /// Opens the store, which is made where there is none, or the way to the gateway.
-    pub(super) fn open(&self) -> Answer<House> {
+    pub(crate) fn open(&self) -> Answer<House> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let place = match self.server() {
             Some(url) => {
@@ -74,14 +74,19 @@ impl HouseArg {
                 Place::There(Remote::open(wire, self.token()?))
             }
             None => {
-                let dir = match &self.store {
-                    Some(address) => DataDir::of_store(address)?,
-                    None => self.data_dir.open()?,
-                };
+                let dir = self.data_dir()?;
                 Place::Here { store: runtime.block_on(Store::open(&dir))?, dir }
             }
         };
         Ok(House { runtime, place })
+    }
+
+    /// The data directory on this machine.
+    pub(crate) fn data_dir(&self) -> Answer<DataDir> {
+        match &self.store {
+            Some(address) => Ok(DataDir::of_store(address)?),
+            None => Ok(self.data_dir.open()?),
+        }
     }
 
     /// The gateway to ask. What was said here counts before what the environment says.
@@ -120,7 +125,7 @@ impl House {
     }
 
     /// A revision with its texts.
-    pub(super) fn get(&self, which: &RevisionRef) -> Answer<Revision> {
+    pub(crate) fn get(&self, which: &RevisionRef) -> Answer<Revision> {
         match &self.place {
             Place::Here { store, .. } => Ok(self.runtime.block_on(store.revisions().get(which))?),
             Place::There(remote) => self.runtime.block_on(remote.get(&which.to_string())),

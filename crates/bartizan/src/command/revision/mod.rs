@@ -12,7 +12,8 @@ pub(crate) mod history;
 pub(crate) mod plan;
 pub(crate) mod rollback;
 
-mod base;
+pub(crate) mod base;
+
 mod candidate;
 mod house;
 mod remote;
@@ -21,6 +22,7 @@ mod wire;
 
 use std::process::ExitCode;
 
+pub(crate) use self::{candidate::set_of, house::HouseArg};
 use super::print::{self, Outcome};
 
 /// The exit code of a command about revisions. What was asked for and does not exist, and a revision that somebody else
