@@ -35,6 +35,7 @@ usage: cargo xtask COMMAND
   nightly [--minutes N]     the long suites: many cases per property, ignored tests, advisories
   sdk                       install the official clients of model providers for their tests
   bench [OPTIONS]           CPU per request against nginx and HAProxy; `cargo xtask bench --help`
+  bench insight [--data DIR]  what the detectors find and cost, on public data and scripted abuse
   dist                      the gateway as it ships: the `dist` profile, guided by the bench's load
 ";
 
