@@ -6,7 +6,7 @@
 //! own file and migration here.
 //!
 //! Reading order: [`data_dir`] (where it lies and whose it is), `pepper`, [`store`] (opening), [`keys`] (the
-//! commands), [`key_life`] (rotation, and what is told once), [`key_feed`] (how a gateway follows); likewise [`revision`], [`revisions`], [`revision_feed`], and
+//! commands), [`key_life`] (rotation, and what is told once), [`key_feed`] (how a gateway follows); likewise [`revision`], [`revisions`], [`revision_feed`], [`rollouts`], and
 //! [`last_good`] (what a gateway keeps for the day on which the store is gone); [`tokens`] and [`audit`] (the management API's).
 
 pub mod audit;
@@ -22,6 +22,7 @@ mod private_file;
 pub mod revision;
 pub mod revision_feed;
 pub mod revisions;
+pub mod rollouts;
 mod schema;
 pub mod store;
 mod text;
@@ -40,5 +41,6 @@ pub use revision::{
 };
 pub use revision_feed::RevisionFeed;
 pub use revisions::{NewRevision, Put, RevisionPage, Revisions, Rollback};
+pub use rollouts::{NewMove, NewRollout, RolloutMove, RolloutNumber, RolloutRow, Rollouts, Standing};
 pub use store::Store;
 pub use tokens::{NewToken, TokenRow, TokenText, Tokens};

@@ -13,6 +13,7 @@ pub(crate) mod models;
 pub(crate) mod replay;
 pub(crate) mod review;
 pub(crate) mod revision;
+pub(crate) mod rollout;
 pub(crate) mod routes;
 pub(crate) mod run;
 pub(crate) mod schema;

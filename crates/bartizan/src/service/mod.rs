@@ -8,8 +8,10 @@ mod files;
 mod keys;
 mod process;
 mod revisions;
+pub(crate) mod rollout;
 mod rotation;
 mod secrets;
+mod shadow;
 mod watch;
 mod wish;
 

@@ -15,11 +15,11 @@ use bartizan_config::{
 use bartizan_identity::KeyTable;
 use bartizan_manage::{Api, DocumentSource, Management, ManagementState};
 use bartizan_proxy::{
-    gate::{Gate, GateOptions, PrepareProblem, ServedAddress},
+    gate::{Candidate, Gate, GateOptions, PrepareProblem, ServedAddress},
     rehearsal::PipelineRehearsal,
     runtime::Runtime,
 };
-use bartizan_store::{DataDir, GatewayLock, RevisionFile, RevisionNumber, SetDigest, Went};
+use bartizan_store::{DataDir, GatewayLock, Revision, RevisionFile, RevisionNumber, SetDigest, Went};
 use bartizan_telemetry::{
     AccessLog, Destination, FileOptions, LogOptions, Metrics, ProcessEvents, RecordOptions, records,
 };
@@ -28,6 +28,7 @@ use super::{
     audit::{self, Auditing, Auditor},
     keys::{Following, Keys, chain},
     revisions::{self, Loaded, REVISION, RevisionWatch},
+    rollout::{Order, RolloutWatch},
     rotation::Schedule,
     secrets,
     watch::FileWatch,
@@ -110,6 +111,10 @@ pub(crate) struct Service {
     following: Option<Following>,
     schedule: Option<Schedule>,
     auditor: Option<Auditor>,
+    /// With a store: the rollout that is under way.
+    rollout: Option<RolloutWatch>,
+    /// The candidate that was prepared last.
+    candidate: Option<(RevisionNumber, Candidate)>,
     wishes: Wishes,
     _lock: GatewayLock,
 }
@@ -235,6 +240,19 @@ impl Service {
             })
             .transpose()
             .map_err(|error| Failure::Process(format!("the set cannot be audited: {error}")))?;
+        let rollout = match &source {
+            Source::Store(_) => Some(RolloutWatch::start(
+                store_dir.clone(),
+                &data_dir,
+                gate.runtime().clone(),
+                events.clone(),
+                wishes.sender(),
+            )),
+            Source::Files { .. } => None,
+        };
+        let rollout = rollout
+            .transpose()
+            .map_err(|error| Failure::Process(format!("rollouts cannot be followed: {error}")))?;
         let schedule = Schedule::start(store_dir, gate.runtime().clone())
             .map_err(|error| Failure::Process(format!("the lives of keys cannot be followed: {error}")))?;
         if let (Source::Store(watch), Some((number, digest, files)), false) = (&source, served, is_kept)
@@ -257,6 +275,8 @@ impl Service {
             following,
             schedule: Some(schedule),
             auditor,
+            rollout,
+            candidate: None,
             wishes,
             _lock: lock,
         }))
@@ -287,6 +307,7 @@ impl Service {
             match self.wishes.next() {
                 Wish::FilesChanged => self.reload(false),
                 Wish::Revision => self.take_up(),
+                Wish::Rollout => self.try_out(),
                 Wish::Reload => {
                     self.access_log.reopen();
                     self.reload(true);
@@ -375,6 +396,37 @@ impl Service {
         }
     }
 
+    /// Begins or ends the trial of a candidate, and says how it went.
+    fn try_out(&mut self) {
+        let Some(order) = self.rollout.as_ref().and_then(RolloutWatch::take) else { return };
+        let answer = match order {
+            Order::End => {
+                self.gate.end_trial();
+                self.candidate = None;
+                Ok(None)
+            }
+            Order::Try(revision, options) => self.candidate_of(*revision).map(|()| {
+                let candidate = self.candidate.as_ref();
+                candidate.map(|(_, candidate)| self.gate.begin_trial(candidate, options))
+            }),
+        };
+        if let Some(rollout) = &self.rollout {
+            rollout.answer(answer);
+        }
+    }
+
+    /// Prepares a candidate, unless it is the one that was prepared last.
+    fn candidate_of(&mut self, revision: Revision) -> Result<(), String> {
+        let (number, digest) = (revision.row.number, revision.row.digest);
+        if self.candidate.as_ref().is_some_and(|(known, _)| *known == number) {
+            return Ok(());
+        }
+        let loaded = revisions::load(number, digest, revision.files)?;
+        let candidate = self.gate.try_out(loaded.snapshot).map_err(|problems| shown(&problems))?;
+        self.candidate = Some((number, candidate));
+        Ok(())
+    }
+
     /// Prepares and publishes a snapshot; the error is every reason why it cannot be.
     fn publish(&mut self, snapshot: Arc<Snapshot>) -> Result<Arc<str>, String> {
         if snapshot.access_log != self.log_plan {
@@ -404,6 +456,7 @@ impl Service {
             }
         }
         self.gate.stop();
+        drop(self.rollout.take());
         drop(self.auditor.take());
         drop(self.schedule.take());
         drop(self.following.take());

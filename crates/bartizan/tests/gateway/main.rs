@@ -34,6 +34,7 @@ mod order;
 mod records;
 mod reload;
 mod revisions;
+mod rollout;
 mod rotation;
 mod schema;
 mod shadow;

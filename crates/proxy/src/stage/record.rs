@@ -18,6 +18,7 @@ use crate::{
     core::Core,
     exchange::Shared,
     stage::inspect::Watching,
+    trial::Assigned,
 };
 
 /// An open record. Dropping it closes it: a caller that leaves while its request waits is recorded too.
@@ -31,13 +32,16 @@ pub(crate) struct OpenRecord {
     asked: Option<Instant>,
     /// Inspections that only watch.
     watching: Option<Box<Watching>>,
+    /// The side it is on, where a candidate is tried.
+    assigned: Option<Box<Assigned>>,
 }
 
 impl OpenRecord {
     /// A record that is counted as in flight from now on.
-    pub(crate) fn new(core: Rc<Core>, record: Box<RequestRecord>) -> Self {
+    pub(crate) fn new(core: Rc<Core>, record: Box<RequestRecord>, assigned: Option<Box<Assigned>>) -> Self {
         core.metrics.opened();
-        OpenRecord { core, record: Some(record), watch: BodyWatch::default(), asked: None, watching: None }
+        let watch = BodyWatch::default();
+        OpenRecord { core, record: Some(record), watch, asked: None, watching: None, assigned }
     }
 
     /// Inspections watch the exchange; they judge when it has ended.
@@ -74,6 +78,9 @@ impl OpenRecord {
         // A refusal stays one, unless its answer did not arrive.
         if record.refusal.is_none() || exit != Exit::Complete {
             record.exit = exit;
+        }
+        if let Some(assigned) = self.assigned.take() {
+            self.core.settle(assigned, &record);
         }
         match self.watching.take() {
             None => self.core.close(record),

@@ -49,7 +49,7 @@ enum Place {
 
 /// Why a change is refused here though nothing is wrong with it.
 #[derive(Debug)]
-pub(super) struct Refused(pub(super) String);
+pub(crate) struct Refused(pub(crate) String);
 
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -87,6 +87,22 @@ impl HouseArg {
             Some(address) => Ok(DataDir::of_store(address)?),
             None => Ok(self.data_dir.open()?),
         }
+    }
+
+    /// Opens the store on this machine, for what is done there alone: with the runtime that asks it, and whether a gateway
+    /// runs on its data directory.
+    pub(crate) fn open_here(&self) -> Answer<(tokio::runtime::Runtime, Store, bool)> {
+        if self.server.is_some() {
+            return Err("this is done on the store, not through a gateway: leave out --server".into());
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let dir = self.data_dir()?;
+        let holder = dir.gateway()?;
+        if let Some(holder) = holder.as_ref().filter(|holder| holder.is_on_files()) {
+            return Err(Box::new(on_files(holder, &dir)));
+        }
+        let store = runtime.block_on(Store::open(&dir))?;
+        Ok((runtime, store, holder.is_some()))
     }
 
     /// The gateway to ask. What was said here counts before what the environment says.
@@ -213,13 +229,17 @@ impl House {
         let Place::Here { dir, .. } = &self.place else { return Ok(()) };
         match dir.gateway()?.filter(GatewayHolder::is_on_files) {
             None => Ok(()),
-            Some(holder) => Err(Box::new(Refused(format!(
-                "{} runs on {} and takes its documents from files: change those, or run it with `--store`",
-                holder.as_str(),
-                dir.path().display()
-            )))),
+            Some(holder) => Err(Box::new(on_files(&holder, dir))),
         }
     }
+}
+
+fn on_files(holder: &GatewayHolder, dir: &DataDir) -> Refused {
+    Refused(format!(
+        "{} runs on {} and takes its documents from files: change those, or run it with `--store`",
+        holder.as_str(),
+        dir.path().display()
+    ))
 }
 
 /// Whether the active revision is the one that a writer named with `--if-match`.
