@@ -125,7 +125,7 @@ impl Core {
     }
 
     /// Counts what came of a request in a trial, in this core's own table.
-    pub(crate) fn settle(&self, assigned: Box<Assigned>, record: &RequestRecord) {
+    pub(crate) fn settle(&self, assigned: Assigned, record: &RequestRecord) {
         let mut own = self.trial.borrow_mut();
         let trial = assigned.trial();
         let counts = match &*own {

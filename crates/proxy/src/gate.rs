@@ -341,6 +341,9 @@ impl Gate {
     }
 }
 
+/// What is read for a snapshot beside its listeners.
+type Beside = (Arc<UpstreamSet>, HashMap<Reference, Arc<BasicUsers>>, TokenSet);
+
 /// What preparing a snapshot needs.
 struct Preparing<'p> {
     count: usize,
@@ -398,7 +401,7 @@ impl Preparing<'_> {
         snapshot: &Snapshot,
         previous: Option<&Live>,
         problems: &mut Vec<PrepareProblem>,
-    ) -> Option<(Arc<UpstreamSet>, HashMap<Reference, Arc<BasicUsers>>, TokenSet)> {
+    ) -> Option<Beside> {
         let tokens = TokenSet::prepare(
             snapshot,
             &self.secrets,

@@ -186,10 +186,9 @@ impl Assigned {
         }
         if let Some(asked) = self.asked {
             if let (Some(watched), Some(recording)) = (&self.trial.options.watched, recording(*asked, record))
+                && watched.try_send(recording).is_err()
             {
-                if watched.try_send(recording).is_err() {
-                    self.trial.missed.fetch_add(1, Ordering::Relaxed);
-                }
+                self.trial.missed.fetch_add(1, Ordering::Relaxed);
             }
             return;
         }

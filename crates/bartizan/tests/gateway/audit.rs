@@ -14,7 +14,7 @@ fn gauge(gateway: &Gateway, gravity: &str) -> Option<u64> {
 #[test]
 fn a_set_in_force_is_audited_again_when_it_changes_and_what_is_new_is_told_once() {
     let (origin, data) = (Origin::answering("ok"), TempDir::new());
-    let documents = Documents::one(&simple(&origin.url(), &[API_KEYS]));
+    let documents = Documents::one(simple(&origin.url(), &[API_KEYS]));
     let start = Gateway::starting("run").arg("--config").arg(documents.path()).data_dir(data.path());
     let gateway = start.arg("--admin").arg("127.0.0.1:0").arg("--workers").arg("1").start();
     wait("the first audit", || gauge(&gateway, "high").is_some());
@@ -33,7 +33,7 @@ fn a_set_in_force_is_audited_again_when_it_changes_and_what_is_new_is_told_once(
 #[test]
 fn a_period_of_zero_audits_nothing() {
     let origin = Origin::answering("ok");
-    let (documents, data) = (Documents::one(&simple(&origin.url(), &[])), TempDir::new());
+    let (documents, data) = (Documents::one(simple(&origin.url(), &[])), TempDir::new());
     let start = Gateway::starting("run").arg("--config").arg(documents.path()).data_dir(data.path());
     let gateway = start.arg("--admin").arg("127.0.0.1:0").arg("--audit-every").arg("0s").start();
     std::thread::sleep(std::time::Duration::from_millis(1500));

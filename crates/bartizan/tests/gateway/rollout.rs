@@ -51,7 +51,8 @@ impl House {
         let (origin, data) = (Origin::answering("ok"), TempDir::new());
         let keys = (0..KEYS).map(|n| key(data.path(), &format!("team-{}", n % CONSUMERS), None)).collect();
         let house = House { data, keys, origin };
-        house.ran(&["apply", "--reason", "first"], Some(&set(&house.origin.url(), ""))).0;
+        let (code, told) = house.ran(&["apply", "--reason", "first"], Some(&set(&house.origin.url(), "")));
+        assert_eq!(code, 0, "{told}");
         house
     }
 

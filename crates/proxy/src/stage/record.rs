@@ -80,7 +80,7 @@ impl OpenRecord {
             record.exit = exit;
         }
         if let Some(assigned) = self.assigned.take() {
-            self.core.settle(assigned, &record);
+            self.core.settle(*assigned, &record);
         }
         match self.watching.take() {
             None => self.core.close(record),
