@@ -58,6 +58,8 @@ pub struct Core {
     pub(crate) held: HeldBytes,
     /// Shared by every exchange that an inspection watches, so that they are counted.
     pub(crate) watched: Rc<()>,
+    /// Shared by every refresh of a kept answer, so that they are counted.
+    pub(crate) refreshing: Rc<()>,
     random: Random,
     keys: RefCell<Cache<crate::runtime::CurrentKeys, Arc<bartizan_identity::KeyTable>>>,
     ring: RefCell<Cache<CurrentRing, Arc<KeyRing>>>,
@@ -91,6 +93,7 @@ impl Core {
             authority: RefCell::default(),
             held: HeldBytes::of(HELD_BYTES_MAX),
             watched: Rc::new(()),
+            refreshing: Rc::new(()),
             random,
             trial: RefCell::default(),
             served: Cell::new(0),

@@ -5,11 +5,13 @@
 //! can fail any more. Requests on their way keep the snapshot they began with.
 
 use std::{
+    cell::Cell,
     collections::{HashMap, HashSet},
+    hash::{BuildHasher, RandomState},
     net::SocketAddr,
     path::PathBuf,
     rc::Rc,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, LazyLock, Mutex, PoisonError},
     thread,
     time::{Duration, Instant},
 };
@@ -196,12 +198,12 @@ impl Gate {
         let preparing = self.preparing();
         let ready = preparing.beside_listeners(&snapshot, Some(&active), &mut problems);
         match ready {
-            Some((upstreams, users, tokens)) if problems.is_empty() => {
+            Some((upstreams, users, tokens, secrets)) if problems.is_empty() => {
                 let trust = |listener: &PublishedListener| {
                     active.trust_of(active.listener_index(&listener.plan.name))
                 };
                 let trusts = snapshot.listeners.iter().map(trust).collect();
-                let parts = LiveParts { trusts, users, tokens };
+                let parts = LiveParts { trusts, users, tokens, secrets };
                 let live = Live::new(snapshot, upstreams, parts, self.runtime.metrics());
                 Ok(Candidate(live.described()))
             }
@@ -341,8 +343,11 @@ impl Gate {
     }
 }
 
-/// What is read for a snapshot beside its listeners.
-type Beside = (Arc<UpstreamSet>, HashMap<Reference, Arc<BasicUsers>>, TokenSet);
+/// What is read for a snapshot beside its listeners: upstreams, users, tokens, and a sum of the secrets.
+type Beside = (Arc<UpstreamSet>, HashMap<Reference, Arc<BasicUsers>>, TokenSet, u64);
+
+/// Sums up the secrets that upstreams are given, under keys of this process: nothing can be told from a sum.
+static SECRETS_SEEN: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
 /// What preparing a snapshot needs.
 struct Preparing<'p> {
@@ -384,11 +389,11 @@ impl Preparing<'_> {
         }
         let ready = self.beside_listeners(&snapshot, previous, &mut problems);
         match ready {
-            Some((upstreams, users, tokens)) if problems.is_empty() => {
+            Some((upstreams, users, tokens, secrets)) if problems.is_empty() => {
                 // Without a problem each listener of the snapshot is here, in its order.
                 let trusts =
                     listeners.iter().map(|ready| ready.tls.as_ref().map(|tls| tls.trust())).collect();
-                let parts = LiveParts { trusts, users, tokens };
+                let parts = LiveParts { trusts, users, tokens, secrets };
                 Ok(Prepared { live: Live::new(snapshot, upstreams, parts, self.metrics), listeners })
             }
             _ => Err(problems),
@@ -411,7 +416,15 @@ impl Preparing<'_> {
             },
         );
         let previous_upstreams = previous.map(|previous| &*previous.upstreams);
-        let upstreams = match UpstreamSet::prepare(&snapshot.upstreams, &self.secrets, previous_upstreams) {
+        // Answers that were kept with other credentials for the upstream are another caller's.
+        let read = Cell::new(0);
+        let secrets = |reference: &Reference| {
+            let value = (self.secrets)(reference)?;
+            let next = SECRETS_SEEN.hash_one((read.get(), reference, value.expose()));
+            read.set(next);
+            Ok(value)
+        };
+        let upstreams = match UpstreamSet::prepare(&snapshot.upstreams, &secrets, previous_upstreams) {
             Ok(set) => Some(Arc::new(set)),
             Err(found) => {
                 problems.extend(found.into_iter().map(|error| PrepareProblem {
@@ -425,7 +438,7 @@ impl Preparing<'_> {
         problems.extend(warm(snapshot));
         let upstreams = upstreams.filter(|_| problems.is_empty())?;
         self.fetch_keys(&tokens);
-        Some((upstreams, users, tokens))
+        Some((upstreams, users, tokens, read.get()))
     }
 }
 

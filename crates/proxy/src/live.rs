@@ -63,6 +63,8 @@ pub struct LiveParts {
     pub trusts: Vec<Option<TlsTrust>>,
     /// The users of files that policies name.
     pub users: HashMap<Reference, Arc<BasicUsers>>,
+    /// Stands for the secrets that upstreams were given.
+    pub(crate) secrets: u64,
     /// Judges and endpoints of token methods.
     pub(crate) tokens: TokenSet,
 }
@@ -72,6 +74,7 @@ struct Ids {
     routes: Vec<RouteId>,
     route_limits: Vec<Vec<LimitMark>>,
     policies: HashMap<Arc<str>, PolicyId>,
+    caching: Vec<PolicyId>,
     inspection: HashMap<Arc<str>, InspectionIds>,
     consumer_limits: NameMap<Vec<LimitMark>>,
     upstreams: Vec<UpstreamId>,
@@ -140,6 +143,11 @@ impl Live {
                 .collect(),
             routes: snapshot.routes.iter().map(|plan| metrics.route(&plan.route)).collect(),
             route_limits: snapshot.routes.iter().map(|plan| marks_of(&plan.limits)).collect(),
+            caching: (snapshot.routes.iter())
+                .map(|plan| {
+                    plan.caching.as_ref().map_or(PolicyId::NONE, |policy| metrics.policy(&policy.label))
+                })
+                .collect(),
             policies: faulting(&snapshot).map(|label| (label.clone(), metrics.policy(label))).collect(),
             inspection: inspection_ids(&snapshot, metrics),
             consumer_limits: snapshot
@@ -268,6 +276,20 @@ impl Live {
     /// The number of a policy about identity or authorization. Asked for only when one could not decide.
     pub(crate) fn policy_id(&self, label: &str) -> PolicyId {
         self.ids.policies.get(label).copied().unwrap_or(PolicyId::NONE)
+    }
+
+    /// The number of a rule's CachePolicy.
+    pub(crate) fn cache_id(&self, plan: &RoutePlan) -> PolicyId {
+        self.ids.caching.get(plan.index).copied().unwrap_or(PolicyId::NONE)
+    }
+
+    /// What tells answers that were kept under a rule as it is now from others.
+    pub(crate) fn kept_under(&self, plan: &RoutePlan) -> u64 {
+        match self.snapshot.kept_under.get(plan.index) {
+            Some(documents) => documents ^ self.prepared.secrets,
+            // Nothing tells them apart: only this snapshot's are used.
+            None => self.id,
+        }
     }
 
     /// The numbers of an inspection policy.

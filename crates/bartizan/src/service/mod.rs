@@ -5,6 +5,7 @@
 
 mod audit;
 mod files;
+mod insight;
 mod keys;
 mod process;
 mod revisions;

@@ -46,6 +46,8 @@ pub struct Snapshot {
     pub listeners: Vec<PublishedListener>,
     /// Every rule of every route, in document order; `RoutePlan::index` points here.
     pub routes: Vec<Arc<RoutePlan>>,
+    /// For every rule, what tells the answers that were kept under it from those kept under other documents.
+    pub kept_under: Vec<u64>,
     /// The upstreams by index.
     pub upstreams: Vec<Arc<UpstreamPlan>>,
     /// The models by name.

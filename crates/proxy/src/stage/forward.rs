@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     body::{BodyWatch, Deadlines, Origin, RequestBody},
-    exchange::{Exchange, Shared, Stop},
+    exchange::{Exchange, Shared, Stop, Why},
     patience::{TimeOver, within},
     share::block_key,
     upstream::{
@@ -351,7 +351,7 @@ impl Asking {
                 shared.record.upstream_attempts = u16::from(attempts);
                 shared.record.endpoint = Some(endpoint);
                 if let Some(fill) = &mut fill {
-                    fill.came(response.version(), response.headers());
+                    fill.came(response.status(), response.version(), response.headers());
                 }
                 let deadlines = Deadlines { idle: plan.timeouts.idle, end };
                 let origin = Origin { upstream: prepared, endpoint: index };
@@ -360,6 +360,10 @@ impl Asking {
             }
             Err(failure) => {
                 let denial = failed(&mut shared, index, &watch, failure);
+                // A request that the cache knows has no body, so the failure is not its caller's.
+                if let Some(answer) = fill.and_then(|fill| fill.rescue(&mut shared, None)) {
+                    return Err(Stop { shared, why: Why::Kept(answer) });
+                }
                 Err(Exchange { shared, proof: () }.deny(Stage::Forward, denial))
             }
         }

@@ -16,8 +16,8 @@ mod screen;
 
 pub use admit::{Admitted, admit};
 pub use authorize::{Authorized, authorize};
-pub(crate) use cache::{Fill, Filled, Keeping};
-pub use cache::{Looked, Missed, cache};
+pub(crate) use cache::{Fill, Filled, Flights, Keeping};
+pub use cache::{Looked, Missed, cache, collapse};
 pub use forward::{Forwarded, forward};
 pub(crate) use forward::{Rest, rehearse};
 pub(crate) use identify::CallerMemo;

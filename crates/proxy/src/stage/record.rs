@@ -34,14 +34,24 @@ pub(crate) struct OpenRecord {
     watching: Option<Box<Watching>>,
     /// The side it is on, where a candidate is tried.
     assigned: Option<Box<Assigned>>,
+    is_counted: bool,
 }
 
 impl OpenRecord {
     /// A record that is counted as in flight from now on.
     pub(crate) fn new(core: Rc<Core>, record: Box<RequestRecord>, assigned: Option<Box<Assigned>>) -> Self {
         core.metrics.opened();
+        let mut open = Self::aside(core, record);
+        open.assigned = assigned;
+        open.is_counted = true;
+        open
+    }
+
+    /// The record of what nobody asked for: neither counted nor logged.
+    pub(crate) fn aside(core: Rc<Core>, record: Box<RequestRecord>) -> Self {
         let watch = BodyWatch::default();
-        OpenRecord { core, record: Some(record), watch, asked: None, watching: None, assigned }
+        let (asked, watching, assigned) = (None, None, None);
+        OpenRecord { core, record: Some(record), watch, asked, watching, assigned, is_counted: false }
     }
 
     /// Inspections watch the exchange; they judge when it has ended.
@@ -67,6 +77,9 @@ impl OpenRecord {
 
     fn end(&mut self, exit: Exit) {
         let Some(mut record) = self.record.take() else { return };
+        if !self.is_counted {
+            return;
+        }
         let now = Instant::now();
         record.total = now.saturating_duration_since(record.started);
         record.request_bytes = record.request_bytes.max(self.watch.bytes());

@@ -85,7 +85,7 @@ fn answer(args: &Args) -> Outcome {
     };
     let comparison = base.compare(&candidate);
     if args.format == Format::Text {
-        print::data(&report::plan(&comparison, base.row.as_ref()))?;
+        print::data(&report::plan(&comparison, &base))?;
     }
     let author = author::author_or_local();
     // A gateway judges a set itself, and writes the waiver down itself.

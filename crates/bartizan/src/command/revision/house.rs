@@ -105,6 +105,20 @@ impl HouseArg {
         Ok((runtime, store, holder.is_some()))
     }
 
+    /// Has a running gateway drop kept answers. They are in its memory, not in the store.
+    pub(crate) fn purge(&self, what: &serde_json::Value) -> Answer<serde_json::Value> {
+        let house = match self.server() {
+            Some(_) => self.open()?,
+            None => {
+                return Err("name the running gateway by `--server`: answers are kept in its memory".into());
+            }
+        };
+        match &house.place {
+            Place::There(remote) => house.runtime.block_on(remote.purge(what)),
+            Place::Here { .. } => Err("answers are kept in the memory of a gateway, not in a store".into()),
+        }
+    }
+
     /// The gateway to ask. What was said here counts before what the environment says.
     fn server(&self) -> Option<String> {
         let is_here = self.store.is_some() || self.data_dir.is_named();

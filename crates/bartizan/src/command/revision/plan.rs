@@ -62,7 +62,7 @@ fn answer(args: &Args) -> Outcome {
     let base = args.base.open(&args.house)?;
     let comparison = base.compare(&candidate);
     match args.format {
-        Format::Text => print::data(&report::plan(&comparison, base.row.as_ref()))?,
+        Format::Text => print::data(&report::plan(&comparison, &base))?,
         Format::Json => {
             print::json(&report::to_json(&comparison, base.row.as_ref(), &candidate.digest.hex()))?
         }
