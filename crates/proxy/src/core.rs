@@ -29,7 +29,7 @@ use crate::{
     random::Random,
     rehearsal::Rehearsing,
     runtime::{Current, Runtime},
-    stage::{CallerMemo, OpenRecord},
+    stage::{CallerMemo, OpenRecord, SessionMemo},
     trial::{Assigned, Trial},
     upstream::CorePools,
 };
@@ -69,6 +69,8 @@ pub struct Core {
     pub(crate) callers: RefCell<CallerMemo>,
     /// This core's counts of the trial that it served last.
     trial: RefCell<Option<TrialCounts>>,
+    /// Sessions opened before.
+    pub(crate) sessions: RefCell<SessionMemo>,
     served: Cell<u64>,
     /// When the system's clock was last read, and what it said in nanoseconds since 1970; 0 before the first time.
     read_clock: Cell<(Instant, u64)>,
@@ -86,6 +88,7 @@ impl Core {
             )),
             tokens: RefCell::default(),
             callers: RefCell::default(),
+            sessions: RefCell::default(),
             pools: CorePools::new(random.next()),
             metrics: runtime.metrics().core(),
             recorder,

@@ -54,6 +54,8 @@ pub struct GateOptions {
     pub keys: Arc<KeyTable>,
     /// How secrets are read.
     pub read_secret: Box<ReadSecret>,
+    /// What seals the sessions of policies that name no key of their own; the data directory's.
+    pub session_keys: Option<Reference>,
     /// How long connections of a removed or changed listener may finish.
     pub grace: Duration,
 }
@@ -88,6 +90,7 @@ pub struct Gate {
     tickets: TicketKeys,
     passwords: Arc<Passwords>,
     read_secret: Box<ReadSecret>,
+    session_keys: Option<Reference>,
     grace: Duration,
     /// The active health checks of the set in force; dropping the sender ends them.
     checks: Mutex<Option<oneshot::Sender<()>>>,
@@ -111,8 +114,17 @@ impl Gate {
     ///
     /// Every problem found while preparing; nothing is served then.
     pub fn start(snapshot: Arc<Snapshot>, options: GateOptions) -> Result<Gate, Vec<PrepareProblem>> {
-        let GateOptions { cores: count, lock_dir, metrics, access_log, pepper, keys, read_secret, grace } =
-            options;
+        let GateOptions {
+            cores: count,
+            lock_dir,
+            metrics,
+            access_log,
+            pepper,
+            keys,
+            read_secret,
+            session_keys,
+            grace,
+        } = options;
         let tickets = TicketKeys::default();
         let lock = lock_dir.as_deref();
         let fetcher = Fetcher::start().map_err(|error| {
@@ -129,6 +141,7 @@ impl Gate {
             tickets: &tickets,
             passwords: &passwords,
             secrets: &*read_secret,
+            session_keys: session_keys.as_ref(),
             metrics: &metrics,
             key_sets: &key_sets,
         };
@@ -159,6 +172,7 @@ impl Gate {
             tickets,
             passwords,
             read_secret,
+            session_keys,
             grace,
             checks,
             trial: Mutex::default(),
@@ -290,6 +304,7 @@ impl Gate {
             tickets: &self.tickets,
             passwords: &self.passwords,
             secrets: &*self.read_secret,
+            session_keys: self.session_keys.as_ref(),
             metrics: self.runtime.metrics(),
             key_sets: &self.key_sets,
         }
@@ -356,6 +371,7 @@ struct Preparing<'p> {
     tickets: &'p TicketKeys,
     passwords: &'p Passwords,
     secrets: &'p ReadSecret,
+    session_keys: Option<&'p Reference>,
     metrics: &'p Metrics,
     key_sets: &'p Arc<KeySets>,
 }
@@ -410,6 +426,7 @@ impl Preparing<'_> {
         let tokens = TokenSet::prepare(
             snapshot,
             &self.secrets,
+            self.session_keys,
             previous.map(|previous| &previous.prepared.tokens),
             &mut |document, message| {
                 problems.push(PrepareProblem { document: document.to_owned(), message });

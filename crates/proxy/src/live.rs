@@ -9,7 +9,9 @@ use std::{
     time::Instant,
 };
 
-use bartizan_config::snapshot::{ConsumerPlan, InspectionPlan, NameMap, RoutePlan, Snapshot};
+use bartizan_config::snapshot::{
+    ConsumerPlan, InspectionPlan, NameMap, OpenIdConnectPlan, RoutePlan, Snapshot,
+};
 use bartizan_identity::BasicUsers;
 use bartizan_model::Reference;
 use bartizan_telemetry::{
@@ -40,6 +42,8 @@ pub struct Live {
     pub(crate) logs: bool,
     /// Headers that carry credentials for the gateway on any route; no upstream gets them.
     credential_headers: Vec<HeaderName>,
+    /// Where browsers sign in, on any route; no upstream gets cookies of theirs.
+    sign_ins: Vec<Arc<OpenIdConnectPlan>>,
     /// What was read for it.
     pub(crate) prepared: Arc<LiveParts>,
     ids: Arc<Ids>,
@@ -168,6 +172,7 @@ impl Live {
         };
         let logs = logs(&snapshot);
         let credential_headers = credential_headers(&snapshot);
+        let sign_ins = sign_ins(&snapshot);
         let enforced = snapshot.routes.iter().filter_map(|plan| plan.authentication.enforced.as_ref());
         let publishes_resources = enforced.into_iter().any(|policy| policy.publishes());
         Arc::new(Live {
@@ -176,6 +181,7 @@ impl Live {
             publishes_resources,
             id,
             credential_headers,
+            sign_ins,
             prepared: Arc::new(prepared),
             logs,
             ids: Arc::new(ids),
@@ -193,6 +199,7 @@ impl Live {
             id: self.id,
             logs: trial.is_some() || logs(&self.snapshot),
             credential_headers: self.credential_headers.clone(),
+            sign_ins: self.sign_ins.clone(),
             prepared: self.prepared.clone(),
             ids: self.ids.clone(),
             trial,
@@ -221,6 +228,11 @@ impl Live {
     /// Headers that carry credentials for the gateway on any route.
     pub(crate) fn credential_headers(&self) -> &[HeaderName] {
         &self.credential_headers
+    }
+
+    /// Where browsers sign in on any route, each cookie once.
+    pub(crate) fn sign_ins(&self) -> &[Arc<OpenIdConnectPlan>] {
+        &self.sign_ins
     }
 
     pub(crate) fn listener_id(&self, listener: usize) -> ListenerId {
@@ -343,6 +355,19 @@ fn inspection_ids(snapshot: &Snapshot, metrics: &Metrics) -> HashMap<Arc<str>, I
         ids.entry(plan.label.clone()).or_insert_with(policy);
     }
     ids
+}
+
+/// Where browsers sign in, each cookie once.
+fn sign_ins(snapshot: &Snapshot) -> Vec<Arc<OpenIdConnectPlan>> {
+    let mut plans: Vec<Arc<OpenIdConnectPlan>> = Vec::new();
+    for route in &snapshot.routes {
+        for policy in route.authentication.enforced.iter().chain(&route.authentication.shadow) {
+            let is_new =
+                |plan: &&Arc<OpenIdConnectPlan>| plans.iter().all(|known| known.cookie != plan.cookie);
+            plans.extend(policy.sign_in().filter(is_new).cloned().into_iter().collect::<Vec<_>>());
+        }
+    }
+    plans
 }
 
 /// The policies whose judges may fail to decide, by label.

@@ -24,6 +24,7 @@ pub mod revision_feed;
 pub mod revisions;
 pub mod rollouts;
 mod schema;
+mod session_keys;
 pub mod store;
 mod text;
 pub mod tokens;

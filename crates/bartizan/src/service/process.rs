@@ -14,6 +14,7 @@ use bartizan_config::{
 };
 use bartizan_identity::KeyTable;
 use bartizan_manage::{Api, DocumentSource, Management, ManagementState, Purged};
+use bartizan_model::Reference;
 use bartizan_proxy::{
     gate::{Candidate, Gate, GateOptions, PrepareProblem, ServedAddress},
     rehearsal::PipelineRehearsal,
@@ -195,6 +196,7 @@ impl Service {
         let (tap, lines) = tap(TAP_LINES);
         let log = start_log(&log_plan, &data_dir, access_log, records, tap)?;
         metrics.watch_log(log.counters());
+        let session_keys = data_dir.session_keys(&lock).map_err(|error| Failure::of(&error))?;
         let gate_options = |keys: Option<&Keys>| GateOptions {
             cores: workers,
             lock_dir: Some(data_dir.path().to_path_buf()),
@@ -203,6 +205,7 @@ impl Service {
             pepper: keys.map(|keys| keys.pepper.clone()),
             keys: keys.map_or_else(|| Arc::new(KeyTable::empty()), |keys| keys.table.clone()),
             read_secret: Box::new(secrets::read),
+            session_keys: Some(Reference::File(session_keys.clone())),
             grace: drain,
         };
         let id = snapshot.revision.id.clone();

@@ -96,6 +96,7 @@ fn snapshot(set: &Parsed<'_>, unread: bool, problems: &mut Problems) -> Option<S
     let routes = route::compile_all(&index, &listeners, &upstreams, &attached, &mut clashes, problems);
     clashes.into_problems(problems);
     if !unread && !problems.is_refusing() {
+        authentication::sign_in::check_paths(&index, &routes.entries, problems);
         credential::check_exchanges(&index, &routes.plans, &upstreams, problems);
     }
     authorization::check_consumers(&index, problems);
