@@ -299,7 +299,10 @@ impl Follower {
             if self.wishes.try_send(Wish::Rollout).is_ok() {
                 break;
             }
-            thread::sleep(Duration::from_millis(20));
+            // What is in the queue may be a wish of ours already, and then this is what came of it.
+            if let Ok(answer) = self.answered.recv_timeout(WISH_PAUSE) {
+                return answer;
+            }
         }
         // Preparing reads files and asks issuers, each within its own limits. Nobody answers when the process ends.
         self.answered.recv_timeout(PREPARE_MAX).unwrap_or(Ok(None))
@@ -411,6 +414,7 @@ const ACTOR: &str = "gateway";
 const PAUSE: Duration = Duration::from_millis(500);
 /// A second of waiting for room in the queue of wishes.
 const WISHES_TRIED: u32 = 50;
+const WISH_PAUSE: Duration = Duration::from_millis(20);
 /// How often what was seen is written down and weighed.
 const WRITE: Duration = Duration::from_secs(1);
 /// How long the main thread may take to prepare a candidate.
