@@ -14,6 +14,7 @@ pub(crate) mod rollout;
 mod rotation;
 mod secrets;
 mod shadow;
+mod spending;
 mod watch;
 mod wish;
 

@@ -35,6 +35,7 @@ use super::{
     rollout::{Order, RolloutWatch},
     rotation::Schedule,
     secrets,
+    spending::{self, Spending},
     watch::FileWatch,
     wish::{Wish, Wishes},
 };
@@ -124,6 +125,7 @@ pub(crate) struct Service {
     rollout: Option<RolloutWatch>,
     /// The candidate that was prepared last.
     candidate: Option<(RevisionNumber, Candidate)>,
+    spending: Option<Spending>,
     wishes: Wishes,
     _lock: GatewayLock,
 }
@@ -225,8 +227,10 @@ impl Service {
         let (tap, lines) = tap(TAP_LINES);
         let log = start_log(&log_plan, &data_dir, access_log, records, tap)?;
         metrics.watch_log(log.counters());
+        let quotas = spending::remembered(&store_dir);
         let session_keys = data_dir.session_keys(&lock).map_err(|error| Failure::of(&error))?;
         let gate_options = |keys: Option<&Keys>| GateOptions {
+            quotas: quotas.clone(),
             cores: workers,
             lock_dir: Some(data_dir.path().to_path_buf()),
             metrics: metrics.clone(),
@@ -290,6 +294,8 @@ impl Service {
         let rollout = rollout
             .transpose()
             .map_err(|error| Failure::Process(format!("rollouts cannot be followed: {error}")))?;
+        let spending = Spending::start(store_dir.clone(), gate.runtime().clone())
+            .map_err(|error| Failure::Process(format!("what is used cannot be followed: {error}")))?;
         let insight = Insight::start(insight::Given {
             lines,
             data_dir: data_dir.clone(),
@@ -329,6 +335,7 @@ impl Service {
             auditor,
             rollout,
             candidate: None,
+            spending: Some(spending),
             wishes,
             _lock: lock,
         }))
@@ -543,6 +550,8 @@ impl Service {
         drop(self.rollout.take());
         drop(self.auditor.take());
         drop(self.schedule.take());
+        // The cores have ended, so everything is settled.
+        drop(self.spending.take());
         drop(self.following.take());
         // The cores have ended, so every record is on its way; one second is enough for a disk that works.
         if self.access_log.stop(Duration::from_secs(1)) == bartizan_telemetry::Flushed::TimedOut {
