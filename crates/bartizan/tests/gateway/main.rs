@@ -30,6 +30,7 @@ mod limits;
 mod management;
 mod models;
 mod order;
+mod paths;
 mod records;
 mod reload;
 mod revisions;
