@@ -2,10 +2,12 @@
 
 pub(crate) mod access;
 pub(crate) mod audit;
+pub(crate) mod cache;
 pub(crate) mod check;
 pub(crate) mod demo;
 pub(crate) mod explain;
 pub(crate) mod init;
+pub(crate) mod insight;
 pub(crate) mod inspect;
 pub(crate) mod keys;
 pub(crate) mod log;

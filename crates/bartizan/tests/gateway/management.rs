@@ -25,6 +25,7 @@ const APPLY: &[&str] = &["security", "operator", "admin"];
 const ENDPOINTS: &[Endpoint] = &[
     ("GET", "/admin/v1/state", None, ALL),
     ("GET", "/admin/v1/me", None, ALL),
+    ("GET", "/admin/v1/insight", None, KEYS),
     ("GET", "/admin/v1/documents", None, ALL),
     ("GET", "/admin/v1/documents/{kind}/{name}", None, ALL),
     ("GET", "/admin/v1/routes", None, ALL),
@@ -37,6 +38,7 @@ const ENDPOINTS: &[Endpoint] = &[
     ("POST", "/admin/v1/keys", Some("{}"), &["operator", "admin"]),
     ("GET", "/admin/v1/keys/{id}", None, KEYS),
     ("POST", "/admin/v1/keys/{id}/revoke", None, APPLY),
+    ("POST", "/admin/v1/cache/purge", Some("{}"), APPLY),
     ("GET", "/admin/v1/tokens", None, &["admin"]),
     ("POST", "/admin/v1/tokens", Some("{}"), &["admin"]),
     ("POST", "/admin/v1/tokens/{id}/revoke", None, &["admin"]),

@@ -11,7 +11,9 @@
 
 mod auth;
 mod body;
+mod cache;
 mod documents;
+mod insight;
 mod keys;
 mod people;
 mod problem;
@@ -142,6 +144,7 @@ fn described() -> OpenApiRouter<App> {
     let rest = OpenApiRouter::with_openapi(Description::openapi())
         .routes(routes!(state::state))
         .routes(routes!(state::me))
+        .routes(routes!(insight::report))
         .routes(routes!(documents::list))
         .routes(routes!(documents::show))
         .routes(routes!(documents::routes))
@@ -152,6 +155,7 @@ fn described() -> OpenApiRouter<App> {
         .routes(routes!(keys::create))
         .routes(routes!(keys::show))
         .routes(routes!(keys::revoke))
+        .routes(routes!(cache::purge))
         .routes(routes!(people::tokens))
         .routes(routes!(people::create_token))
         .routes(routes!(people::revoke_token))
