@@ -40,5 +40,6 @@ mod schema;
 mod shadow;
 mod stale;
 mod stop;
+mod users;
 mod why;
 mod wire;
