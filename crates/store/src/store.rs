@@ -13,7 +13,7 @@ use sqlx::{
 
 use crate::{
     audit::Audit, data_dir::DataDir, error::Error, keys::Keys, pepper, private_file, revisions::Revisions,
-    schema, sessions::Sessions, tokens::Tokens, users::Users,
+    schema, sessions::Sessions, tokens::Tokens, usage::Usage, users::Users,
 };
 
 /// An open store; a cheap handle, to be cloned.
@@ -111,6 +111,11 @@ impl Store {
     /// What was done through management.
     pub const fn audit(&self) -> Audit<'_> {
         Audit::of(self)
+    }
+
+    /// What quotas have counted and models were used for.
+    pub const fn usage(&self) -> Usage<'_> {
+        Usage::of(self)
     }
 
     /// Notes where management is to be found, for commands that print links to it.

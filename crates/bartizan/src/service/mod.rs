@@ -11,6 +11,7 @@ mod process;
 mod revisions;
 mod rotation;
 mod secrets;
+mod spending;
 mod watch;
 mod wish;
 

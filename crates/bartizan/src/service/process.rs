@@ -33,6 +33,7 @@ use super::{
     revisions::{self, Loaded, REVISION, RevisionWatch},
     rotation::Schedule,
     secrets,
+    spending::{self, Spending},
     watch::FileWatch,
     wish::{Wish, Wishes},
 };
@@ -115,6 +116,7 @@ pub(crate) struct Service {
     data_dir: DataDir,
     following: Option<Following>,
     schedule: Option<Schedule>,
+    spending: Option<Spending>,
     wishes: Wishes,
     _lock: GatewayLock,
 }
@@ -201,8 +203,10 @@ impl Service {
         let (tap, lines) = tap(TAP_LINES);
         let log = start_log(&log_plan, &data_dir, access_log, records, tap)?;
         metrics.watch_log(log.counters());
+        let quotas = spending::remembered(&store_dir);
         let session_keys = data_dir.session_keys(&lock).map_err(|error| Failure::of(&error))?;
         let gate_options = |keys: Option<&Keys>| GateOptions {
+            quotas: quotas.clone(),
             cores: workers,
             lock_dir: Some(data_dir.path().to_path_buf()),
             metrics: metrics.clone(),
@@ -238,6 +242,8 @@ impl Service {
             None => Following::once_back(store_dir.clone(), gate.runtime().clone()),
         }
         .map_err(|error| Failure::Process(format!("the keys cannot be followed: {error}")))?;
+        let spending = Spending::start(store_dir.clone(), gate.runtime().clone())
+            .map_err(|error| Failure::Process(format!("what is used cannot be followed: {error}")))?;
         let insight = Insight::start(insight::Given {
             lines,
             data_dir: data_dir.clone(),
@@ -274,6 +280,7 @@ impl Service {
             data_dir,
             following,
             schedule: Some(schedule),
+            spending: Some(spending),
             wishes,
             _lock: lock,
         }))
@@ -454,6 +461,8 @@ impl Service {
         }
         self.gate.stop();
         drop(self.schedule.take());
+        // The cores have ended, so everything is settled.
+        drop(self.spending.take());
         drop(self.following.take());
         // The cores have ended, so every record is on its way; one second is enough for a disk that works.
         if self.access_log.stop(Duration::from_secs(1)) == bartizan_telemetry::Flushed::TimedOut {

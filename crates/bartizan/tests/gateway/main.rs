@@ -17,6 +17,7 @@ mod harness;
 mod authorization;
 mod balance;
 mod basic;
+mod budgets;
 mod cache;
 mod certificates;
 mod cors;
