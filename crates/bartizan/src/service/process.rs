@@ -145,7 +145,7 @@ impl Source {
     fn set(&self) -> Option<Arc<Set>> {
         match self {
             Source::Files { set, .. } => Some(Arc::clone(set)),
-            Source::Store(_) => None,
+            Source::Store { .. } => None,
         }
     }
 }
