@@ -288,7 +288,7 @@ impl Service {
             .transpose()
             .map_err(|error| Failure::Process(format!("the set cannot be audited: {error}")))?;
         let rollout = match &source {
-            Source::Store(_) => Some(RolloutWatch::start(
+            Source::Store { .. } => Some(RolloutWatch::start(
                 store_dir.clone(),
                 &data_dir,
                 gate.runtime().clone(),
