@@ -14,6 +14,9 @@ use crate::{
 /// What is known of a rule beforehand.
 pub(crate) struct RulePlan {
     pub(crate) links: Vec<LinkPlan>,
+    /// The first link's test and all groups it looks at, where it looks at nothing else: most rules are done with when
+    /// none of them could pass.
+    pub(crate) first: Option<(u32, Box<[u32]>)>,
     /// Where in the phase's order to go on after a match.
     pub(crate) go_on_at: Option<usize>,
 }
@@ -83,11 +86,18 @@ pub(crate) struct Trie {
     pub(crate) triggers: Vec<ByteSet>,
     /// For each chain, whether it makes something of the empty text.
     pub(crate) fills: Vec<bool>,
+    /// For each chain, those on the way to it, itself last.
+    ways: Vec<Box<[u32]>>,
 }
 
 impl Trie {
     pub(crate) fn new() -> Self {
-        Self { nodes: vec![(0, None)], triggers: vec![ByteSet::default()], fills: vec![false] }
+        Self {
+            nodes: vec![(0, None)],
+            triggers: vec![ByteSet::default()],
+            fills: vec![false],
+            ways: vec![Box::default()],
+        }
     }
 
     pub(crate) fn node(&mut self, chain: &[Transform]) -> u32 {
@@ -102,12 +112,19 @@ impl Trie {
                     let fills = self.fills.get(at as usize).copied().unwrap_or(true);
                     self.triggers.push(inherited.union(&transform.triggers()));
                     self.fills.push(fills || transform.apply(b"", &mut Vec::new()));
+                    let node = self.nodes.len() as u32;
+                    self.ways.push(self.way(at).iter().copied().chain([node]).collect());
                     self.nodes.push((at, Some(*transform)));
-                    (self.nodes.len() - 1) as u32
+                    node
                 }
             };
         }
         at
+    }
+
+    /// The chains on the way to a chain, itself last.
+    pub(crate) fn way(&self, node: u32) -> &[u32] {
+        self.ways.get(node as usize).map_or(&[], |way| way)
     }
 
     /// Whether the chain may change a text with these bytes.

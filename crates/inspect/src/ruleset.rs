@@ -219,7 +219,11 @@ impl RuleSet {
                 (None, Some(place)) if rule.skip > 0 => Some(place + 1 + rule.skip as usize),
                 _ => None,
             };
-            plans.push(RulePlan { links, go_on_at });
+            let first = links.first().and_then(|link: &LinkPlan| {
+                let groups: Option<Box<[u32]>> = link.groups.iter().copied().collect();
+                link.gate.zip(groups.filter(|groups| !groups.is_empty()))
+            });
+            plans.push(RulePlan { links, first, go_on_at });
         }
         Ok(Self {
             settings,
@@ -289,9 +293,12 @@ impl RuleSet {
     /// The same set without its gate: every test runs on every value. For proofs that the gate shuts nothing out.
     #[must_use]
     pub fn without_gate(mut self) -> Self {
-        for link in self.plans.iter_mut().flat_map(|plan| &mut plan.links) {
-            link.gate = None;
-            link.groups.fill(None);
+        for plan in &mut self.plans {
+            plan.first = None;
+            for link in &mut plan.links {
+                link.gate = None;
+                link.groups.fill(None);
+            }
         }
         self.changed()
     }

@@ -9,6 +9,7 @@
 
 mod cpu;
 mod documents;
+mod inspect;
 mod load;
 mod peers;
 mod report;
@@ -33,6 +34,7 @@ use crate::{
 
 const HELP: &str = "\
 usage: cargo xtask bench [OPTIONS]
+       cargo xtask bench inspect [OPTIONS]      beside nginx with libmodsecurity and the Core Rule Set
 
   --targets A,B       of nginx,haproxy,bartizan,bartizan-policies (all; nginx is what others are held against)
   --cases A,B         of h1,tls,h2 (h1,tls)
@@ -62,6 +64,11 @@ struct Options {
 
 /// `cargo xtask bench`.
 pub(crate) fn run(arguments: &[String]) -> Result {
+    if let Some((word, rest)) = arguments.split_first()
+        && word == "inspect"
+    {
+        return inspect::run(rest);
+    }
     if shell::flag(arguments, "--help") {
         print!("{HELP}");
         return Ok(());

@@ -210,6 +210,8 @@ pub struct ConsumerPlan {
     pub authorization: Vec<Arc<AuthorizationPlan>>,
     /// Limits attached to the consumer, in order of name.
     pub limits: Vec<Arc<bartizan_limit::Policy>>,
+    /// Inspections attached to the consumer, in order of name; they judge after those of the route.
+    pub inspection: Vec<Arc<InspectionPlan>>,
     /// How its keys age and are rotated.
     pub rotation: Option<Arc<RotationPlan>>,
 }

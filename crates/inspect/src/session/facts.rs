@@ -76,6 +76,8 @@ pub(super) struct Facts {
     pub(super) contents: Vec<Content>,
     made: Vec<Made>,
     chains: Vec<u32>,
+    /// How often any values changed.
+    pub(super) state: u32,
     /// For each variable its values, and how often they changed.
     values: Vec<(Values, u32)>,
     pub(super) summaries: Summaries,
@@ -92,6 +94,7 @@ impl Facts {
             contents: Vec::with_capacity(256),
             made: Vec::with_capacity(64),
             chains: Vec::with_capacity(16 * nodes),
+            state: 0,
             values: (0..Variable::COUNT).map(|_| (Values::None, 0)).collect(),
             summaries: Summaries::new(groups.len()),
             scratch: Vec::new(),
@@ -122,8 +125,19 @@ impl Facts {
     /// Adds a value; what was summed up about the variable is stale then.
     pub(super) fn add(&mut self, variable: Variable, name: &[u8], content: u32) {
         let name = self.store(name);
+        self.push(variable, Value { name, content });
+    }
+
+    /// Adds a value whose name is a text that is kept.
+    pub(super) fn add_of(&mut self, variable: Variable, name: u32, content: u32) {
+        let name = self.contents.get(name as usize).map_or((0, 0), |name| (name.start, name.len));
+        self.push(variable, Value { name, content });
+    }
+
+    fn push(&mut self, variable: Variable, value: Value) {
+        self.state += 1;
         if let Some((values, changes)) = self.values.get_mut(variable.index()) {
-            values.push(Value { name, content });
+            values.push(value);
             *changes += 1;
         }
     }
@@ -187,6 +201,12 @@ impl Facts {
             })
         })?;
         Some(self.text(wanted.content))
+    }
+
+    /// Whether a chain may change a text.
+    pub(super) fn may_change(&self, trie: &Trie, content: u32, node: u32) -> bool {
+        let found = self.contents.get(content as usize);
+        found.is_none_or(|found| trie.may_change(node, &found.bytes, found.len == 0))
     }
 
     /// What a chain of transformations makes of a text.

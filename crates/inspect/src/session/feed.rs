@@ -69,8 +69,10 @@ impl Session {
         self.scalar(Variable::RequestLine, &line);
         self.scalar(Variable::RequestMethod, head.method);
         self.scalar(Variable::RequestProtocol, head.protocol);
-        self.scalar(Variable::RequestUriRaw, target);
-        self.scalar(Variable::RequestUri, local);
+        let raw = self.facts.keep(target);
+        self.facts.add(Variable::RequestUriRaw, b"", raw);
+        let same = if local == target { raw } else { self.facts.keep(local) };
+        self.facts.add(Variable::RequestUri, b"", same);
         // The path as a server would look it up: percent signs decoded once. REQUEST_URI stays as it was sent.
         let path = &percent_decoded(path);
         self.scalar(Variable::RequestFilename, path);
@@ -293,18 +295,19 @@ impl Session {
     }
 
     fn arguments(&mut self, arguments: &[(Vec<u8>, Vec<u8>)], (half, half_names): (Variable, Variable)) {
+        let wanted = [Variable::Args, half, Variable::ArgsNames, half_names]
+            .map(|variable| variable == Variable::Args || self.rules.uses(variable));
         for (name, value) in arguments {
             let value = self.facts.keep(value);
             let own_name = self.facts.keep(name);
-            for (variable, content) in [
+            let added = [
                 (Variable::Args, value),
                 (half, value),
                 (Variable::ArgsNames, own_name),
                 (half_names, own_name),
-            ] {
-                if self.rules.uses(variable) || variable == Variable::Args {
-                    self.facts.add(variable, name, content);
-                }
+            ];
+            for ((variable, content), _) in added.into_iter().zip(wanted).filter(|(_, wanted)| *wanted) {
+                self.facts.add_of(variable, own_name, content);
             }
         }
     }

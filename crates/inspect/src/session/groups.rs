@@ -23,10 +23,14 @@ struct Entry {
 
 /// What is remembered of one group.
 struct Summary {
+    /// The state of all values in which it was last found to hold.
+    checked_at: u32,
     /// The variable's changes it was made after; `NONE` before it is made.
     made_after: u32,
-    /// Whether the chain changes none of the values: then the plain group is meant.
-    is_plain: bool,
+    /// Itself, or the plain group where the chain changes none of the values.
+    root: u32,
+    /// How many values there are.
+    values: u32,
     /// The values of a plain group; else the forms that differ from the value they were made of.
     first: u32,
     count: u32,
@@ -42,8 +46,10 @@ struct Summary {
 
 impl Summary {
     const UNMADE: Self = Self {
+        checked_at: NONE,
         made_after: NONE,
-        is_plain: false,
+        root: NONE,
+        values: 0,
         first: 0,
         count: 0,
         bytes: ByteSet::NONE,
@@ -88,22 +94,16 @@ impl Facts {
         group: u32,
         (test, operator): (u32, &Operator),
     ) -> bool {
-        let Some(plan) = set.groups.get(group as usize) else { return true };
-        let (group, plan) = match self.is_changed(set, group, plan) {
-            false => match plan.plain.and_then(|plain| Some((plain, set.groups.get(plain as usize)?))) {
-                Some(plain) => plain,
-                None => (group, plan),
-            },
-            true => (group, plan),
+        let group = match self.summaries.get(group) {
+            summary if summary.checked_at == self.state => summary.root,
+            _ => self.sum_up(set, group),
         };
         let summary = self.summaries.get(group);
-        if !set.gate.admits(test, &summary.bytes, summary.longest as usize) {
+        if summary.values == 0 || !set.gate.admits(test, &summary.bytes, summary.longest as usize) {
             return false;
         }
-        let values = self.summaries.get(plan.plain.unwrap_or(group)).count;
-        if values == 0 {
-            return false;
-        }
+        let values = summary.values;
+        let Some(plan) = set.groups.get(group as usize) else { return true };
         if set.gate.asks_for_literals(test) {
             let row = self.literals(set, group, plan);
             let words = set.gate.words();
@@ -134,37 +134,46 @@ impl Facts {
         found.is_none_or(|found| set.gate.admits(test, &found.bytes, found.len as usize))
     }
 
-    /// Sums a group up if that was not done. Whether its chain changes any of its values.
-    fn is_changed(&mut self, set: &RuleSet, group: u32, plan: &Group) -> bool {
+    /// Sums a group up if its values changed since that was done; gives the group that holds what is known.
+    fn sum_up(&mut self, set: &RuleSet, group: u32) -> u32 {
+        let Some(plan) = set.groups.get(group as usize) else { return group };
         let changes = self.changes(plan.variable);
-        let known = self.summaries.get(group);
-        if known.made_after == changes {
-            return !known.is_plain;
-        }
-        let mut summary = Summary { made_after: changes, ..Summary::UNMADE };
-        match plan.plain {
-            None => self.take_values(plan, &mut summary),
-            Some(plain) => {
-                let Some(plain_plan) = set.groups.get(plain as usize) else { return true };
-                self.is_changed(set, plain, plain_plan);
-                let as_they_are = self.summaries.get(plain);
-                let trie = &set.trie;
-                summary.is_plain = !trie.may_change(plan.node, &as_they_are.bytes, false)
-                    && !(as_they_are.has_empty && trie.may_change(plan.node, &ByteSet::NONE, true));
-                if !summary.is_plain {
-                    summary.bytes = as_they_are.bytes;
-                    summary.longest = as_they_are.longest;
-                    let values = as_they_are.range();
-                    self.take_changed(set, plan, values, &mut summary);
-                    summary.is_plain = summary.count == 0;
+        if self.summaries.get(group).made_after != changes {
+            let mut summary = Summary { made_after: changes, root: group, ..Summary::UNMADE };
+            match plan.plain {
+                None => {
+                    self.take_values(plan, &mut summary);
+                    summary.values = summary.count;
                 }
+                Some(plain) => self.sum_up_changed(set, plan, plain, &mut summary),
+            }
+            if let Some(place) = self.summaries.of.get_mut(group as usize) {
+                *place = summary;
             }
         }
-        let is_plain = summary.is_plain;
-        if let Some(place) = self.summaries.of.get_mut(group as usize) {
-            *place = summary;
+        let state = self.state;
+        self.summaries.of.get_mut(group as usize).map_or(group, |summary| {
+            summary.checked_at = state;
+            summary.root
+        })
+    }
+
+    fn sum_up_changed(&mut self, set: &RuleSet, plan: &Group, plain: u32, summary: &mut Summary) {
+        self.sum_up(set, plain);
+        let as_they_are = self.summaries.get(plain);
+        let trie = &set.trie;
+        if trie.may_change(plan.node, &as_they_are.bytes, false)
+            || (as_they_are.has_empty && trie.may_change(plan.node, &ByteSet::NONE, true))
+        {
+            summary.values = as_they_are.values;
+            summary.bytes = as_they_are.bytes;
+            summary.longest = as_they_are.longest;
+            let values = as_they_are.range();
+            self.take_changed(set, plan, values, summary);
         }
-        !is_plain
+        if summary.count == 0 {
+            summary.root = plain;
+        }
     }
 
     fn take_values(&mut self, plan: &Group, summary: &mut Summary) {
@@ -193,7 +202,7 @@ impl Facts {
             }
             if plan.every_form {
                 let mut last = content;
-                for node in way(set, plan.node) {
+                for &node in set.trie.way(plan.node) {
                     let content = self.chain(&set.trie, value.content, node);
                     if content != last {
                         last = content;
@@ -218,37 +227,22 @@ impl Facts {
         self.summaries.entries.push(entry);
     }
 
-    /// Where the row of tests begins whose literals occur in a group. A value as it is was looked through in the plain
-    /// group; each other form is looked through once, whatever groups it is in.
+    /// Where the row of tests begins whose literals occur in a group. Each text is looked through once, whatever groups
+    /// it is in.
     fn literals(&mut self, set: &RuleSet, group: u32, plan: &Group) -> usize {
         let known = self.summaries.get(group).literals;
         if known != NONE {
             return known as usize;
         }
         let words = set.gate.words();
-        let start = match plan.plain.and_then(|plain| Some((plain, set.groups.get(plain as usize)?))) {
-            Some((plain, plain_plan)) => {
-                let plain = self.literals(set, plain, plain_plan);
-                let start = self.summaries.rows.len();
-                self.summaries.rows.extend_from_within(plain..plain + words);
-                self.add_literals(set, self.summaries.get(group).range(), start);
-                start
-            }
-            None => {
-                let start = self.summaries.rows.len();
-                self.summaries.rows.resize(start + words, 0);
-                match self.joined(set, group, plan) {
-                    Some((from, len)) => {
-                        let text = self.buffer.get(from..from + len).unwrap_or_default();
-                        set.gate
-                            .mark_literals(text, self.summaries.rows.get_mut(start..).unwrap_or_default());
-                        self.work += len as u64;
-                    }
-                    None => self.add_literals(set, self.summaries.get(group).range(), start),
-                }
-                start
-            }
-        };
+        let plain = plan.plain.and_then(|plain| Some((plain, set.groups.get(plain as usize)?)));
+        let plain = plain.map(|(plain, plain_plan)| self.literals(set, plain, plain_plan));
+        let start = self.summaries.rows.len();
+        match plain {
+            Some(plain) => self.summaries.rows.extend_from_within(plain..plain + words),
+            None => self.summaries.rows.resize(start + words, 0),
+        }
+        self.add_literals(set, self.summaries.get(group).range(), start);
         if let Some(summary) = self.summaries.of.get_mut(group as usize) {
             summary.literals = start as u32;
         }
@@ -326,15 +320,4 @@ impl Facts {
         }
         Some(joined)
     }
-}
-
-/// The chains on the way to a chain, itself last.
-pub(super) fn way(set: &RuleSet, node: u32) -> impl Iterator<Item = u32> + use<> {
-    let mut nodes = Vec::with_capacity(8);
-    let mut at = node;
-    while at != 0 {
-        nodes.push(at);
-        at = set.trie.nodes.get(at as usize).map_or(0, |(parent, _)| *parent);
-    }
-    nodes.into_iter().rev()
 }

@@ -3,7 +3,7 @@
 
 use std::{borrow::Cow, sync::Arc};
 
-use super::{Incomplete, MatchRecord, Session, facts::Value, groups::way, mask, texts::key, view::View};
+use super::{Incomplete, MatchRecord, Session, facts::Value, mask, texts::key, view::View};
 use crate::{
     gate::is_set,
     operator::{Expand, Operator, Outcome, whole_number},
@@ -37,6 +37,11 @@ impl Session {
         let (Some(rule), Some(plan)) = (set.rules.get(index as usize), set.plans.get(index as usize)) else {
             return;
         };
+        if let (Some((test, groups)), Some(operator)) = (&plan.first, rule.links.first().and_then(first_test))
+            && !groups.iter().any(|group| self.facts.any_could_pass(set, *group, (*test, operator)))
+        {
+            return;
+        }
         let shadow = self.is_shadowed(index);
         self.matched.all.clear();
         for (link, link_plan) in rule.links.iter().zip(&plan.links) {
@@ -175,8 +180,12 @@ impl Session {
     ) -> Result<bool, Unusable> {
         let mut last = value.content;
         let mut holds = self.test_content(running, variable, value, last)?;
-        for node in way(running.set, running.plan.node) {
-            let content = self.facts.chain(&running.set.trie, value.content, node);
+        let trie = &running.set.trie;
+        if !self.facts.may_change(trie, value.content, running.plan.node) {
+            return Ok(holds);
+        }
+        for &node in trie.way(running.plan.node) {
+            let content = self.facts.chain(trie, value.content, node);
             if content != last {
                 last = content;
                 holds |= self.test_content(running, variable, value, content)?;
@@ -430,6 +439,10 @@ impl Session {
         };
         self.verdict.matches.push(record);
     }
+}
+
+fn first_test(link: &Link) -> Option<&Operator> {
+    link.operator.as_ref()
 }
 
 fn changed(transform: Transform, text: &[u8]) -> Option<Vec<u8>> {

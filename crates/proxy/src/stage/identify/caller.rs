@@ -127,6 +127,7 @@ fn unknown(name: &Arc<str>) -> Result<ConsumerPlan, String> {
         role_set: RoleSet::default(),
         authorization: Vec::new(),
         limits: Vec::new(),
+        inspection: Vec::new(),
         rotation: None,
         models: Vec::new(),
     })
