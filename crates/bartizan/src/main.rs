@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod command;
+mod insight;
 mod memory;
 mod sample;
 mod service;
@@ -40,6 +41,8 @@ enum Command {
     Log(command::log::Args),
     /// Judge recorded requests by other documents, and tell what they would get.
     Replay(command::replay::Args),
+    /// Tell what is unusual, which endpoints there are, and what to change.
+    Insight(command::insight::Args),
     /// Compare what callers got before and after a revision.
     Review(command::review::Args),
     /// Tell who may send a request, and what a consumer may do.
@@ -64,6 +67,8 @@ enum Command {
     Init(command::init::Args),
     /// Try the rules of an inspection on a request, offline.
     Inspect(command::inspect::Args),
+    /// Drop answers that a running gateway keeps.
+    Cache(command::cache::Args),
     /// Create, list, show and revoke API keys.
     Keys(command::keys::Args),
     /// Create, list and revoke tokens of the management API.
@@ -87,6 +92,7 @@ fn main() -> ExitCode {
         Command::Why(args) => command::why::run(&args),
         Command::Log(args) => command::log::run(&args),
         Command::Replay(args) => command::replay::run(&args),
+        Command::Insight(args) => command::insight::run(&args),
         Command::Review(args) => command::review::run(&args),
         Command::Access(args) => command::access::run(&args),
         Command::Routes(args) => command::routes::run(&args),
@@ -99,6 +105,7 @@ fn main() -> ExitCode {
         Command::Rollback(args) => command::revision::rollback::run(&args),
         Command::Init(args) => command::init::run(&args),
         Command::Inspect(args) => command::inspect::run(&args),
+        Command::Cache(args) => command::cache::run(&args),
         Command::Keys(args) => command::keys::run(&args),
         Command::Tokens(args) => command::tokens::run(&args),
         Command::Models(args) => command::models::run(&args),

@@ -17,4 +17,4 @@ pub mod state;
 
 pub use api::{Api, DocumentSource};
 pub use server::Management;
-pub use state::{ManagementState, Notices, Phase, Readiness};
+pub use state::{ManagementState, Notices, Phase, Purged, Readiness};

@@ -25,12 +25,35 @@ pub struct ManagementState {
     pub notices: Notices,
     /// The management API; none: its paths do not exist.
     pub api: Option<Arc<Api>>,
+    /// Drops kept answers; none: there is no cache to drop from.
+    pub purge: Option<PurgeCache>,
+    /// The report about unusual behaviour as JSON; none where nobody looks for it.
+    pub insight: Option<InsightReport>,
     /// Called before each scrape to bring figures up to date that are not counted as they change.
     pub before_scrape: Option<BeforeScrape>,
 }
 
+/// Gives the newest report about unusual behaviour, as JSON; none before there is one.
+pub type InsightReport = Box<dyn Fn() -> Option<Arc<str>> + Send + Sync>;
+
 /// Brings figures up to date; runs on the management thread and must not block for long.
 pub type BeforeScrape = Box<dyn Fn(&Metrics) + Send + Sync>;
+
+/// Drops kept answers, and says how many; nothing if what is meant is none.
+pub type PurgeCache = Box<dyn Fn(&Purged<'_>) -> Option<usize> + Send + Sync>;
+
+/// Which kept answers are dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purged<'a> {
+    /// Those of a URL, of every caller.
+    Url(&'a str),
+    /// Those whose URL begins so.
+    Prefix(&'a str),
+    /// Those with a tag.
+    Tag(&'a str),
+    /// All.
+    All,
+}
 
 impl ManagementState {
     /// A state that is starting, with these metrics, no names and no callback.
@@ -41,6 +64,8 @@ impl ManagementState {
             names: Vec::new(),
             notices: Notices::default(),
             api: None,
+            purge: None,
+            insight: None,
             before_scrape: None,
         }
     }

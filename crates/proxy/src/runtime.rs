@@ -10,17 +10,17 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use bartizan_cache::{Shelf, ShelfLimits};
+use bartizan_cache::{Purge, Shelf, ShelfLimits, Url};
 use bartizan_identity::{KeyTable, Pepper};
 use bartizan_limit::{CELLS_MAX, Cells, Nanos};
 use bartizan_telemetry::Metrics;
 
 use crate::{
-    fetch::{Fetcher, KeySets},
     live::Live,
     passwords::Passwords,
-    stage::JudgePool,
+    stage::{Flights, JudgePool},
 };
+use bartizan_fetch::{Fetcher, KeySets};
 
 /// The pointer that a reload swaps.
 pub(crate) type Current = Arc<ArcSwap<Live>>;
@@ -38,6 +38,7 @@ pub struct Runtime {
     metrics: Arc<Metrics>,
     judges: JudgePool,
     shelf: Shelf,
+    flights: Arc<Flights>,
     began: Instant,
     stops_at: OnceLock<Instant>,
     stopped: AtomicBool,
@@ -70,6 +71,7 @@ impl Runtime {
             metrics,
             judges: JudgePool::default(),
             shelf: Shelf::new(ShelfLimits::default(), RandomState::new()),
+            flights: Flights::new(RandomState::new()),
             began: Instant::now(),
             stops_at: OnceLock::new(),
             stopped: AtomicBool::new(false),
@@ -105,6 +107,36 @@ impl Runtime {
     /// The limit cells.
     pub fn cells(&self) -> &Arc<Cells> {
         &self.cells
+    }
+
+    /// How many answers are kept, and their bytes.
+    pub fn cache_size(&self) -> (usize, usize) {
+        self.shelf.size()
+    }
+
+    /// Drops the kept answers of a URL, of every caller; nothing if it is no URL.
+    pub fn purge_url(&self, url: &str) -> Option<usize> {
+        Url::parse(url).map(|url| self.shelf.purge(&Purge::Url(&url)))
+    }
+
+    /// Drops the kept answers whose URL begins so; nothing if no URL does.
+    pub fn purge_prefix(&self, prefix: &str) -> Option<usize> {
+        Url::parse(prefix).map(|prefix| self.shelf.purge(&Purge::Prefix(&prefix)))
+    }
+
+    /// Drops the kept answers with this tag.
+    pub fn purge_tag(&self, tag: &str) -> usize {
+        self.shelf.purge(&Purge::Tag(tag))
+    }
+
+    /// Drops all kept answers.
+    pub fn purge_all(&self) -> usize {
+        self.shelf.purge(&Purge::All)
+    }
+
+    /// Equal requests on their way.
+    pub(crate) fn flights(&self) -> &Arc<Flights> {
+        &self.flights
     }
 
     /// The answers that are kept.

@@ -23,6 +23,7 @@ pub mod revision;
 pub mod revision_feed;
 pub mod revisions;
 mod schema;
+mod session_keys;
 pub mod store;
 mod text;
 pub mod tokens;

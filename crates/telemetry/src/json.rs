@@ -69,6 +69,9 @@ impl LineFormat {
         if record.upstream_attempts > 0 {
             number(key!("upstream_attempts"), u64::from(record.upstream_attempts), out);
         }
+        if let Some((_, result)) = record.cached {
+            string(key!("cache"), result.as_str().as_bytes(), out);
+        }
         if let Some(model) = &record.model {
             of_model(model, out);
         }
@@ -93,7 +96,7 @@ impl LineFormat {
         name(key!("listener"), record.listener.as_deref(), out);
         self.address(key!("client"), record.client, record.plan.address_privacy, out);
         self.peer(record.peer, record.plan.address_privacy, out);
-        string(key!("protocol"), record.protocol.as_str().as_bytes(), out);
+        word(key!("protocol"), record.protocol.as_str(), out);
         optional(key!("tls"), record.tls.map(str::as_bytes), out);
     }
 
@@ -119,11 +122,11 @@ impl LineFormat {
     fn request(&mut self, record: &RequestRecord, out: &mut Vec<u8>) {
         name(key!("consumer"), record.consumer.as_deref(), out);
         if let Some(method) = record.identified_by {
-            string(key!("identified_by"), method.as_bytes(), out);
+            word(key!("identified_by"), method, out);
         }
         optional(key!("credential"), record.credential_id(), out);
         if let Some(state) = record.key_state {
-            string(key!("key_state"), state.as_bytes(), out);
+            word(key!("key_state"), state, out);
         }
         name(key!("issuer"), record.issuer.as_deref(), out);
         optional(key!("subject"), record.subject(), out);
@@ -200,7 +203,7 @@ fn outcome(record: &RequestRecord, out: &mut Vec<u8>) {
     if record.status != 0 {
         number(key!("status"), u64::from(record.status), out);
     }
-    string(key!("exit"), record.exit.as_str().as_bytes(), out);
+    word(key!("exit"), record.exit.as_str(), out);
     number(key!("request_bytes"), record.request_bytes, out);
     number(key!("response_bytes"), record.response_bytes, out);
     number(key!("duration_us"), micros(record.total), out);
@@ -215,8 +218,8 @@ fn outcome(record: &RequestRecord, out: &mut Vec<u8>) {
 
 fn verdict(record: &RequestRecord, out: &mut Vec<u8>) {
     if let Some(refusal) = &record.refusal {
-        string(key!("stage"), refusal.stage.as_str().as_bytes(), out);
-        string(key!("reason"), refusal.reason().as_str().as_bytes(), out);
+        word(key!("stage"), refusal.stage.as_str(), out);
+        word(key!("reason"), refusal.reason().as_str(), out);
         name(key!("policy"), refusal.policy().map(|policy| &**policy), out);
         detail(refusal.detail(), out);
     }
@@ -232,9 +235,9 @@ fn verdict(record: &RequestRecord, out: &mut Vec<u8>) {
 fn would_deny(entry: &WouldDeny, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\"mode\":");
     escape::string(entry.outcome.as_str().as_bytes(), out);
-    string(key!("stage"), entry.stage.as_str().as_bytes(), out);
+    word(key!("stage"), entry.stage.as_str(), out);
     name(key!("policy"), Some(&entry.policy), out);
-    string(key!("reason"), entry.reason.as_str().as_bytes(), out);
+    word(key!("reason"), entry.reason.as_str(), out);
     if let Would::Throttle(wait) = entry.outcome {
         number(key!("wait_ms"), u64::try_from(wait.as_millis()).unwrap_or(u64::MAX), out);
     }
@@ -259,7 +262,7 @@ fn leak(entry: &LeakCount, out: &mut Vec<u8>) {
 fn rule(entry: &RuleMatch, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\"rule\":");
     escape::number(u64::from(entry.rule), out);
-    string(key!("role"), entry.role.as_str().as_bytes(), out);
+    word(key!("role"), entry.role.as_str(), out);
     name(key!("policy"), Some(&entry.policy), out);
     string(key!("half"), entry.half.as_bytes(), out);
     name(key!("at"), Some(&entry.at), out);
@@ -312,6 +315,14 @@ fn list<T>(key: &[u8], entries: &[T], each: fn(&T, &mut Vec<u8>), out: &mut Vec<
 fn string(key: &[u8], value: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(key);
     escape::string(value, out);
+}
+
+/// A word of ours, such as a stage or a reason: nothing in it ever needs an escape.
+fn word(key: &[u8], value: &'static str, out: &mut Vec<u8>) {
+    out.extend_from_slice(key);
+    out.push(b'"');
+    out.extend_from_slice(value.as_bytes());
+    out.push(b'"');
 }
 
 fn optional(key: &[u8], value: Option<&[u8]>, out: &mut Vec<u8>) {
@@ -380,6 +391,7 @@ fields! {
     "upstream" "The upstream's name." "\"orders-api\"";
     "endpoint" "The endpoint that was asked last." "\"10.0.0.5:8080\"";
     "upstream_attempts" "How many endpoints were asked; absent when none was." "1";
+    "cache" "What the cache did under a `CachePolicy`: `hit`, `stale`, `stale_on_error`, `validated`, `collapsed`, `miss`, `bypass`; absent without one." "\"hit\"";
     "model" "What a model was asked for: an object with `operation`, `name`, `provider`, `target`, `input_tokens`, `cached_tokens`, `output_tokens`, `reasoning_tokens`, `cost_pico` (picodollars), `first_token_us`, `usage` (`provider`, `estimated`, `partial`), `stream`, `failures` (targets that did not serve, and why), `lost`. No word of prompts or answers." "{\"operation\":\"chat\",…}";
     "status" "The status that was sent; absent when none was." "200";
     "exit" "How it ended: `complete`, `refused`, `client_gone`, `upstream_reset`, `timeout`, `shutdown`, `error`, `abandoned`." "\"complete\"";
@@ -388,7 +400,7 @@ fields! {
     "duration_us" "Microseconds from the complete head to the end of the response." "2310";
     "gateway_us" "The part of it that was the gateway's own." "110";
     "upstream_us" "The part of it in which an upstream was waited for; absent when none was asked." "2200";
-    "waited_us" "The part of it in which the call waited for its slot in a rate limit; absent when it did not." "500000";
+    "waited_us" "The part of it in which the call waited for its slot in a rate limit or for the answer to an equal request; absent when it did not." "500000";
     "stage" "The stage that refused." "\"limit\"";
     "reason" "Why it refused: the `code` that the caller saw." "\"RateExceeded\"";
     "policy" "The policy that refused." "\"RateLimitPolicy/per-minute\"";
@@ -525,6 +537,7 @@ pub(crate) mod tests {
         record.upstream_time = Some(Duration::from_micros(2200));
         record.waited = Duration::from_micros(100);
         record.upstream_attempts = 2;
+        record.cached = Some((crate::metrics::PolicyId::NONE, crate::metrics::Cached::Validated));
         let denial =
             Denial::new(Reason::RateExceeded).by("RateLimitPolicy/p".into()).because("bucket gateway");
         record.refuse(Stage::Limit, denial);
@@ -550,7 +563,7 @@ pub(crate) mod tests {
             r#""peer":"192.0.2.7","peer_port":4711,"protocol":"HTTP/1.1","tls":"TLSv1.3","consumer":"shop","identified_by":"jwt","#,
             r#""credential":"k_7f3a","key_state":"ageing","issuer":"https://id.example.com","subject":"ada","method":"GET","host":"api.example.com","path":"/orders/7","#,
             r#""query":"page=***&token=***","user_agent":"curl/8.5.0","route":"orders","upstream":"orders-api","#,
-            r#""endpoint":"10.0.0.5:8080","upstream_attempts":2,"status":429,"exit":"refused","request_bytes":5,"#,
+            r#""endpoint":"10.0.0.5:8080","upstream_attempts":2,"cache":"validated","status":429,"exit":"refused","request_bytes":5,"#,
             r#""response_bytes":1024,"duration_us":2310,"gateway_us":10,"upstream_us":2200,"waited_us":100,"#,
             r#""stage":"limit","reason":"RateExceeded","policy":"RateLimitPolicy/p","detail":"bucket gateway","#,
             r#""would_deny":[{"mode":"would_throttle","stage":"limit","policy":"RateLimitPolicy/s","#,

@@ -9,6 +9,7 @@
 //! * [`json`] one line per record, with [`escape`] and [`time`];
 //! * [`ring`] the bounded way to the writer, [`writer`] the thread, [`sink`] stdout or a rotated file, [`losses`] what
 //!   did not arrive, [`records`] the last requests to be found again;
+//! * [`tap`] lines for someone who looks at them as they are written;
 //! * [`capture`] the encrypted file of what judges were given;
 //! * [`metrics`] counters per core, summed when scraped.
 
@@ -24,12 +25,13 @@ pub mod redact;
 pub mod ring;
 pub mod rules;
 pub mod sink;
+pub mod tap;
 pub mod text;
 pub mod time;
 pub mod writer;
 
 pub use losses::{LogCounters, LogFigures};
-pub use metrics::{CoreMetrics, Metrics};
+pub use metrics::{CoreMetrics, InsightFigures, Metrics};
 pub use plan::{AddressPrivacy, QueryValues, RecordPlan};
 pub use record::{Exit, PassedFault, Protocol, Refusal, RequestRecord, WouldDeny};
 pub use records::{RecordKeeper, RecordOptions, RecordReader};
@@ -37,4 +39,5 @@ pub use redact::AddressKey;
 pub use ring::Recorder;
 pub use rules::{LeakCount, MatchedRules, RuleMatch, RuleRole};
 pub use sink::{Destination, FileOptions};
+pub use tap::{Tap, Tapped, tap};
 pub use writer::{AccessLog, Flushed, LogOptions};

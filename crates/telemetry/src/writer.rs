@@ -23,6 +23,7 @@ use crate::{
     redact::{AddressKey, NoRandomness},
     ring::{self, Recorder, Ring, Wake},
     sink::{Destination, Sink},
+    tap::Tap,
     time::unix_nanos,
 };
 
@@ -37,12 +38,14 @@ pub struct LogOptions {
     pub address_key: Option<AddressKey>,
     /// Where requests are kept to be found again; `None` keeps none.
     pub records: Option<RecordOptions>,
+    /// Who looks at the lines as they are written.
+    pub tap: Option<Tap>,
 }
 
 impl LogOptions {
     /// The defaults for a destination.
     pub fn new(destination: Destination) -> Self {
-        LogOptions { destination, ring_records: 8192, address_key: None, records: None }
+        LogOptions { destination, ring_records: 8192, address_key: None, records: None, tap: None }
     }
 }
 
@@ -125,7 +128,10 @@ impl AccessLog {
             stop: AtomicBool::new(false),
         });
         let (end, ended) = sync_channel(1);
-        let writer = Writer::new(Arc::clone(&shared), sink, keeper, LineFormat::new(key));
+        let writer = Writer {
+            tap: options.tap,
+            ..Writer::new(Arc::clone(&shared), sink, keeper, LineFormat::new(key))
+        };
         let thread = thread::Builder::new()
             .name("access-log".into())
             .spawn(move || writer.run(&end))
@@ -213,6 +219,7 @@ struct Writer {
     rings: Vec<Ring>,
     sink: Sink,
     keeper: Option<RecordKeeper>,
+    tap: Option<Tap>,
     format: LineFormat,
     buffer: Vec<u8>,
     /// How many records the buffer holds.
@@ -234,6 +241,7 @@ impl Writer {
             rings: Vec::new(),
             sink,
             keeper,
+            tap: None,
             format,
             buffer: Vec::with_capacity(BATCH_BYTES + 16 * 1024),
             buffered: 0,
@@ -341,6 +349,9 @@ impl Writer {
         self.format.record(record, &mut self.buffer);
         self.buffered += 1;
         self.keep(record, begin);
+        if let Some(tap) = &self.tap {
+            tap.offer(self.buffer.get(begin..).unwrap_or_default());
+        }
         if self.buffer.len() >= BATCH_BYTES {
             self.write();
         }

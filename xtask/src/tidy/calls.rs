@@ -32,6 +32,7 @@ const BANS: [Ban; 12] = [
     Ban {
         call: "Instant::now()",
         home: &[
+            "crates/fetch/",
             "crates/proxy/",
             "crates/manage/",
             "crates/store/",
@@ -43,6 +44,7 @@ const BANS: [Ban; 12] = [
     Ban {
         call: "SystemTime::now()",
         home: &[
+            "crates/fetch/",
             "crates/proxy/",
             "crates/manage/",
             "crates/store/",

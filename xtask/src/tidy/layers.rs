@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Crates by layer. A crate that is not here cannot be built without a place in the house.
-const LAYERS: [(&str, u8); 15] = [
+const LAYERS: [(&str, u8); 16] = [
     ("bartizan-model", 0),
     ("bartizan-message", 1),
     ("bartizan-telemetry", 1),
@@ -24,6 +24,7 @@ const LAYERS: [(&str, u8); 15] = [
     ("bartizan-ai", 2),
     ("bartizan-insight", 2),
     ("bartizan-config", 3),
+    ("bartizan-fetch", 3),
     ("bartizan-store", 3),
     ("bartizan-proxy", 4),
     ("bartizan-manage", 4),
@@ -36,11 +37,11 @@ const FORBIDDEN: [(&str, &str, &str); 1] =
 
 /// Outside crates, and who alone may name them outside tests. The binary, testkit and xtask may name any.
 const ONLY_IN: [(&str, &[&str]); 7] = [
-    ("hyper", &["bartizan-proxy", "bartizan-manage"]),
-    ("hyper-util", &["bartizan-proxy", "bartizan-manage"]),
-    ("rustls", &["bartizan-proxy", "bartizan-manage"]),
-    ("tokio-rustls", &["bartizan-proxy", "bartizan-manage"]),
-    ("tokio", &["bartizan-store", "bartizan-proxy", "bartizan-manage"]),
+    ("hyper", &["bartizan-fetch", "bartizan-proxy", "bartizan-manage"]),
+    ("hyper-util", &["bartizan-fetch", "bartizan-proxy", "bartizan-manage"]),
+    ("rustls", &["bartizan-fetch", "bartizan-proxy", "bartizan-manage"]),
+    ("tokio-rustls", &["bartizan-fetch", "bartizan-proxy", "bartizan-manage"]),
+    ("tokio", &["bartizan-fetch", "bartizan-store", "bartizan-proxy", "bartizan-manage"]),
     ("sqlx", &["bartizan-store"]),
     ("saphyr-parser", &["bartizan-config"]),
 ];

@@ -2,6 +2,7 @@
 //!
 //! The commands open the same store as a running gateway, beside it; what they change is live there within a second.
 //! A key is printed once, alone on standard output, so that `KEY=$(bartizan keys create …)` is all a script needs.
+//! Every change stands in the audit trail, with the user of this machine who made it.
 
 use std::{collections::HashMap, error::Error, fmt, path::PathBuf, process::ExitCode, sync::Arc};
 
@@ -12,6 +13,7 @@ use bartizan_store::{KeyCursor, KeyFilter, KeyRow, NewKey, Store, key_row::KeySt
 use super::{
     author,
     data_dir::DataDirArg,
+    deed::Deed,
     print::{self, BOLD, Format, Outcome, PLAIN, counted},
     set, when,
 };
@@ -195,7 +197,10 @@ async fn work(args: &Args, store: &Store) -> Outcome {
             }
         }
         What::Revoke { id: Some(id), .. } => {
-            let revocation = store.keys().revoke(&id.id()?, now).await?;
+            let id = id.id()?;
+            let deed = Deed { action: "key.revoke", target: id.as_str(), before: "", reason: "" };
+            let work = store.keys().revoke(&id, now);
+            let revocation = deed.record(store, work, |gone| gone.row.consumer.clone()).await?;
             let rows = std::slice::from_ref(&revocation.row);
             match args.format {
                 Format::Text if revocation.was_revoked => {
@@ -210,7 +215,9 @@ async fn work(args: &Args, store: &Store) -> Outcome {
         What::Revoke { id: None, consumer, .. } => {
             // The arguments require a name with `--all`.
             let consumer = consumer.as_deref().unwrap_or_default();
-            let rows = store.keys().revoke_all(consumer, now).await?;
+            let deed = Deed { action: "key.revoke-all", target: consumer, before: "", reason: "" };
+            let work = store.keys().revoke_all(consumer, now);
+            let rows = deed.record(store, work, |rows| ids(rows)).await?;
             if rows.is_empty() {
                 print::note(&format!("{consumer} has no key that is not revoked; nothing has changed"));
             }
@@ -230,7 +237,9 @@ async fn create(
 ) -> Result<(), Box<dyn Error>> {
     let author = author::author();
     let new = NewKey { consumer, label, expires_at_ms, created_by: author.as_deref() };
-    let (row, text) = store.keys().create(new, now).await?;
+    let deed = Deed { action: "key.create", target: consumer, before: "", reason: label.unwrap_or_default() };
+    let work = store.keys().create(new, now);
+    let (row, text) = deed.record(store, work, |(row, _)| row.id.to_string()).await?;
     match format {
         Format::Text => {
             print::data(&format!("{}\n", text.expose()))?;
@@ -282,6 +291,11 @@ async fn list(
         }
     }
     Ok(())
+}
+
+/// The ids of keys, as the audit trail names them.
+fn ids(rows: &[KeyRow]) -> String {
+    rows.iter().map(|row| row.id.to_string()).collect::<Vec<_>>().join(" ")
 }
 
 fn revoked(format: Format, rows: &[KeyRow], now: u64) -> std::io::Result<()> {

@@ -2,10 +2,12 @@
 
 pub(crate) mod access;
 pub(crate) mod audit;
+pub(crate) mod cache;
 pub(crate) mod check;
 pub(crate) mod demo;
 pub(crate) mod explain;
 pub(crate) mod init;
+pub(crate) mod insight;
 pub(crate) mod inspect;
 pub(crate) mod keys;
 pub(crate) mod log;
@@ -23,6 +25,7 @@ pub(crate) mod why;
 
 mod author;
 mod data_dir;
+mod deed;
 mod print;
 mod records;
 mod sarif;

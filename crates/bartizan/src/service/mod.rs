@@ -4,6 +4,7 @@
 //! can fail fails before the first socket accepts, and says what to do.
 
 mod files;
+mod insight;
 mod keys;
 mod process;
 mod revisions;

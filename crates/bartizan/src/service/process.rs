@@ -3,7 +3,7 @@
 use std::{
     net::{SocketAddr, TcpListener},
     path::PathBuf,
-    sync::{Arc, OnceLock},
+    sync::{Arc, OnceLock, PoisonError},
     time::{Duration, Instant, SystemTime},
 };
 
@@ -13,15 +13,21 @@ use bartizan_config::{
     snapshot::{AccessLogPlan, Snapshot},
 };
 use bartizan_identity::KeyTable;
-use bartizan_manage::{Api, DocumentSource, Management, ManagementState};
+use bartizan_manage::{Api, DocumentSource, Management, ManagementState, Purged};
+use bartizan_model::Reference;
 use bartizan_proxy::{
     gate::{Gate, GateOptions, PrepareProblem, ServedAddress},
+    rehearsal::PipelineRehearsal,
     runtime::Runtime,
 };
 use bartizan_store::{DataDir, GatewayLock, RevisionFile, RevisionNumber, SetDigest, Went};
-use bartizan_telemetry::{AccessLog, Destination, FileOptions, LogOptions, Metrics, RecordOptions, records};
+use bartizan_telemetry::{
+    AccessLog, Destination, FileOptions, LogOptions, Metrics, RecordOptions, Tap, records, tap,
+    tap::TAP_LINES,
+};
 
 use super::{
+    insight::{self, Insight},
     keys::{Following, Keys, chain},
     revisions::{self, Loaded, REVISION, RevisionWatch},
     rotation::Schedule,
@@ -97,6 +103,7 @@ pub(crate) struct Service {
     management: Management,
     state: Arc<ManagementState>,
     access_log: Arc<AccessLog>,
+    insight: Option<Insight>,
     source: Source,
     log_plan: AccessLogPlan,
     drain: Duration,
@@ -121,7 +128,7 @@ enum Source {
 
 /// The set to begin with.
 struct First {
-    snapshot: Snapshot,
+    snapshot: Arc<Snapshot>,
     /// Which revision it is, where it is one.
     revision: Option<(RevisionNumber, SetDigest, Vec<RevisionFile>)>,
     /// Whether it is what the data directory kept and not what the store has.
@@ -142,8 +149,9 @@ impl Service {
             Documents::Store(dir) => (dir.clone(), DocumentSource::Store),
             Documents::Files(_) => (data_dir.clone(), DocumentSource::Files),
         };
-        let api = Api::new(store_dir.clone(), source);
-        let state = Arc::new(management_state(metrics.clone(), data_plane.clone(), api));
+        let api = Api::new(store_dir.clone(), source, Arc::new(PipelineRehearsal));
+        let newest = insight::Newest::default();
+        let state = Arc::new(management_state(metrics.clone(), data_plane.clone(), api, newest.clone()));
         // Files are read before anything is bound; a store may have nothing yet, and management tells so.
         let (files, management) = match documents {
             Documents::Files(config) => (Some(first_of_files(config, &wishes)?), bind(admin)?),
@@ -161,8 +169,10 @@ impl Service {
         };
         let Some(First { snapshot, revision, is_kept, source }) = first else { return Ok(None) };
         let log_plan = snapshot.access_log.clone();
-        let log = start_log(&log_plan, &data_dir, access_log, records)?;
+        let (tap, lines) = tap(TAP_LINES);
+        let log = start_log(&log_plan, &data_dir, access_log, records, tap)?;
         metrics.watch_log(log.counters());
+        let session_keys = data_dir.session_keys(&lock).map_err(|error| Failure::of(&error))?;
         let gate_options = |keys: Option<&Keys>| GateOptions {
             cores: workers,
             lock_dir: Some(data_dir.path().to_path_buf()),
@@ -171,6 +181,7 @@ impl Service {
             pepper: keys.map(|keys| keys.pepper.clone()),
             keys: keys.map_or_else(|| Arc::new(KeyTable::empty()), |keys| keys.table.clone()),
             read_secret: Box::new(secrets::read),
+            session_keys: Some(Reference::File(session_keys.clone())),
             grace: drain,
         };
         let id = snapshot.revision.id.clone();
@@ -198,6 +209,16 @@ impl Service {
             None => Following::once_back(store_dir.clone(), gate.runtime().clone()),
         }
         .map_err(|error| Failure::Process(format!("the keys cannot be followed: {error}")))?;
+        let insight = Insight::start(insight::Given {
+            lines,
+            data_dir: data_dir.clone(),
+            store: store_dir.clone(),
+            data_plane: gate.runtime().clone(),
+            metrics: metrics.clone(),
+            learns_from_store: records.is_some_and(|limits| limits.others_percent == 100),
+            newest,
+        })
+        .map_err(|error| Failure::Process(format!("nobody can look for unusual behaviour: {error}")))?;
         let schedule = Schedule::start(store_dir, gate.runtime().clone())
             .map_err(|error| Failure::Process(format!("the lives of keys cannot be followed: {error}")))?;
         if let (Source::Store(watch), Some((number, digest, files)), false) = (&source, served, is_kept)
@@ -213,6 +234,7 @@ impl Service {
             management,
             state,
             access_log: log,
+            insight: Some(insight),
             source,
             log_plan,
             drain,
@@ -338,7 +360,7 @@ impl Service {
     }
 
     /// Prepares and publishes a snapshot; the error is every reason why it cannot be.
-    fn publish(&mut self, snapshot: Snapshot) -> Result<Arc<str>, String> {
+    fn publish(&mut self, snapshot: Arc<Snapshot>) -> Result<Arc<str>, String> {
         if snapshot.access_log != self.log_plan {
             tracing::warn!("the access log's destination changes with the next start only");
         }
@@ -372,6 +394,7 @@ impl Service {
         if self.access_log.stop(Duration::from_secs(1)) == bartizan_telemetry::Flushed::TimedOut {
             tracing::warn!("the access log could not be written in time");
         }
+        drop(self.insight.take());
         self.management.stop(Duration::from_millis(200));
         tracing::info!("stopped");
     }
@@ -386,13 +409,27 @@ fn management_state(
     metrics: Arc<Metrics>,
     data_plane: Arc<OnceLock<Arc<Runtime>>>,
     api: Api,
+    newest: insight::Newest,
 ) -> ManagementState {
     let mut state = ManagementState::new(metrics);
+    state.insight = Some(Box::new(move || newest.lock().unwrap_or_else(PoisonError::into_inner).clone()));
     state.api = Some(Arc::new(api));
+    let cache = data_plane.clone();
+    state.purge = Some(Box::new(move |what| {
+        let runtime = cache.get()?;
+        match what {
+            Purged::Url(url) => runtime.purge_url(url),
+            Purged::Prefix(prefix) => runtime.purge_prefix(prefix),
+            Purged::Tag(tag) => Some(runtime.purge_tag(tag)),
+            Purged::All => Some(runtime.purge_all()),
+        }
+    }));
     state.before_scrape = Some(Box::new(move |metrics| {
         let Some(runtime) = data_plane.get() else { return };
         let cells = runtime.cells();
         metrics.set_limit(cells.cells() as u64, u64::from(cells.waiters()), cells.overflowed());
+        let (entries, bytes) = runtime.cache_size();
+        metrics.set_cache(entries as u64, bytes as u64);
         runtime.live().report_health(metrics);
     }));
     state
@@ -512,7 +549,7 @@ const STORE_PATIENCE: Duration = Duration::from_secs(2);
 const KEPT: &str = "kept";
 
 /// Reads and compiles the set. A set without a listener or a route can be checked, but an empty gate is never served.
-fn load(config: &[PathBuf]) -> Result<(Snapshot, String), Failure> {
+fn load(config: &[PathBuf]) -> Result<(Arc<Snapshot>, String), Failure> {
     let set = Set::open(config).map_err(|error| Failure::Process(chain(&error)))?;
     let digest = set.digest.clone();
     let text = || render::text(&set.compiled.problems, &set.sources, Style::Plain);
@@ -533,6 +570,7 @@ fn start_log(
     data_dir: &DataDir,
     default: Option<PathBuf>,
     records: Option<RecordLimits>,
+    tap: Tap,
 ) -> Result<Arc<AccessLog>, Failure> {
     let destination = match (plan, default) {
         (AccessLogPlan::File { path, max_bytes, keep }, _) => Destination::File(FileOptions {
@@ -551,7 +589,7 @@ fn start_log(
         others_percent: limits.others_percent,
         ..RecordOptions::new(folder)
     });
-    AccessLog::start(LogOptions { records, ..LogOptions::new(destination) })
+    AccessLog::start(LogOptions { records, tap: Some(tap), ..LogOptions::new(destination) })
         .map(Arc::new)
         .map_err(|error| Failure::Process(format!("the access log cannot be started: {}", chain(&error))))
 }

@@ -29,6 +29,7 @@ mod exposure;
 mod filter;
 mod index;
 mod inspection;
+mod kept;
 mod limit;
 mod listener;
 mod llm;
@@ -53,7 +54,7 @@ use index::Index;
 #[derive(Debug)]
 pub struct Compiled {
     /// The snapshot, if nothing refuses it.
-    pub snapshot: Option<Snapshot>,
+    pub snapshot: Option<Arc<Snapshot>>,
     /// Problems, warnings and exposures.
     pub problems: Problems,
 }
@@ -77,7 +78,7 @@ pub(crate) fn compile(set: &Parsed<'_>, mut problems: Problems) -> Compiled {
     let mut found = Problems::new();
     let snapshot = snapshot(set, problems.is_refusing(), &mut found);
     place::refine(found, set.nodes, &mut problems);
-    Compiled { snapshot: snapshot.filter(|_| !problems.is_refusing()), problems }
+    Compiled { snapshot: snapshot.filter(|_| !problems.is_refusing()).map(Arc::new), problems }
 }
 
 fn snapshot(set: &Parsed<'_>, unread: bool, problems: &mut Problems) -> Option<Snapshot> {
@@ -95,6 +96,7 @@ fn snapshot(set: &Parsed<'_>, unread: bool, problems: &mut Problems) -> Option<S
     let routes = route::compile_all(&index, &listeners, &upstreams, &attached, &mut clashes, problems);
     clashes.into_problems(problems);
     if !unread && !problems.is_refusing() {
+        authentication::sign_in::check_paths(&index, &routes.entries, problems);
         credential::check_exchanges(&index, &routes.plans, &upstreams, problems);
     }
     authorization::check_consumers(&index, problems);
@@ -123,7 +125,9 @@ fn snapshot(set: &Parsed<'_>, unread: bool, problems: &mut Problems) -> Option<S
         .collect();
     let (record, access_log) = attached.gateway_record();
     let digest = set.rules.digest_with(set.digest);
+    let kept_under = kept::fingerprints(set, &routes.plans, &upstreams);
     Some(Snapshot {
+        kept_under,
         revision: Revision { id: digest.get(..12).unwrap_or(&digest).into() },
         listeners: published,
         routes: routes.plans,

@@ -57,6 +57,8 @@ pub struct CachePlan {
     pub label: Arc<str>,
     /// What may be kept, and for whom.
     pub terms: bartizan_cache::Terms,
+    /// How long equal requests wait for the answer to the first of them.
+    pub collapse: Duration,
 }
 
 /// A compiled `HeaderPolicy`.
@@ -211,7 +213,7 @@ pub struct ConsumerPlan {
     /// Limits attached to the consumer, in order of name.
     pub limits: Vec<Arc<bartizan_limit::Policy>>,
     /// Inspections attached to the consumer, in order of name; they judge after those of the route.
-    pub inspection: Vec<Arc<InspectionPlan>>,
+    pub inspection: Vec<Arc<super::InspectionPlan>>,
     /// How its keys age and are rotated.
     pub rotation: Option<Arc<RotationPlan>>,
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bartizan_model::Reference;
 
-use super::{InspectionPlan, Snapshot};
+use super::{InspectionPlan, MethodPlan, Snapshot};
 
 impl Snapshot {
     /// Every inspection of the set as it applies to a route or a consumer.
@@ -33,7 +33,7 @@ impl Snapshot {
         });
         let of_routes = self.routes.iter().flat_map(|route| {
             let policies = route.authentication.enforced.iter().chain(&route.authentication.shadow);
-            policies.flat_map(|policy| policy.basic().map(|plan| &plan.users))
+            policies.flat_map(|policy| policy.methods.iter().flat_map(MethodPlan::references))
         });
         of_listeners.chain(of_upstreams).chain(of_routes)
     }

@@ -11,7 +11,9 @@
 
 mod auth;
 mod body;
+mod cache;
 mod documents;
+mod insight;
 mod keys;
 mod people;
 mod problem;
@@ -29,6 +31,7 @@ use std::{
 };
 
 use axum::{Router, extract::DefaultBodyLimit};
+use bartizan_config::rehearsal::Rehearsal;
 use bartizan_store::{DataDir, Store};
 use tokio::sync::{OnceCell, Semaphore};
 use utoipa::{
@@ -54,6 +57,8 @@ pub struct Api {
     dir: DataDir,
     store: OnceCell<Store>,
     source: DocumentSource,
+    /// Runs the PolicyTests of sets that want to become a revision.
+    rehearsal: Arc<dyn Rehearsal>,
     /// Compiling is work for a core; more at once would only take each other's.
     compiling: Semaphore,
     failures: Mutex<Failures>,
@@ -61,11 +66,12 @@ pub struct Api {
 
 impl Api {
     /// An API on the store of this data directory.
-    pub fn new(dir: DataDir, source: DocumentSource) -> Self {
+    pub fn new(dir: DataDir, source: DocumentSource, rehearsal: Arc<dyn Rehearsal>) -> Self {
         Api {
             dir,
             store: OnceCell::new(),
             source,
+            rehearsal,
             compiling: Semaphore::new(COMPILING_MAX),
             failures: Mutex::default(),
         }
@@ -138,6 +144,7 @@ fn described() -> OpenApiRouter<App> {
     let rest = OpenApiRouter::with_openapi(Description::openapi())
         .routes(routes!(state::state))
         .routes(routes!(state::me))
+        .routes(routes!(insight::report))
         .routes(routes!(documents::list))
         .routes(routes!(documents::show))
         .routes(routes!(documents::routes))
@@ -148,6 +155,7 @@ fn described() -> OpenApiRouter<App> {
         .routes(routes!(keys::create))
         .routes(routes!(keys::show))
         .routes(routes!(keys::revoke))
+        .routes(routes!(cache::purge))
         .routes(routes!(people::tokens))
         .routes(routes!(people::create_token))
         .routes(routes!(people::revoke_token))

@@ -95,7 +95,7 @@ impl Inspected {
         &self.identity
     }
 
-    /// The consumer.
+    /// The consumer, if there is one.
     pub(super) fn consumer(&self) -> Option<&Arc<ConsumerPlan>> {
         self.consumer.as_ref()
     }

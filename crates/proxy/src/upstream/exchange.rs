@@ -22,7 +22,7 @@ use super::{
     prepare::Secrets,
     token::{Endpoint, FRESH_FOR, Failure, Token, form_encoded, read},
 };
-use crate::fetch::{Answer, Client, Fetcher, Flights};
+use bartizan_fetch::{Answer, Ask, Client, Fetcher, Flights};
 
 /// The caller's verified token.
 pub struct Subject {
@@ -166,7 +166,7 @@ async fn fetch(
 ) -> Result<HeaderValue, Arc<str>> {
     // Before the exchange: the token's time began no earlier.
     let since = Instant::now();
-    let answer = client.post_form(&endpoint.at, endpoint.headers.clone(), form, endpoint.timeout).await;
+    let answer = client.ask(&endpoint.at, Ask::form(endpoint.headers.clone(), form), endpoint.timeout).await;
     let judged = match answer {
         Ok(answer) => judge(&answer),
         Err(error) => Err(Wrong::Endpoint(format!("the token endpoint cannot be asked: {error}"))),

@@ -31,7 +31,7 @@ use super::{
     state::EndpointState,
     tls::{self, SystemRoots, TlsClient},
 };
-use crate::fetch::Fetcher;
+use bartizan_fetch::Fetcher;
 
 /// All upstreams of a snapshot, in the order of their plans.
 #[derive(Debug, Default)]

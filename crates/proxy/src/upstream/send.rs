@@ -29,7 +29,7 @@ use super::{
     pool::{CorePools, Turns},
     prepare::{PreparedEndpoint, PreparedUpstream, is_http2},
 };
-use crate::fetch::Fetcher;
+use bartizan_fetch::Fetcher;
 
 /// What the caller knows that decides which endpoint is chosen.
 #[derive(Clone, Copy, Default)]

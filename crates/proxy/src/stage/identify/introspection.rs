@@ -10,7 +10,7 @@ use super::{
     Attempt, Call, Lookup, caller,
     place::{Found, find},
 };
-use crate::fetch::introspect::Said;
+use crate::introspect::Said;
 
 /// 8 KiB: what a token may be long, as for signed ones.
 const TOKEN_BYTES_MAX: usize = 8 * 1024;

@@ -15,7 +15,7 @@ use bartizan_model::scalar::FetchUrl;
 use http::{HeaderMap, StatusCode};
 use tokio::sync::Notify;
 
-use super::{Answer, Client, Destination, FetchError, Fetcher, Flights, flight::Lost};
+use super::{Answer, Ask, Client, Destination, FetchError, Fetcher, Flights, flight::Lost};
 
 /// 2 s for one document, and the discovery of its address as long again.
 const FETCH_MAX: Duration = Duration::from_secs(2);
@@ -27,7 +27,7 @@ const LOOKUP_MAX: Duration = Duration::from_secs(4);
 const DISCOVERED_MAX: Duration = Duration::from_secs(3_600);
 
 /// The pointer that a fetch swaps.
-pub(crate) type CurrentRing = Arc<ArcSwap<KeyRing>>;
+pub type CurrentRing = Arc<ArcSwap<KeyRing>>;
 
 /// Where a key set comes from.
 #[derive(Clone, Debug)]
@@ -125,7 +125,7 @@ impl KeySets {
     }
 
     /// The sets as they are.
-    pub(crate) fn current(&self) -> CurrentRing {
+    pub fn current(&self) -> CurrentRing {
         Arc::clone(&self.ring)
     }
 
@@ -252,19 +252,19 @@ async fn fetch_set(
     known: Option<FetchUrl>,
 ) -> Result<Found, Failure> {
     let Some(issuer) = &source.discovered_for else {
-        let answer = ok(client.get(&source.at, HeaderMap::new(), FETCH_MAX).await?)?;
+        let answer = ok(client.ask(&source.at, Ask::get(HeaderMap::new()), FETCH_MAX).await?)?;
         return Ok(Found { answer, discovered: None });
     };
     let url = match known {
         Some(url) => url,
         None => {
-            let document = ok(client.get(&source.at, HeaderMap::new(), FETCH_MAX).await?)?;
+            let document = ok(client.ask(&source.at, Ask::get(HeaderMap::new()), FETCH_MAX).await?)?;
             discover(&document.body, issuer)?
         }
     };
     // The same rules as for the document that named it: an address in an answer opens no door that a document shut.
     let at = Destination { url: url.clone(), ..source.at.clone() };
-    let answer = ok(client.get(&at, HeaderMap::new(), FETCH_MAX).await?)?;
+    let answer = ok(client.ask(&at, Ask::get(HeaderMap::new()), FETCH_MAX).await?)?;
     Ok(Found { answer, discovered: Some(url) })
 }
 

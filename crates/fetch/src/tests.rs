@@ -40,7 +40,7 @@ const LOOPBACK: Access = Access { private_network: true, clear_text: true };
 fn get(url: &str, access: Access, limit: Duration) -> Result<Answer, FetchError> {
     let fetcher = Fetcher::start().unwrap();
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(fetcher.get(&destination(url, access), HeaderMap::new(), limit))
+    runtime.block_on(fetcher.ask(&destination(url, access), Ask::get(HeaderMap::new()), limit))
 }
 
 #[test]
@@ -62,7 +62,7 @@ fn a_form_is_sent_with_its_length() {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     let to = destination(&url, LOOPBACK);
     let form = Bytes::from_static(b"token=a");
-    let answer = runtime.block_on(fetcher.post_form(&to, HeaderMap::new(), form, LONG)).unwrap();
+    let answer = runtime.block_on(fetcher.ask(&to, Ask::form(HeaderMap::new(), form), LONG)).unwrap();
     assert_eq!(answer.status, 200);
     let asked = asked.recv().unwrap();
     assert!(asked.starts_with("POST /keys?a=b HTTP/1.1\r\n"), "{asked}");

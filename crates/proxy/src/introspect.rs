@@ -15,6 +15,7 @@ use std::{
 };
 
 use bartizan_config::snapshot::IntrospectionPlan;
+use bartizan_fetch::{Ask, Client, Destination, Fetcher, Flights};
 use bartizan_identity::{
     Claim,
     introspection::{AnswerSpec, TokenDigest},
@@ -24,7 +25,7 @@ use bartizan_model::SecretValue;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
-use super::{Client, Destination, Fetcher, Flights};
+use crate::base64;
 
 /// 16,384 answers in all: about 2 KiB each.
 const SHARDS: usize = 16;
@@ -159,7 +160,7 @@ impl Asking {
     async fn run(self) -> Option<Said> {
         let mut headers = HeaderMap::new();
         headers.insert(header::AUTHORIZATION, self.credentials.clone());
-        let asked = self.client.post_form(&self.at, headers, self.form.clone(), self.timeout).await;
+        let asked = self.client.ask(&self.at, Ask::form(headers, self.form.clone()), self.timeout).await;
         let said = match asked {
             Ok(answer) if answer.status == StatusCode::OK => self
                 .spec
@@ -228,7 +229,7 @@ fn basic(id: &str, secret: &str) -> Result<HeaderValue, &'static str> {
     encode(id.as_bytes(), &mut joined);
     joined.push(':');
     encode(secret.as_bytes(), &mut joined);
-    let mut value = HeaderValue::try_from(format!("Basic {}", base64(joined.as_bytes())))
+    let mut value = HeaderValue::try_from(format!("Basic {}", base64::encode(joined.as_bytes())))
         .map_err(|_| "the client's credentials cannot be sent")?;
     value.set_sensitive(true);
     Ok(value)
@@ -248,35 +249,14 @@ fn encode(bytes: &[u8], out: &mut String) {
     }
 }
 
-/// RFC 4648 §4, with padding.
-fn base64(bytes: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let of = |at: usize| u32::from(chunk.get(at).copied().unwrap_or(0));
-        let bits = of(0) << 16 | of(1) << 8 | of(2);
-        for place in 0..4_usize {
-            let digit = (bits >> (18 - 6 * place)) & 0x3f;
-            let letter = ALPHABET.get(digit as usize).copied().unwrap_or(b'=');
-            out.push(if place <= chunk.len() { char::from(letter) } else { '=' });
-        }
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn credentials_are_encoded_before_they_are_joined() {
-        for (text, expected) in
-            [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg==")]
-        {
-            assert_eq!(base64(text.as_bytes()), expected);
-        }
         let value = basic("gate:way", "s/ecret+").unwrap();
-        assert_eq!(value.to_str().unwrap(), format!("Basic {}", base64(b"gate%3Away:s%2Fecret%2B")));
+        assert_eq!(value.to_str().unwrap(), format!("Basic {}", base64::encode(b"gate%3Away:s%2Fecret%2B")));
         assert!(value.is_sensitive());
         assert_eq!(&form(b"a.b+c")[..], b"token=a.b%2Bc&token_type_hint=access_token");
     }

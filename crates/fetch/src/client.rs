@@ -6,7 +6,7 @@
 use std::{error::Error as _, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
@@ -17,7 +17,7 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 
-use super::{Destination, TrustError};
+use super::{Ask, Destination, TrustError};
 
 /// 64 KiB: key sets have a hundred keys at most, and answers about a token are smaller.
 pub const BODY_BYTES_MAX: usize = 64 * 1024;
@@ -98,9 +98,7 @@ pub(super) struct Exchange<'a> {
     pub(super) at: &'a Destination,
     /// Set exactly for `https`.
     pub(super) tls: Option<Arc<ClientConfig>>,
-    pub(super) method: Method,
-    pub(super) headers: HeaderMap,
-    pub(super) body: Bytes,
+    pub(super) ask: Ask,
 }
 
 impl Exchange<'_> {
@@ -161,11 +159,11 @@ impl Exchange<'_> {
 
     fn request(self, authority: &str) -> Result<Request<Full<Bytes>>, FetchError> {
         let unsendable = |what: &str| FetchError::Protocol(format!("{what} cannot be sent"));
-        let mut request = Request::new(Full::new(self.body));
-        *request.method_mut() = self.method;
+        let mut request = Request::new(Full::new(self.ask.body));
+        *request.method_mut() = self.ask.method;
         *request.uri_mut() = self.at.url.target().parse().map_err(|_| unsendable("the path"))?;
         let headers = request.headers_mut();
-        *headers = self.headers;
+        *headers = self.ask.headers;
         headers.insert(header::HOST, HeaderValue::from_str(authority).map_err(|_| unsendable("the host"))?);
         headers.insert(header::USER_AGENT, HeaderValue::from_static("bartizan"));
         headers.entry(header::ACCEPT).or_insert(HeaderValue::from_static("application/json"));

@@ -6,7 +6,7 @@
 //! to. No general-purpose client: no redirects, no proxies from the environment, no cookies, one small answer.
 //!
 //! Reading order: [`guard`] (which addresses), [`client`] (one exchange), [`flight`] (many ask, one fetches), [`keys`]
-//! (key sets of issuers), `introspect` (answers about tokens).
+//! (key sets of issuers).
 
 use std::{
     future::Future,
@@ -28,7 +28,6 @@ use tokio::{
 pub mod client;
 pub mod flight;
 pub mod guard;
-pub(crate) mod introspect;
 pub mod keys;
 mod tls;
 
@@ -36,7 +35,7 @@ pub use client::{Answer, FetchError};
 pub use flight::Flights;
 pub use guard::{Access, Reach};
 pub use keys::{KeySetSource, KeySets};
-pub use tls::{TrustError, trusting};
+pub use tls::{TrustError, trusting, trusting_system};
 
 use client::Exchange;
 
@@ -58,6 +57,36 @@ pub struct Destination {
     pub access: Access,
     /// Whom to trust; `None` for the system's roots.
     pub tls: Option<Arc<ClientConfig>>,
+}
+
+/// What is asked. Nothing is ever sent twice.
+#[derive(Debug)]
+pub struct Ask {
+    method: Method,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+impl Ask {
+    /// A document, with `GET`.
+    pub fn get(headers: HeaderMap) -> Self {
+        Ask { method: Method::GET, headers, body: Bytes::new() }
+    }
+
+    /// A form, already encoded, with `POST`.
+    pub fn form(headers: HeaderMap, form: Bytes) -> Self {
+        Self::post(headers, HeaderValue::from_static("application/x-www-form-urlencoded"), form)
+    }
+
+    /// A JSON text, with `POST`.
+    pub fn json(headers: HeaderMap, text: Bytes) -> Self {
+        Self::post(headers, HeaderValue::from_static("application/json"), text)
+    }
+
+    fn post(mut headers: HeaderMap, kind: HeaderValue, body: Bytes) -> Self {
+        headers.insert(header::CONTENT_TYPE, kind);
+        Ask { method: Method::POST, headers, body }
+    }
 }
 
 /// Fetches on a thread of its own. Dropping the last one ends the thread and all that is under way.
@@ -96,36 +125,19 @@ impl Fetcher {
         Ok(Arc::new(Fetcher { handle, shared, _stop: stop }))
     }
 
-    /// Asks for a document with `GET`. May be awaited on any runtime.
+    /// Asks, and may be awaited on any runtime.
     ///
     /// # Errors
     ///
     /// When nothing came within `limit`, or what came is no answer; an answer of any status is one.
-    pub async fn get(
-        &self,
-        from: &Destination,
-        headers: HeaderMap,
-        limit: Duration,
-    ) -> Result<Answer, FetchError> {
-        self.ask(from, Method::GET, headers, Bytes::new(), limit).await
-    }
-
-    /// Sends a form (`application/x-www-form-urlencoded`, already encoded) with `POST`.
-    ///
-    /// # Errors
-    ///
-    /// As [`Fetcher::get`]. A form is never sent twice.
-    pub async fn post_form(
-        &self,
-        to: &Destination,
-        headers: HeaderMap,
-        form: Bytes,
-        limit: Duration,
-    ) -> Result<Answer, FetchError> {
-        let mut headers = headers;
-        let kind = HeaderValue::from_static("application/x-www-form-urlencoded");
-        headers.insert(header::CONTENT_TYPE, kind);
-        self.ask(to, Method::POST, headers, form, limit).await
+    pub async fn ask(&self, at: &Destination, ask: Ask, limit: Duration) -> Result<Answer, FetchError> {
+        let (client, at) = (self.client(), at.clone());
+        let (tell, told) = oneshot::channel();
+        self.spawn(async move {
+            // Whoever asked may have left.
+            let _ = tell.send(client.ask(&at, ask, limit).await);
+        });
+        told.await.unwrap_or(Err(FetchError::Ended))
     }
 
     /// Runs a task on the fetching thread: one that goes on when nobody waits for it any more.
@@ -137,23 +149,6 @@ impl Fetcher {
     pub fn client(&self) -> Client {
         Client { shared: Arc::clone(&self.shared) }
     }
-
-    async fn ask(
-        &self,
-        at: &Destination,
-        method: Method,
-        headers: HeaderMap,
-        body: Bytes,
-        limit: Duration,
-    ) -> Result<Answer, FetchError> {
-        let (client, at) = (self.client(), at.clone());
-        let (tell, told) = oneshot::channel();
-        self.spawn(async move {
-            // Whoever asked may have left.
-            let _ = tell.send(client.ask(&at, method, headers, body, limit).await);
-        });
-        told.await.unwrap_or(Err(FetchError::Ended))
-    }
 }
 
 /// Fetches within the fetching thread.
@@ -163,46 +158,12 @@ pub struct Client {
 }
 
 impl Client {
-    /// As [`Fetcher::get`]; only within a task of [`Fetcher::spawn`].
+    /// As [`Fetcher::ask`]; only within a task of [`Fetcher::spawn`].
     ///
     /// # Errors
     ///
-    /// As [`Fetcher::get`].
-    pub async fn get(
-        &self,
-        from: &Destination,
-        headers: HeaderMap,
-        limit: Duration,
-    ) -> Result<Answer, FetchError> {
-        self.ask(from, Method::GET, headers, Bytes::new(), limit).await
-    }
-
-    /// As [`Fetcher::post_form`]; only within a task of [`Fetcher::spawn`].
-    ///
-    /// # Errors
-    ///
-    /// As [`Fetcher::get`].
-    pub async fn post_form(
-        &self,
-        to: &Destination,
-        headers: HeaderMap,
-        form: Bytes,
-        limit: Duration,
-    ) -> Result<Answer, FetchError> {
-        let mut headers = headers;
-        let kind = HeaderValue::from_static("application/x-www-form-urlencoded");
-        headers.insert(header::CONTENT_TYPE, kind);
-        self.ask(to, Method::POST, headers, form, limit).await
-    }
-
-    async fn ask(
-        &self,
-        at: &Destination,
-        method: Method,
-        headers: HeaderMap,
-        body: Bytes,
-        limit: Duration,
-    ) -> Result<Answer, FetchError> {
+    /// As [`Fetcher::ask`].
+    pub async fn ask(&self, at: &Destination, ask: Ask, limit: Duration) -> Result<Answer, FetchError> {
         let began = Instant::now();
         let asked = tokio::time::timeout(limit, async {
             let _permit = self.shared.exchanges.acquire().await.map_err(|_| FetchError::Ended)?;
@@ -211,7 +172,7 @@ impl Client {
                 (Some(given), true) => Some(Arc::clone(given)),
                 (None, true) => Some(self.shared.system.config().map_err(FetchError::Trust)?),
             };
-            Exchange { at, tls, method, headers, body }.run().await
+            Exchange { at, tls, ask }.run().await
         });
         let result = asked.await.unwrap_or(Err(FetchError::TimedOut));
         tracing::debug!(
