@@ -13,7 +13,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::Sleep;
 
-use super::{BodyWatch, Broken, ModelBody, RequestBody, Screened, request::clean};
+use super::{BodyWatch, Broken, ModelBody, RequestBody, ScreenedFlow, request::clean};
 use crate::{
     listener::BodyError,
     stage::{Closing, Keeping},
@@ -39,7 +39,7 @@ pub(crate) enum Flow {
     /// From a model.
     Model(Box<ModelBody>),
     /// From an upstream, looked through for secrets on its way.
-    Screened(Box<Screened>),
+    Screened(Box<ScreenedFlow>),
     /// A judged start from memory, the rest from an upstream.
     Started(Bytes, Box<Streaming>),
 }

@@ -15,4 +15,4 @@ pub(crate) use held::{HELD_BYTES_MAX, Held, HeldBytes, Read, Unread, read_answer
 pub(crate) use inbound::Inbound;
 pub(crate) use model::{Meter, ModelBody, Passing, Translation, Turn};
 pub(crate) use request::{BodyWatch, Broken, RequestBody, Unjudged};
-pub(crate) use screened::{LeakScreen, Screened};
+pub(crate) use screened::{LeakScreen, ScreenedFlow};

@@ -14,7 +14,7 @@ use http_body::Frame;
 use super::answer::{Polled, Streaming};
 
 /// A streaming answer behind its screens.
-pub(crate) struct Screened {
+pub(crate) struct ScreenedFlow {
     source: Option<Box<Streaming>>,
     screens: Vec<LeakScreen>,
     /// What may pass.
@@ -35,10 +35,10 @@ pub(crate) struct LeakScreen {
 #[error("the answer tells a secret, and its policy refuses that")]
 pub(crate) struct ToldSecret;
 
-impl Screened {
+impl ScreenedFlow {
     /// An answer of which `start` was read already.
     pub(crate) fn new(source: Box<Streaming>, screens: Vec<LeakScreen>, start: Bytes) -> Box<Self> {
-        let mut screened = Screened { source: Some(source), screens, ready: Bytes::new() };
+        let mut screened = ScreenedFlow { source: Some(source), screens, ready: Bytes::new() };
         if !start.is_empty() {
             screened.ready = screened.pass(start);
         }

@@ -10,7 +10,7 @@ use http_body::Body as _;
 use super::ScreenedBody;
 use crate::{
     body::{
-        AnswerBody, BodyWatch, Flow, LeakScreen, Origin, Read, RequestBody, Screened, Streaming, Unread,
+        AnswerBody, BodyWatch, Flow, LeakScreen, Origin, Read, RequestBody, ScreenedFlow, Streaming, Unread,
         read_answer,
     },
     exchange::Shared,
@@ -59,7 +59,7 @@ pub(super) async fn judge(
         if screens.is_empty() {
             return Ok(ScreenedBody::Flowing(body));
         }
-        let screened = Screened::new(stream(body, rest), screens, Bytes::new());
+        let screened = ScreenedFlow::new(stream(body, rest), screens, Bytes::new());
         return Ok(ScreenedBody::Judged(Box::new(AnswerBody::flowing(Flow::Screened(screened)))));
     };
     let streaming = stream(body, rest);
@@ -89,7 +89,7 @@ pub(super) async fn judge(
             };
             Box::new(AnswerBody::flowing(match screens.is_empty() {
                 true => Flow::Started(bytes, streaming),
-                false => Flow::Screened(Screened::new(streaming, screens, bytes)),
+                false => Flow::Screened(ScreenedFlow::new(streaming, screens, bytes)),
             }))
         }
     }))
