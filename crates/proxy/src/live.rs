@@ -347,7 +347,7 @@ fn credential_headers(snapshot: &Snapshot) -> Vec<HeaderName> {
 
 fn inspection_ids(snapshot: &Snapshot, metrics: &Metrics) -> HashMap<Arc<str>, InspectionIds> {
     let mut ids: HashMap<Arc<str>, InspectionIds> = HashMap::new();
-    for plan in snapshot.routes.iter().flat_map(|route| &route.inspection) {
+    for plan in snapshot.inspections() {
         ids.entry(plan.label.clone()).or_insert_with(|| InspectionIds::register(plan, metrics));
     }
     for plan in snapshot.routes.iter().flat_map(|route| &route.schemas) {

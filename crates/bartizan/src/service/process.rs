@@ -597,7 +597,8 @@ fn first_of_files(config: Vec<PathBuf>, wishes: &Wishes) -> Result<First, Failur
 fn look_at_secrets(snapshot: &Snapshot, watch: &mut notify::Result<FileWatch>) -> [u8; 32] {
     let named = secrets::files(snapshot);
     if let Ok(watch) = watch {
-        watch.follow(named.iter().copied());
+        // The content of rule files is part of the set's digest already.
+        watch.follow(named.iter().copied().chain(snapshot.rule_files.iter().map(PathBuf::as_path)));
     }
     secrets::fingerprint(&named)
 }

@@ -324,6 +324,11 @@ impl<'p, 'd> Attached<'p, 'd> {
         self.inspection.adding(place)
     }
 
+    pub(super) fn consumer_inspection(&self, consumer: &str) -> Vec<Arc<InspectionTerms>> {
+        let policies = self.inspection.at(&Target::Consumer(consumer.into()));
+        policies.iter().map(|policy| policy.plan.clone()).collect()
+    }
+
     pub(super) fn limits(&self, place: Place<'_>) -> Vec<Arc<bartizan_limit::Policy>> {
         self.limits.adding(place)
     }

@@ -3,18 +3,20 @@
 use std::sync::Arc;
 
 use bartizan_access::Roles;
+use bartizan_message::MethodSet;
 use bartizan_model::document::{Kind, Spec};
 use http::HeaderValue;
 
 use super::{
     attach::{Attached, Clashes},
     index::{Index, spec_of},
+    inspection::Binder,
     listener::address_set,
     team::Teams,
 };
 use crate::snapshot::{ConsumerPlan, NameMap, TeamPlan};
 
-/// Compiles all consumers with the limits attached to them.
+/// Compiles all consumers with the policies attached to them.
 pub(super) fn compile_all(
     index: &Index<'_>,
     all_roles: &Roles,
@@ -23,6 +25,7 @@ pub(super) fn compile_all(
     clashes: &mut Clashes,
 ) -> NameMap<Arc<ConsumerPlan>> {
     let mut consumers = NameMap::default();
+    let mut binder = Binder::default();
     for document in index.of(Kind::Consumer) {
         let Some(spec) = spec_of!(document, Consumer) else { continue };
         let name: Arc<str> = document.name.as_str().into();
@@ -37,6 +40,12 @@ pub(super) fn compile_all(
             addresses: (!spec.allowed_addresses.is_empty()).then(|| address_set(&spec.allowed_addresses)),
             authorization: attached.consumer_authorization(&name),
             limits: attached.consumer_limits(&name),
+            // Which methods there are the routes say.
+            inspection: attached
+                .consumer_inspection(&name)
+                .iter()
+                .map(|terms| binder.bind(terms, &"".into(), MethodSet::ANY))
+                .collect(),
             quotas: quotas(attached, teams.of(&name), &name),
             team: teams.of(&name).cloned(),
             rotation: attached.consumer_rotation(&name, clashes),

@@ -141,6 +141,7 @@ fn snapshot(set: &Parsed<'_>, unread: bool, problems: &mut Problems) -> Option<S
         certificates,
         record,
         access_log,
+        rule_files: set.rules.read_files(),
         policies: attached.mentions,
     })
 }

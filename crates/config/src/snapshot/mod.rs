@@ -64,6 +64,8 @@ pub struct Snapshot {
     pub record: Arc<bartizan_telemetry::RecordPlan>,
     /// Where the access log goes.
     pub access_log: AccessLogPlan,
+    /// The files of rules and schemas that the documents name, each once.
+    pub rule_files: Vec<std::path::PathBuf>,
     /// Every policy of the set, for `explain`, metrics and the console.
     pub policies: Vec<PolicyMention>,
 }

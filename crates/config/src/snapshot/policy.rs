@@ -212,6 +212,8 @@ pub struct ConsumerPlan {
     pub authorization: Vec<Arc<AuthorizationPlan>>,
     /// Limits attached to the consumer, in order of name.
     pub limits: Vec<Arc<bartizan_limit::Policy>>,
+    /// Inspections attached to the consumer, in order of name; they judge after those of the route.
+    pub inspection: Vec<Arc<super::InspectionPlan>>,
     /// Its team.
     pub team: Option<Arc<TeamPlan>>,
     /// Quotas attached to the consumer, in order of name, and its team's budget.
