@@ -14,6 +14,7 @@
 
 mod harness;
 
+mod audit;
 mod authorization;
 mod balance;
 mod basic;
@@ -35,6 +36,7 @@ mod order;
 mod records;
 mod reload;
 mod revisions;
+mod rollout;
 mod rotation;
 mod schema;
 mod shadow;
