@@ -17,7 +17,7 @@ pub(super) fn write(out: &mut String, snapshot: &Snapshot) {
         write_upstream(out, upstream);
     }
     for model in &snapshot.models.models {
-        let _ = writeln!(out, "model {} weighted {} max {:?}", model.name, model.weighted, model.max_output);
+        let _ = writeln!(out, "model {} {} max {:?}", model.name, model.strategy.as_str(), model.max_output);
         let mut names: Vec<_> =
             snapshot.models.by_name.keys().filter(|name| snapshot.models.get(name) == Some(model)).collect();
         names.sort();
