@@ -4,6 +4,7 @@
 
 use std::{
     cell::{Cell, RefCell},
+    collections::HashMap,
     future::Future,
     rc::Rc,
     sync::Arc,
@@ -29,7 +30,7 @@ use crate::{
     rehearsal::Rehearsing,
     runtime::{Current, Runtime},
     stage::{CallerMemo, OpenRecord},
-    upstream::CorePools,
+    upstream::{CorePools, Governor},
 };
 use bartizan_fetch::keys::CurrentRing;
 
@@ -55,6 +56,10 @@ pub struct Core {
     pub(crate) watched: Rc<()>,
     /// Shared by every refresh of a kept answer, so that they are counted.
     pub(crate) refreshing: Rc<()>,
+    /// Shared by every copy of a request, so that they are counted.
+    pub(crate) mirroring: Rc<()>,
+    /// What UpstreamPolicies have under way; the process's, known here without its lock.
+    governors: RefCell<HashMap<Arc<str>, Arc<Governor>>>,
     random: Random,
     keys: RefCell<Cache<crate::runtime::CurrentKeys, Arc<bartizan_identity::KeyTable>>>,
     ring: RefCell<Cache<CurrentRing, Arc<KeyRing>>>,
@@ -87,6 +92,8 @@ impl Core {
             held: HeldBytes::of(HELD_BYTES_MAX),
             watched: Rc::new(()),
             refreshing: Rc::new(()),
+            mirroring: Rc::new(()),
+            governors: RefCell::default(),
             random,
             served: Cell::new(0),
             read_clock: Cell::new((Instant::now(), 0)),
@@ -112,6 +119,16 @@ impl Core {
     /// The key sets of issuers as they are now.
     pub(crate) fn ring(&self) -> Arc<KeyRing> {
         self.ring.borrow_mut().load().clone()
+    }
+
+    /// What an UpstreamPolicy has under way.
+    pub(crate) fn governor(&self, label: &Arc<str>) -> Arc<Governor> {
+        if let Some(governor) = self.governors.borrow().get(label) {
+            return governor.clone();
+        }
+        let governor = self.runtime.governor(label);
+        self.governors.borrow_mut().insert(label.clone(), governor.clone());
+        governor
     }
 
     /// A number that nobody has to be unable to guess: ids, shares of traffic.
@@ -186,6 +203,7 @@ impl Core {
             id_value,
             dress: Dress::default(),
             reservation: None,
+            permit: None,
             share,
             rehearsing,
         });

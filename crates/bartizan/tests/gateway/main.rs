@@ -31,6 +31,7 @@ mod limits;
 mod management;
 mod models;
 mod order;
+mod patience;
 mod records;
 mod reload;
 mod revisions;

@@ -80,5 +80,6 @@ const fn bears_on_answers(kind: Kind) -> bool {
             | Kind::RateLimitPolicy
             | Kind::RecordPolicy
             | Kind::Role
+            | Kind::UpstreamPolicy
     )
 }

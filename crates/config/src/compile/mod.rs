@@ -45,6 +45,7 @@ mod route;
 mod schema;
 mod tie;
 mod upstream;
+mod upstream_policy;
 mod way;
 
 use attach::{Attached, Clashes};

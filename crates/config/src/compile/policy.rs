@@ -23,11 +23,11 @@ use super::{
     authentication, authorization, cache,
     index::{Index, spec_of},
     inspection::{self, InspectionTerms},
-    label, limit, pattern, record, rotation, schema,
+    label, limit, pattern, record, rotation, schema, upstream_policy,
 };
 use crate::snapshot::{
     AuthenticationPlan, AuthorizationPlan, Bite, CachePlan, CorsPlan, HeaderChangesPlan, HeaderCheckPlan,
-    HeaderPlan, OriginPattern, RotationPlan, SchemaPlan,
+    HeaderPlan, OriginPattern, RotationPlan, SchemaPlan, UpstreamPolicyPlan,
 };
 
 /// The policies of a set by kind, each list in order of name.
@@ -42,6 +42,7 @@ pub(super) struct Policies<'d> {
     pub(super) limits: Vec<Scoped<'d, bartizan_limit::Policy>>,
     pub(super) records: Vec<Scoped<'d, RecordPlan>>,
     pub(super) rotations: Vec<Scoped<'d, RotationPlan>>,
+    pub(super) patience: Vec<Scoped<'d, UpstreamPolicyPlan>>,
 }
 
 /// Compiles all policies.
@@ -63,6 +64,7 @@ pub(super) fn compile_all<'d>(
         limits: limits(index, problems),
         records: records(index, &secrets, problems),
         rotations: rotation::policies(index, problems),
+        patience: upstream_policy::policies(index, problems),
         authentication,
     }
 }

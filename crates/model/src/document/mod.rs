@@ -32,6 +32,7 @@ pub mod route;
 pub mod schema;
 pub mod secret;
 pub mod upstream;
+pub mod upstream_policy;
 
 /// The version every document states.
 pub const API_VERSION: &str = "management.v1";
@@ -149,6 +150,7 @@ kinds! {
     SchemaPolicy => schema::SchemaPolicySpec, "schema-policies";
     Secret => secret::SecretSpec, "secrets";
     Upstream => upstream::UpstreamSpec, "upstreams";
+    UpstreamPolicy => upstream_policy::UpstreamPolicySpec, "upstream-policies";
 }
 
 /// One document, typed and with places.

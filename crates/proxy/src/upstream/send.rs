@@ -44,6 +44,8 @@ pub struct Pick<'a> {
     pub fetcher: Option<&'a Arc<Fetcher>>,
     /// The caller's verified token, for an upstream that exchanges it.
     pub subject: Option<&'a Subject>,
+    /// An endpoint that has just failed, and is asked only if there is no other.
+    pub except: Option<usize>,
     /// Where to note an endpoint that was given up for another one, and why.
     pub given_up: Option<&'a Cell<Option<(usize, ForwardErrorKind)>>>,
 }
@@ -101,7 +103,8 @@ pub async fn send<B: RequestBody>(
         return Err(nowhere(ForwardErrorKind::Unsendable, Retry::Never, detail));
     }
     let mut started = pick.now.unwrap_or_else(Instant::now);
-    let Some(mut index) = choose(core, upstream, &turns, pick, None, started) else {
+    let other = pick.except.and_then(|failed| choose(core, upstream, &turns, pick, Some(failed), started));
+    let Some(mut index) = other.or_else(|| choose(core, upstream, &turns, pick, None, started)) else {
         return Err(nowhere(ForwardErrorKind::NoEndpoint, Retry::Yes, "no endpoint is healthy"));
     };
     let mut attempts = 1;
