@@ -399,6 +399,7 @@ impl Asking {
     async fn send(&mut self) -> Result<Sent<RequestBody>, Failure> {
         let Asking { shared, prepared, subject, watch, request, .. } = self;
         let tries = Tries::new(shared, self.index);
+        tries.chosen.set(self.except.take());
         let pick = Pick {
             fetcher: shared.core.runtime.outside().map(|outside| &outside.fetcher),
             subject: subject.as_deref(),
@@ -406,7 +407,6 @@ impl Asking {
             now: Some(self.since),
             chosen: Some(&tries.chosen),
             given_up: Some(&tries.given_up),
-            except: self.except,
         };
         let sending = pin!(upstream::send(&shared.core.pools, prepared, &pick, request));
         let limit = self.head_by.saturating_duration_since(self.since);

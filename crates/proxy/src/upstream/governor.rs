@@ -21,7 +21,7 @@ const CREDIT_AT_FIRST: i64 = 10 * RETRY_COST;
 #[derive(Debug)]
 pub(crate) struct Governor {
     in_flight: AtomicUsize,
-    /// How many may be, where that follows how long answers take; 0 before the first answer.
+    /// How many may be, where that follows how long answers take; 0 before the first answer: the least.
     limit: AtomicUsize,
     credit: AtomicI64,
     pace: Mutex<Pace>,
@@ -52,8 +52,8 @@ impl Governor {
     /// A place for one more request; nothing where as many are under way as may be.
     pub(crate) fn admit(self: &Arc<Self>, plan: ConcurrencyPlan) -> Option<Permit> {
         let most = match (plan.adaptive_from, self.limit.load(Relaxed)) {
-            (None, _) | (Some(_), 0) => plan.most,
-            (Some(from), limit) => limit.clamp(from, plan.most),
+            (None, _) => plan.most,
+            (Some(from), limit) => limit.clamp(from.min(plan.most), plan.most),
         };
         // Counted first, so that two cores cannot both take the last place.
         let before = self.in_flight.fetch_add(1, Relaxed);
@@ -88,16 +88,22 @@ impl Governor {
 const WINDOW: u64 = 1_000_000_000;
 /// Fewer answers in a window say nothing.
 const SAMPLES_MIN: u32 = 10;
-/// Answers may take half again as long as the fastest windows did before the limit falls.
+/// Answers may take half again as long as they do when few are under way before the limit falls.
 const TOLERANCE: f64 = 1.5;
+/// Every 30 windows it is measured anew how long answers take when few are under way.
+const WINDOWS_BETWEEN_PROBES: u32 = 30;
 
-/// Follows how long answers take: the limit falls as they take longer than they did at their fastest, and grows by its
-/// root while they do not and it is used.
+/// Follows how long answers take: the limit falls as they take longer than they do when few are under way, and grows by its
+/// root while they do not and it is used. How long that is cannot be told under load, so now and then the limit falls to
+/// its least until ten requests have come and gone.
 #[derive(Debug, Default)]
 struct Pace {
     limit: f64,
-    /// The fastest average, which grows slowly, so that an upstream that became slower for good is believed at last.
-    fastest: f64,
+    /// What answers take when few are under way; 0 before that is known.
+    unloaded: f64,
+    /// Measuring that, since this moment.
+    probing: Option<u64>,
+    windows: u32,
     began: u64,
     sum: f64,
     count: u32,
@@ -106,6 +112,7 @@ struct Pace {
 }
 
 impl Pace {
+    /// Takes a sample; gives the limit when it moves.
     fn note(
         &mut self,
         now: u64,
@@ -113,9 +120,15 @@ impl Pace {
         in_flight: usize,
         (from, most): (usize, usize),
     ) -> Option<usize> {
+        let (from, most) = (from as f64, most as f64);
         if self.limit == 0.0 {
-            self.limit = most as f64;
-            self.began = now;
+            // Nothing is known yet: it begins with the least, and finds out.
+            (self.limit, self.probing, self.began) = (from, Some(now), now);
+            return Some(whole(self.limit));
+        }
+        // While it is measured, requests that began before it count for nothing.
+        if self.probing.is_some_and(|since| now.saturating_sub(took.unwrap_or(0)) < since) {
+            return None;
         }
         match took {
             #[expect(clippy::cast_precision_loss, reason = "nanoseconds of a wait are far below 2^53")]
@@ -126,34 +139,48 @@ impl Pace {
             None => self.failures += 1,
         }
         self.busiest = self.busiest.max(in_flight);
-        if now.saturating_sub(self.began) < WINDOW || self.count + self.failures < SAMPLES_MIN {
+        let samples = self.count + self.failures;
+        let is_over = self.probing.is_some() || now.saturating_sub(self.began) >= WINDOW;
+        if samples < SAMPLES_MIN || !is_over {
             return None;
         }
-        let failed = f64::from(self.failures) / f64::from(self.count + self.failures);
-        if self.count > 0 {
-            let average = self.sum / f64::from(self.count);
-            self.fastest = if self.fastest == 0.0 { average } else { average.min(self.fastest * 1.02) };
-            let gradient = (TOLERANCE * self.fastest / average).clamp(0.5, 1.0);
+        let average = (self.count > 0).then(|| self.sum / f64::from(self.count));
+        let failed = f64::from(self.failures) / f64::from(samples);
+        let was_probing = self.probing.take().is_some();
+        if was_probing {
+            self.unloaded = average.unwrap_or(self.unloaded);
+        } else if let Some(average) = average {
+            self.unloaded = if self.unloaded == 0.0 { average } else { self.unloaded.min(average) };
+            let gradient = (TOLERANCE * self.unloaded / average).clamp(0.5, 1.0);
             // A limit that is not reached says nothing about what would be too much.
             let is_used = self.busiest as f64 * 2.0 >= self.limit;
             let growth = if is_used && gradient >= 1.0 { self.limit.sqrt() } else { 0.0 };
             self.limit = self.limit * gradient + growth;
         }
         // Answers that do not come are the clearest sign.
-        self.limit *= 1.0 - failed / 2.0;
-        self.limit = self.limit.clamp(from as f64, most as f64);
+        self.limit = (self.limit * (1.0 - failed / 2.0)).clamp(from, most);
         (self.began, self.sum, self.count, self.failures, self.busiest) = (now, 0.0, 0, 0, 0);
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "clamped between two sizes"
-        )]
-        Some(self.limit as usize)
+        self.windows += 1;
+        if self.windows >= WINDOWS_BETWEEN_PROBES && self.limit > from {
+            (self.windows, self.probing) = (0, Some(now));
+            return Some(whole(from));
+        }
+        Some(whole(self.limit))
     }
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped between two sizes")]
+fn whole(limit: f64) -> usize {
+    limit as usize
 }
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        cmp::Reverse,
+        collections::{BinaryHeap, HashMap},
+    };
+
     use super::*;
 
     const OPEN: ConcurrencyPlan = ConcurrencyPlan { most: 3, adaptive_from: None };
@@ -183,47 +210,62 @@ mod tests {
         }
     }
 
-    /// An upstream that serves `capacity` at once at its best, and queues what is more, under a virtual clock.
-    fn simulated(seed: u64, capacity: usize, demand: usize) -> (usize, f64) {
-        let (plan, governor) =
-            (ConcurrencyPlan { most: 1_000, adaptive_from: Some(5) }, Arc::new(Governor::default()));
-        let (mut now, mut random) = (1_u64, seed | 1);
-        let (mut admitted, mut took_sum, mut took_count) = (0, 0.0, 0.0);
-        for tick in 0..600 {
-            let permits: Vec<_> = (0..demand).filter_map(|_| governor.admit(plan)).collect();
-            admitted = permits.len();
-            for _ in &permits {
+    /// An upstream that serves `capacity` at once in 10 ms each and queues what is more, asked by `demand` callers who call
+    /// again at once, for 80 s of a virtual clock. How many are under way in the second half, and how long answers take.
+    fn simulated(seed: u64, capacity: usize, demand: usize) -> (f64, f64) {
+        let plan = ConcurrencyPlan { most: 1_000, adaptive_from: Some(5) };
+        let (governor, mut random) = (Arc::new(Governor::default()), seed | 1);
+        let mut under_way: BinaryHeap<Reverse<(u64, u64)>> = BinaryHeap::new();
+        let mut permits: HashMap<(u64, u64), Permit> = HashMap::new();
+        let mut free = vec![0_u64; capacity];
+        let (mut now, mut serial, mut sums) = (1_u64, 0_u64, (0.0, 0.0, 0.0));
+        while now < 80_000_000_000 {
+            while under_way.len() < demand {
+                let Some(permit) = governor.admit(plan) else { break };
                 random ^= random << 13;
                 random ^= random >> 7;
                 random ^= random << 17;
-                let noise = random % 2_000_000;
-                let took = 10_000_000 * (permits.len().div_ceil(capacity) as u64) + noise;
-                if tick >= 500 {
-                    took_sum += took as f64;
-                    took_count += 1.0;
-                }
-                governor.note(plan, now, Some(took));
-                now += 20_000_000 / permits.len() as u64;
+                let work = 9_000_000 + random % 2_000_000;
+                let place = (0..capacity).min_by_key(|place| free[*place]).unwrap();
+                let ends = free[place].max(now) + work;
+                free[place] = ends;
+                serial += 1;
+                // The beginning is kept in the key's second half.
+                under_way.push(Reverse((ends, serial << 40 | now / 1_000)));
+                permits.insert((ends, serial << 40 | now / 1_000), permit);
             }
-            assert!((1..=1_000).contains(&admitted), "seed {seed}: {admitted} at {tick}");
+            assert!(under_way.len() <= 1_000, "seed {seed}: {} under way", under_way.len());
+            let Some(Reverse((ends, key))) = under_way.pop() else {
+                panic!("seed {seed}: nothing is let through")
+            };
+            let began = (key & ((1 << 40) - 1)) * 1_000;
+            now = ends;
+            if now > 40_000_000_000 {
+                sums = (sums.0 + under_way.len() as f64, sums.1 + (now - began) as f64, sums.2 + 1.0);
+            }
+            governor.note(plan, now, Some(now - began));
+            drop(permits.remove(&(ends, key)));
         }
-        (admitted, took_sum / took_count)
+        (sums.0 / sums.2, sums.1 / sums.2 / 1e6)
     }
 
     #[test]
     fn the_limit_settles_near_what_an_upstream_can_do_at_once() {
-        for seed in [1, 7, 42, 4_711, 0x5eed_5eed] {
-            let (admitted, took) = simulated(seed, 100, 1_000);
-            assert!((50..=320).contains(&admitted), "seed {seed}: {admitted} are let through to 100 places");
-            assert!(took < 45_000_000.0, "seed {seed}: {took} ns");
+        for seed in [1, 42, 0x5eed_5eed] {
+            let (under_way, took_ms) = simulated(seed, 20, 240);
+            assert!(
+                (17.0..45.0).contains(&under_way),
+                "seed {seed}: {under_way} are let through to 20 places"
+            );
+            assert!(took_ms < 20.0, "seed {seed}: {took_ms} ms");
         }
     }
 
     #[test]
     fn an_upstream_without_trouble_is_not_throttled() {
-        for seed in [3, 9, 27] {
-            let (admitted, _) = simulated(seed, 2_000, 400);
-            assert_eq!(admitted, 400, "seed {seed}");
+        for seed in [3, 27] {
+            let (under_way, took_ms) = simulated(seed, 80, 30);
+            assert!(under_way > 26.0 && took_ms < 12.0, "seed {seed}: {under_way} under way, {took_ms} ms");
         }
     }
 
@@ -231,8 +273,17 @@ mod tests {
     fn answers_that_do_not_come_bring_the_limit_down_to_its_least_and_no_further() {
         let plan = ConcurrencyPlan { most: 100, adaptive_from: Some(4) };
         let governor = Arc::new(Governor::default());
-        for step in 0..1_000 {
-            governor.note(plan, 1 + step * 50_000_000, None);
+        let mut now = 1;
+        for _ in 0..500 {
+            let held: Vec<_> = (0..100).filter_map(|_| governor.admit(plan)).collect();
+            now += 50_000_000;
+            governor.note(plan, now, Some(10_000_000));
+            drop(held);
+        }
+        assert!(governor.limit.load(Relaxed) > 20, "{}", governor.limit.load(Relaxed));
+        for _ in 0..1_000 {
+            now += 50_000_000;
+            governor.note(plan, now, None);
         }
         assert_eq!(governor.limit.load(Relaxed), 4);
         let held: Vec<_> = (0..10).filter_map(|_| governor.admit(plan)).collect();

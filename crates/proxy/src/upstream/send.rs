@@ -38,14 +38,13 @@ pub struct Pick<'a> {
     pub hash: Option<u64>,
     /// The time as the caller knows it; one reading of the clock less.
     pub now: Option<Instant>,
-    /// Where to note the endpoint being tried, so that a caller whose deadline passes can [`report`] on it.
+    /// Where to note the endpoint being tried, so that a caller whose deadline passes can [`report`] on it. One that is
+    /// noted there before has just failed, and is asked only if there is no other.
     pub chosen: Option<&'a Cell<Option<usize>>>,
     /// What tokens are fetched with, for an upstream that takes tokens.
     pub fetcher: Option<&'a Arc<Fetcher>>,
     /// The caller's verified token, for an upstream that exchanges it.
     pub subject: Option<&'a Subject>,
-    /// An endpoint that has just failed, and is asked only if there is no other.
-    pub except: Option<usize>,
     /// Where to note an endpoint that was given up for another one, and why.
     pub given_up: Option<&'a Cell<Option<(usize, ForwardErrorKind)>>>,
 }
@@ -103,7 +102,8 @@ pub async fn send<B: RequestBody>(
         return Err(nowhere(ForwardErrorKind::Unsendable, Retry::Never, detail));
     }
     let mut started = pick.now.unwrap_or_else(Instant::now);
-    let other = pick.except.and_then(|failed| choose(core, upstream, &turns, pick, Some(failed), started));
+    let failed = pick.chosen.and_then(Cell::take);
+    let other = failed.and_then(|failed| choose(core, upstream, &turns, pick, Some(failed), started));
     let Some(mut index) = other.or_else(|| choose(core, upstream, &turns, pick, None, started)) else {
         return Err(nowhere(ForwardErrorKind::NoEndpoint, Retry::Yes, "no endpoint is healthy"));
     };
