@@ -29,7 +29,7 @@ use crate::{
     random::Random,
     rehearsal::Rehearsing,
     runtime::{Current, Runtime},
-    stage::{CallerMemo, OpenRecord},
+    stage::{CallerMemo, OpenRecord, SessionMemo},
     upstream::{CorePools, Governor},
 };
 use bartizan_fetch::keys::CurrentRing;
@@ -67,6 +67,8 @@ pub struct Core {
     pub(crate) tokens: RefCell<Option<TokenCache>>,
     /// What they meant.
     pub(crate) callers: RefCell<CallerMemo>,
+    /// Sessions opened before.
+    pub(crate) sessions: RefCell<SessionMemo>,
     served: Cell<u64>,
     /// When the system's clock was last read, and what it said in nanoseconds since 1970; 0 before the first time.
     read_clock: Cell<(Instant, u64)>,
@@ -84,6 +86,7 @@ impl Core {
             )),
             tokens: RefCell::default(),
             callers: RefCell::default(),
+            sessions: RefCell::default(),
             pools: CorePools::new(random.next()),
             metrics: runtime.metrics().core(),
             recorder,

@@ -90,6 +90,8 @@ pub(crate) struct Dress {
     pub(crate) is_head: bool,
     /// On routes to models: in which dialect refusals are told.
     pub(crate) spoken: Option<Box<Spoken>>,
+    /// What a refused caller gets instead of the refusal: browsers are sent to sign in.
+    pub(crate) instead: Option<Box<Response<AnswerBody>>>,
     /// What is wrong with the body, where a schema refuses it: places and what is asked for, nothing of its values.
     pub(crate) violations: Vec<Violation>,
 }

@@ -19,6 +19,7 @@ pub mod gate;
 mod introspect;
 pub mod listener;
 pub mod live;
+mod models;
 mod passwords;
 mod patience;
 #[doc(hidden)]
@@ -27,6 +28,7 @@ mod random;
 pub mod rehearsal;
 pub mod runtime;
 mod share;
+mod sign_in;
 mod spoken;
 #[doc(hidden)]
 pub mod stage;

@@ -240,6 +240,7 @@ pub(super) struct Attached<'p, 'd> {
     inspection: ByTarget<'p, 'd, InspectionTerms>,
     schemas: ByTarget<'p, 'd, SchemaPlan>,
     limits: ByTarget<'p, 'd, bartizan_limit::Policy>,
+    quotas: ByTarget<'p, 'd, bartizan_limit::QuotaPolicy>,
     records: ByTarget<'p, 'd, RecordPlan>,
     rotations: ByTarget<'p, 'd, RotationPlan>,
     patience: ByTarget<'p, 'd, UpstreamPolicyPlan>,
@@ -259,6 +260,7 @@ impl<'p, 'd> Attached<'p, 'd> {
             inspection: ByTarget::build(&policies.inspection),
             schemas: ByTarget::build(&policies.schemas),
             limits: ByTarget::build(&policies.limits),
+            quotas: ByTarget::build(&policies.quotas),
             records: ByTarget::build(&policies.records),
             rotations: ByTarget::build(&policies.rotations),
             patience: ByTarget::build(&policies.patience),
@@ -285,6 +287,7 @@ impl<'p, 'd> Attached<'p, 'd> {
             || self.inspection.has_listener(name)
             || self.schemas.has_listener(name)
             || self.limits.has_listener(name)
+            || self.quotas.has_listener(name)
             || self.records.has_listener(name)
             || self.patience.has_listener(name)
     }
@@ -340,6 +343,14 @@ impl<'p, 'd> Attached<'p, 'd> {
 
     pub(super) fn consumer_limits(&self, consumer: &str) -> Vec<Arc<bartizan_limit::Policy>> {
         self.limits.at(&Target::Consumer(consumer.into())).iter().map(|policy| policy.plan.clone()).collect()
+    }
+
+    pub(super) fn quotas(&self, place: Place<'_>) -> Vec<Arc<bartizan_limit::QuotaPolicy>> {
+        self.quotas.adding(place)
+    }
+
+    pub(super) fn consumer_quotas(&self, consumer: &str) -> Vec<Arc<bartizan_limit::QuotaPolicy>> {
+        self.quotas.at(&Target::Consumer(consumer.into())).iter().map(|policy| policy.plan.clone()).collect()
     }
 
     /// The policy about a consumer's keys: its own, where the gateway's allows that, else the gateway's.
@@ -407,6 +418,7 @@ fn mentions(policies: &Policies<'_>) -> Vec<PolicyMention> {
         .chain(of(&policies.inspection))
         .chain(of(&policies.schemas))
         .chain(of(&policies.limits))
+        .chain(of(&policies.quotas))
         .chain(of(&policies.records))
         .chain(of(&policies.rotations))
         .chain(of(&policies.patience))

@@ -77,6 +77,7 @@ const fn bears_on_answers(kind: Kind) -> bool {
             | Kind::CorsPolicy
             | Kind::KeyRotationPolicy
             | Kind::PolicyTest
+            | Kind::QuotaPolicy
             | Kind::RateLimitPolicy
             | Kind::RecordPolicy
             | Kind::Role

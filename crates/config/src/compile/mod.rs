@@ -39,10 +39,12 @@ mod pattern;
 mod place;
 mod policy;
 mod policy_test;
+mod quota;
 mod record;
 mod rotation;
 mod route;
 mod schema;
+mod team;
 mod tie;
 mod upstream;
 mod upstream_policy;
@@ -92,11 +94,13 @@ fn snapshot(set: &Parsed<'_>, unread: bool, problems: &mut Problems) -> Option<S
     let policies = policy::compile_all(&index, &roles, problems);
     let mut clashes = Clashes::default();
     let attached = Attached::build(&index, &policies, &mut clashes);
-    let consumers = consumer::compile_all(&index, &roles, &attached, &mut clashes);
+    let teams = team::compile_all(&index, problems);
+    let consumers = consumer::compile_all(&index, &roles, &attached, &teams, &mut clashes);
     let certificates = authentication::certificate::table(&index, problems);
     let routes = route::compile_all(&index, &listeners, &upstreams, &attached, &mut clashes, problems);
     clashes.into_problems(problems);
     if !unread && !problems.is_refusing() {
+        authentication::sign_in::check_paths(&index, &routes.entries, problems);
         credential::check_exchanges(&index, &routes.plans, &upstreams, problems);
     }
     authorization::check_consumers(&index, problems);

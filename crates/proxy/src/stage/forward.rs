@@ -22,7 +22,7 @@ use hyper::upgrade::OnUpgrade;
 
 use super::{
     Fill, Keeping, Missed,
-    identify::{remove_cookie, verified_token},
+    identify::{remove_cookies, verified_token},
     inspect::{Bench, Sendable},
     route::mode_for,
 };
@@ -165,6 +165,10 @@ fn compose(shared: &Shared, sendable: Sendable, is_judged: bool) -> Result<Reque
     for name in shared.live.credential_headers() {
         headers.remove(name);
     }
+    // Sessions are the gateway's, and browsers send their cookies to every route of a host.
+    for plan in shared.live.sign_ins() {
+        remove_cookies(&mut headers, |name| plan.owns_cookie(name));
+    }
     if identity.method() == Method::Basic {
         // The password was for the gateway.
         headers.remove(header::AUTHORIZATION);
@@ -176,7 +180,7 @@ fn compose(shared: &Shared, sendable: Sendable, is_judged: bool) -> Result<Reque
             TokenPlacePlan::Bearer if !is_bearer(&headers) => {}
             TokenPlacePlan::Bearer => drop(headers.remove(header::AUTHORIZATION)),
             TokenPlacePlan::Header(name) => drop(headers.remove(name)),
-            TokenPlacePlan::Cookie(name) => remove_cookie(&mut headers, name),
+            TokenPlacePlan::Cookie(name) => remove_cookies(&mut headers, |known| known == name.as_bytes()),
         }
     }
     for policy in &plan.headers {
