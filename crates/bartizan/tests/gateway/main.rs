@@ -14,6 +14,7 @@
 
 mod harness;
 
+mod audit;
 mod authorization;
 mod balance;
 mod basic;
@@ -36,6 +37,7 @@ mod patience;
 mod records;
 mod reload;
 mod revisions;
+mod rollout;
 mod rotation;
 mod schema;
 mod shadow;
