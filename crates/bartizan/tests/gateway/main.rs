@@ -33,6 +33,7 @@ mod limits;
 mod management;
 mod models;
 mod order;
+mod paths;
 mod patience;
 mod records;
 mod reload;
