@@ -242,7 +242,11 @@ impl Live {
     /// Tells the metrics which endpoints are asked now.
     pub fn report_health(&self, metrics: &Metrics) {
         let now = Instant::now();
-        self.for_each_endpoint(|id, state| metrics.set_endpoint_healthy(id, Some(state.is_in_rotation(now))));
+        self.for_each_endpoint(|id, state| {
+            metrics.set_endpoint_healthy(id, Some(state.is_in_rotation(now)));
+            let (active, idle) = state.connections();
+            metrics.set_endpoint_connections(id, Some((active as u64, idle as u64)));
+        });
     }
 
     /// Takes endpoints that `next` does not have out of the metrics.
@@ -254,6 +258,7 @@ impl Live {
         self.for_each_endpoint(|id, _| {
             if !kept.contains(&id) {
                 metrics.set_endpoint_healthy(id, None);
+                metrics.set_endpoint_connections(id, None);
             }
         });
     }

@@ -1,9 +1,10 @@
 //! What outlives a snapshot and is shared by all cores: limit cells, keys, key sets, health, metrics, the clock.
 
 use std::{
+    collections::HashMap,
     hash::RandomState,
     sync::{
-        Arc, OnceLock,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::Instant,
@@ -20,6 +21,7 @@ use crate::{
     models::ModelStates,
     passwords::Passwords,
     stage::{Flights, JudgePool},
+    upstream::Governor,
 };
 use bartizan_fetch::{Fetcher, KeySets};
 
@@ -42,6 +44,7 @@ pub struct Runtime {
     judges: JudgePool,
     shelf: Shelf,
     flights: Arc<Flights>,
+    governors: Mutex<HashMap<Arc<str>, Arc<Governor>>>,
     began: Instant,
     stops_at: OnceLock<Instant>,
     stopped: AtomicBool,
@@ -78,6 +81,7 @@ impl Runtime {
             judges: JudgePool::default(),
             shelf: Shelf::new(ShelfLimits::default(), RandomState::new()),
             flights: Flights::new(RandomState::new()),
+            governors: Mutex::default(),
             began: Instant::now(),
             stops_at: OnceLock::new(),
             stopped: AtomicBool::new(false),
@@ -153,6 +157,12 @@ impl Runtime {
     /// Drops all kept answers.
     pub fn purge_all(&self) -> usize {
         self.shelf.purge(&Purge::All)
+    }
+
+    /// What an UpstreamPolicy has under way.
+    pub(crate) fn governor(&self, label: &Arc<str>) -> Arc<Governor> {
+        let mut governors = self.governors.lock().unwrap_or_else(PoisonError::into_inner);
+        governors.entry(label.clone()).or_default().clone()
     }
 
     /// Equal requests on their way.

@@ -34,6 +34,7 @@ mod management;
 mod models;
 mod order;
 mod paths;
+mod patience;
 mod records;
 mod reload;
 mod revisions;

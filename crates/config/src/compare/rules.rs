@@ -66,6 +66,7 @@ const SCHEMA: Option<Kind> = Some(Kind::SchemaPolicy);
 const SECRET: Option<Kind> = Some(Kind::Secret);
 const TEAM: Option<Kind> = Some(Kind::Team);
 const UPSTREAM: Option<Kind> = Some(Kind::Upstream);
+const UPSTREAM_POLICY: Option<Kind> = Some(Kind::UpstreamPolicy);
 
 /// All rows.
 fn rules() -> impl Iterator<Item = &'static Rule> {
@@ -271,6 +272,14 @@ const RULES: &[Rule] = &[
     rule(UPSTREAM, "spec.tls.serverName", Differs, Notable, "upstream-name", "another name is expected in its certificate", ""),
     rule(UPSTREAM, "spec.tls", Differs, Notable, "upstream-tls", "how its certificate is verified changes", ""),
     rule(UPSTREAM, "spec.credential", Differs, Notable, "upstream-credential", "the credential that it is shown changes", ""),
+
+    rule(UPSTREAM_POLICY, "spec.mirror", Differs, Notable, "upstream-mirror", "who gets copies of requests changes", ""),
+    rule(UPSTREAM_POLICY, "spec.mirror.upstream", Differs, Notable, "upstream-mirror", "copies of requests go to another upstream", ""),
+    rule(UPSTREAM_POLICY, "spec.mirror.percent", Most(Number), Notable, "upstream-mirror", "more requests are copied", "fewer requests are copied"),
+    rule(UPSTREAM_POLICY, "spec.concurrency", Guard, Slight, "upstream-concurrency", "any number of requests may be with the upstreams", "requests that are with the upstreams are bounded"),
+    rule(UPSTREAM_POLICY, "spec.concurrency.requests", Most(Number), Slight, "upstream-concurrency", "more requests may be with the upstreams", "fewer requests may be with the upstreams"),
+    rule(UPSTREAM_POLICY, "spec.retries.attempts", Most(Number), Slight, "upstream-retries", "requests are sent again more often", "requests are sent again less often"),
+    rule(UPSTREAM_POLICY, "spec.firstByteTimeout", MostOrEndless(Time), Slight, "upstream-time", "answers may begin later", "answers must begin earlier"),
 ];
 
 /// Pushes what the difference of one field means; nothing for a field without a row.

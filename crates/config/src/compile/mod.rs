@@ -47,6 +47,7 @@ mod schema;
 mod team;
 mod tie;
 mod upstream;
+mod upstream_policy;
 mod way;
 
 use attach::{Attached, Clashes};

@@ -23,6 +23,7 @@ pub mod table;
 pub mod template;
 pub mod token;
 pub mod upstream;
+pub mod upstream_policy;
 
 pub use authentication::*;
 pub use authorization::*;
@@ -38,6 +39,7 @@ pub use table::*;
 pub use template::*;
 pub use token::*;
 pub use upstream::*;
+pub use upstream_policy::*;
 
 /// A complete, consistent set of documents in the form in which requests are judged.
 #[derive(Debug)]

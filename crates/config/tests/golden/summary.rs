@@ -313,6 +313,9 @@ fn write_route(out: &mut String, snapshot: &Snapshot, plan: &RoutePlan) {
     if let Some(policy) = &plan.caching {
         let _ = writeln!(out, "  cache {} {:?}", policy.label, policy.terms);
     }
+    if let Some(policy) = &plan.patience {
+        let _ = writeln!(out, "  patience {policy:?}");
+    }
     if !plan.record.name.is_empty() {
         let _ = writeln!(out, "  record {:?}", plan.record);
     }

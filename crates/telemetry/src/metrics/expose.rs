@@ -273,16 +273,11 @@ impl Sums<'_> {
             }
         }
         let mut connections = out.family(table::UPSTREAM_CONNECTIONS);
-        for ([upstream, endpoint], cells) in self.endpoint_cells() {
-            // An endpoint that was never asked is only there because its page is.
-            if cells.iter().flat_map(|cell| &cell.outcomes).all(|count| count.get() == 0)
-                && cells.iter().flat_map(|cell| &cell.connections).all(|count| count.get() == 0)
-            {
-                continue;
-            }
-            for state in ConnectionState::ALL {
-                let open = gauge(cells.iter().filter_map(|cell| cell.connections.get(*state as usize)));
-                connections.integer(&[upstream, endpoint, state.as_str()], open);
+        for (number, [upstream, endpoint]) in self.names.endpoints.names().iter().enumerate() {
+            if let Some(open) = self.names.endpoint_connections(number) {
+                for (state, open) in ConnectionState::ALL.iter().zip(open) {
+                    connections.integer(&[upstream, endpoint, state.as_str()], open);
+                }
             }
         }
         let mut healthy = out.family(table::ENDPOINT_HEALTHY);
