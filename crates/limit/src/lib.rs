@@ -33,4 +33,5 @@ pub use few::Few;
 pub use key::{HeaderValues, Key, KeyFacts};
 pub use policy::{Action, Bite, KeyPart, Limit, OnAbsent, Policy, Terms, Unit, share};
 pub use reservation::{Reservation, Waiting};
+pub use reserve::Seen;
 pub use verdict::{Ask, Cause, Decision, Refusal, State, Verdict, Would};

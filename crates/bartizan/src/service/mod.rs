@@ -3,6 +3,7 @@
 //! Both `run` and `demo` are this; they differ in where the documents come from and in what they print. Everything that
 //! can fail fails before the first socket accepts, and says what to do.
 
+mod capture;
 mod files;
 mod insight;
 mod keys;

@@ -26,6 +26,7 @@ use bartizan_telemetry::{
 };
 
 use super::{
+    capture::Captures,
     insight::{self, Insight},
     keys::{Following, Keys, chain},
     revisions::{self, Loaded, REVISION, RevisionWatch},
@@ -103,6 +104,7 @@ pub(crate) struct Service {
     state: Arc<ManagementState>,
     access_log: Arc<AccessLog>,
     insight: Option<Insight>,
+    captures: Option<Captures>,
     source: Source,
     log_plan: AccessLogPlan,
     drain: Duration,
@@ -206,6 +208,8 @@ impl Service {
             None => Following::once_back(store_dir.clone(), gate.runtime().clone()),
         }
         .map_err(|error| Failure::Process(format!("the keys cannot be followed: {error}")))?;
+        let captures = Captures::start(data_dir.path().to_path_buf(), log.clone())
+            .map_err(|error| Failure::Process(format!("captures cannot be taken: {error}")))?;
         let insight = Insight::start(insight::Given {
             lines,
             data_dir: data_dir.clone(),
@@ -232,6 +236,7 @@ impl Service {
             state,
             access_log: log,
             insight: Some(insight),
+            captures: Some(captures),
             source,
             log_plan,
             drain,
@@ -387,6 +392,7 @@ impl Service {
         self.gate.stop();
         drop(self.schedule.take());
         drop(self.following.take());
+        drop(self.captures.take());
         // The cores have ended, so every record is on its way; one second is enough for a disk that works.
         if self.access_log.stop(Duration::from_secs(1)) == bartizan_telemetry::Flushed::TimedOut {
             tracing::warn!("the access log could not be written in time");

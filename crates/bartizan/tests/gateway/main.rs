@@ -18,6 +18,7 @@ mod authorization;
 mod balance;
 mod basic;
 mod cache;
+mod capture;
 mod certificates;
 mod cors;
 mod credentials;
