@@ -70,10 +70,16 @@ enum Command {
     Init(command::init::Args),
     /// Try the rules of an inspection on a request, offline.
     Inspect(command::inspect::Args),
+    /// Drop answers that a running gateway keeps.
+    Cache(command::cache::Args),
     /// Create, list, show and revoke API keys.
     Keys(command::keys::Args),
     /// Create, list and revoke tokens of the management API.
     Tokens(command::tokens::Args),
+    /// Show what models were used for, by team, consumer and model.
+    Usage(command::usage::Args),
+    /// Add, list, change and disable the people who manage the gateway.
+    Users(command::users::Args),
     /// Show models, add a provider's, and find out why one does not serve.
     Models(command::models::Args),
     /// Tell of signed tokens on standard input whether their signatures are right.
@@ -107,8 +113,11 @@ fn main() -> ExitCode {
         Command::Rollback(args) => command::revision::rollback::run(&args),
         Command::Init(args) => command::init::run(&args),
         Command::Inspect(args) => command::inspect::run(&args),
+        Command::Cache(args) => command::cache::run(&args),
         Command::Keys(args) => command::keys::run(&args),
         Command::Tokens(args) => command::tokens::run(&args),
+        Command::Usage(args) => command::usage::run(&args),
+        Command::Users(args) => command::users::run(&args),
         Command::Models(args) => command::models::run(&args),
         Command::Verify(args) => command::verify::run(&args),
     }

@@ -36,7 +36,10 @@ pub(crate) fn settle(outcome: Result<Exchange<Screened>, Stop>) -> Response<Answ
             (shared, *answer)
         }
         Err(Stop { mut shared, why: Why::Denied(stage, denial) }) => {
-            let answer = refusal(&shared, denial.reason);
+            let answer = match shared.dress.instead.take() {
+                Some(answer) => *answer,
+                None => refusal(&shared, denial.reason),
+            };
             shared.record.refuse(stage, denial);
             (shared, answer)
         }
@@ -136,8 +139,8 @@ const CORS_HEADERS: [HeaderName; 6] = [
 /// What every answer gets, whoever made it.
 fn dress(shared: &mut Shared, parts: &mut response::Parts) {
     for (name, value) in shared.dress.headers.drain(..) {
-        // RFC 9110 §11.6.1: each way that is open has a challenge of its own.
-        if name == header::VARY || name == header::WWW_AUTHENTICATE {
+        // RFC 9110 §11.6.1: each way that is open has a challenge of its own. RFC 6265 §3: each cookie has its own field.
+        if matches!(name, header::VARY | header::WWW_AUTHENTICATE | header::SET_COOKIE) {
             parts.headers.append(name, value);
         } else {
             parts.headers.insert(name, value);
@@ -230,6 +233,7 @@ pub const fn wording(reason: Reason) -> (StatusCode, &'static str) {
         Reason::CredentialExpired => (StatusCode::UNAUTHORIZED, "The credential has expired."),
         Reason::CredentialInvalid => (StatusCode::UNAUTHORIZED, "The credential is not valid."),
         Reason::CredentialMissing => (StatusCode::UNAUTHORIZED, "A credential is required."),
+        Reason::CrossSite => (StatusCode::FORBIDDEN, "The request came from a page of another site."),
         Reason::ExpectationUnknown => {
             (StatusCode::EXPECTATION_FAILED, "The expectation in the Expect header is not supported.")
         }
@@ -258,7 +262,13 @@ pub const fn wording(reason: Reason) -> (StatusCode, &'static str) {
         Reason::NotAllowed => (StatusCode::FORBIDDEN, "The caller is not allowed to do this."),
         Reason::OperationNotAllowed => (StatusCode::FORBIDDEN, "The operation is not allowed."),
         Reason::OperationUnsupported => (StatusCode::BAD_REQUEST, "The model cannot be asked for this."),
+        Reason::OutputUnbounded => {
+            (StatusCode::BAD_REQUEST, "A budget applies: the call must bound the tokens of its answer.")
+        }
         Reason::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "The service is over its capacity."),
+        Reason::PriceUnknown => {
+            (StatusCode::FORBIDDEN, "A budget applies, and the price of the model is not known.")
+        }
         Reason::PromptRefused => (StatusCode::FORBIDDEN, "The prompt was refused."),
         Reason::QuotaExceeded => (StatusCode::TOO_MANY_REQUESTS, "The quota is used up."),
         Reason::RateExceeded => (StatusCode::TOO_MANY_REQUESTS, "Too many requests."),
@@ -268,6 +278,9 @@ pub const fn wording(reason: Reason) -> (StatusCode, &'static str) {
             (StatusCode::UNPROCESSABLE_ENTITY, "The request body does not have the required form.")
         }
         Reason::TooManyFailures => (StatusCode::TOO_MANY_REQUESTS, "Too many failed attempts."),
+        Reason::UseUnknown => {
+            (StatusCode::FORBIDDEN, "A budget applies, and what the call would use is not known.")
+        }
         Reason::UpstreamMisbehaved => (StatusCode::BAD_GATEWAY, "The service's answer was not valid."),
         Reason::UpstreamTimeout => (StatusCode::GATEWAY_TIMEOUT, "The service did not answer in time."),
         Reason::UriTooLong => (StatusCode::URI_TOO_LONG, "The request target is too long."),

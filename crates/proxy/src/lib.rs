@@ -20,6 +20,7 @@ pub mod gate;
 mod introspect;
 pub mod listener;
 pub mod live;
+mod models;
 mod passwords;
 mod patience;
 #[doc(hidden)]
@@ -28,6 +29,7 @@ mod random;
 pub mod rehearsal;
 pub mod runtime;
 mod share;
+mod sign_in;
 mod spoken;
 #[doc(hidden)]
 pub mod stage;

@@ -10,12 +10,17 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use bartizan_cache::{Shelf, ShelfLimits};
+use bartizan_cache::{Purge, Shelf, ShelfLimits, Url};
 use bartizan_identity::{KeyTable, Pepper};
-use bartizan_limit::{CELLS_MAX, Cells, Nanos};
-use bartizan_telemetry::Metrics;
+use bartizan_limit::{CELLS_MAX, Cells, Nanos, Quotas};
+use bartizan_telemetry::{Metrics, usage::UsageTable};
 
-use crate::{live::Live, passwords::Passwords, stage::JudgePool};
+use crate::{
+    live::Live,
+    models::ModelStates,
+    passwords::Passwords,
+    stage::{Flights, JudgePool},
+};
 use bartizan_fetch::{Fetcher, KeySets};
 
 /// The pointer that a reload swaps.
@@ -31,9 +36,12 @@ pub struct Runtime {
     pepper: OnceLock<Arc<Pepper>>,
     outside: Option<Outside>,
     cells: Arc<Cells>,
+    quotas: Arc<Quotas>,
+    models: ModelStates,
     metrics: Arc<Metrics>,
     judges: JudgePool,
     shelf: Shelf,
+    flights: Arc<Flights>,
     began: Instant,
     stops_at: OnceLock<Instant>,
     stopped: AtomicBool,
@@ -56,6 +64,7 @@ impl Runtime {
         metrics: Arc<Metrics>,
         pepper: Option<Arc<Pepper>>,
         outside: Option<Outside>,
+        quotas: Arc<Quotas>,
     ) -> Arc<Self> {
         Arc::new(Runtime {
             current: Arc::new(ArcSwap::new(live)),
@@ -63,9 +72,12 @@ impl Runtime {
             pepper: pepper.map_or_else(OnceLock::new, OnceLock::from),
             outside,
             cells: Arc::new(Cells::new(CELLS_MAX, [RandomState::new(), RandomState::new()])),
+            quotas,
+            models: ModelStates::default(),
             metrics,
             judges: JudgePool::default(),
             shelf: Shelf::new(ShelfLimits::default(), RandomState::new()),
+            flights: Flights::new(RandomState::new()),
             began: Instant::now(),
             stops_at: OnceLock::new(),
             stopped: AtomicBool::new(false),
@@ -101,6 +113,51 @@ impl Runtime {
     /// The limit cells.
     pub fn cells(&self) -> &Arc<Cells> {
         &self.cells
+    }
+
+    /// The accounts of quotas and budgets.
+    pub fn quotas(&self) -> &Arc<Quotas> {
+        &self.quotas
+    }
+
+    /// What models were used for.
+    pub fn usage(&self) -> &Arc<UsageTable> {
+        self.metrics.usage()
+    }
+
+    /// What is learned of models.
+    pub(crate) fn models(&self) -> &ModelStates {
+        &self.models
+    }
+
+    /// How many answers are kept, and their bytes.
+    pub fn cache_size(&self) -> (usize, usize) {
+        self.shelf.size()
+    }
+
+    /// Drops the kept answers of a URL, of every caller; nothing if it is no URL.
+    pub fn purge_url(&self, url: &str) -> Option<usize> {
+        Url::parse(url).map(|url| self.shelf.purge(&Purge::Url(&url)))
+    }
+
+    /// Drops the kept answers whose URL begins so; nothing if no URL does.
+    pub fn purge_prefix(&self, prefix: &str) -> Option<usize> {
+        Url::parse(prefix).map(|prefix| self.shelf.purge(&Purge::Prefix(&prefix)))
+    }
+
+    /// Drops the kept answers with this tag.
+    pub fn purge_tag(&self, tag: &str) -> usize {
+        self.shelf.purge(&Purge::Tag(tag))
+    }
+
+    /// Drops all kept answers.
+    pub fn purge_all(&self) -> usize {
+        self.shelf.purge(&Purge::All)
+    }
+
+    /// Equal requests on their way.
+    pub(crate) fn flights(&self) -> &Arc<Flights> {
+        &self.flights
     }
 
     /// The answers that are kept.

@@ -7,7 +7,9 @@
 //!
 //! Reading order: [`data_dir`] (where it lies and whose it is), `pepper`, [`store`] (opening), [`keys`] (the
 //! commands), [`key_life`] (rotation, and what is told once), [`key_feed`] (how a gateway follows); likewise [`revision`], [`revisions`], [`revision_feed`], and
-//! [`last_good`] (what a gateway keeps for the day on which the store is gone); [`tokens`] and [`audit`] (the management API's).
+//! [`last_good`] (what a gateway keeps for the day on which the store is gone); [`tokens`], [`users`],
+//! [`sessions`] and [`audit`] (the management API's), [`usage`] (what
+//! quotas have counted and models were used for).
 
 pub mod audit;
 pub mod data_dir;
@@ -23,9 +25,14 @@ pub mod revision;
 pub mod revision_feed;
 pub mod revisions;
 mod schema;
+mod secret_text;
+mod session_keys;
+pub mod sessions;
 pub mod store;
 mod text;
 pub mod tokens;
+pub mod usage;
+pub mod users;
 
 pub use audit::{Audit, AuditNote, AuditPhase, AuditRow};
 pub use data_dir::{DataDir, DataDirChoice, GatewayHolder, GatewayLock};
@@ -40,5 +47,9 @@ pub use revision::{
 };
 pub use revision_feed::RevisionFeed;
 pub use revisions::{NewRevision, Put, RevisionPage, Revisions, Rollback};
+pub use secret_text::SecretText;
+pub use sessions::{NewSession, SessionRow, Sessions};
 pub use store::Store;
 pub use tokens::{NewToken, TokenRow, TokenText, Tokens};
+pub use usage::{Usage, day_of};
+pub use users::{Known, LinkFor, NewUser, UserChange, UserRow, Users};

@@ -37,6 +37,8 @@ fn steps() -> Vec<Migration> {
         (2, "revisions", include_str!("../migrations/0002_revisions.sql")),
         (3, "tokens and audit", include_str!("../migrations/0003_tokens_and_audit.sql")),
         (4, "the life of keys", include_str!("../migrations/0004_key_life.sql")),
+        (5, "users", include_str!("../migrations/0005_users.sql")),
+        (7, "quotas and usage", include_str!("../migrations/0007_quotas_and_usage.sql")),
     ]
     .into_iter()
     .map(|(version, name, sql)| {

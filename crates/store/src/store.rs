@@ -13,7 +13,7 @@ use sqlx::{
 
 use crate::{
     audit::Audit, data_dir::DataDir, error::Error, keys::Keys, pepper, private_file, revisions::Revisions,
-    schema, tokens::Tokens,
+    schema, sessions::Sessions, tokens::Tokens, usage::Usage, users::Users,
 };
 
 /// An open store; a cheap handle, to be cloned.
@@ -98,9 +98,53 @@ impl Store {
         Tokens::of(self)
     }
 
+    /// The people who manage the gateway.
+    pub const fn users(&self) -> Users<'_> {
+        Users::of(self)
+    }
+
+    /// Who is signed in.
+    pub const fn sessions(&self) -> Sessions<'_> {
+        Sessions::of(self)
+    }
+
     /// What was done through management.
     pub const fn audit(&self) -> Audit<'_> {
         Audit::of(self)
+    }
+
+    /// What quotas have counted and models were used for.
+    pub const fn usage(&self) -> Usage<'_> {
+        Usage::of(self)
+    }
+
+    /// Notes where management is to be found, for commands that print links to it.
+    ///
+    /// # Errors
+    /// What the database reports.
+    pub async fn note_management_url(&self, url: &str) -> Result<(), Error> {
+        sqlx::query(
+            "INSERT INTO setting (name, value) VALUES ('management_url', $1)
+             ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+        )
+        .bind(url.as_bytes())
+        .execute(self.writer())
+        .await
+        .map(|_| ())
+        .map_err(self.fault("note where management is"))
+    }
+
+    /// Where management was when a gateway started last.
+    ///
+    /// # Errors
+    /// What the database reports.
+    pub async fn management_url(&self) -> Result<Option<String>, Error> {
+        let found: Result<Option<Vec<u8>>, sqlx::Error> =
+            sqlx::query_scalar("SELECT value FROM setting WHERE name = 'management_url'")
+                .fetch_optional(self.writer())
+                .await;
+        let found = found.map_err(self.fault("read where management is"))?;
+        Ok(found.and_then(|bytes| String::from_utf8(bytes).ok()))
     }
 
     /// The pepper that presented keys are judged with.

@@ -30,12 +30,14 @@ use std::{
 use self::{core::CoreCells, names::Names};
 pub use self::{
     core::CoreMetrics,
-    label::{ConnectionState, Decision, FailureCounter, Inspected, Outcome, RefusedConnection},
+    label::{
+        Cached, ConnectionState, Decision, FailureCounter, Inspected, Outcome, Refreshed, RefusedConnection,
+    },
     names::{EndpointId, ListenerId, NONE, OVERFLOW, PolicyId, RouteId, RuleGroupId, UpstreamId},
     table::metrics_page,
     text::Format,
 };
-use crate::losses::LogCounters;
+use crate::{losses::LogCounters, usage::UsageTable};
 
 /// All metrics of the process.
 #[derive(Debug)]
@@ -44,7 +46,9 @@ pub struct Metrics {
     cores: Mutex<Vec<Arc<CoreCells>>>,
     config: Mutex<ConfigFigures>,
     limit: LimitGauges,
+    cache: CacheGauges,
     log: OnceLock<Arc<LogCounters>>,
+    usage: Arc<UsageTable>,
     insight: Mutex<InsightFigures>,
     version: &'static str,
     started_unix_nanos: u64,
@@ -65,6 +69,13 @@ struct LimitGauges {
     cells: AtomicU64,
     waiters: AtomicU64,
     overflow: AtomicU64,
+}
+
+/// Figures of the cache; see [`Metrics::set_cache`].
+#[derive(Debug, Default)]
+struct CacheGauges {
+    entries: AtomicU64,
+    bytes: AtomicU64,
 }
 
 /// Figures of the detectors of unusual behaviour; see [`Metrics::set_insight`].
@@ -90,7 +101,9 @@ impl Metrics {
             cores: Mutex::default(),
             config: Mutex::default(),
             limit: LimitGauges::default(),
+            cache: CacheGauges::default(),
             log: OnceLock::new(),
+            usage: Arc::default(),
             insight: Mutex::default(),
             version,
             started_unix_nanos: crate::time::unix_nanos(started),
@@ -103,6 +116,11 @@ impl Metrics {
         let cells = Arc::new(CoreCells::default());
         lock(&self.cores).push(Arc::clone(&cells));
         CoreMetrics::new(cells)
+    }
+
+    /// What models were used for.
+    pub const fn usage(&self) -> &Arc<UsageTable> {
+        &self.usage
     }
 
     /// Registers a listener's name; the same name gives the same number, also after a reload.
@@ -151,6 +169,12 @@ impl Metrics {
     /// Notes that a set of documents was refused and the old one still serves.
     pub fn config_refused(&self) {
         lock(&self.config).refused += 1;
+    }
+
+    /// Notes how many answers are kept and what they take. Meant for the scrape callback.
+    pub fn set_cache(&self, entries: u64, bytes: u64) {
+        self.cache.entries.store(entries, Ordering::Relaxed);
+        self.cache.bytes.store(bytes, Ordering::Relaxed);
     }
 
     /// Notes the limit engine's figures: cells in use, calls that wait for their slot, and how often a full map

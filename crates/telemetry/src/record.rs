@@ -16,7 +16,7 @@ use http::{HeaderMap, Method};
 
 use crate::{
     capture::CaptureNote,
-    metrics::{ListenerId, RouteId, UpstreamId},
+    metrics::{Cached, ListenerId, PolicyId, RouteId, UpstreamId},
     plan::RecordPlan,
     rules::{LeakCount, MatchedRules},
     text::{Slot, Texts},
@@ -77,10 +77,12 @@ pub struct RequestRecord {
     pub total: Duration,
     /// The part of it in which the gateway waited for an upstream; `None` when none was asked.
     pub upstream_time: Option<Duration>,
-    /// The part of it in which the call waited for its slot in a rate limit.
+    /// The part of it in which the call waited for its slot in a rate limit, or for the answer to an equal request.
     pub waited: Duration,
     /// How many endpoints were asked.
     pub upstream_attempts: u16,
+    /// The policy of the cache, and what the cache did; `None` without one.
+    pub cached: Option<(PolicyId, Cached)>,
     /// What a model was asked for and used; `None` where none was.
     pub model: Option<Box<ModelRecord>>,
     /// Why it was refused, if it was.
@@ -166,6 +168,7 @@ impl RequestRecord {
             upstream_time: None,
             waited: Duration::ZERO,
             upstream_attempts: 0,
+            cached: None,
             model: None,
             refusal: None,
             would_deny: Vec::new(),
@@ -322,6 +325,8 @@ pub struct ModelRecord {
     pub operation: &'static str,
     /// The public name.
     pub model: Option<Arc<str>>,
+    /// The caller's team.
+    pub team: Option<Arc<str>>,
     /// The provider's word.
     pub provider: &'static str,
     /// The provider's name of the model.

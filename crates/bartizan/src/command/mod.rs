@@ -2,6 +2,7 @@
 
 pub(crate) mod access;
 pub(crate) mod audit;
+pub(crate) mod cache;
 pub(crate) mod capture;
 pub(crate) mod check;
 pub(crate) mod demo;
@@ -20,6 +21,8 @@ pub(crate) mod run;
 pub(crate) mod schema;
 pub(crate) mod test;
 pub(crate) mod tokens;
+pub(crate) mod usage;
+pub(crate) mod users;
 pub(crate) mod verify;
 pub(crate) mod why;
 

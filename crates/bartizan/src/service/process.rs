@@ -1,7 +1,7 @@
 //! Start, reload, drain, stop.
 
 use std::{
-    net::{SocketAddr, TcpListener},
+    net::SocketAddr,
     path::PathBuf,
     sync::{Arc, OnceLock, PoisonError},
     time::{Duration, Instant, SystemTime},
@@ -13,7 +13,8 @@ use bartizan_config::{
     snapshot::{AccessLogPlan, Snapshot},
 };
 use bartizan_identity::KeyTable;
-use bartizan_manage::{Api, DocumentSource, Management, ManagementState};
+use bartizan_manage::{Api, DocumentSource, Management, ManagementState, Tls};
+use bartizan_model::Reference;
 use bartizan_proxy::{
     gate::{Gate, GateOptions, PrepareProblem, ServedAddress},
     rehearsal::PipelineRehearsal,
@@ -29,9 +30,11 @@ use super::{
     capture::Captures,
     insight::{self, Insight},
     keys::{Following, Keys, chain},
+    management::{self, Admin},
     revisions::{self, Loaded, REVISION, RevisionWatch},
     rotation::Schedule,
     secrets,
+    spending::{self, Spending},
     watch::FileWatch,
     wish::{Wish, Wishes},
 };
@@ -54,8 +57,8 @@ pub(crate) struct Options {
     pub(crate) lock: GatewayLock,
     /// The open store with its keys; none where it is gone, and then every key is refused until it is back.
     pub(crate) keys: Option<Keys>,
-    /// The address of the management listener.
-    pub(crate) admin: SocketAddr,
+    /// Where management listens.
+    pub(crate) admin: Admin,
     /// How many cores serve.
     pub(crate) workers: usize,
     /// How long requests may finish when the process stops.
@@ -101,6 +104,10 @@ impl Failure {
 pub(crate) struct Service {
     gate: Gate,
     management: Management,
+    admin: Admin,
+    tls: Option<Arc<Tls>>,
+    /// The link that makes the first user, where there is none.
+    setup: Option<String>,
     state: Arc<ManagementState>,
     access_log: Arc<AccessLog>,
     insight: Option<Insight>,
@@ -111,6 +118,7 @@ pub(crate) struct Service {
     data_dir: DataDir,
     following: Option<Following>,
     schedule: Option<Schedule>,
+    spending: Option<Spending>,
     wishes: Wishes,
     _lock: GatewayLock,
 }
@@ -120,11 +128,23 @@ enum Source {
     Files {
         config: Vec<PathBuf>,
         digest: String,
+        /// What serves, for management to show.
+        set: Arc<Set>,
         /// Of the files that the documents in force name.
         secrets: [u8; 32],
         watch: notify::Result<FileWatch>,
     },
     Store(RevisionWatch),
+}
+
+impl Source {
+    /// What serves, where it comes from files.
+    fn set(&self) -> Option<Arc<Set>> {
+        match self {
+            Source::Files { set, .. } => Some(Arc::clone(set)),
+            Source::Store(_) => None,
+        }
+    }
 }
 
 /// The set to begin with.
@@ -140,7 +160,10 @@ struct First {
 impl Service {
     /// Starts a gateway. It serves when this returns; `None` where it was told to stop before there was anything to
     /// serve. `waiting` is told where the management listener is, should there be nothing to serve yet.
-    pub(crate) fn start(options: Options, waiting: impl Fn(SocketAddr)) -> Result<Option<Self>, Failure> {
+    pub(crate) fn start(
+        options: Options,
+        waiting: impl Fn(SocketAddr, Option<&str>),
+    ) -> Result<Option<Self>, Failure> {
         let Options { documents, data_dir, lock, keys, admin, workers, drain, access_log, records } = options;
         // Before anybody can be told that the gateway is ready: a signal is for us then, not for the process's default.
         let wishes = Wishes::listen().map_err(|error| Failure::Process(format!("no signals: {error}")))?;
@@ -152,19 +175,28 @@ impl Service {
         };
         let api = Api::new(store_dir.clone(), source, Arc::new(PipelineRehearsal));
         let newest = insight::Newest::default();
-        let state = Arc::new(management_state(metrics.clone(), data_plane.clone(), api, newest.clone()));
+        let folder = records.map(|_| data_dir.path().join(records::FOLDER));
+        let mut state = management::state(metrics.clone(), data_plane.clone(), api, admin.names(), folder);
+        let told = newest.clone();
+        state.insight = Some(Box::new(move || told.lock().unwrap_or_else(PoisonError::into_inner).clone()));
+        let (state, tls) = (Arc::new(state), admin.tls()?);
         // Files are read before anything is bound; a store may have nothing yet, and management tells so.
         let (files, management) = match documents {
-            Documents::Files(config) => (Some(first_of_files(config, &wishes)?), bind(admin)?),
-            Documents::Store(_) => (None, bind(admin)?),
+            Documents::Files(config) => {
+                (Some(first_of_files(config, &wishes)?), management::bind(admin.address)?)
+            }
+            Documents::Store(_) => (None, management::bind(admin.address)?),
         };
-        let management = Management::serve(management, state.clone()).map_err(|error| {
-            Failure::Process(format!("the management listener cannot be started: {error}"))
-        })?;
+        let no_listener =
+            |error| Failure::Process(format!("the management listener cannot be started: {error}"));
+        // Before it answers anybody: who may come from elsewhere must be there already.
+        let bound = management.local_addr().map_err(no_listener)?;
+        let setup = management::settle(&admin, bound, keys.as_ref())?;
+        let management = Management::serve(management, state.clone(), tls.clone()).map_err(no_listener)?;
         let first = match files {
             Some(first) => Some(first),
             None => {
-                let tell = || waiting(management.address());
+                let tell = || waiting(management.address(), setup.as_deref());
                 first_of_store(&store_dir, &data_dir, &wishes, &state, tell)?
             }
         };
@@ -173,7 +205,10 @@ impl Service {
         let (tap, lines) = tap(TAP_LINES);
         let log = start_log(&log_plan, &data_dir, access_log, records, tap)?;
         metrics.watch_log(log.counters());
+        let quotas = spending::remembered(&store_dir);
+        let session_keys = data_dir.session_keys(&lock).map_err(|error| Failure::of(&error))?;
         let gate_options = |keys: Option<&Keys>| GateOptions {
+            quotas: quotas.clone(),
             cores: workers,
             lock_dir: Some(data_dir.path().to_path_buf()),
             metrics: metrics.clone(),
@@ -181,6 +216,7 @@ impl Service {
             pepper: keys.map(|keys| keys.pepper.clone()),
             keys: keys.map_or_else(|| Arc::new(KeyTable::empty()), |keys| keys.table.clone()),
             read_secret: Box::new(secrets::read),
+            session_keys: Some(Reference::File(session_keys.clone())),
             grace: drain,
         };
         let id = snapshot.revision.id.clone();
@@ -210,6 +246,8 @@ impl Service {
         .map_err(|error| Failure::Process(format!("the keys cannot be followed: {error}")))?;
         let captures = Captures::start(data_dir.path().to_path_buf(), log.clone())
             .map_err(|error| Failure::Process(format!("captures cannot be taken: {error}")))?;
+        let spending = Spending::start(store_dir.clone(), gate.runtime().clone())
+            .map_err(|error| Failure::Process(format!("what is used cannot be followed: {error}")))?;
         let insight = Insight::start(insight::Given {
             lines,
             data_dir: data_dir.clone(),
@@ -228,11 +266,15 @@ impl Service {
             watch.tell(number, Went::Live, "");
             revisions::keep(&data_dir, number, digest, files, &state);
         }
+        state.served.set(management::serving(source.set(), &gate.addresses()));
         state.readiness.set_ready();
         let following = Some(following);
         Ok(Some(Service {
             gate,
             management,
+            admin,
+            tls,
+            setup,
             state,
             access_log: log,
             insight: Some(insight),
@@ -243,6 +285,7 @@ impl Service {
             data_dir,
             following,
             schedule: Some(schedule),
+            spending: Some(spending),
             wishes,
             _lock: lock,
         }))
@@ -256,6 +299,16 @@ impl Service {
     /// The first address of a listener.
     pub(crate) fn address_of(&self, listener: &str) -> Option<SocketAddr> {
         self.addresses().into_iter().find(|served| *served.listener == *listener).map(|served| served.address)
+    }
+
+    /// Where a browser finds management.
+    pub(crate) fn admin_url(&self) -> String {
+        self.admin.url(self.management.address())
+    }
+
+    /// The link that makes the first user; none where there is one.
+    pub(crate) fn setup_link(&self) -> Option<&str> {
+        self.setup.as_deref()
     }
 
     /// The management listener's address.
@@ -275,6 +328,7 @@ impl Service {
                 Wish::Revision => self.take_up(),
                 Wish::Reload => {
                     self.access_log.reopen();
+                    self.renew_admin();
                     self.reload(true);
                 }
                 Wish::Stop => break,
@@ -284,13 +338,25 @@ impl Service {
         Ok(())
     }
 
+    /// Reads the certificate of management again; one that cannot be used leaves the one before.
+    fn renew_admin(&self) {
+        let Some(tls) = &self.tls else { return };
+        match self.admin.renew(tls) {
+            Ok(()) => tracing::info!("the certificate of management was read again"),
+            Err(Failure::Documents(text) | Failure::Process(text)) => {
+                tracing::error!("the certificate of management stays as it was\n{text}");
+            }
+        }
+    }
+
     /// Reads the files again and puts them into force, whole or not at all.
     fn reload(&mut self, asked: bool) {
-        let Source::Files { config, digest: in_force, secrets: secrets_in_force, watch } = &mut self.source
+        let Source::Files { config, digest: in_force, secrets: secrets_in_force, watch, .. } =
+            &mut self.source
         else {
             return self.prepare_again();
         };
-        let (snapshot, digest) = match load(config) {
+        let (snapshot, set) = match load(config) {
             Ok(loaded) => loaded,
             Err(Failure::Documents(text) | Failure::Process(text)) => {
                 self.state.metrics.config_refused();
@@ -299,14 +365,18 @@ impl Service {
             }
         };
         let secrets = look_at_secrets(&snapshot, watch);
+        let digest = set.digest.clone();
         if digest == *in_force && secrets == *secrets_in_force && !asked {
             return;
         }
         match self.publish(snapshot) {
             Ok(revision) => {
-                if let Source::Files { digest: in_force, secrets: secrets_in_force, .. } = &mut self.source {
-                    (*in_force, *secrets_in_force) = (digest, secrets);
+                if let Source::Files { digest: in_force, secrets: secrets_in_force, set: serving, .. } =
+                    &mut self.source
+                {
+                    (*in_force, *secrets_in_force, *serving) = (digest, secrets, Arc::new(set));
                 }
+                self.tell_what_serves();
                 tracing::info!(%revision, "the changed documents are in force");
             }
             Err(text) => {
@@ -349,6 +419,7 @@ impl Service {
             Ok(files) => {
                 watch.tell(number, Went::Live, "");
                 revisions::keep(&self.data_dir, number, digest, files, &self.state);
+                self.tell_what_serves();
                 self.state.notices.clear(REVISION);
                 self.state.notices.clear(KEPT);
                 tracing::info!(revision = %tag, "the revision is in force");
@@ -379,6 +450,10 @@ impl Service {
         }
     }
 
+    fn tell_what_serves(&self) {
+        self.state.served.set(management::serving(self.source.set(), &self.gate.addresses()));
+    }
+
     fn stop(mut self) {
         self.state.readiness.set_draining();
         tracing::info!(seconds = self.drain.as_secs(), "draining; a second signal ends at once");
@@ -391,6 +466,8 @@ impl Service {
         }
         self.gate.stop();
         drop(self.schedule.take());
+        // The cores have ended, so everything is settled.
+        drop(self.spending.take());
         drop(self.following.take());
         drop(self.captures.take());
         // The cores have ended, so every record is on its way; one second is enough for a disk that works.
@@ -403,36 +480,13 @@ impl Service {
     }
 }
 
-fn bind(admin: SocketAddr) -> Result<TcpListener, Failure> {
-    TcpListener::bind(admin)
-        .map_err(|error| Failure::Process(format!("the management address {admin} cannot be bound: {error}")))
-}
-
-fn management_state(
-    metrics: Arc<Metrics>,
-    data_plane: Arc<OnceLock<Arc<Runtime>>>,
-    api: Api,
-    newest: insight::Newest,
-) -> ManagementState {
-    let mut state = ManagementState::new(metrics);
-    state.insight = Some(Box::new(move || newest.lock().unwrap_or_else(PoisonError::into_inner).clone()));
-    state.api = Some(Arc::new(api));
-    state.before_scrape = Some(Box::new(move |metrics| {
-        let Some(runtime) = data_plane.get() else { return };
-        let cells = runtime.cells();
-        metrics.set_limit(cells.cells() as u64, u64::from(cells.waiters()), cells.overflowed());
-        runtime.live().report_health(metrics);
-    }));
-    state
-}
-
 fn first_of_files(config: Vec<PathBuf>, wishes: &Wishes) -> Result<First, Failure> {
     // Watched before the files are read, so that no change between is missed.
     let mut watch = FileWatch::start(&config, wishes.sender());
-    let (snapshot, digest) = load(&config)?;
+    let (snapshot, set) = load(&config)?;
     // Before they are read: a change between is then a change to the next look.
     let secrets = look_at_secrets(&snapshot, &mut watch);
-    let source = Source::Files { config, digest, secrets, watch };
+    let source = Source::Files { config, digest: set.digest.clone(), set: Arc::new(set), secrets, watch };
     Ok(First { snapshot, revision: None, is_kept: false, source })
 }
 
@@ -539,11 +593,10 @@ const STORE_PATIENCE: Duration = Duration::from_secs(2);
 const KEPT: &str = "kept";
 
 /// Reads and compiles the set. A set without a listener or a route can be checked, but an empty gate is never served.
-fn load(config: &[PathBuf]) -> Result<(Arc<Snapshot>, String), Failure> {
+fn load(config: &[PathBuf]) -> Result<(Arc<Snapshot>, Set), Failure> {
     let set = Set::open(config).map_err(|error| Failure::Process(chain(&error)))?;
-    let digest = set.digest.clone();
     let text = || render::text(&set.compiled.problems, &set.sources, Style::Plain);
-    let Some(snapshot) = set.compiled.snapshot else {
+    let Some(snapshot) = set.compiled.snapshot.clone() else {
         return Err(Failure::Documents(text()));
     };
     if snapshot.listeners.is_empty() || snapshot.routes.is_empty() {
@@ -552,7 +605,7 @@ fn load(config: &[PathBuf]) -> Result<(Arc<Snapshot>, String), Failure> {
             text()
         )));
     }
-    Ok((snapshot, digest))
+    Ok((snapshot, set))
 }
 
 fn start_log(

@@ -41,7 +41,7 @@ const fn rule(
 
 use Judge::{
     Differs, Endpoints, Fewer, Guard, Less, Limits, More, MoreOrAll, Most, MostOrEndless, NetworksAllowed,
-    NetworksDenied, NetworksTrusted, Order, Rules, SwitchedOff, SwitchedOn, Ways,
+    NetworksDenied, NetworksTrusted, Order, Quotas, Rules, SwitchedOff, SwitchedOn, Ways,
 };
 use Unit::{Bytes, Number, Time};
 use Weight::{Grave, Notable, Slight};
@@ -55,10 +55,12 @@ const HEADERS: Option<Kind> = Some(Kind::HeaderPolicy);
 const KEY_ROTATION: Option<Kind> = Some(Kind::KeyRotationPolicy);
 const LISTENER: Option<Kind> = Some(Kind::Listener);
 const LIMIT: Option<Kind> = Some(Kind::RateLimitPolicy);
+const QUOTA: Option<Kind> = Some(Kind::QuotaPolicy);
 const RECORD: Option<Kind> = Some(Kind::RecordPolicy);
 const ROLE: Option<Kind> = Some(Kind::Role);
 const ROUTE: Option<Kind> = Some(Kind::Route);
 const SECRET: Option<Kind> = Some(Kind::Secret);
+const TEAM: Option<Kind> = Some(Kind::Team);
 const UPSTREAM: Option<Kind> = Some(Kind::Upstream);
 
 /// The table. Several rows may have the same field.
@@ -82,6 +84,8 @@ const RULES: &[Rule] = &[
     rule(CACHE, "spec.identityClass", Order(&["perConsumer", "shared"]), Grave, "cache-identity", "callers are given answers to others", "callers are no longer given answers to others"),
     rule(CACHE, "spec.authorized", Order(&["marked", "own"]), Notable, "cache-authorized", "answers to callers with credentials are kept though they do not say so", "answers to callers with credentials are kept only if they say so"),
     rule(CACHE, "spec.dropSetCookie", SwitchedOn, Notable, "cache-cookies", "answers that set cookies are kept", "answers that set cookies are no longer kept"),
+    rule(CACHE, "spec.staleIfError", Most(Time), Slight, "cache-stale", "stale answers are given for longer when the upstream fails", "stale answers are given for less long when the upstream fails"),
+    rule(CACHE, "spec.staleWhileRevalidate", Most(Time), Slight, "cache-stale", "stale answers are given for longer while newer ones are fetched", "stale answers are given for less long while newer ones are fetched"),
 
     rule(CORS, "spec.allowOrigins", More, Grave, "cors-origins", "pages of more origins may call", "pages of fewer origins may call"),
     rule(CORS, "spec.allowCredentials", SwitchedOn, Grave, "cors-credentials", "pages may send cookies and credentials", "pages may no longer send cookies and credentials"),
@@ -140,6 +144,10 @@ const RULES: &[Rule] = &[
     rule(LIMIT, "spec.action.type", Differs, Slight, "limit-action", "what happens over the limit changes", ""),
     rule(LIMIT, "spec.action.maxRetry", Most(Number), Slight, "limit-action", "more calls may wait for a slot", "fewer calls may wait for a slot"),
 
+    rule(QUOTA, "spec.limits", Quotas, Notable, "quota", "callers may use more", "callers may use less"),
+    rule(QUOTA, "spec.key", Differs, Notable, "quota-key", "use is counted together in another way", ""),
+    rule(QUOTA, "spec.onAbsent", Order(&["deny", "skip"]), Notable, "quota-absent", "callers without the key are not counted", "callers without the key are refused"),
+
     rule(RECORD, "spec.accessLog", SwitchedOff, Notable, "record", "requests are no longer written down", "requests are written down"),
     rule(RECORD, "spec.addressPrivacy", Order(&["hashed", "truncated", "full"]), Notable, "record-privacy", "more of callers' addresses is written down", "less of callers' addresses is written down"),
     rule(RECORD, "spec.queryValues", Order(&["masked", "full"]), Notable, "record-privacy", "values of queries are written down", "values of queries are no longer written down"),
@@ -154,6 +162,11 @@ const RULES: &[Rule] = &[
     rule(ROUTE, "spec.rules.timeouts.idle", Most(Time), Slight, "route-time", "upstreams may be silent longer", "upstreams may be silent less"),
 
     rule(SECRET, "spec.valueRef", Differs, Notable, "secret", "the secret is read from another place", ""),
+
+    rule(TEAM, "spec.members", Differs, Notable, "team-members", "others share its models and budget", ""),
+    rule(TEAM, "spec.models", MoreOrAll, Grave, "team-models", "its members may use more models", "its members may use fewer models"),
+    rule(TEAM, "spec.budget", Guard, Notable, "team-budget", "its members are no longer held to a budget", "its members are held to a budget"),
+    rule(TEAM, "spec.budget", Quotas, Notable, "team-budget", "its members may use more", "its members may use less"),
 
     rule(UPSTREAM, "spec.endpoints", Endpoints, Notable, "upstream-endpoints", "requests go to other endpoints, or in clear text", "requests go over TLS"),
     rule(UPSTREAM, "spec.tls.dangerAcceptAnyCertificate", SwitchedOn, Grave, "upstream-verification", "any certificate is accepted", "certificates are verified"),

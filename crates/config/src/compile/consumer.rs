@@ -10,14 +10,16 @@ use super::{
     attach::{Attached, Clashes},
     index::{Index, spec_of},
     listener::address_set,
+    team::Teams,
 };
-use crate::snapshot::{ConsumerPlan, NameMap};
+use crate::snapshot::{ConsumerPlan, NameMap, TeamPlan};
 
 /// Compiles all consumers with the limits attached to them.
 pub(super) fn compile_all(
     index: &Index<'_>,
     all_roles: &Roles,
     attached: &Attached<'_, '_>,
+    teams: &Teams,
     clashes: &mut Clashes,
 ) -> NameMap<Arc<ConsumerPlan>> {
     let mut consumers = NameMap::default();
@@ -35,12 +37,25 @@ pub(super) fn compile_all(
             addresses: (!spec.allowed_addresses.is_empty()).then(|| address_set(&spec.allowed_addresses)),
             authorization: attached.consumer_authorization(&name),
             limits: attached.consumer_limits(&name),
+            quotas: quotas(attached, teams.of(&name), &name),
+            team: teams.of(&name).cloned(),
             rotation: attached.consumer_rotation(&name, clashes),
             name: name.clone(),
         };
         consumers.insert(name, Arc::new(plan));
     }
     consumers
+}
+
+/// The quotas of a consumer, its team's budget last: it is the widest that can be named beside them.
+fn quotas(
+    attached: &Attached<'_, '_>,
+    team: Option<&Arc<TeamPlan>>,
+    name: &str,
+) -> Vec<Arc<bartizan_limit::QuotaPolicy>> {
+    let mut quotas = attached.consumer_quotas(name);
+    quotas.extend(team.and_then(|team| team.budget.clone()));
+    quotas
 }
 
 /// Names consist of letters, digits, `-` and `.`, so they always are header values.

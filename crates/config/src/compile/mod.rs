@@ -29,6 +29,7 @@ mod exposure;
 mod filter;
 mod index;
 mod inspection;
+mod kept;
 mod limit;
 mod listener;
 mod llm;
@@ -38,10 +39,12 @@ mod pattern;
 mod place;
 mod policy;
 mod policy_test;
+mod quota;
 mod record;
 mod rotation;
 mod route;
 mod schema;
+mod team;
 mod tie;
 mod upstream;
 mod way;
@@ -90,11 +93,13 @@ fn snapshot(set: &Parsed<'_>, unread: bool, problems: &mut Problems) -> Option<S
     let policies = policy::compile_all(&index, &roles, problems);
     let mut clashes = Clashes::default();
     let attached = Attached::build(&index, &policies, &mut clashes);
-    let consumers = consumer::compile_all(&index, &roles, &attached, &mut clashes);
+    let teams = team::compile_all(&index, problems);
+    let consumers = consumer::compile_all(&index, &roles, &attached, &teams, &mut clashes);
     let certificates = authentication::certificate::table(&index, problems);
     let routes = route::compile_all(&index, &listeners, &upstreams, &attached, &mut clashes, problems);
     clashes.into_problems(problems);
     if !unread && !problems.is_refusing() {
+        authentication::sign_in::check_paths(&index, &routes.entries, problems);
         credential::check_exchanges(&index, &routes.plans, &upstreams, problems);
     }
     authorization::check_consumers(&index, problems);
@@ -123,7 +128,9 @@ fn snapshot(set: &Parsed<'_>, unread: bool, problems: &mut Problems) -> Option<S
         .collect();
     let (record, access_log) = attached.gateway_record();
     let digest = set.rules.digest_with(set.digest);
+    let kept_under = kept::fingerprints(set, &routes.plans, &upstreams);
     Some(Snapshot {
+        kept_under,
         revision: Revision { id: digest.get(..12).unwrap_or(&digest).into() },
         listeners: published,
         routes: routes.plans,

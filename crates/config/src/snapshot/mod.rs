@@ -18,6 +18,7 @@ pub mod names;
 pub mod policy;
 mod reference;
 pub mod route;
+pub mod sign_in;
 pub mod table;
 pub mod template;
 pub mod token;
@@ -32,6 +33,7 @@ pub use model::*;
 pub use names::NameMap;
 pub use policy::*;
 pub use route::*;
+pub use sign_in::*;
 pub use table::*;
 pub use template::*;
 pub use token::*;
@@ -46,6 +48,8 @@ pub struct Snapshot {
     pub listeners: Vec<PublishedListener>,
     /// Every rule of every route, in document order; `RoutePlan::index` points here.
     pub routes: Vec<Arc<RoutePlan>>,
+    /// For every rule, what tells the answers that were kept under it from those kept under other documents.
+    pub kept_under: Vec<u64>,
     /// The upstreams by index.
     pub upstreams: Vec<Arc<UpstreamPlan>>,
     /// The models by name.

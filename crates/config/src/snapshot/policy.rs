@@ -57,6 +57,8 @@ pub struct CachePlan {
     pub label: Arc<str>,
     /// What may be kept, and for whom.
     pub terms: bartizan_cache::Terms,
+    /// How long equal requests wait for the answer to the first of them.
+    pub collapse: Duration,
 }
 
 /// A compiled `HeaderPolicy`.
@@ -210,8 +212,23 @@ pub struct ConsumerPlan {
     pub authorization: Vec<Arc<AuthorizationPlan>>,
     /// Limits attached to the consumer, in order of name.
     pub limits: Vec<Arc<bartizan_limit::Policy>>,
+    /// Its team.
+    pub team: Option<Arc<TeamPlan>>,
+    /// Quotas attached to the consumer, in order of name, and its team's budget.
+    pub quotas: Vec<Arc<bartizan_limit::QuotaPolicy>>,
     /// How its keys age and are rotated.
     pub rotation: Option<Arc<RotationPlan>>,
+}
+
+/// A compiled `Team`.
+#[derive(Clone, Debug)]
+pub struct TeamPlan {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Models that its members may use; none: all that they may otherwise.
+    pub models: Vec<Arc<str>>,
+    /// What its members may use together.
+    pub budget: Option<Arc<bartizan_limit::QuotaPolicy>>,
 }
 
 /// A compiled `KeyRotationPolicy`.

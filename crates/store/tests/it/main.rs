@@ -17,6 +17,7 @@ mod keys;
 mod load;
 mod revisions;
 mod tokens;
+mod users;
 
 use std::{
     fs::{self, DirBuilder},

@@ -11,13 +11,17 @@ use super::{
     Metrics,
     cell::{Bounds, Counter, GATEWAY_BOUNDS, Histogram, HistogramSum, TOTAL_BOUNDS},
     core::{CoreCells, EndpointCells, ListenerCells, PolicyCells, RouteCells, UpstreamCells, refusal_index},
-    label::{self, ConnectionState, Decision, FailureCounter, Inspected, Outcome, RefusedConnection},
+    label::{
+        self, Cached, ConnectionState, Decision, FailureCounter, Inspected, Outcome, Refreshed,
+        RefusedConnection,
+    },
     lock,
-    names::{Name, Names, Table},
+    names::{NONE, Name, Names, Table},
     process::ProcessFigures,
     table,
     text::{Exposition, Format},
 };
+use crate::usage::UsageSums;
 
 impl Metrics {
     /// The text of a scrape.
@@ -31,6 +35,7 @@ impl Metrics {
         sums.upstreams(&mut out);
         sums.listeners(&mut out);
         drop(names);
+        self.models(&mut out);
         self.limits_and_log(&mut out);
         self.configuration(&mut out);
         self.process(&mut out, &ProcessFigures::read());
@@ -41,6 +46,8 @@ impl Metrics {
         out.family(table::LIMIT_CELLS).integer(&[], self.limit.cells.load(Ordering::Relaxed));
         out.family(table::LIMIT_WAITERS).integer(&[], self.limit.waiters.load(Ordering::Relaxed));
         out.family(table::LIMIT_OVERFLOW).integer(&[], self.limit.overflow.load(Ordering::Relaxed));
+        out.family(table::CACHE_ENTRIES).integer(&[], self.cache.entries.load(Ordering::Relaxed));
+        out.family(table::CACHE_BYTES).integer(&[], self.cache.bytes.load(Ordering::Relaxed));
         let log = self.log.get().map(|log| log.now()).unwrap_or_default();
         out.family(table::LOG_WRITTEN).integer(&[], log.written);
         let mut lost = out.family(table::LOG_LOST);
@@ -54,6 +61,47 @@ impl Metrics {
         let mut alerts = out.family(table::INSIGHT_ALERTS);
         alerts.integer(&["told"], insight.told);
         alerts.integer(&["held_back"], insight.held_back);
+    }
+
+    fn models(&self, out: &mut Exposition) {
+        let rows = self.usage.all();
+        let name = |name: &Option<Arc<str>>| name.clone().unwrap_or_else(|| NONE.into());
+        let rows: Vec<_> = rows
+            .iter()
+            .map(|(key, sums)| ([name(&key.team), name(&key.consumer), key.model.clone()], sums))
+            .collect();
+        let families: [(_, fn(&UsageSums) -> u64); 4] = [
+            (table::MODEL_REQUESTS, |sums| sums.requests),
+            (table::MODEL_FAILURES, |sums| sums.failed),
+            (table::MODEL_UNPRICED, |sums| sums.unpriced),
+            (table::MODEL_FALLBACKS, |sums| sums.fallbacks),
+        ];
+        for (family, count) in families {
+            let mut samples = out.family(family);
+            for ([team, consumer, model], sums) in &rows {
+                nonzero(&mut samples, &[team, consumer, model], count(sums));
+            }
+        }
+        let mut tokens = out.family(table::MODEL_TOKENS);
+        for ([team, consumer, model], sums) in &rows {
+            for (class, count) in [
+                ("input", sums.input),
+                ("cached", sums.cached),
+                ("output", sums.output),
+                ("reasoning", sums.reasoning),
+            ] {
+                nonzero(&mut tokens, &[team, consumer, model, class], count);
+            }
+        }
+        let mut cost = out.family(table::MODEL_COST);
+        for ([team, consumer, model], sums) in rows.iter().filter(|(_, sums)| sums.cost_pico > 0) {
+            // Nine decimals of a dollar are enough for a counter.
+            cost.seconds(&[team, consumer, model], u128::from(sums.cost_pico / 1_000));
+        }
+        let mut first = out.family(table::MODEL_FIRST_TOKEN);
+        for (model, sum) in self.usage.first_tokens() {
+            first.histogram(&[&model], TOTAL_BOUNDS, &sum);
+        }
     }
 
     fn configuration(&self, out: &mut Exposition) {
@@ -155,6 +203,7 @@ impl Sums<'_> {
                 nonzero(&mut decisions, &[policy, decision.as_str(), "shadow"], shadowed);
             }
         }
+        self.caching(out);
         self.inspections(out);
         let mut failures = out.family(table::AUTH_FAILURES);
         for reason in Reason::ALL {
@@ -167,6 +216,23 @@ impl Sums<'_> {
             let at = *counter as usize;
             let count = sum(self.cores.iter().filter_map(|core| core.failure_counters.get(at)));
             nonzero(&mut filled, &[counter.as_str()], count);
+        }
+    }
+
+    fn caching(&self, out: &mut Exposition) {
+        let mut requests = out.family(table::CACHE_REQUESTS);
+        for ([policy, _], cells) in self.policy_cells() {
+            for result in Cached::ALL {
+                let count = sum(cells.iter().filter_map(|cell| cell.cached.get(*result as usize)));
+                nonzero(&mut requests, &[policy, result.as_str()], count);
+            }
+        }
+        let mut refreshes = out.family(table::CACHE_REFRESHES);
+        for ([policy, _], cells) in self.policy_cells() {
+            for outcome in Refreshed::ALL {
+                let count = sum(cells.iter().filter_map(|cell| cell.refreshed.get(*outcome as usize)));
+                nonzero(&mut refreshes, &[policy, outcome.as_str()], count);
+            }
         }
     }
 
@@ -227,7 +293,7 @@ impl Sums<'_> {
             self.named(&self.names.listeners, |core, index| core.listeners.existing(index)).collect()
         };
         // A registered listener is always shown: no connection is a fact worth seeing.
-        let shared = [super::NONE, super::OVERFLOW];
+        let shared = [NONE, super::OVERFLOW];
         let mut connections = out.family(table::CONNECTIONS);
         for ([listener, _], cells) in cells() {
             let open = gauge(cells.iter().map(|cell| &cell.connections));

@@ -70,6 +70,14 @@ families! {
         "Times a judge could not decide; with on_fault allow, the request passed unjudged.";
     RATE_LIMIT_DECISIONS = Counter "bartizan_ratelimit_decisions_total" ["policy", "decision", "mode"]
         "Decisions of rate limits.";
+    CACHE_REQUESTS = Counter "bartizan_cache_requests_total" ["policy", "result"]
+        "Requests under a CachePolicy, by what the cache did for them.";
+    CACHE_REFRESHES = Counter "bartizan_cache_refreshes_total" ["policy", "outcome"]
+        "Stale answers that were validated in the background.";
+    CACHE_ENTRIES = Gauge "bartizan_cache_entries" []
+        "Answers that are kept.";
+    CACHE_BYTES = Gauge "bartizan_cache_bytes" []
+        "Memory that kept answers take, as the cache counts it.";
     INSPECTIONS = Counter "bartizan_inspections_total" ["policy", "outcome", "mode"]
         "Requests and answers that a policy inspected.";
     RULE_MATCHES = Counter "bartizan_inspection_matches_total" ["policy", "group", "mode"]
@@ -102,6 +110,20 @@ families! {
         "Calls that wait for their slot in a rate limit.";
     LIMIT_OVERFLOW = Counter "bartizan_limit_overflow_total" []
         "Times a full table made a key share its policy's overflow cell.";
+    MODEL_REQUESTS = Counter "bartizan_model_requests_total" ["team", "consumer", "model"]
+        "Calls to models that ended.";
+    MODEL_FAILURES = Counter "bartizan_model_failures_total" ["team", "consumer", "model"]
+        "Calls to models that were refused, or that no target served.";
+    MODEL_TOKENS = Counter "bartizan_model_tokens_total" ["team", "consumer", "model", "type"]
+        "Tokens that models used; cached ones are a share of the input, reasoning is a share of the output.";
+    MODEL_COST = Counter "bartizan_model_cost_dollars_total" ["team", "consumer", "model"]
+        "What calls to models cost; calls without a known price are not in it.";
+    MODEL_UNPRICED = Counter "bartizan_model_unpriced_requests_total" ["team", "consumer", "model"]
+        "Calls to models whose price is not known.";
+    MODEL_FALLBACKS = Counter "bartizan_model_fallbacks_total" ["team", "consumer", "model"]
+        "Targets that did not serve before another one did.";
+    MODEL_FIRST_TOKEN = Histogram "bartizan_model_first_token_seconds" ["model"]
+        "Time from the complete head to the first content of a model's answer.";
     LOG_WRITTEN = Counter "bartizan_access_log_written_total" []
         "Lines written to the access log.";
     LOG_LOST = Counter "bartizan_access_log_lost_total" ["why"]
@@ -176,12 +198,16 @@ const PAGE_TAIL: &str = "
 * `code` is a registered status code (or 499, 529, 530), the class of any other (`2xx`), or `none` when no answer was sent.
 * `stage` and `reason` are the words of the pipeline and of problem answers; `mode` is `enforce` or `shadow`.
 * `decision` is `allow`, `deny` or `throttle`.
+* `result` is `hit`, `stale` (given while it is validated), `stale_on_error`, `validated`, `collapsed` (the answer to an
+  equal request was waited for), `miss` or `bypass`; `outcome` of a refresh is `renewed` or `failed`.
 * `group` is the number of a rule divided by 1,000 (`942` for the SQL injection rules of the Core Rule Set); a policy's
   first 64 groups have their own. `outcome` of an inspection is `passed`, `refused` or `incomplete`.
 * `outcome` of an upstream request is `answered`, `server_error`, `connect_failed`, `timeout`, `reset`, `misbehaved` or
   `cancelled`; of a reload `applied` or `refused`.
 * `outcome` of an alert is `told` or `held_back`.
 * `state` is `active` or `idle`.
+* `team`, `consumer` and `model` are names from the documents; the first 2,000 triples of the process have their own
+  series, all beyond it share `_overflow`. `type` of tokens is `input`, `cached`, `output` or `reasoning`.
 * `why` of a refused connection is `address_denied`, `listener_full`, `address_full`, `prefix_full`, `proxy_header`,
   `head_timeout` or `resources`; of a lost record `overflow` (the writer could not keep up) or `write_error`.
 ";
@@ -189,7 +215,9 @@ const PAGE_TAIL: &str = "
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::label::{ConnectionState, Decision, Inspected, Outcome, RefusedConnection};
+    use crate::metrics::label::{
+        Cached, ConnectionState, Decision, Inspected, Outcome, Refreshed, RefusedConnection,
+    };
 
     #[test]
     fn names_follow_the_conventions() {
@@ -213,6 +241,8 @@ mod tests {
             .iter()
             .map(|word| word.as_str())
             .chain(Inspected::ALL.iter().map(|word| word.as_str()))
+            .chain(Cached::ALL.iter().map(|word| word.as_str()))
+            .chain(Refreshed::ALL.iter().map(|word| word.as_str()))
             .chain(Outcome::ALL.iter().map(|word| word.as_str()))
             .chain(ConnectionState::ALL.iter().map(|word| word.as_str()))
             .chain(RefusedConnection::ALL.iter().map(|word| word.as_str()));

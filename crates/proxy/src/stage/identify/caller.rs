@@ -110,6 +110,7 @@ fn resolve(call: &Call<'_>, token: &TokenIdentity, mapping: &MappingPlan) -> Res
         consumer,
         aged: None,
         granted: Some(Arc::new(granted)),
+        session: None,
     })
 }
 
@@ -127,6 +128,8 @@ fn unknown(name: &Arc<str>) -> Result<ConsumerPlan, String> {
         role_set: RoleSet::default(),
         authorization: Vec::new(),
         limits: Vec::new(),
+        team: None,
+        quotas: Vec::new(),
         rotation: None,
         models: Vec::new(),
     })
