@@ -59,7 +59,12 @@ pub(crate) fn prefix_key(client: IpAddr) -> u128 {
 /// FNV-1a and a finisher: documented, stable for ever, spread well enough for percentages. A caller who chooses its
 /// own key id or address can choose its share, which decides nothing but shadow or enforce for itself.
 fn hash(bytes: &[u8]) -> u64 {
-    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    hash_from(0, bytes)
+}
+
+/// The same, begun from another hash.
+pub(crate) fn hash_from(seed: u64, bytes: &[u8]) -> u64 {
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64 ^ seed;
     for byte in bytes {
         hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
     }

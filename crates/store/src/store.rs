@@ -13,7 +13,7 @@ use sqlx::{
 
 use crate::{
     audit::Audit, data_dir::DataDir, error::Error, keys::Keys, pepper, private_file, revisions::Revisions,
-    schema, sessions::Sessions, tokens::Tokens, usage::Usage, users::Users,
+    rollouts::Rollouts, schema, sessions::Sessions, tokens::Tokens, usage::Usage, users::Users,
 };
 
 /// An open store; a cheap handle, to be cloned.
@@ -96,6 +96,11 @@ impl Store {
     /// The tokens of the management API: make, recognise, list, revoke.
     pub const fn tokens(&self) -> Tokens<'_> {
         Tokens::of(self)
+    }
+
+    /// The rollouts: begin, move on, what was seen.
+    pub const fn rollouts(&self) -> Rollouts<'_> {
+        Rollouts::of(self)
     }
 
     /// The people who manage the gateway.

@@ -3,6 +3,7 @@
 //! Both `run` and `demo` are this; they differ in where the documents come from and in what they print. Everything that
 //! can fail fails before the first socket accepts, and says what to do.
 
+mod audit;
 mod capture;
 mod files;
 mod insight;
@@ -10,8 +11,10 @@ mod keys;
 mod management;
 mod process;
 mod revisions;
+pub(crate) mod rollout;
 mod rotation;
 mod secrets;
+mod shadow;
 mod spending;
 mod watch;
 mod wish;

@@ -16,22 +16,24 @@ use bartizan_identity::KeyTable;
 use bartizan_manage::{Api, DocumentSource, Management, ManagementState, Tls};
 use bartizan_model::Reference;
 use bartizan_proxy::{
-    gate::{Gate, GateOptions, PrepareProblem, ServedAddress},
+    gate::{Candidate, Gate, GateOptions, PrepareProblem, ServedAddress},
     rehearsal::PipelineRehearsal,
     runtime::Runtime,
 };
-use bartizan_store::{DataDir, GatewayLock, RevisionFile, RevisionNumber, SetDigest, Went};
+use bartizan_store::{DataDir, GatewayLock, Revision, RevisionFile, RevisionNumber, SetDigest, Went};
 use bartizan_telemetry::{
-    AccessLog, Destination, FileOptions, LogOptions, Metrics, RecordOptions, Tap, records, tap,
-    tap::TAP_LINES,
+    AccessLog, Destination, FileOptions, LogOptions, Metrics, ProcessEvents, RecordOptions, Tap, records,
+    tap, tap::TAP_LINES,
 };
 
 use super::{
+    audit::{self, Auditing, Auditor},
     capture::Captures,
     insight::{self, Insight},
     keys::{Following, Keys, chain},
     management::{self, Admin},
     revisions::{self, Loaded, REVISION, RevisionWatch},
+    rollout::{Order, RolloutWatch},
     rotation::Schedule,
     secrets,
     spending::{self, Spending},
@@ -67,6 +69,8 @@ pub(crate) struct Options {
     pub(crate) access_log: Option<PathBuf>,
     /// How many requests are kept for `why` and `log`; `None` keeps none.
     pub(crate) records: Option<RecordLimits>,
+    /// How often the set in force is audited; `None`: never.
+    pub(crate) audit_every: Option<Duration>,
 }
 
 /// How many requests are kept.
@@ -118,6 +122,11 @@ pub(crate) struct Service {
     data_dir: DataDir,
     following: Option<Following>,
     schedule: Option<Schedule>,
+    auditor: Option<Auditor>,
+    /// With a store: the rollout that is under way.
+    rollout: Option<RolloutWatch>,
+    /// The candidate that was prepared last.
+    candidate: Option<(RevisionNumber, Candidate)>,
     spending: Option<Spending>,
     wishes: Wishes,
     _lock: GatewayLock,
@@ -164,11 +173,26 @@ impl Service {
         options: Options,
         waiting: impl Fn(SocketAddr, Option<&str>),
     ) -> Result<Option<Self>, Failure> {
-        let Options { documents, data_dir, lock, keys, admin, workers, drain, access_log, records } = options;
+        let Options {
+            documents,
+            data_dir,
+            lock,
+            keys,
+            admin,
+            workers,
+            drain,
+            access_log,
+            records,
+            audit_every,
+        } = options;
         // Before anybody can be told that the gateway is ready: a signal is for us then, not for the process's default.
         let wishes = Wishes::listen().map_err(|error| Failure::Process(format!("no signals: {error}")))?;
         let metrics = Metrics::new(env!("CARGO_PKG_VERSION"), SystemTime::now());
         let data_plane: Arc<OnceLock<Arc<Runtime>>> = Arc::default();
+        let audited = match &documents {
+            Documents::Files(paths) => audit::Place::Files(paths.clone()),
+            Documents::Store(_) => audit::Place::Kept,
+        };
         let (store_dir, source) = match &documents {
             Documents::Store(dir) => (dir.clone(), DocumentSource::Store),
             Documents::Files(_) => (data_dir.clone(), DocumentSource::Files),
@@ -244,6 +268,34 @@ impl Service {
             None => Following::once_back(store_dir.clone(), gate.runtime().clone()),
         }
         .map_err(|error| Failure::Process(format!("the keys cannot be followed: {error}")))?;
+        let events = ProcessEvents::default();
+        let auditor = audit_every
+            .map(|every| {
+                Auditor::start(Auditing {
+                    place: audited,
+                    data_dir: data_dir.clone(),
+                    store: store_dir.clone(),
+                    data_plane: gate.runtime().clone(),
+                    metrics: metrics.clone(),
+                    events: events.clone(),
+                    every,
+                })
+            })
+            .transpose()
+            .map_err(|error| Failure::Process(format!("the set cannot be audited: {error}")))?;
+        let rollout = match &source {
+            Source::Store(_) => Some(RolloutWatch::start(
+                store_dir.clone(),
+                &data_dir,
+                gate.runtime().clone(),
+                events.clone(),
+                wishes.sender(),
+            )),
+            Source::Files { .. } => None,
+        };
+        let rollout = rollout
+            .transpose()
+            .map_err(|error| Failure::Process(format!("rollouts cannot be followed: {error}")))?;
         let captures = Captures::start(data_dir.path().to_path_buf(), log.clone())
             .map_err(|error| Failure::Process(format!("captures cannot be taken: {error}")))?;
         let spending = Spending::start(store_dir.clone(), gate.runtime().clone())
@@ -285,6 +337,9 @@ impl Service {
             data_dir,
             following,
             schedule: Some(schedule),
+            auditor,
+            rollout,
+            candidate: None,
             spending: Some(spending),
             wishes,
             _lock: lock,
@@ -326,6 +381,7 @@ impl Service {
             match self.wishes.next() {
                 Wish::FilesChanged => self.reload(false),
                 Wish::Revision => self.take_up(),
+                Wish::Rollout => self.try_out(),
                 Wish::Reload => {
                     self.access_log.reopen();
                     self.renew_admin();
@@ -432,6 +488,37 @@ impl Service {
         }
     }
 
+    /// Begins or ends the trial of a candidate, and says how it went.
+    fn try_out(&mut self) {
+        let Some(order) = self.rollout.as_ref().and_then(RolloutWatch::take) else { return };
+        let answer = match order {
+            Order::End => {
+                self.gate.end_trial();
+                self.candidate = None;
+                Ok(None)
+            }
+            Order::Try(revision, options) => self.candidate_of(*revision).map(|()| {
+                let candidate = self.candidate.as_ref();
+                candidate.map(|(_, candidate)| self.gate.begin_trial(candidate, options))
+            }),
+        };
+        if let Some(rollout) = &self.rollout {
+            rollout.answer(answer);
+        }
+    }
+
+    /// Prepares a candidate, unless it is the one that was prepared last.
+    fn candidate_of(&mut self, revision: Revision) -> Result<(), String> {
+        let (number, digest) = (revision.row.number, revision.row.digest);
+        if self.candidate.as_ref().is_some_and(|(known, _)| *known == number) {
+            return Ok(());
+        }
+        let loaded = revisions::load(number, digest, revision.files)?;
+        let candidate = self.gate.try_out(loaded.snapshot).map_err(|problems| shown(&problems))?;
+        self.candidate = Some((number, candidate));
+        Ok(())
+    }
+
     /// Prepares and publishes a snapshot; the error is every reason why it cannot be.
     fn publish(&mut self, snapshot: Arc<Snapshot>) -> Result<Arc<str>, String> {
         if snapshot.access_log != self.log_plan {
@@ -465,6 +552,8 @@ impl Service {
             }
         }
         self.gate.stop();
+        drop(self.rollout.take());
+        drop(self.auditor.take());
         drop(self.schedule.take());
         // The cores have ended, so everything is settled.
         drop(self.spending.take());

@@ -14,6 +14,7 @@
 
 mod harness;
 
+mod audit;
 mod authorization;
 mod balance;
 mod basic;
@@ -33,9 +34,11 @@ mod limits;
 mod management;
 mod models;
 mod order;
+mod paths;
 mod records;
 mod reload;
 mod revisions;
+mod rollout;
 mod rotation;
 mod schema;
 mod shadow;
