@@ -143,7 +143,12 @@ enum Source {
         secrets: [u8; 32],
         watch: notify::Result<FileWatch>,
     },
-    Store(RevisionWatch),
+    Store {
+        revisions: RevisionWatch,
+        /// Of the files that the documents in force name.
+        secrets: [u8; 32],
+        watch: notify::Result<FileWatch>,
+    },
 }
 
 impl Source {
@@ -151,7 +156,7 @@ impl Source {
     fn set(&self) -> Option<Arc<Set>> {
         match self {
             Source::Files { set, .. } => Some(Arc::clone(set)),
-            Source::Store(_) => None,
+            Source::Store { .. } => None,
         }
     }
 }
@@ -247,7 +252,8 @@ impl Service {
         let (gate, served) = match Gate::start(snapshot, gate_options(keys.as_ref())) {
             Ok(gate) => (gate, revision),
             Err(problems) => {
-                let (Source::Store(watch), Some((number, digest, _)), false) = (&source, &revision, is_kept)
+                let (Source::Store { revisions: watch, .. }, Some((number, digest, _)), false) =
+                    (&source, &revision, is_kept)
                 else {
                     return Err(Failure::Process(shown(&problems)));
                 };
@@ -284,7 +290,7 @@ impl Service {
             .transpose()
             .map_err(|error| Failure::Process(format!("the set cannot be audited: {error}")))?;
         let rollout = match &source {
-            Source::Store(_) => Some(RolloutWatch::start(
+            Source::Store { .. } => Some(RolloutWatch::start(
                 store_dir.clone(),
                 &data_dir,
                 gate.runtime().clone(),
@@ -312,7 +318,8 @@ impl Service {
         .map_err(|error| Failure::Process(format!("nobody can look for unusual behaviour: {error}")))?;
         let schedule = Schedule::start(store_dir, gate.runtime().clone())
             .map_err(|error| Failure::Process(format!("the lives of keys cannot be followed: {error}")))?;
-        if let (Source::Store(watch), Some((number, digest, files)), false) = (&source, served, is_kept)
+        if let (Source::Store { revisions: watch, .. }, Some((number, digest, files)), false) =
+            (&source, served, is_kept)
             && !state.notices.all().contains_key(REVISION)
         {
             watch.tell(number, Went::Live, "");
@@ -374,7 +381,9 @@ impl Service {
     /// Serves until a signal ends it: SIGHUP and changed files reload, SIGTERM and SIGINT drain, a second one ends at
     /// once.
     pub(crate) fn serve(mut self) -> Result<(), Failure> {
-        if let Source::Files { watch: Err(error), .. } = &self.source {
+        if let Source::Files { watch: Err(error), .. } | Source::Store { watch: Err(error), .. } =
+            &self.source
+        {
             tracing::warn!(%error, "files cannot be watched; reload with SIGHUP");
         }
         loop {
@@ -410,7 +419,7 @@ impl Service {
         let Source::Files { config, digest: in_force, secrets: secrets_in_force, watch, .. } =
             &mut self.source
         else {
-            return self.prepare_again();
+            return self.prepare_again(asked);
         };
         let (snapshot, set) = match load(config) {
             Ok(loaded) => loaded,
@@ -443,7 +452,13 @@ impl Service {
 
     /// Prepares the revision in force once more, for certificates and secrets that have changed on the disk. Revisions
     /// themselves come without being asked for.
-    fn prepare_again(&mut self) {
+    fn prepare_again(&mut self, asked: bool) {
+        if let Source::Store { secrets, watch, .. } = &mut self.source {
+            let found = look_at_secrets(&self.gate.runtime().live().snapshot, watch);
+            if std::mem::replace(secrets, found) == found && !asked {
+                return;
+            }
+        }
         let id = self.gate.runtime().live().snapshot.revision.id.clone();
         let kept = revisions::last_good(&self.data_dir).filter(|kept| kept.digest.short() == *id);
         let Some(kept) = kept else {
@@ -462,7 +477,7 @@ impl Service {
 
     /// Puts the newest revision into force, whole or not at all, and says how it went.
     fn take_up(&mut self) {
-        let Source::Store(watch) = &self.source else { return };
+        let Source::Store { revisions: watch, .. } = &self.source else { return };
         let Some(revision) = watch.take() else { return };
         let (number, digest) = (revision.row.number, revision.row.digest);
         let tag = revisions::tag(number, digest);
@@ -470,7 +485,7 @@ impl Service {
             let files = loaded.files;
             self.publish(loaded.snapshot).map(|_| files)
         });
-        let Source::Store(watch) = &self.source else { return };
+        let Source::Store { revisions: watch, .. } = &self.source else { return };
         match published {
             Ok(files) => {
                 watch.tell(number, Went::Live, "");
@@ -525,6 +540,10 @@ impl Service {
             tracing::warn!("the access log's destination changes with the next start only");
         }
         let revision = snapshot.revision.id.clone();
+        if let Source::Store { secrets, watch, .. } = &mut self.source {
+            // Before they are read: a change between is then a change to the next look.
+            *secrets = look_at_secrets(&snapshot, watch);
+        }
         match self.gate.reload(snapshot) {
             Ok(()) => {
                 self.state.metrics.config_applied(&revision, SystemTime::now());
@@ -611,7 +630,7 @@ fn first_of_store(
                 match revisions::load(number, digest, revision.files) {
                     Ok(loaded) => {
                         state.notices.clear(REVISION);
-                        return Ok(Some(first(loaded, false, watch)));
+                        return Ok(Some(first(loaded, false, watch, wishes)));
                     }
                     Err(text) => {
                         watch.tell(number, Went::Failed, &text);
@@ -637,7 +656,7 @@ fn first_of_store(
                     state
                         .notices
                         .set(KEPT, format!("revision {tag} serves as it was kept in the data directory"));
-                    return Ok(Some(first(loaded, true, watch)));
+                    return Ok(Some(first(loaded, true, watch, wishes)));
                 }
                 Err(text) => {
                     tracing::error!(revision = %tag, "the last good revision cannot be served\n{text}")
@@ -651,9 +670,13 @@ fn first_of_store(
     }
 }
 
-fn first(loaded: Loaded, is_kept: bool, watch: RevisionWatch) -> First {
+fn first(loaded: Loaded, is_kept: bool, revisions: RevisionWatch, wishes: &Wishes) -> First {
     let Loaded { number, digest, files, snapshot } = loaded;
-    First { snapshot, revision: Some((number, digest, files)), is_kept, source: Source::Store(watch) }
+    // No files of the set's own, only those that its documents name.
+    let mut watch = FileWatch::start(&[], wishes.sender());
+    let secrets = look_at_secrets(&snapshot, &mut watch);
+    let source = Source::Store { revisions, secrets, watch };
+    First { snapshot, revision: Some((number, digest, files)), is_kept, source }
 }
 
 /// What the data directory kept, instead of an active revision that could not be prepared.
