@@ -23,6 +23,7 @@ use hyper::body::Incoming;
 use crate::{
     answer::AnswerBody,
     body::{HELD_BYTES_MAX, HeldBytes, Inbound, RequestBody},
+    capture,
     exchange::{Dress, Exchange, Received, Shared},
     listener::{ConnectionFacts, Serve},
     live::Live,
@@ -220,6 +221,11 @@ impl Core {
             record.set_id(id.as_str());
             record.listener = Some(connection.listener.name.clone());
             record.revision = Some(live.snapshot.revision.id.clone());
+        }
+        if rehearsing.is_none()
+            && self.recorder.as_ref().is_some_and(|recorder| recorder.samples(|| self.draw()))
+        {
+            record.capture = Some(capture::note(&live, &self.runtime, &connection, &request, started));
         }
         self.served.set(self.served.get().wrapping_add(1));
         let record = OpenRecord::new(Rc::clone(&self), record, assigned);

@@ -9,6 +9,7 @@
 pub mod answer;
 mod base64;
 mod body;
+mod capture;
 pub mod core;
 mod events;
 // The pipeline's types are public, with private fields, so that cases can show what must not compile

@@ -4,6 +4,7 @@
 //! can fail fails before the first socket accepts, and says what to do.
 
 mod audit;
+mod capture;
 mod files;
 mod insight;
 mod keys;

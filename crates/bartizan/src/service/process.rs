@@ -28,6 +28,7 @@ use bartizan_telemetry::{
 
 use super::{
     audit::{self, Auditing, Auditor},
+    capture::Captures,
     insight::{self, Insight},
     keys::{Following, Keys, chain},
     management::{self, Admin},
@@ -114,6 +115,7 @@ pub(crate) struct Service {
     state: Arc<ManagementState>,
     access_log: Arc<AccessLog>,
     insight: Option<Insight>,
+    captures: Option<Captures>,
     source: Source,
     log_plan: AccessLogPlan,
     drain: Duration,
@@ -301,6 +303,8 @@ impl Service {
         let rollout = rollout
             .transpose()
             .map_err(|error| Failure::Process(format!("rollouts cannot be followed: {error}")))?;
+        let captures = Captures::start(data_dir.path().to_path_buf(), log.clone())
+            .map_err(|error| Failure::Process(format!("captures cannot be taken: {error}")))?;
         let spending = Spending::start(store_dir.clone(), gate.runtime().clone())
             .map_err(|error| Failure::Process(format!("what is used cannot be followed: {error}")))?;
         let insight = Insight::start(insight::Given {
@@ -334,6 +338,7 @@ impl Service {
             state,
             access_log: log,
             insight: Some(insight),
+            captures: Some(captures),
             source,
             log_plan,
             drain,
@@ -573,6 +578,7 @@ impl Service {
         // The cores have ended, so everything is settled.
         drop(self.spending.take());
         drop(self.following.take());
+        drop(self.captures.take());
         // The cores have ended, so every record is on its way; one second is enough for a disk that works.
         if self.access_log.stop(Duration::from_secs(1)) == bartizan_telemetry::Flushed::TimedOut {
             tracing::warn!("the access log could not be written in time");

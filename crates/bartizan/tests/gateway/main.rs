@@ -20,6 +20,7 @@ mod balance;
 mod basic;
 mod budgets;
 mod cache;
+mod capture;
 mod certificates;
 mod cors;
 mod credentials;

@@ -107,7 +107,11 @@ fn choose(shared: &mut Shared, plan: &RoutePlan) -> Result<(usize, Arc<PreparedU
         // `route` answers redirects; reaching this is a bug of ours, and it refuses.
         return Err(Denial::new(Reason::InternalError).because("a redirect reached forward"));
     };
-    let index = backends.pick(shared.core.draw());
+    let draw = shared.core.draw();
+    if let Some(note) = &mut shared.record.capture {
+        note.draw = Some(draw);
+    }
+    let index = backends.pick(draw);
     let Some(prepared) = shared.live.upstreams.at(index) else {
         return Err(Denial::new(Reason::NoEndpoint).because("the upstream is not prepared"));
     };
