@@ -1,8 +1,6 @@
 //! Every policy kind in every way to bite: enforced, in shadow, for a share of callers. What a kind cannot be, `check`
 //! refuses with the reason.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
-
 use bartizan_config::{Set, source::Sources};
 use bartizan_model::{
     document::Kind,

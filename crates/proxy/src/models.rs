@@ -24,13 +24,16 @@ const SHARE: u32 = 8;
 /// Models that are learned of; names come from documents, so this only bounds endless reloads.
 const MODELS_MAX: usize = 10_000;
 
+/// An upstream, and the provider's name of the model.
+type TargetKey = (Arc<str>, Arc<str>);
+
 /// What is learned of all models.
 #[derive(Debug, Default)]
 pub(crate) struct ModelStates {
     /// By public name.
     models: RwLock<HashMap<Arc<str>, Arc<ModelState>>>,
     /// By upstream and the provider's name of the model.
-    targets: RwLock<HashMap<(Arc<str>, Arc<str>), Arc<TargetState>>>,
+    targets: RwLock<HashMap<TargetKey, Arc<TargetState>>>,
 }
 
 /// How fast a target begins to answer: a decayed mean for whole answers and one for streams, whose beginnings mean

@@ -4,6 +4,8 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::print_stderr,
+    clippy::indexing_slicing,
     reason = "a test's helpers fail by panicking"
 )]
 

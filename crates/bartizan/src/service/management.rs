@@ -23,6 +23,9 @@ use bartizan_telemetry::Metrics;
 use super::{keys::Keys, process::Failure, secrets};
 use crate::command::{self, users};
 
+/// A certificate chain and its key, as PEM.
+type CertAndKey = (Vec<u8>, Vec<u8>);
+
 /// Where management listens, and by what.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Admin {
@@ -141,7 +144,7 @@ impl Admin {
             .map_err(|error| Failure::Process(format!("--admin-openid-issuer: {error}")))
     }
 
-    fn read(&self) -> Result<Option<(Vec<u8>, Vec<u8>)>, Failure> {
+    fn read(&self) -> Result<Option<CertAndKey>, Failure> {
         let (Some(cert), Some(key)) = (&self.cert, &self.key) else { return Ok(None) };
         let read = |path: &PathBuf| {
             secrets::read(&Reference::File(path.clone()))

@@ -130,7 +130,7 @@ fn two_hundred_streams_at_once_overspend_nothing() {
 fn a_restart_keeps_what_was_spent_and_a_crash_forgets_a_second_at_most() {
     let origin = provider(Speaks::OpenAi);
     let budget = quota(&format!("{{ cost: \"{}\", per: month }}", dollars(8 * CALL_PICO)));
-    let documents = Documents::one(&house(&origin, PRICED, &[budget]));
+    let documents = Documents::one(house(&origin, PRICED, &[budget]));
     let data = TempDir::new();
     let start = || {
         let start =

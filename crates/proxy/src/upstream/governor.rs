@@ -231,8 +231,8 @@ mod tests {
                 free[place] = ends;
                 serial += 1;
                 // The beginning is kept in the key's second half.
-                under_way.push(Reverse((ends, serial << 40 | now / 1_000)));
-                permits.insert((ends, serial << 40 | now / 1_000), permit);
+                under_way.push(Reverse((ends, (serial << 40) | (now / 1_000))));
+                permits.insert((ends, (serial << 40) | (now / 1_000)), permit);
             }
             assert!(under_way.len() <= 1_000, "seed {seed}: {} under way", under_way.len());
             let Some(Reverse((ends, key))) = under_way.pop() else {

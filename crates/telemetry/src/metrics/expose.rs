@@ -70,7 +70,8 @@ impl Metrics {
             .iter()
             .map(|(key, sums)| ([name(&key.team), name(&key.consumer), key.model.clone()], sums))
             .collect();
-        let families: [(_, fn(&UsageSums) -> u64); 4] = [
+        type Count = fn(&UsageSums) -> u64;
+        let families: [(_, Count); 4] = [
             (table::MODEL_REQUESTS, |sums| sums.requests),
             (table::MODEL_FAILURES, |sums| sums.failed),
             (table::MODEL_UNPRICED, |sums| sums.unpriced),
