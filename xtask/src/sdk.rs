@@ -8,6 +8,7 @@ use std::env;
 use crate::{
     Result,
     shell::{has, program, run, target_dir},
+    tools,
 };
 
 const PYTHON: [&str; 5] = ["openai", "anthropic", "google-genai", "mistralai", "dashscope"];
@@ -35,10 +36,7 @@ fn install() -> Vec<String> {
     }
     let venv = folder.join("venv");
     let python = || -> Result {
-        if !has("python3") {
-            return Err("there is no python3".to_owned());
-        }
-        run(program("python3").args(["-m", "venv"]).arg(&venv))?;
+        tools::virtual_environment(&venv)?;
         run(program(venv.join("bin/pip")).args(["install", "--quiet", "--upgrade"]).args(PYTHON))
     };
     if let Err(why) = python() {
