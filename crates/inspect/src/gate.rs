@@ -70,9 +70,9 @@ impl Gate {
     /// Whether texts with these bytes, the longest of which has `longest`, could pass a test as far as lengths and
     /// bytes go.
     pub(crate) fn admits(&self, test: u32, bytes: &ByteSet, longest: usize) -> bool {
-        self.tests.get(test as usize).is_none_or(|asked| {
-            longest >= asked.length_min && asked.sets.iter().all(|set| set.meets(bytes))
-        })
+        self.tests
+            .get(test as usize)
+            .is_none_or(|asked| longest >= asked.length_min && asked.sets.iter().all(|set| set.meets(bytes)))
     }
 
     /// Whether a test asks for literals.

@@ -99,8 +99,12 @@ fn rules_about_attacks_judge_the_head_of_a_chat_and_how_its_body_is_built_but_no
     let prose = "Why is `1' UNION SELECT password FROM users--` an attack, and <script>alert(1)</script>?";
     let answered = ask(&gate, &key, "/v1/chat/completions", &chat("public", prose, false));
     assert_eq!(answered.status, 200, "{}", gate.record_of(&answered));
-    let asked = ask(&gate, &key, "/v1/chat/completions?q=1%27+union+select+1,2--+-", &chat("public", "hi", false));
-    assert_eq!((asked.status.as_u16(), gate.record_of(&asked)["reason"].as_str()), (403, Some("AttackDetected")));
+    let asked =
+        ask(&gate, &key, "/v1/chat/completions?q=1%27+union+select+1,2--+-", &chat("public", "hi", false));
+    assert_eq!(
+        (asked.status.as_u16(), gate.record_of(&asked)["reason"].as_str()),
+        (403, Some("AttackDetected"))
+    );
     let bearer = format!("Bearer {key}");
     let headers = [("authorization", &*bearer), ("content-type", "application/json")];
     let twice = r#"{"model":"public","model":"other","messages":[{"role":"user","content":"hi"}]}"#;

@@ -156,7 +156,8 @@ fn is_open_key(rest: &[u8]) -> bool {
     let label = head.get(..end).unwrap_or_default();
     let closing = memchr::memmem::find(rest, b"-----END ");
     is_private_key(label)
-        && closing.is_none_or(|closing| rest.len() < closing + b"-----END ".len() + label.len() + b"-----".len())
+        && closing
+            .is_none_or(|closing| rest.len() < closing + b"-----END ".len() + label.len() + b"-----".len())
 }
 
 /// Bytes that some secret has behind its beginning.

@@ -365,8 +365,8 @@ fn texts_at_different_places_are_not_mixed_and_plain_events_are_joined() {
 fn what_is_held_back_of_events_is_bounded() {
     let mut stream = LeakStream::new(Arc::new(all()), u64::MAX).by_line();
     let begin = joined(&["-----BEGIN PRI", "VATE KEY-----\n"]);
-    let mut most = stream.push(events(&begin, 99)[0].as_bytes()).len();
-    let (mut sent, mut passed) = (0, 0);
+    let first = &events(&begin, 99)[0];
+    let (mut sent, mut passed, mut most) = (first.len(), stream.push(first.as_bytes()).len(), 0);
     for _ in 0..6_000 {
         let event = &events("ab", 2)[0];
         sent += event.len();

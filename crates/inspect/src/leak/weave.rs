@@ -105,7 +105,11 @@ impl Weave {
         self.heard += 1;
         let Some(thread) = self.thread(place) else { return };
         let before = thread.text.len();
-        if is_escaped { thread.append_escaped(text, at) } else { thread.append(text, (at, text.len() as u64)) }
+        if is_escaped {
+            thread.append_escaped(text, at)
+        } else {
+            thread.append(text, (at, text.len() as u64))
+        }
         thread.judge(scanner, before, found);
     }
 
@@ -121,7 +125,14 @@ impl Weave {
                     self.threads.swap_remove(longest);
                 }
                 let (text, pieces) = (Vec::new(), Vec::new());
-                self.threads.push(Thread { place, text, pieces, open: None, ends_secret: false, last_heard: 0 });
+                self.threads.push(Thread {
+                    place,
+                    text,
+                    pieces,
+                    open: None,
+                    ends_secret: false,
+                    last_heard: 0,
+                });
                 self.threads.len() - 1
             }
         };
@@ -134,7 +145,11 @@ impl Weave {
     pub(super) fn open_from(&self) -> Option<u64> {
         let from = |thread: &Thread| {
             let open = thread.open?;
-            thread.pieces.iter().find_map(|piece| piece.written(&(open.start..open.start + 1))).map(|at| at.start)
+            thread
+                .pieces
+                .iter()
+                .find_map(|piece| piece.written(&(open.start..open.start + 1)))
+                .map(|at| at.start)
         };
         self.threads.iter().filter_map(from).min()
     }

@@ -329,10 +329,17 @@ mod tests {
     #[test]
     fn of_several_mandatory_bytes_the_rarest_are_asked_for_together() {
         let sets = |pattern: &str| Pattern::parse(pattern).unwrap().requirement().sets;
-        let meets = |pattern: &str, text: &[u8]| sets(pattern).iter().all(|set| set.meets(&ByteSet::of(text)));
-        assert!(meets("[0-9]+\\s*'\\s*=", b"1'=") && !meets("[0-9]+\\s*'\\s*=", b"1=") && !meets("[0-9]+\\s*'\\s*=", b"'="));
+        let meets =
+            |pattern: &str, text: &[u8]| sets(pattern).iter().all(|set| set.meets(&ByteSet::of(text)));
+        assert!(
+            meets("[0-9]+\\s*'\\s*=", b"1'=")
+                && !meets("[0-9]+\\s*'\\s*=", b"1=")
+                && !meets("[0-9]+\\s*'\\s*=", b"'=")
+        );
         let either = "(?:<[a-z]|[|]\\d)";
-        assert!(meets(either, b"<a") && meets(either, b"|1") && !meets(either, b"a1") && !meets(either, b"<|"));
+        assert!(
+            meets(either, b"<a") && meets(either, b"|1") && !meets(either, b"a1") && !meets(either, b"<|")
+        );
         assert!(sets("(?:a'|)").is_empty() && sets(".*").is_empty());
     }
 

@@ -63,7 +63,8 @@ fn compare(kind: &str, made: impl Fn(&[u8]) -> Vec<u8>) {
 /// A token as the library's driver prints it.
 fn printed(token: &Token) -> Vec<u8> {
     let mut line = vec![token.token_type.to_char() as u8, b' '];
-    if token.token_type == TokenType::Variable {
+    // The signs in front of a name are part of it here, those in front of a quote are not.
+    if token.token_type == TokenType::Variable && token.str_open != 0 {
         line.extend(std::iter::repeat_n(b'@', usize::try_from(token.count).unwrap()));
     }
     let is_text = matches!(token.token_type, TokenType::String | TokenType::Variable);

@@ -39,7 +39,10 @@ fn of_prose_for_a_model_only_how_it_is_built_is_judged() {
     assert_eq!(judged("/", &format!("[{}1]", "1,".repeat(5_000))), Decision::Continue, "a long conversation");
     assert!(matches!(judged("/?q=attack", "{}"), Decision::Refuse(_)), "its query is a query");
     for broken in [r#"{"model":"a","model":"b"}"#, "{", &"[".repeat(100)] {
-        assert!(matches!(judged("/", broken), Decision::Incomplete(Incomplete::BodyUnreadable(_))), "{broken}");
+        assert!(
+            matches!(judged("/", broken), Decision::Incomplete(Incomplete::BodyUnreadable(_))),
+            "{broken}"
+        );
     }
 }
 

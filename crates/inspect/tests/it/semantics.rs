@@ -313,7 +313,8 @@ fn names_of_files_are_meant_in_any_case() {
     let rules = r#"
         SecRule FILES:UPLOAD "@streq a.txt" "id:1,phase:2,pass"
         SecRule ARGS:UPLOAD "@unconditionalMatch" "id:2,phase:2,pass""#;
-    let body = "--b\r\nContent-Disposition: form-data; name=\"upload\"; filename=\"a.txt\"\r\n\r\nx\r\n--b--\r\n";
+    let body =
+        "--b\r\nContent-Disposition: form-data; name=\"upload\"; filename=\"a.txt\"\r\n\r\nx\r\n--b--\r\n";
     let headers = [("Content-Type", "multipart/form-data; boundary=b")];
     assert_eq!(ids(rules, Ask { method: "POST", headers: &headers, body, ..GET }), [1]);
 }

@@ -16,7 +16,9 @@ pub(super) fn of(line: &Line, sound: Option<&Sound>) -> Vec<String> {
     let Some(reason) = line.reason.as_deref() else { return Vec::new() };
     let Some(reason) = Reason::ALL.iter().find(|known| known.as_str() == reason) else { return Vec::new() };
     let mut remedies = match reason {
-        Reason::AttackDetected | Reason::ResponseRefused => rules::remedies(&line.rules, line.policy.as_deref()),
+        Reason::AttackDetected | Reason::ResponseRefused => {
+            rules::remedies(&line.rules, line.policy.as_deref())
+        }
         _ => Vec::new(),
     };
     // What is known of rules says more than the general word.

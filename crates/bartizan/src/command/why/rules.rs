@@ -49,7 +49,8 @@ fn is_cause(found: &Matched) -> bool {
 pub(super) fn remedies(rules: &[Matched], policy: Option<&str>) -> Vec<String> {
     let mut by_policy: BTreeMap<&str, (Vec<&str>, Vec<u32>)> = BTreeMap::new();
     let bites = |found: &&Matched| found.role != "shadow";
-    for found in rules.iter().filter(bites).filter(|found| policy.is_none_or(|policy| found.policy == policy)) {
+    for found in rules.iter().filter(bites).filter(|found| policy.is_none_or(|policy| found.policy == policy))
+    {
         let Some(exclusion) = found.exclusion.as_deref() else { continue };
         let (exclusions, numbers) = by_policy.entry(&found.policy).or_default();
         if !exclusions.contains(&exclusion) {
