@@ -157,8 +157,11 @@ fn text(state: &State) -> String {
         (None, false) => "ended".to_owned(),
     };
     let left_out = if state.left_out > 0 { format!(", {} too large", state.left_out) } else { String::new() };
-    let bodies =
-        if state.bodies_left_out > 0 { format!(", {} without body", state.bodies_left_out) } else { String::new() };
+    let bodies = if state.bodies_left_out > 0 {
+        format!(", {} without body", state.bodies_left_out)
+    } else {
+        String::new()
+    };
     format!("{file}: {how}, {}{left_out}{bodies}\n", print::counted(state.records, "request"))
 }
 

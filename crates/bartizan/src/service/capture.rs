@@ -78,7 +78,12 @@ fn begin(log: &AccessLog, dir: &Path, order: Order, ended: Option<State>) -> Opt
         Ok(file) => {
             log.capturing().begin(file, order.terms());
             let bodies = order.bodies != Bodies::None;
-            tracing::info!(percent = order.percent, whole = order.whole, bodies, "a capture of live traffic begins");
+            tracing::info!(
+                percent = order.percent,
+                whole = order.whole,
+                bodies,
+                "a capture of live traffic begins"
+            );
             tell(log, dir, &order);
             Some(order)
         }

@@ -13,7 +13,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bartizan_config::rollout::{Arm, Course, Move, Phase, RolloutPlan, Seen, Tally, plan};
+use bartizan_config::rollout::{Course, Move, Phase, RolloutPlan, Tally, plan};
+use bartizan_manage::rollout::{course, seen};
 use bartizan_proxy::{
     runtime::Runtime,
     trial::{Trial, TrialOptions},
@@ -374,38 +375,6 @@ impl Follower {
         self.events.tell(&ProcessEvent::RolloutStopped { rollout: row.number, candidate, became, why });
         Ok(())
     }
-}
-
-/// Where a rollout stands; `None` where the word is another version's.
-pub(crate) fn course(row: &RolloutRow) -> Option<Course> {
-    Some(Course {
-        phase: Phase::parse(&row.phase)?,
-        step: row.step.map(|step| step as usize),
-        since_ms: row.since_ms,
-        looks: row.looks,
-    })
-}
-
-/// What all gateways saw in the step, and the active set's counts of the last step in which it served callers.
-pub(crate) async fn seen(store: &Store, row: &RolloutRow, plan: &RolloutPlan) -> Result<Seen, Error> {
-    let tally = all(store, row, row.step).await?;
-    let mut before = Arm::default();
-    if let Some(step) = row.step.filter(|step| plan.steps.get(*step as usize) == Some(&plan::ALL))
-        && let Some(step) = step.checked_sub(1)
-    {
-        before = all(store, row, Some(step)).await?.active;
-    }
-    Ok(Seen { tally, before })
-}
-
-async fn all(store: &Store, row: &RolloutRow, step: Option<u32>) -> Result<Tally, Error> {
-    let mut all = Tally::default();
-    for (_, text) in store.rollouts().tallies(row.number, step).await? {
-        if let Ok(tally) = serde_json::from_str::<Tally>(&text) {
-            all.add(&tally);
-        }
-    }
-    Ok(all)
 }
 
 /// How the audit trail names what no person did.

@@ -29,7 +29,8 @@ impl<'g> Capture<'g> {
         let capture = Capture { gate, folder: TempDir::new() };
         let (file, key) = (capture.path("traffic"), capture.path("key"));
         let data = gate.data().to_str().unwrap();
-        let arguments = ["capture", &file, "--key-file", &key, "--sample", "100", "--whole", "--data-dir", data];
+        let arguments =
+            ["capture", &file, "--key-file", &key, "--sample", "100", "--whole", "--data-dir", data];
         let (code, out, err) = run(&[&arguments[..], &["--bodies", bodies]].concat());
         assert_eq!(code, 0, "{out}{err}");
         capture
@@ -95,7 +96,8 @@ fn judged_by_bodies(url: &str) -> Documents {
     let consumers = document("Consumer", "anna", "{}");
     let attacks = document("InspectionPolicy", "attacks", "{ ruleSets: [baseline] }");
     let order = document("SchemaPolicy", "order", "{ schema: { file: order.json.schema } }");
-    let limit = document("RateLimitPolicy", "mine", "{ limits: { requests: 1000, timeWindow: 1h, burst: 20 } }");
+    let limit =
+        document("RateLimitPolicy", "mine", "{ limits: { requests: 1000, timeWindow: 1h, burst: 20 } }");
     let set = simple(url, &[API_KEYS, &consumers, &attacks, &order, &limit]);
     Documents::new([("gateway.yaml", set.as_str()), ("order.json.schema", SCHEMA)])
 }
@@ -106,11 +108,7 @@ const JSON: (&str, &str) = ("content-type", "application/json");
 fn with_bodies_an_inspection_and_a_schema_are_judged_again_without_a_difference() {
     let origin = Origin::answering("here");
     let mut anna = String::new();
-    let gate = Gate::start_set(
-        judged_by_bodies(&origin.url()),
-        |data| anna = key(data, "anna", None),
-        &[],
-    );
+    let gate = Gate::start_set(judged_by_bodies(&origin.url()), |data| anna = key(data, "anna", None), &[]);
     let capture = Capture::begin(&gate, "whole");
     let headers = [JSON, ("x-api-key", anna.as_str())];
     let mut expected = Vec::new();
@@ -147,11 +145,7 @@ fn with_bodies_an_inspection_and_a_schema_are_judged_again_without_a_difference(
 fn a_redacted_capture_leaves_bodies_out_that_may_hold_secrets_and_they_are_not_judgeable() {
     let origin = Origin::answering("here");
     let mut anna = String::new();
-    let gate = Gate::start_set(
-        judged_by_bodies(&origin.url()),
-        |data| anna = key(data, "anna", None),
-        &[],
-    );
+    let gate = Gate::start_set(judged_by_bodies(&origin.url()), |data| anna = key(data, "anna", None), &[]);
     let capture = Capture::begin(&gate, "redacted");
     let headers = [JSON, ("x-api-key", anna.as_str())];
     for body in [r#"{"id":1}"#.to_owned(), r#"{"id":2,"password":"hunter2"}"#.to_owned(), {
@@ -181,7 +175,7 @@ fn token(claims: &str) -> String {
 const SECRET: &str = "0123456789abcdef0123456789abcdef0123456789";
 
 fn judged_by_tokens(url: &str) -> String {
-    let tokens = "{ methods: [{ type: JWT, jwt: { issuer: \"https://id.example\", audiences: [orders], \
+    let tokens = "{ methods: [{ type: Jwt, jwt: { issuer: \"https://id.example\", audiences: [orders], \
         algorithms: [HS256], keys: { secretRef: \"env://BZ_TEST_SECRET\" }, claims: { consumer: client_id, roles: scope } } }], \
         failures: { enabled: false } }";
     simple(
@@ -273,7 +267,8 @@ fn a_certificate_is_judged_again() {
     let gate = Gate::start_set(set, |_| (), &[]);
     let capture = Capture::begin(&gate, "none");
     let card = |uri: &str| {
-        clients.issue_with(&[], |params| params.subject_alt_names = vec![SanType::URI(uri.try_into().unwrap())])
+        clients
+            .issue_with(&[], |params| params.subject_alt_names = vec![SanType::URI(uri.try_into().unwrap())])
     };
     for (uri, status) in [("spiffe://x/anna", 200), ("spiffe://x/nobody", 401)] {
         let client = Client::https_as(gate.web(), "api.test", &servers.pem(), &card(uri), false).unwrap();

@@ -119,6 +119,11 @@ impl HouseArg {
         }
     }
 
+    /// Whether a gateway is asked, and not a store on this machine.
+    pub(crate) fn is_remote(&self) -> bool {
+        self.server().is_some()
+    }
+
     /// The gateway to ask. What was said here counts before what the environment says.
     fn server(&self) -> Option<String> {
         let is_here = self.store.is_some() || self.data_dir.is_named();
@@ -147,10 +152,31 @@ fn variable(name: &str) -> Option<String> {
 
 impl House {
     /// The revision that gateways are to serve.
-    pub(super) fn active(&self) -> Answer<Option<RevisionRow>> {
+    pub(crate) fn active(&self) -> Answer<Option<RevisionRow>> {
         match &self.place {
             Place::Here { store, .. } => Ok(self.runtime.block_on(store.revisions().active())?),
             Place::There(remote) => self.runtime.block_on(remote.find("active")),
+        }
+    }
+
+    /// Where a gateway's rollout stands.
+    pub(crate) fn rollout_status(&self) -> Answer<serde_json::Value> {
+        match &self.place {
+            Place::There(remote) => self.runtime.block_on(remote.look("rollout")),
+            Place::Here { .. } => Err("a store on this machine is asked by itself".into()),
+        }
+    }
+
+    /// Has a gateway plan, begin or move a rollout.
+    pub(crate) fn rollout(
+        &self,
+        path: &str,
+        body: &serde_json::Value,
+        expected: Option<&RevisionRow>,
+    ) -> Answer<serde_json::Value> {
+        match &self.place {
+            Place::There(remote) => self.runtime.block_on(remote.post(path, body, expected)),
+            Place::Here { .. } => Err("a store on this machine is asked by itself".into()),
         }
     }
 

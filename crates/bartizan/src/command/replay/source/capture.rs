@@ -7,8 +7,7 @@ use bartizan_config::{
     replay::{Caller, Lacks, Presented, Recording, Taken},
 };
 use bartizan_identity::{
-    ClientCertificate, Method,
-    base64,
+    ClientCertificate, Method, base64,
     jwt::{HeaderFacts, TokenFacts},
 };
 use bartizan_limit::Nanos;
@@ -123,7 +122,8 @@ fn read(record: &[u8], number: u64, assumed: &Assumed) -> Result<Option<Heard>, 
 fn put_body(asked: &mut Recording, given: &Given) {
     match (&given.body, &given.body_lacks) {
         (Some(text), _) => {
-            asked.body = base64::decode(text.as_bytes()).map_or(GivenBody::Withheld, |bytes| GivenBody::Whole(bytes.into()));
+            asked.body = base64::decode(text.as_bytes())
+                .map_or(GivenBody::Withheld, |bytes| GivenBody::Whole(bytes.into()));
         }
         (None, Some(_)) => asked.body = GivenBody::Withheld,
         (None, None) => {}
@@ -196,9 +196,7 @@ fn taken(given: Given) -> Taken {
         limit: given.limit.map(Nanos),
         draw: given.draw,
         cells: cells.collect(),
-        presented: given
-            .presented
-            .map(|PresentedWords { schemes, headers }| Presented { schemes, headers }),
+        presented: given.presented.map(|PresentedWords { schemes, headers }| Presented { schemes, headers }),
         certificate: certificate.and_then(|der| ClientCertificate::read(&der).ok()).map(Arc::new),
         share: given.share,
     }
