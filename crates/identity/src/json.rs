@@ -348,7 +348,8 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_again_as_it_was() {
-        let text = br#"{"a":18446744073709551615,"b":[-1,1.5,1e300],"c":{"d":null,"e":true},"f":"\u0000\"x"}"#;
+        let text =
+            br#"{"a":18446744073709551615,"b":[-1,1.5,1e300],"c":{"d":null,"e":true},"f":"\u0000\"x"}"#;
         let object = Object::parse(text, BUDGET).unwrap();
         assert!(Object::parse(object.to_json().as_bytes(), BUDGET).unwrap() == object);
     }

@@ -121,7 +121,8 @@ impl Theatre {
     fn connection(&mut self, given: &Given) -> Option<Rc<ConnectionFacts>> {
         let is_same = |known: &&Rc<ConnectionFacts>| {
             let tls = known.tls.as_ref().map(|tls| (tls.version, &tls.server_name));
-            let client = |known: &Option<Arc<ClientCertificate>>| known.as_ref().map(|one| *one.fingerprint());
+            let client =
+                |known: &Option<Arc<ClientCertificate>>| known.as_ref().map(|one| *one.fingerprint());
             *known.listener.name == *given.listener
                 && (known.peer, known.local) == (given.peer, given.local)
                 && known.http2 == (given.version == Version::HTTP_2)

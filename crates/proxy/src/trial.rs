@@ -11,12 +11,10 @@
 
 mod asked;
 
-use std::{
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-        mpsc::SyncSender,
-    },
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicU64, Ordering},
+    mpsc::SyncSender,
 };
 
 use bartizan_config::{

@@ -424,7 +424,7 @@ fn done(order: &str) {
 
 async fn change(store: &Store, order: Order, why: &Why) -> Outcome {
     let row = store.rollouts().latest().await?.ok_or(Error::RolloutNone)?;
-    let (phase, step) = order.next(&row).map_err(|why| Box::new(Refused(why)))?;
+    let (phase, step) = order.next(&row).map_err(Refused)?;
     let actor = format!("local:{}", author::author_or_local());
     let to = Standing { phase: phase.as_str(), step };
     let next = NewMove { to, actor: &actor, why: &why.reason, activates: phase == Phase::Promoted };

@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bartizan_config::rollout::{Course, Move, Phase, RolloutPlan, Tally, plan};
+use bartizan_config::rollout::{Arm, Course, Move, Phase, RolloutPlan, Tally, plan};
 use bartizan_manage::rollout::{course, seen};
 use bartizan_proxy::{
     runtime::Runtime,
@@ -23,7 +23,7 @@ use bartizan_store::{
     AuditNote, AuditPhase, DataDir, Error, NewMove, Revision, RevisionNumber, RevisionRef, RolloutRow,
     Standing, Store,
 };
-use bartizan_telemetry::{ProcessEvent, ProcessEvents};
+use bartizan_telemetry::{ProcessEvent, ProcessEvents, metrics::RolloutFigures};
 
 use super::{keys::chain, revisions::tag, shadow::Shadow, wish::Wish};
 use crate::command::now_ms;
@@ -254,6 +254,7 @@ impl Follower {
         let Some(wanted) = wanted else {
             // Ending cannot fail; that nobody answers means that the process ends.
             let _ = self.order(Order::End);
+            self.data_plane.metrics().set_rollout(RolloutFigures::default());
             return Ok(true);
         };
         let earlier = store.rollouts().tallies(row.number, wanted.step).await?;
@@ -324,6 +325,7 @@ impl Follower {
         if let Some(shadow) = &trying.shadow {
             tally.add(&shadow.tally());
         }
+        self.data_plane.metrics().set_rollout(figures(&tally, trying.trial.share()));
         // It has no map whose keys are not text or numbers, so this cannot fail.
         let text = serde_json::to_string(&tally).unwrap_or_default();
         let Wanted { rollout, step, .. } = trying.wanted;
@@ -374,6 +376,28 @@ impl Follower {
         let (candidate, why) = (candidate.into(), why.into());
         self.events.tell(&ProcessEvent::RolloutStopped { rollout: row.number, candidate, became, why });
         Ok(())
+    }
+}
+
+/// What this gateway tells of a step.
+fn figures(tally: &Tally, share: plan::BasisPoints) -> RolloutFigures {
+    let side = |arm: &Arm| {
+        let (refused, failed) = (arm.refused(), arm.failed());
+        [arm.calls().saturating_sub(refused).saturating_sub(failed), refused, failed]
+    };
+    let seen = &tally.shadow;
+    let is_shadow = share == 0;
+    RolloutFigures {
+        share: f64::from(share) / f64::from(plan::ALL),
+        sides: if is_shadow { Default::default() } else { [side(&tally.candidate), side(&tally.active)] },
+        shadow: vec![
+            ("same", seen.same),
+            ("newly_refused", seen.refused),
+            ("newly_allowed", seen.allowed),
+            ("changed", seen.changed),
+            ("not_judged", seen.unseen.values().sum()),
+            ("missed", seen.missed),
+        ],
     }
 }
 

@@ -95,9 +95,8 @@ fn claims(given: &BTreeMap<String, OneOrMany<String>>) -> Result<Map<String, Val
             }
             None => vec![name.clone()],
         };
-        put(&mut claims, &steps, value).ok_or_else(|| {
-            format!("the claim {} stands in one that is no object", shown(name))
-        })?;
+        put(&mut claims, &steps, value)
+            .ok_or_else(|| format!("the claim {} stands in one that is no object", shown(name)))?;
     }
     Ok(claims)
 }

@@ -12,8 +12,8 @@ use http::{HeaderName, Method};
 
 use super::recording::{Cause, Recording};
 use crate::snapshot::{
-    AuthenticationPlan, AuthorizationPlan, Bite, HostPattern, PathTest, PublishedListener, RouteAction, RouteEntry,
-    RoutePlan, Segment, Snapshot,
+    AuthenticationPlan, AuthorizationPlan, Bite, HostPattern, PathTest, PublishedListener, RouteAction,
+    RouteEntry, RoutePlan, Segment, Snapshot,
 };
 
 /// What each rule, consumer and listener of a set needs to be judged.

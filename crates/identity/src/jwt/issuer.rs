@@ -262,7 +262,9 @@ fn trusted(trust: Trust) -> Result<(IssuerKeys, Box<[Algorithm]>), IssuerFlaw> {
             return Ok((IssuerKeys::Held(Arc::new(set)), [Algorithm::Mac(algorithm)].into()));
         }
         // An empty set: whatever asks it for a key finds none.
-        Trust::Nobody { algorithms } => return Ok((IssuerKeys::Held(Arc::new(KeySet::empty())), algorithms.into())),
+        Trust::Nobody { algorithms } => {
+            return Ok((IssuerKeys::Held(Arc::new(KeySet::empty())), algorithms.into()));
+        }
     };
     if algorithms.is_empty() {
         return Err(IssuerFlaw::NoAlgorithm);

@@ -86,7 +86,10 @@ impl TokenFacts {
 /// Claims are about people.
 impl fmt::Debug for TokenFacts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TokenFacts").field("header", &self.header).field("id", &self.id).finish_non_exhaustive()
+        f.debug_struct("TokenFacts")
+            .field("header", &self.header)
+            .field("id", &self.id)
+            .finish_non_exhaustive()
     }
 }
 
@@ -196,13 +199,22 @@ mod tests {
         assert_eq!(of(judge(|_| {}), &facts("", "RS256")), Some(TokenFlaw::ClaimMissing));
         assert_eq!(of(judge(|_| {}), &facts(r#","exp":1000060"#, "ES256")), Some(TokenFlaw::Algorithm));
         assert_eq!(of(judge(|spec| spec.types = vec!["JWT".into()]), &good), Some(TokenFlaw::Type));
-        assert_eq!(of(judge(|spec| spec.audiences = vec!["billing".into()]), &good), Some(TokenFlaw::Audience));
-        assert_eq!(of(judge(|spec| spec.name = "https://other.example".into()), &good), Some(TokenFlaw::Issuer));
+        assert_eq!(
+            of(judge(|spec| spec.audiences = vec!["billing".into()]), &good),
+            Some(TokenFlaw::Audience)
+        );
+        assert_eq!(
+            of(judge(|spec| spec.name = "https://other.example".into()), &good),
+            Some(TokenFlaw::Issuer)
+        );
     }
 
     #[test]
     fn a_judge_without_keys_lets_no_token_pass() {
-        use crate::{base64url::encode, jwt::{Keys, KeySource, Outcome, Sources}};
+        use crate::{
+            base64url::encode,
+            jwt::{KeySource, Keys, Outcome, Sources},
+        };
         struct None;
         impl KeySource for None {
             fn keys(&self, _: &str, _: u64) -> Keys<'_> {

@@ -42,7 +42,8 @@ impl Asked {
         connection: &ConnectionFacts,
         named: &[HeaderName],
     ) -> Self {
-        let schemes = headers.get_all(header::AUTHORIZATION).iter().map(|value| scheme(value.as_bytes()).into());
+        let schemes =
+            headers.get_all(header::AUTHORIZATION).iter().map(|value| scheme(value.as_bytes()).into());
         let mut presented = Presented { schemes: schemes.collect(), headers: Vec::new() };
         let mut kept = headers.clone();
         kept.remove(header::HOST);

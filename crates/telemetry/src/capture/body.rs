@@ -148,9 +148,8 @@ mod tests {
     fn all_copies_together_are_bounded() {
         let held = HeldCopies::default();
         let piece = vec![0; BODY_BYTES_MAX];
-        let taps: Vec<BodyTap> = (0..=HELD_BYTES_MAX / BODY_BYTES_MAX)
-            .map(|_| BodyTap::new(BODY_BYTES_MAX, &held))
-            .collect();
+        let taps: Vec<BodyTap> =
+            (0..=HELD_BYTES_MAX / BODY_BYTES_MAX).map(|_| BodyTap::new(BODY_BYTES_MAX, &held)).collect();
         taps.iter().for_each(|tap| tap.add(&piece));
         let cut = taps.iter().filter(|tap| seen(tap).0 == BodyEnd::Cut).count();
         assert_eq!(cut, 1);

@@ -35,9 +35,14 @@ pub(super) fn base64(bytes: &[u8], out: &mut Vec<u8>) {
 mod tests {
     #[test]
     fn base64_is_as_rfc_4648_section_10_shows() {
-        for (bytes, text) in
-            [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg=="), ("foobar", "Zm9vYmFy")]
-        {
+        for (bytes, text) in [
+            ("", ""),
+            ("f", "Zg=="),
+            ("fo", "Zm8="),
+            ("foo", "Zm9v"),
+            ("foob", "Zm9vYg=="),
+            ("foobar", "Zm9vYmFy"),
+        ] {
             let mut out = Vec::new();
             super::base64(bytes.as_bytes(), &mut out);
             assert_eq!(out, text.as_bytes());

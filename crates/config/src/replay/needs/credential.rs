@@ -64,7 +64,9 @@ fn sees(method: &MethodPlan, presented: &Presented, caller: &Caller) -> Sees {
         _ => false,
     };
     let is_there = match method {
-        MethodPlan::ApiKey(plan) if plan.header == http::header::AUTHORIZATION => !presented.schemes.is_empty(),
+        MethodPlan::ApiKey(plan) if plan.header == http::header::AUTHORIZATION => {
+            !presented.schemes.is_empty()
+        }
         MethodPlan::ApiKey(plan) => presented.has_header(plan.header.as_str()),
         MethodPlan::ClientCertificate(_) => false,
         MethodPlan::Basic(_) => presented.has_scheme("basic"),

@@ -5,9 +5,7 @@
 
 use bartizan_config::{
     rehearsal::{Credential, GivenToken},
-    snapshot::{
-        AuthenticationPlan, IntrospectionPlan, JwtPlan, MappingPlan, MethodPlan, OpenIdConnectPlan,
-    },
+    snapshot::{AuthenticationPlan, IntrospectionPlan, JwtPlan, MappingPlan, MethodPlan, OpenIdConnectPlan},
 };
 use bartizan_identity::{
     BasicIdentity, Claim, Identity, Method,
@@ -57,9 +55,7 @@ fn by_given(call: &Call<'_>, method: &MethodPlan, given: &Credential) -> Attempt
     match (method, given) {
         (MethodPlan::ApiKey(_), Credential::ApiKey { key, consumer, flaw: None }) => {
             match call.shared.snapshot().consumers.get(consumer) {
-                Some(plan) => {
-                    known(Identity::rehearsed_api_key(consumer.clone(), *key), plan.clone())
-                }
+                Some(plan) => known(Identity::rehearsed_api_key(consumer.clone(), *key), plan.clone()),
                 None => Attempt::Refused(
                     Denial::new(Reason::CredentialInvalid)
                         .because(format!("key {key}: its consumer is not in the documents")),
