@@ -341,7 +341,7 @@ fn a_rollout_is_planned_begun_shown_and_ended_through_a_gateway_and_stands_in_th
     let secret = folder.path().join("token");
     std::fs::write(&secret, token.lines().find(|line| line.starts_with("bzt_")).unwrap()).unwrap();
     let server = format!("http://{}", gateway.address("admin"));
-    let documents = Documents::one(&set(&house.origin.url(), &marks()));
+    let documents = Documents::one(set(&house.origin.url(), &marks()));
     let files = documents.path().display().to_string();
     let there = |arguments: &[&str]| {
         let at = ["--server", &server, "--token-file", secret.to_str().unwrap()];
