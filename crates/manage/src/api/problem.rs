@@ -90,6 +90,7 @@ impl From<bartizan_store::Error> for Problem {
             | Error::RevisionNone
             | Error::RevisionUnknown { .. }
             | Error::RolloutNone
+            | Error::TokenUnknown { .. }
             | Error::UserUnknown { .. } => (StatusCode::NOT_FOUND, "NotFound"),
             Error::KeyEnded { .. }
             | Error::KeyReplaced { .. }
