@@ -13,7 +13,7 @@
 pub mod algorithm;
 pub mod api_key;
 mod base62;
-mod base64;
+pub mod base64;
 mod base64url;
 pub mod basic;
 pub mod certificate;

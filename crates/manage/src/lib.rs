@@ -7,11 +7,13 @@
 //! * [`server`] the listener's thread, its limits and its end;
 //! * [`answer`] the three open paths and what all answers carry;
 //! * [`api`] the management API, for callers with a token;
+//! * [`notice`] telling people and machines what has happened;
 //! * [`host`] which `Host` is believed (DNS rebinding).
 
 pub mod answer;
 pub mod api;
 pub mod host;
+pub mod notice;
 pub mod server;
 pub mod state;
 

@@ -7,7 +7,6 @@
 //! document names, and no command line.
 
 pub mod answer;
-mod base64;
 mod body;
 pub mod core;
 mod events;
@@ -33,3 +32,5 @@ pub mod stage;
 mod tokens;
 mod tunnel;
 pub mod upstream;
+
+use bartizan_identity::base64;

@@ -231,6 +231,32 @@ pub enum Error {
         which: String,
     },
 
+    /// A claim link opens nothing.
+    #[error("this link opens nothing: it was used, is older than 72 hours, or was never made")]
+    ClaimUnknown,
+
+    /// The root is not the one that the store was sealed under.
+    #[error(
+        "the root of {} is not the one that the store was sealed under; use the right one, or restore it from its \
+         backup", path.display()
+    )]
+    RootForeign {
+        /// Its file, or the database it does not fit.
+        path: PathBuf,
+    },
+
+    /// The root is gone.
+    #[error(
+        "the store {} has no root: {} is not there, and none was given by BARTIZAN_ROOT_KEY; restore it from its \
+         backup", store.display(), path.display()
+    )]
+    RootMissing {
+        /// Where it should be.
+        path: PathBuf,
+        /// The database.
+        store: PathBuf,
+    },
+
     /// The schema was changed by something else.
     #[error(
         "the store {} has a schema that this version did not make (step {step}); \

@@ -32,6 +32,8 @@ pub struct KeyRow {
     pub replaced_at_ms: Option<u64>,
     /// Until when it works beside its successor whether it is used or not.
     pub overlap_until_ms: Option<u64>,
+    /// When it was reported as known to others.
+    pub leaked_at_ms: Option<u64>,
 }
 
 impl KeyRow {
@@ -78,6 +80,7 @@ impl KeyRow {
             replaced_by: row.try_get::<Option<&str>, _>(9)?.map(id).transpose()?,
             replaced_at_ms: row.try_get::<Option<i64>, _>(10)?.map(millis),
             overlap_until_ms: row.try_get::<Option<i64>, _>(11)?.map(millis),
+            leaked_at_ms: row.try_get::<Option<i64>, _>(12)?.map(millis),
         })
     }
 }
@@ -117,7 +120,7 @@ impl fmt::Display for KeyStanding {
 macro_rules! columns {
     () => {
         "id, consumer, label, created_at_ms, created_by, not_before_ms, expires_at_ms, revoked_at_ms, last_used_s, \
-         replaced_by, replaced_at_ms, overlap_until_ms"
+         replaced_by, replaced_at_ms, overlap_until_ms, leaked_at_ms"
     };
 }
 pub(crate) use columns;

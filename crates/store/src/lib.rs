@@ -7,9 +7,11 @@
 //!
 //! Reading order: [`data_dir`] (where it lies and whose it is), `pepper`, [`store`] (opening), [`keys`] (the
 //! commands), [`key_life`] (rotation, and what is told once), [`key_feed`] (how a gateway follows); likewise [`revision`], [`revisions`], [`revision_feed`], and
-//! [`last_good`] (what a gateway keeps for the day on which the store is gone); [`tokens`] and [`audit`] (the management API's).
+//! [`last_good`] (what a gateway keeps for the day on which the store is gone); [`tokens`] and [`audit`] (the management API's); [`outbox`] and
+//! [`claims`] (what is told, and taken over); [`root`] and [`vault`] (what lies here sealed).
 
 pub mod audit;
+pub mod claims;
 pub mod data_dir;
 pub mod error;
 pub mod key_feed;
@@ -17,28 +19,35 @@ pub mod key_life;
 pub mod key_row;
 pub mod keys;
 pub mod last_good;
+pub mod outbox;
 mod pepper;
 mod private_file;
 pub mod revision;
 pub mod revision_feed;
 pub mod revisions;
+pub mod root;
 mod schema;
 pub mod store;
 mod text;
 pub mod tokens;
+pub mod vault;
 
 pub use audit::{Audit, AuditNote, AuditPhase, AuditRow};
+pub use claims::{ClaimToken, Claims, OpenClaim};
 pub use data_dir::{DataDir, DataDirChoice, GatewayHolder, GatewayLock};
 pub use error::Error;
 pub use key_feed::{FeedEvent, KeyFeed};
-pub use key_life::{Came, KeyEvent, Rotation, Successor};
+pub use key_life::{Came, KeyEvent, Rotation, Rules, Successor};
 pub use key_row::{KeyRow, KeyStanding};
 pub use keys::{KeyCursor, KeyFilter, KeyPage, Keys, NewKey, Revocation};
 pub use last_good::LastGood;
+pub use outbox::{DueNotice, NewNotice, NoticeRow, NoticeState, Outbox};
 pub use revision::{
     Revision, RevisionFile, RevisionNumber, RevisionOutcome, RevisionRef, RevisionRow, SetDigest, Went,
 };
 pub use revision_feed::RevisionFeed;
 pub use revisions::{NewRevision, Put, RevisionPage, Revisions, Rollback};
+pub use root::RootKey;
 pub use store::Store;
 pub use tokens::{NewToken, TokenRow, TokenText, Tokens};
+pub use vault::{NewRoot, Vault};

@@ -12,7 +12,14 @@ use aws_lc_rs::{
 use sqlx::{Row, sqlite::SqliteRow};
 use zeroize::Zeroizing;
 
-use crate::{error::Error, key_row::stored_millis, pepper, revision::count, store::Store, text::sound};
+use crate::{
+    error::Error,
+    key_row::stored_millis,
+    pepper,
+    revision::count,
+    store::Store,
+    text::{hex, sound},
+};
 
 /// A token to be made.
 #[derive(Clone, Copy, Debug)]
@@ -208,10 +215,6 @@ impl<'a> Tokens<'a> {
         .and_then(|row| row.as_ref().map(TokenRow::read).transpose());
         found.map_err(self.0.fault("revoke a token"))
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 const PREFIX: &str = "bzt_";

@@ -5,6 +5,7 @@
 
 mod files;
 mod keys;
+mod notices;
 mod process;
 mod revisions;
 mod rotation;

@@ -23,6 +23,7 @@ use bartizan_telemetry::{AccessLog, Destination, FileOptions, LogOptions, Metric
 
 use super::{
     keys::{Following, Keys, chain},
+    notices,
     revisions::{self, Loaded, REVISION, RevisionWatch},
     rotation::Schedule,
     secrets,
@@ -103,6 +104,7 @@ pub(crate) struct Service {
     data_dir: DataDir,
     following: Option<Following>,
     schedule: Option<Schedule>,
+    sender: Option<bartizan_manage::notice::Sender>,
     wishes: Wishes,
     _lock: GatewayLock,
 }
@@ -198,6 +200,9 @@ impl Service {
             None => Following::once_back(store_dir.clone(), gate.runtime().clone()),
         }
         .map_err(|error| Failure::Process(format!("the keys cannot be followed: {error}")))?;
+        let channels = notices::channels(&gate.runtime().live().snapshot).map_err(Failure::Process)?;
+        let sender = notices::start(store_dir.clone(), gate.runtime(), channels)
+            .map_err(|error| Failure::Process(format!("notices cannot be sent: {error}")))?;
         let schedule = Schedule::start(store_dir, gate.runtime().clone())
             .map_err(|error| Failure::Process(format!("the lives of keys cannot be followed: {error}")))?;
         if let (Source::Store(watch), Some((number, digest, files)), false) = (&source, served, is_kept)
@@ -219,6 +224,7 @@ impl Service {
             data_dir,
             following,
             schedule: Some(schedule),
+            sender,
             wishes,
             _lock: lock,
         }))
@@ -343,8 +349,12 @@ impl Service {
             tracing::warn!("the access log's destination changes with the next start only");
         }
         let revision = snapshot.revision.id.clone();
+        let channels = notices::channels(&snapshot).inspect_err(|_| self.state.metrics.config_refused())?;
         match self.gate.reload(snapshot) {
             Ok(()) => {
+                if let Some(sender) = &self.sender {
+                    sender.use_channels(channels);
+                }
                 self.state.metrics.config_applied(&revision, SystemTime::now());
                 Ok(revision)
             }
@@ -367,6 +377,7 @@ impl Service {
         }
         self.gate.stop();
         drop(self.schedule.take());
+        drop(self.sender.take());
         drop(self.following.take());
         // The cores have ended, so every record is on its way; one second is enough for a disk that works.
         if self.access_log.stop(Duration::from_secs(1)) == bartizan_telemetry::Flushed::TimedOut {

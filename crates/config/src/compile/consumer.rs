@@ -3,15 +3,19 @@
 use std::sync::Arc;
 
 use bartizan_access::Roles;
-use bartizan_model::document::{Kind, Spec};
+use bartizan_model::{
+    document::{Kind, Spec, consumer::Contact},
+    problem::Problems,
+};
 use http::HeaderValue;
 
 use super::{
     attach::{Attached, Clashes},
     index::{Index, spec_of},
     listener::address_set,
+    notice,
 };
-use crate::snapshot::{ConsumerPlan, NameMap};
+use crate::snapshot::{ConsumerPlan, ContactPlan, NameMap};
 
 /// Compiles all consumers with the limits attached to them.
 pub(super) fn compile_all(
@@ -19,6 +23,7 @@ pub(super) fn compile_all(
     all_roles: &Roles,
     attached: &Attached<'_, '_>,
     clashes: &mut Clashes,
+    problems: &mut Problems,
 ) -> NameMap<Arc<ConsumerPlan>> {
     let mut consumers = NameMap::default();
     for document in index.of(Kind::Consumer) {
@@ -35,12 +40,30 @@ pub(super) fn compile_all(
             addresses: (!spec.allowed_addresses.is_empty()).then(|| address_set(&spec.allowed_addresses)),
             authorization: attached.consumer_authorization(&name),
             limits: attached.consumer_limits(&name),
+            contacts: contacts(index, &spec.contacts, problems),
             rotation: attached.consumer_rotation(&name, clashes),
             name: name.clone(),
         };
         consumers.insert(name, Arc::new(plan));
     }
     consumers
+}
+
+fn contacts(index: &Index<'_>, contacts: &[Contact], problems: &mut Problems) -> Vec<ContactPlan> {
+    let mut plans = Vec::new();
+    for contact in contacts {
+        if let Some(address) = &contact.email {
+            notice::check_address(address, "spec.contacts.email", problems);
+        }
+        let channel = contact.channel.as_ref().filter(|name| {
+            index.find(Kind::NoticeChannel, name, "spec.contacts.channel", problems).is_some()
+        });
+        plans.push(ContactPlan {
+            email: contact.email.as_ref().map(|address| address.as_str().into()),
+            channel: channel.map(|name| name.as_str().into()),
+        });
+    }
+    plans
 }
 
 /// Names consist of letters, digits, `-` and `.`, so they always are header values.

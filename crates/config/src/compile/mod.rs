@@ -33,6 +33,7 @@ mod limit;
 mod listener;
 mod llm;
 mod model;
+mod notice;
 mod path;
 mod pattern;
 mod place;
@@ -84,13 +85,15 @@ fn snapshot(set: &Parsed<'_>, unread: bool, problems: &mut Problems) -> Option<S
     let index = Index::build(set, problems);
     let listeners = listener::compile_all(&index, problems);
     let upstreams = upstream::compile_all(&index, problems);
+    let channels = notice::channels(&index, problems);
+    let alerts = notice::alerts(&index, problems);
     let models = model::compile_all(&index, &upstreams, problems);
     model::check_consumers(&index, problems);
     let roles = authorization::roles(&index, problems);
     let policies = policy::compile_all(&index, &roles, problems);
     let mut clashes = Clashes::default();
     let attached = Attached::build(&index, &policies, &mut clashes);
-    let consumers = consumer::compile_all(&index, &roles, &attached, &mut clashes);
+    let consumers = consumer::compile_all(&index, &roles, &attached, &mut clashes, problems);
     let certificates = authentication::certificate::table(&index, problems);
     let routes = route::compile_all(&index, &listeners, &upstreams, &attached, &mut clashes, problems);
     clashes.into_problems(problems);
@@ -134,6 +137,8 @@ fn snapshot(set: &Parsed<'_>, unread: bool, problems: &mut Problems) -> Option<S
         certificates,
         record,
         access_log,
+        channels,
+        alerts,
         policies: attached.mentions,
     })
 }

@@ -27,6 +27,7 @@ impl Snapshot {
             let policies = route.authentication.enforced.iter().chain(&route.authentication.shadow);
             policies.flat_map(|policy| policy.basic().map(|plan| &plan.users))
         });
-        of_listeners.chain(of_upstreams).chain(of_routes)
+        let of_channels = self.channels.values().flat_map(|channel| channel.references());
+        of_listeners.chain(of_upstreams).chain(of_routes).chain(of_channels)
     }
 }
