@@ -7,9 +7,11 @@
 //! * [`server`] the listener's thread, its limits and its end;
 //! * [`answer`] the three open paths and what all answers carry;
 //! * [`api`] the management API, for callers with a token;
+//! * [`alert`] what is worth waking somebody for;
 //! * [`notice`] telling people and machines what has happened;
 //! * [`host`] which `Host` is believed (DNS rebinding).
 
+pub mod alert;
 pub mod answer;
 pub mod api;
 pub mod host;

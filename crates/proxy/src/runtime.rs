@@ -15,7 +15,14 @@ use bartizan_identity::{KeyTable, Pepper};
 use bartizan_limit::{CELLS_MAX, Cells, Nanos};
 use bartizan_telemetry::Metrics;
 
-use crate::{live::Live, passwords::Passwords, stage::JudgePool};
+use crate::{
+    live::Live,
+    passwords::Passwords,
+    stage::{
+        JudgePool,
+        desk::{Desk, Visits},
+    },
+};
 use bartizan_fetch::{Fetcher, KeySets};
 
 /// The pointer that a reload swaps.
@@ -34,6 +41,8 @@ pub struct Runtime {
     metrics: Arc<Metrics>,
     judges: JudgePool,
     shelf: Shelf,
+    desk: OnceLock<Desk>,
+    desk_visits: Visits,
     began: Instant,
     stops_at: OnceLock<Instant>,
     stopped: AtomicBool,
@@ -66,6 +75,8 @@ impl Runtime {
             metrics,
             judges: JudgePool::default(),
             shelf: Shelf::new(ShelfLimits::default(), RandomState::new()),
+            desk: OnceLock::new(),
+            desk_visits: Visits::default(),
             began: Instant::now(),
             stops_at: OnceLock::new(),
             stopped: AtomicBool::new(false),
@@ -86,6 +97,22 @@ impl Runtime {
     pub fn set_pepper(&self, pepper: Arc<Pepper>) {
         // A second one would be another store's; keys of the first go on being judged.
         let _ = self.pepper.set(pepper);
+    }
+
+    /// Says who serves owners of API keys; until then nobody does.
+    pub fn set_desk(&self, desk: Arc<dyn crate::desk::KeyDesk>) {
+        // There is one per process.
+        let _ = self.desk.set(desk);
+    }
+
+    /// Who serves owners of API keys.
+    pub(crate) fn desk(&self) -> Option<&Desk> {
+        self.desk.get()
+    }
+
+    /// Who came there in this minute.
+    pub(crate) fn desk_visits(&self) -> &Visits {
+        &self.desk_visits
     }
 
     /// The snapshot in force.

@@ -10,6 +10,7 @@
 //! [`last_good`] (what a gateway keeps for the day on which the store is gone); [`tokens`] and [`audit`] (the management API's); [`outbox`] and
 //! [`claims`] (what is told, and taken over); [`root`] and [`vault`] (what lies here sealed).
 
+pub mod alerts;
 pub mod audit;
 pub mod claims;
 pub mod data_dir;
@@ -32,6 +33,7 @@ mod text;
 pub mod tokens;
 pub mod vault;
 
+pub use alerts::{AlertRow, Alerts, Pulse, SilenceRow, Turn};
 pub use audit::{Audit, AuditNote, AuditPhase, AuditRow};
 pub use claims::{ClaimToken, Claims, OpenClaim};
 pub use data_dir::{DataDir, DataDirChoice, GatewayHolder, GatewayLock};

@@ -12,6 +12,7 @@ use sqlx::{
 };
 
 use crate::{
+    alerts::Alerts,
     audit::Audit,
     claims::Claims,
     data_dir::DataDir,
@@ -112,6 +113,11 @@ impl Store {
     /// What was done through management.
     pub const fn audit(&self) -> Audit<'_> {
         Audit::of(self)
+    }
+
+    /// What fires, and what is silenced.
+    pub const fn alerts(&self) -> Alerts<'_> {
+        Alerts::of(self)
     }
 
     /// What is on its way to be told.

@@ -37,4 +37,4 @@ pub use redact::AddressKey;
 pub use ring::Recorder;
 pub use rules::{LeakCount, MatchedRules, RuleMatch, RuleRole};
 pub use sink::{Destination, FileOptions};
-pub use writer::{AccessLog, Flushed, LogOptions};
+pub use writer::{AccessLog, Flushed, LogOptions, RecordWatch};

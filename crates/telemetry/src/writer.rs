@@ -26,6 +26,15 @@ use crate::{
     time::unix_nanos,
 };
 
+/// Looks at every record on the writer's thread; must not block.
+pub struct RecordWatch(pub Box<dyn FnMut(&RequestRecord) + Send>);
+
+impl fmt::Debug for RecordWatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RecordWatch(…)")
+    }
+}
+
 /// How the access log is written.
 #[derive(Debug)]
 pub struct LogOptions {
@@ -37,12 +46,14 @@ pub struct LogOptions {
     pub address_key: Option<AddressKey>,
     /// Where requests are kept to be found again; `None` keeps none.
     pub records: Option<RecordOptions>,
+    /// Who else looks at every record.
+    pub watch: Option<RecordWatch>,
 }
 
 impl LogOptions {
     /// The defaults for a destination.
     pub fn new(destination: Destination) -> Self {
-        LogOptions { destination, ring_records: 8192, address_key: None, records: None }
+        LogOptions { destination, ring_records: 8192, address_key: None, records: None, watch: None }
     }
 }
 
@@ -125,7 +136,8 @@ impl AccessLog {
             stop: AtomicBool::new(false),
         });
         let (end, ended) = sync_channel(1);
-        let writer = Writer::new(Arc::clone(&shared), sink, keeper, LineFormat::new(key));
+        let mut writer = Writer::new(Arc::clone(&shared), sink, keeper, LineFormat::new(key));
+        writer.watch = options.watch;
         let thread = thread::Builder::new()
             .name("access-log".into())
             .spawn(move || writer.run(&end))
@@ -213,6 +225,7 @@ struct Writer {
     rings: Vec<Ring>,
     sink: Sink,
     keeper: Option<RecordKeeper>,
+    watch: Option<RecordWatch>,
     format: LineFormat,
     buffer: Vec<u8>,
     /// How many records the buffer holds.
@@ -234,6 +247,7 @@ impl Writer {
             rings: Vec::new(),
             sink,
             keeper,
+            watch: None,
             format,
             buffer: Vec::with_capacity(BATCH_BYTES + 16 * 1024),
             buffered: 0,
@@ -337,6 +351,9 @@ impl Writer {
     }
 
     fn take(&mut self, record: &RequestRecord) {
+        if let Some(watch) = &mut self.watch {
+            (watch.0)(record);
+        }
         let begin = self.buffer.len();
         self.format.record(record, &mut self.buffer);
         self.buffered += 1;
