@@ -9,6 +9,7 @@ use std::{
     },
 };
 
+use bartizan_identity::LifeTerms;
 use bartizan_telemetry::Metrics;
 
 use crate::api::Api;
@@ -25,9 +26,14 @@ pub struct ManagementState {
     pub notices: Notices,
     /// The management API; none: its paths do not exist.
     pub api: Option<Arc<Api>>,
+    /// By which rules the keys of a consumer are replaced: terms, and the address of claims.
+    pub key_rules: Option<KeyRules>,
     /// Called before each scrape to bring figures up to date that are not counted as they change.
     pub before_scrape: Option<BeforeScrape>,
 }
+
+/// Tells the rules of a consumer's keys, from the documents in force.
+pub type KeyRules = Box<dyn Fn(&str) -> Option<(LifeTerms, Option<String>)> + Send + Sync>;
 
 /// Brings figures up to date; runs on the management thread and must not block for long.
 pub type BeforeScrape = Box<dyn Fn(&Metrics) + Send + Sync>;
@@ -41,6 +47,7 @@ impl ManagementState {
             names: Vec::new(),
             notices: Notices::default(),
             api: None,
+            key_rules: None,
             before_scrape: None,
         }
     }

@@ -1,5 +1,6 @@
 -- When somebody reported that a key has leaked; it was revoked with it.
 ALTER TABLE api_key ADD COLUMN leaked_at_ms INTEGER;
+CREATE INDEX api_key_by_end ON api_key (expires_at_ms) WHERE expires_at_ms IS NOT NULL AND revoked_at_ms IS NULL;
 
 -- What is to be told, written in the transaction of what it tells of. `id` is the idempotency key: the same event, channel
 -- and recipient make the same id, so nothing is told twice, and a receiver knows a repeat. `body` is sealed.

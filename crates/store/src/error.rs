@@ -231,6 +231,34 @@ pub enum Error {
         which: String,
     },
 
+    /// There is a file where the backup should be.
+    #[error("there is a file at {} already; a backup replaces none", path.display())]
+    BackupExists {
+        /// Where it should be.
+        path: PathBuf,
+    },
+
+    /// A backup is opened with the other kind of key.
+    #[error("the backup was encrypted with {}", if *is_passphrase { "a passphrase" } else { "a key file" })]
+    BackupKeyKind {
+        /// Which kind it was.
+        is_passphrase: bool,
+    },
+
+    /// A backup does not open, or is not whole.
+    #[error("the backup {} does not open: the passphrase or key is another one, or the file is damaged", path.display())]
+    BackupUnsound {
+        /// The file.
+        path: PathBuf,
+    },
+
+    /// There is something where a backup is to be restored.
+    #[error("{} is not empty, and a restore replaces nothing; name a directory that is not there yet", path.display())]
+    RestoreOver {
+        /// Where it should be.
+        path: PathBuf,
+    },
+
     /// A claim link opens nothing.
     #[error("this link opens nothing: it was used, is older than 72 hours, or was never made")]
     ClaimUnknown,
@@ -244,6 +272,12 @@ pub enum Error {
         /// Its file, or the database it does not fit.
         path: PathBuf,
     },
+
+    /// What was given as the root is none.
+    #[error(
+        "BARTIZAN_ROOT_KEY is no root: write 64 hexadecimal digits, for example of `openssl rand -hex 32`"
+    )]
+    RootMalformed,
 
     /// The root is gone.
     #[error(

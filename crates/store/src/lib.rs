@@ -12,6 +12,7 @@
 
 pub mod alerts;
 pub mod audit;
+pub mod backup;
 pub mod claims;
 pub mod data_dir;
 pub mod error;
@@ -35,6 +36,7 @@ pub mod vault;
 
 pub use alerts::{AlertRow, Alerts, Pulse, SilenceRow, Turn};
 pub use audit::{Audit, AuditNote, AuditPhase, AuditRow};
+pub use backup::{BackupFacts, BackupKey, restore};
 pub use claims::{ClaimToken, Claims, OpenClaim};
 pub use data_dir::{DataDir, DataDirChoice, GatewayHolder, GatewayLock};
 pub use error::Error;

@@ -43,6 +43,10 @@ impl RootKey {
         Ok(RootKey(pepper::random()?))
     }
 
+    pub(crate) fn bytes(&self) -> &[u8; Self::BYTES] {
+        &self.0
+    }
+
     pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
         Some(RootKey(Zeroizing::new(bytes.try_into().ok()?)))
     }

@@ -155,14 +155,17 @@ async fn notices(args: &NoticeArgs, store: &Store) -> Outcome {
             let state = match state.as_deref() {
                 None => None,
                 Some(word) => Some(
-                    NoticeState::parse(word).ok_or_else(|| found("a notice is `waiting`, `sent` or `dead`"))?,
+                    NoticeState::parse(word)
+                        .ok_or_else(|| found("a notice is `waiting`, `sent` or `dead`"))?,
                 ),
             };
             let rows = store.outbox().list(state, ROWS_MAX).await?;
             match args.format {
                 Format::Json => print::json(&rows.iter().map(notice).collect::<Vec<_>>())?,
                 Format::Text if rows.is_empty() => print::note("no notices"),
-                Format::Text => print::data(&rows.iter().map(|row| notice_line(row, now)).collect::<String>())?,
+                Format::Text => {
+                    print::data(&rows.iter().map(|row| notice_line(row, now)).collect::<String>())?
+                }
             }
         }
         NoticeWhat::Retry { id } => {

@@ -66,6 +66,24 @@ enum What {
     },
     /// Make a key's successor; the old key works on through the overlap, then ends.
     Rotate(rotate::Args),
+    /// Make a one-time link by which the owner of a key takes its successor over, within 72 hours. Older links of the
+    /// key open nothing any more.
+    Offer {
+        /// The key's id, or the key itself.
+        #[arg(value_name = "KEY")]
+        id: KeyArg,
+        /// The public address of a Listener's `keyEndpoints`, path included.
+        #[arg(long, value_name = "URL")]
+        url: bartizan_model::scalar::FetchUrl,
+        #[command(flatten)]
+        rules: Rules,
+    },
+    /// Withdraw a key for good because its text has become known, and have its owner told.
+    Leaked {
+        /// The key's id, or the key itself.
+        #[arg(value_name = "KEY")]
+        id: KeyArg,
+    },
     /// Withdraw keys for good. Doing it again changes nothing.
     Revoke {
         /// The key's id, or the key itself.
@@ -184,6 +202,20 @@ async fn work(args: &Args, store: &Store) -> Outcome {
         What::List { consumer, all, rules } => {
             let terms = rules.open()?;
             list(args.format, store, consumer.as_deref(), *all, &terms, now).await?;
+        }
+        What::Offer { id, url, rules } => {
+            let terms = rules.open()?;
+            let row = store.keys().show(&id.id()?).await?;
+            let token = store.claims().issue(&row.id, &terms.of(&row), now).await?;
+            print::data(&format!("{}/claim/{}\n", url.to_string().trim_end_matches('/'), token.expose()))?;
+            print::note(&format!(
+                "It opens once, within 72 hours, the successor of key {} of {}.",
+                row.id, row.consumer
+            ));
+        }
+        What::Leaked { id } => {
+            let row = store.keys().report_leak(&id.id()?, now).await?;
+            revoked(args.format, &[row], now)?;
         }
         What::Rotate(rotation) => rotate::run(args.format, store, rotation, now).await?,
         What::Show { id, rules } => {

@@ -68,7 +68,7 @@ fn serve(args: Args) -> Result<(), Failure> {
         Some(address) => {
             let store = match address {
                 "" => Ok(data_dir.clone()),
-                address => DataDir::of_store(address),
+                address => service::store_dir(address),
             }
             .map_err(|error| Failure::of(&error))?;
             let keys = Keys::open_unless_gone(&store, &data_dir).map_err(|error| Failure::of(&error))?;

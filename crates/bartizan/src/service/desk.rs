@@ -3,12 +3,7 @@
 //! A thread of its own works on the store; cores hand it an order and wait for a one-shot. The queue is short: whoever
 //! comes when it is full is told to come again.
 
-use std::{
-    future::Future,
-    pin::Pin,
-    sync::Arc,
-    thread,
-};
+use std::{future::Future, pin::Pin, sync::Arc, thread};
 
 use bartizan_identity::{KeyId, LifeTerms};
 use bartizan_proxy::{
@@ -89,10 +84,13 @@ async fn work(store: &Store, ask: DeskAsk, terms: impl Fn(&str) -> LifeTerms) ->
     let mut text = None;
     let done = match ask {
         DeskAsk::Look { token } => {
-            return refused(store.claims().look(&token, now).await.map(|claim| DeskAnswer::Claimable {
-                consumer: claim.key.consumer,
-                key: claim.key.id,
-            }));
+            return refused(
+                store
+                    .claims()
+                    .look(&token, now)
+                    .await
+                    .map(|claim| DeskAnswer::Claimable { consumer: claim.key.consumer, key: claim.key.id }),
+            );
         }
         DeskAsk::Leaked { key } => {
             let row = store.keys().report_leak(&key, now).await;
@@ -111,12 +109,9 @@ async fn work(store: &Store, ask: DeskAsk, terms: impl Fn(&str) -> LifeTerms) ->
         DeskAsk::Rotate { key } => rotate(store, &key, terms, now, &mut text).await,
     };
     let made = done.map(|Successor { old, new }| match text {
-        Some(text) => DeskAnswer::Made {
-            id: new.id,
-            text,
-            consumer: new.consumer,
-            old_ends_ms: old.expires_at_ms,
-        },
+        Some(text) => {
+            DeskAnswer::Made { id: new.id, text, consumer: new.consumer, old_ends_ms: old.expires_at_ms }
+        }
         None => DeskAnswer::Unavailable,
     });
     refused(made)
@@ -143,7 +138,9 @@ async fn rotate(
 fn refused(outcome: Result<DeskAnswer, Error>) -> Result<DeskAnswer, Error> {
     match outcome {
         Err(Error::ClaimUnknown | Error::KeyUnknown { .. }) => Ok(DeskAnswer::Unknown),
-        Err(Error::KeyReplaced { .. } | Error::KeyEnded { .. } | Error::ExpiryPast) => Ok(DeskAnswer::Conflict),
+        Err(Error::KeyReplaced { .. } | Error::KeyEnded { .. } | Error::ExpiryPast) => {
+            Ok(DeskAnswer::Conflict)
+        }
         outcome => outcome,
     }
 }

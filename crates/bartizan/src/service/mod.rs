@@ -3,6 +3,8 @@
 //! Both `run` and `demo` are this; they differ in where the documents come from and in what they print. Everything that
 //! can fail fails before the first socket accepts, and says what to do.
 
+mod alerts;
+mod desk;
 mod files;
 mod keys;
 mod notices;
@@ -18,7 +20,7 @@ use std::{io::Write as _, net::SocketAddr, num::NonZeroUsize, process::ExitCode,
 use tracing_subscriber::{EnvFilter, fmt};
 
 pub(crate) use self::{
-    files::data_dir,
+    files::{data_dir, root_of_environment, store_dir},
     keys::Keys,
     process::{Documents, Failure, Options, RecordLimits, Service},
     secrets::read as read_secret,

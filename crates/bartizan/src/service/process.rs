@@ -12,8 +12,12 @@ use bartizan_config::{
     render::{self, Style},
     snapshot::{AccessLogPlan, Snapshot},
 };
-use bartizan_identity::KeyTable;
-use bartizan_manage::{Api, DocumentSource, Management, ManagementState};
+use bartizan_identity::{KeyTable, LifeTerms};
+use bartizan_manage::{
+    Api, DocumentSource, Management, ManagementState,
+    alert::{Event, Feed, Watcher},
+    notice::Sender,
+};
 use bartizan_proxy::{
     gate::{Gate, GateOptions, PrepareProblem, ServedAddress},
     runtime::Runtime,
@@ -22,6 +26,8 @@ use bartizan_store::{DataDir, GatewayLock, RevisionFile, RevisionNumber, SetDige
 use bartizan_telemetry::{AccessLog, Destination, FileOptions, LogOptions, Metrics, RecordOptions, records};
 
 use super::{
+    alerts::{Findings, House},
+    desk::Desk,
     keys::{Following, Keys, chain},
     notices,
     revisions::{self, Loaded, REVISION, RevisionWatch},
@@ -104,7 +110,10 @@ pub(crate) struct Service {
     data_dir: DataDir,
     following: Option<Following>,
     schedule: Option<Schedule>,
-    sender: Option<bartizan_manage::notice::Sender>,
+    sender: Option<Sender>,
+    watcher: Option<Watcher>,
+    events: Feed,
+    findings: Findings,
     wishes: Wishes,
     _lock: GatewayLock,
 }
@@ -124,6 +133,8 @@ enum Source {
 /// The set to begin with.
 struct First {
     snapshot: Snapshot,
+    /// What an audit of it finds.
+    findings: Vec<String>,
     /// Which revision it is, where it is one.
     revision: Option<(RevisionNumber, SetDigest, Vec<RevisionFile>)>,
     /// Whether it is what the data directory kept and not what the store has.
@@ -161,9 +172,11 @@ impl Service {
                 first_of_store(&store_dir, &data_dir, &wishes, &state, tell)?
             }
         };
-        let Some(First { snapshot, revision, is_kept, source }) = first else { return Ok(None) };
+        let (events, watching) = Feed::new();
+        let found = Findings::default();
+        let Some(First { snapshot, findings, revision, is_kept, source }) = first else { return Ok(None) };
         let log_plan = snapshot.access_log.clone();
-        let log = start_log(&log_plan, &data_dir, access_log, records)?;
+        let log = start_log(&log_plan, &data_dir, access_log, records, &events)?;
         metrics.watch_log(log.counters());
         let gate_options = |keys: Option<&Keys>| GateOptions {
             cores: workers,
@@ -200,6 +213,14 @@ impl Service {
             None => Following::once_back(store_dir.clone(), gate.runtime().clone()),
         }
         .map_err(|error| Failure::Process(format!("the keys cannot be followed: {error}")))?;
+        found.set(findings);
+        let house =
+            House { data_plane: gate.runtime().clone(), store: store_dir.clone(), findings: found.clone() };
+        let watcher = Watcher::start(store_dir.clone(), &events, watching, house)
+            .map_err(|error| Failure::Process(format!("nothing can be watched: {error}")))?;
+        let desk = Desk::open(store_dir.clone(), gate.runtime())
+            .map_err(|error| Failure::Process(format!("owners of keys cannot be served: {error}")))?;
+        gate.runtime().set_desk(desk);
         let channels = notices::channels(&gate.runtime().live().snapshot).map_err(Failure::Process)?;
         let sender = notices::start(store_dir.clone(), gate.runtime(), channels)
             .map_err(|error| Failure::Process(format!("notices cannot be sent: {error}")))?;
@@ -225,6 +246,9 @@ impl Service {
             following,
             schedule: Some(schedule),
             sender,
+            watcher: Some(watcher),
+            events,
+            findings: found,
             wishes,
             _lock: lock,
         }))
@@ -272,10 +296,11 @@ impl Service {
         else {
             return self.prepare_again();
         };
-        let (snapshot, digest) = match load(config) {
+        let (snapshot, findings, digest) = match load(config) {
             Ok(loaded) => loaded,
             Err(Failure::Documents(text) | Failure::Process(text)) => {
                 self.state.metrics.config_refused();
+                self.events.tell(Event::FailedReload);
                 tracing::error!("the changed documents are refused; the set in force stays\n{text}");
                 return;
             }
@@ -284,7 +309,7 @@ impl Service {
         if digest == *in_force && secrets == *secrets_in_force && !asked {
             return;
         }
-        match self.publish(snapshot) {
+        match self.publish(snapshot, findings) {
             Ok(revision) => {
                 if let Source::Files { digest: in_force, secrets: secrets_in_force, .. } = &mut self.source {
                     (*in_force, *secrets_in_force) = (digest, secrets);
@@ -307,7 +332,7 @@ impl Service {
             return;
         };
         let published = revisions::load(kept.number, kept.digest, kept.files)
-            .and_then(|loaded| self.publish(loaded.snapshot));
+            .and_then(|loaded| self.publish(loaded.snapshot, loaded.findings));
         match published {
             Ok(revision) => tracing::info!(%revision, "the revision was prepared again"),
             Err(text) => {
@@ -324,7 +349,7 @@ impl Service {
         let tag = revisions::tag(number, digest);
         let published = revisions::load(number, digest, revision.files).and_then(|loaded| {
             let files = loaded.files;
-            self.publish(loaded.snapshot).map(|_| files)
+            self.publish(loaded.snapshot, loaded.findings).map(|_| files)
         });
         let Source::Store(watch) = &self.source else { return };
         match published {
@@ -344,14 +369,18 @@ impl Service {
     }
 
     /// Prepares and publishes a snapshot; the error is every reason why it cannot be.
-    fn publish(&mut self, snapshot: Snapshot) -> Result<Arc<str>, String> {
+    fn publish(&mut self, snapshot: Snapshot, findings: Vec<String>) -> Result<Arc<str>, String> {
         if snapshot.access_log != self.log_plan {
             tracing::warn!("the access log's destination changes with the next start only");
         }
         let revision = snapshot.revision.id.clone();
-        let channels = notices::channels(&snapshot).inspect_err(|_| self.state.metrics.config_refused())?;
+        let channels = notices::channels(&snapshot).inspect_err(|_| {
+            self.state.metrics.config_refused();
+            self.events.tell(Event::FailedReload);
+        })?;
         match self.gate.reload(snapshot) {
             Ok(()) => {
+                self.findings.set(findings);
                 if let Some(sender) = &self.sender {
                     sender.use_channels(channels);
                 }
@@ -360,6 +389,7 @@ impl Service {
             }
             Err(problems) => {
                 self.state.metrics.config_refused();
+                self.events.tell(Event::FailedReload);
                 Err(shown(&problems))
             }
         }
@@ -377,6 +407,7 @@ impl Service {
         }
         self.gate.stop();
         drop(self.schedule.take());
+        drop(self.watcher.take());
         drop(self.sender.take());
         drop(self.following.take());
         // The cores have ended, so every record is on its way; one second is enough for a disk that works.
@@ -400,6 +431,12 @@ fn management_state(
 ) -> ManagementState {
     let mut state = ManagementState::new(metrics);
     state.api = Some(Arc::new(api));
+    let of_keys = data_plane.clone();
+    state.key_rules = Some(Box::new(move |consumer| {
+        let live = of_keys.get()?.live();
+        let plan = live.snapshot.consumers.get(consumer)?.rotation.clone()?;
+        Some((LifeTerms::clone(&plan.terms), plan.claim_url.as_ref().map(ToString::to_string)))
+    }));
     state.before_scrape = Some(Box::new(move |metrics| {
         let Some(runtime) = data_plane.get() else { return };
         let cells = runtime.cells();
@@ -412,11 +449,11 @@ fn management_state(
 fn first_of_files(config: Vec<PathBuf>, wishes: &Wishes) -> Result<First, Failure> {
     // Watched before the files are read, so that no change between is missed.
     let mut watch = FileWatch::start(&config, wishes.sender());
-    let (snapshot, digest) = load(&config)?;
+    let (snapshot, findings, digest) = load(&config)?;
     // Before they are read: a change between is then a change to the next look.
     let secrets = look_at_secrets(&snapshot, &mut watch);
     let source = Source::Files { config, digest, secrets, watch };
-    Ok(First { snapshot, revision: None, is_kept: false, source })
+    Ok(First { snapshot, findings, revision: None, is_kept: false, source })
 }
 
 /// Watches the files that a snapshot is read from beside its documents, and tells their content apart.
@@ -492,8 +529,14 @@ fn first_of_store(
 }
 
 fn first(loaded: Loaded, is_kept: bool, watch: RevisionWatch) -> First {
-    let Loaded { number, digest, files, snapshot } = loaded;
-    First { snapshot, revision: Some((number, digest, files)), is_kept, source: Source::Store(watch) }
+    let Loaded { number, digest, files, snapshot, findings } = loaded;
+    First {
+        snapshot,
+        findings,
+        revision: Some((number, digest, files)),
+        is_kept,
+        source: Source::Store(watch),
+    }
 }
 
 /// What the data directory kept, instead of an active revision that could not be prepared.
@@ -522,7 +565,7 @@ const STORE_PATIENCE: Duration = Duration::from_secs(2);
 const KEPT: &str = "kept";
 
 /// Reads and compiles the set. A set without a listener or a route can be checked, but an empty gate is never served.
-fn load(config: &[PathBuf]) -> Result<(Snapshot, String), Failure> {
+fn load(config: &[PathBuf]) -> Result<(Snapshot, Vec<String>, String), Failure> {
     let set = Set::open(config).map_err(|error| Failure::Process(chain(&error)))?;
     let digest = set.digest.clone();
     let text = || render::text(&set.compiled.problems, &set.sources, Style::Plain);
@@ -535,7 +578,8 @@ fn load(config: &[PathBuf]) -> Result<(Snapshot, String), Failure> {
             text()
         )));
     }
-    Ok((snapshot, digest))
+    let findings = Findings::of(&set.documents, &snapshot);
+    Ok((snapshot, findings, digest))
 }
 
 fn start_log(
@@ -543,6 +587,7 @@ fn start_log(
     data_dir: &DataDir,
     default: Option<PathBuf>,
     records: Option<RecordLimits>,
+    events: &Feed,
 ) -> Result<Arc<AccessLog>, Failure> {
     let destination = match (plan, default) {
         (AccessLogPlan::File { path, max_bytes, keep }, _) => Destination::File(FileOptions {
@@ -561,7 +606,7 @@ fn start_log(
         others_percent: limits.others_percent,
         ..RecordOptions::new(folder)
     });
-    AccessLog::start(LogOptions { records, ..LogOptions::new(destination) })
+    AccessLog::start(LogOptions { records, watch: Some(events.watch()), ..LogOptions::new(destination) })
         .map(Arc::new)
         .map_err(|error| Failure::Process(format!("the access log cannot be started: {}", chain(&error))))
 }

@@ -4,7 +4,7 @@ use axum::{
     Json,
     extract::{Path, State},
 };
-use bartizan_identity::KeyId;
+use bartizan_identity::{KeyId, KeyText};
 use bartizan_store::{KeyFilter, KeyRow, NewKey};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
@@ -45,7 +45,7 @@ pub(crate) struct KeyView {
 }
 
 impl KeyView {
-    fn of(row: &KeyRow) -> Self {
+    pub(super) fn of(row: &KeyRow) -> Self {
         KeyView {
             id: row.id.as_str().to_owned(),
             consumer: row.consumer.clone(),
@@ -68,6 +68,12 @@ pub(crate) struct NewKeyView {
     /// Everything else about it.
     #[serde(flatten)]
     row: KeyView,
+}
+
+impl NewKeyView {
+    pub(super) fn of(row: &KeyRow, text: &KeyText) -> Self {
+        NewKeyView { key: text.expose().to_owned(), row: KeyView::of(row) }
+    }
 }
 
 /// Keys, oldest first.
@@ -175,6 +181,6 @@ pub(crate) async fn revoke(
 }
 
 /// An id alone: a whole key in a URL would stand in logs.
-fn id_of(text: &str) -> Result<KeyId, Problem> {
+pub(super) fn id_of(text: &str) -> Result<KeyId, Problem> {
     KeyId::parse(text).ok_or_else(|| Problem::missing("There is no key of this id."))
 }

@@ -9,6 +9,7 @@
 
 #![allow(unused_qualifications, reason = "what `utoipa::path` writes for parameters is qualified")]
 
+mod alerts;
 mod auth;
 mod body;
 mod documents;
@@ -17,6 +18,7 @@ mod people;
 mod problem;
 mod revisions;
 pub mod role;
+mod rotation;
 mod state;
 mod trail;
 
@@ -108,6 +110,7 @@ pub(crate) struct Peer(pub(crate) IpAddr);
         (name = "documents", description = "What is in force"),
         (name = "revisions", description = "What was, and what is to be"),
         (name = "keys", description = "API keys of consumers"),
+        (name = "alerts", description = "What fires, and what was told"),
         (name = "management", description = "The gateway, and who may manage it"),
     )
 )]
@@ -148,6 +151,13 @@ fn described() -> OpenApiRouter<App> {
         .routes(routes!(keys::create))
         .routes(routes!(keys::show))
         .routes(routes!(keys::revoke))
+        .routes(routes!(rotation::rotate))
+        .routes(routes!(rotation::offer))
+        .routes(routes!(rotation::leaked))
+        .routes(routes!(alerts::list))
+        .routes(routes!(alerts::silence))
+        .routes(routes!(alerts::unsilence))
+        .routes(routes!(alerts::notices))
         .routes(routes!(people::tokens))
         .routes(routes!(people::create_token))
         .routes(routes!(people::revoke_token))

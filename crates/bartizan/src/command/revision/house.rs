@@ -61,7 +61,7 @@ impl HouseArg {
             Some(url) => Place::There(Remote::open(url, &self.token_env)?),
             None => {
                 let dir = match &self.store {
-                    Some(address) => DataDir::of_store(address)?,
+                    Some(address) => crate::service::store_dir(address)?,
                     None => self.data_dir.open()?,
                 };
                 Place::Here { store: runtime.block_on(Store::open(&dir))?, dir }
