@@ -28,6 +28,7 @@ mod inspection;
 mod keys;
 mod limits;
 mod management;
+mod many_keys;
 mod models;
 mod order;
 mod records;
