@@ -5,7 +5,7 @@
 //! this: it starts cargo and the tools as a developer would.
 //!
 //! Reading order: [`mod@test`] (the steps), [`tidy`] (the architecture as rules), [`dependencies`], [`fixtures`],
-//! [`nightly`], [`mod@bench`], [`dist`].
+//! [`nightly`], [`pictures`], [`mod@bench`], [`dist`].
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool speaks to its terminal")]
 
@@ -14,6 +14,7 @@ mod dependencies;
 mod dist;
 mod fixtures;
 mod nightly;
+mod pictures;
 mod sdk;
 mod shell;
 mod steps;
@@ -34,7 +35,9 @@ usage: cargo xtask COMMAND
   fixtures [--check]        write the generated files anew (or only tell whether they are fresh)
   nightly [--minutes N]     the long suites: many cases per property, ignored tests, advisories
   sdk                       install the official clients of model providers for their tests
+  pictures                  what the commands print, as docs/images/*.svg
   bench [OPTIONS]           CPU per request against nginx and HAProxy; `cargo xtask bench --help`
+  bench insight [--data DIR]  what the detectors find and cost, on public data and scripted abuse
   dist                      the gateway as it ships: the `dist` profile, guided by the bench's load
 ";
 
@@ -51,6 +54,7 @@ fn main() -> ExitCode {
         "fixtures" => fixtures::run(&arguments),
         "nightly" => nightly::run(&arguments),
         "bench" => bench::run(&arguments),
+        "pictures" => pictures::run(&arguments),
         "sdk" => sdk::run_command(&arguments),
         "dist" => dist::run(&arguments),
         "help" | "--help" | "-h" => {

@@ -18,6 +18,8 @@ use bartizan_model::{
 
 use crate::{
     Set, parse,
+    policy_test::{Case, run_all},
+    rehearsal::Rehearsal,
     source::{Source, Sources},
 };
 
@@ -96,20 +98,60 @@ pub fn problems(sources: &Sources) -> Problems {
     problems
 }
 
-/// Why a set that compiles must not become the active revision all the same; empty when it may. One function for
-/// commands and API, so that whatever else is to refuse a change (tests that are documents, an approval) has one place
-/// to go.
-pub fn reasons_against(set: &Set) -> Vec<String> {
-    let mut reasons = Vec::new();
-    let is_servable = set
-        .compiled
-        .snapshot
-        .as_ref()
-        .is_some_and(|snapshot| !snapshot.listeners.is_empty() && !snapshot.routes.is_empty());
-    if !is_servable {
-        reasons.push("the set has no Listener or no Route: an empty set never goes live".to_owned());
+/// Why a set that compiles must not become the active revision all the same.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Against {
+    /// What nobody can waive.
+    pub grounds: Vec<String>,
+    /// How many PolicyTests were run.
+    pub tests: usize,
+    /// Those that failed, each with its first miss. Somebody may take them upon themselves, with a reason.
+    pub failing: Vec<String>,
+}
+
+impl Against {
+    /// Everything that refuses the set, where failing tests are waived or not.
+    pub fn standing(&self, tests_are_waived: bool) -> impl Iterator<Item = &str> {
+        let failing = self.failing.iter().filter(move |_| !tests_are_waived);
+        self.grounds.iter().chain(failing).map(String::as_str)
     }
-    reasons
+
+    /// The reason that a revision keeps: where tests failed and were waived, also that and why.
+    pub fn reason(&self, reason: &str, waiver: Option<&str>) -> String {
+        match waiver {
+            Some(why) if !self.failing.is_empty() => {
+                format!(
+                    "{reason} [{} of {} tests failed; applied all the same: {why}]",
+                    self.failing.len(),
+                    self.tests
+                )
+            }
+            _ => reason.to_owned(),
+        }
+    }
+}
+
+/// Judges whether a set that compiles may become the active revision: it must publish something, and its PolicyTests
+/// must pass. One function for commands and API, so that whatever else is to refuse a change has one place to go.
+pub fn reasons_against(set: &Set, rehearsal: &dyn Rehearsal) -> Against {
+    let mut against = Against::default();
+    let snapshot = set.compiled.snapshot.as_ref();
+    let Some(snapshot) = snapshot.filter(|one| !one.listeners.is_empty() && !one.routes.is_empty()) else {
+        against.grounds.push("the set has no Listener or no Route: an empty set never goes live".to_owned());
+        return against;
+    };
+    let report = run_all(&set.documents, snapshot, rehearsal);
+    against.tests = report.cases.len();
+    against.failing = report.cases.iter().filter(|case| !case.passed()).map(failure).collect();
+    against
+}
+
+fn failure(case: &Case) -> String {
+    let missed = case.steps.iter().find_map(|step| Some((step, step.misses.first()?)));
+    let what = missed.map(|(step, miss)| {
+        format!(": {}: {} expected {}, got {}", step.name, miss.field, miss.expected, miss.got)
+    });
+    format!("PolicyTest/{} fails{}", case.name, what.unwrap_or_default())
 }
 
 /// What is wrong with names that somebody else gave: they must be relative, stay below where they lie, and differ.

@@ -37,7 +37,7 @@ pub use flight::Flights;
 pub use guard::{Access, Reach};
 pub use keys::{KeySetSource, KeySets};
 pub use mail::{Mail, MailError, MailServer};
-pub use tls::{TrustError, trusting};
+pub use tls::{TrustError, trusting, trusting_system};
 
 use client::Exchange;
 

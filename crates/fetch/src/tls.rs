@@ -19,11 +19,16 @@ pub(super) struct SystemTrust(OnceLock<Result<Arc<ClientConfig>, TrustError>>);
 
 impl SystemTrust {
     pub(super) fn config(&self) -> Result<Arc<ClientConfig>, TrustError> {
-        self.0.get_or_init(read_system).clone()
+        self.0.get_or_init(trusting_system).clone()
     }
 }
 
-fn read_system() -> Result<Arc<ClientConfig>, TrustError> {
+/// A client configuration that trusts the system's roots.
+///
+/// # Errors
+///
+/// When the system has none.
+pub fn trusting_system() -> Result<Arc<ClientConfig>, TrustError> {
     let found = rustls_native_certs::load_native_certs();
     let mut store = RootCertStore::empty();
     // Old roots that no longer parse are common and harmless.

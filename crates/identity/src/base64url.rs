@@ -57,16 +57,15 @@ const fn sextets() -> [u32; 256] {
 }
 
 /// The one encoding of `bytes`.
-#[cfg(test)]
 pub(crate) fn encode(bytes: &[u8]) -> String {
-    let alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    let mut out = String::new();
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for chunk in bytes.chunks(3) {
-        let mut group = [0; 4];
-        group[1..=chunk.len()].copy_from_slice(chunk);
-        let bits = u32::from_be_bytes(group);
+        let byte = |at: usize| u32::from(chunk.get(at).copied().unwrap_or_default());
+        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
         for place in 0..=chunk.len() {
-            out.push(char::from(alphabet[(bits >> (18 - 6 * place) & 0x3F) as usize]));
+            // Six bits, so the alphabet always has them.
+            out.extend(ALPHABET.get((bits >> (18 - 6 * place) & 0x3F) as usize).copied().map(char::from));
         }
     }
     out

@@ -210,6 +210,8 @@ pub enum Method {
     Jwt,
     /// By a token that its issuer was asked about.
     Introspection,
+    /// By a session that began with signing in at an OpenID provider.
+    OpenIdConnect,
 }
 
 impl Method {
@@ -222,6 +224,7 @@ impl Method {
             Method::ClientCertificate => "client_certificate",
             Method::Jwt => "jwt",
             Method::Introspection => "introspection",
+            Method::OpenIdConnect => "openid_connect",
         }
     }
 }

@@ -8,7 +8,7 @@
 //! Reading order: [`api_key`] (the format), [`pepper`] (the keyed hash), [`claim`] (what may come out),
 //! [`key_table`] (the judge), [`key_life`] (its life and rotation), [`certificate`] (what TLS proved of a client), [`basic`] (names and passwords), [`usage`]
 //! (when a key was last used); [`algorithm`], [`jwk`] (keys of issuers), [`jwt`] (tokens and their judge),
-//! [`introspection`] (answers about tokens), [`json`] (how strictly both are read).
+//! [`introspection`] (answers about tokens), [`oidc`] (signing in by an OpenID provider), [`json`] (how strictly both are read).
 
 pub mod algorithm;
 pub mod api_key;
@@ -24,6 +24,7 @@ pub mod jwk;
 pub mod jwt;
 pub mod key_life;
 pub mod key_table;
+pub mod oidc;
 pub mod pepper;
 mod shard;
 pub mod usage;

@@ -102,7 +102,7 @@ impl Gate {
     /// # Errors
     ///
     /// Every problem found while preparing; nothing is served then.
-    pub fn start(snapshot: Snapshot, options: GateOptions) -> Result<Gate, Vec<PrepareProblem>> {
+    pub fn start(snapshot: Arc<Snapshot>, options: GateOptions) -> Result<Gate, Vec<PrepareProblem>> {
         let GateOptions { cores: count, lock_dir, metrics, access_log, pepper, keys, read_secret, grace } =
             options;
         let tickets = TicketKeys::default();
@@ -163,7 +163,7 @@ impl Gate {
     /// # Errors
     ///
     /// Every problem found while preparing; the snapshot in force stays in force then.
-    pub fn reload(&self, snapshot: Snapshot) -> Result<(), Vec<PrepareProblem>> {
+    pub fn reload(&self, snapshot: Arc<Snapshot>) -> Result<(), Vec<PrepareProblem>> {
         let preparing = Preparing {
             count: self.count,
             lock: self.lock_dir.as_deref(),
@@ -278,7 +278,7 @@ impl Preparing<'_> {
     /// Reads, binds and builds everything; all problems at once.
     fn prepare(
         &self,
-        snapshot: Snapshot,
+        snapshot: Arc<Snapshot>,
         previous: Option<&Live>,
         bound: &dyn Fn(&str) -> Option<Bound>,
     ) -> Result<Prepared, Vec<PrepareProblem>> {

@@ -4,6 +4,8 @@
 //! ever adds callers. The number chooses between enforce and shadow and grants nothing, so an unverified key id is
 //! good enough; it must only be the same before and after the caller is identified.
 
+use std::net::{IpAddr, Ipv4Addr};
+
 use bartizan_config::snapshot::RoutePlan;
 use bartizan_identity::KeyId;
 use bartizan_message::{AddressBlock, AddressPrefix};
@@ -14,7 +16,7 @@ use http::{HeaderMap, HeaderName};
 fn caller_hash<'n>(
     headers: &HeaderMap,
     mut names: impl Iterator<Item = &'n HeaderName>,
-    client: std::net::IpAddr,
+    client: IpAddr,
 ) -> u64 {
     match names.find_map(|name| KeyId::recognise(headers.get(name)?.to_str().ok()?)) {
         Some(id) => hash(id.as_str().as_bytes()),
@@ -23,7 +25,7 @@ fn caller_hash<'n>(
 }
 
 /// The share (0–99) of a caller on a route: its key is looked for where the route's AuthenticationPolicies take keys.
-pub fn share_on(route: Option<&RoutePlan>, headers: &HeaderMap, client: std::net::IpAddr) -> u8 {
+pub fn share_on(route: Option<&RoutePlan>, headers: &HeaderMap, client: IpAddr) -> u8 {
     let plans = route.into_iter().flat_map(|route| {
         let settled = &route.authentication;
         settled.enforced.iter().chain(&settled.shadow)
@@ -32,20 +34,25 @@ pub fn share_on(route: Option<&RoutePlan>, headers: &HeaderMap, client: std::net
     bartizan_limit::share(caller_hash(headers, names, client))
 }
 
-/// A client's address block as one number, for the keys of limits: equal for equal blocks, different for others.
-pub fn block_key(client: std::net::IpAddr) -> u128 {
+/// A client's address block as one number, for the keys of limits: the bits of an IPv4 address as mapped into IPv6, or
+/// of an IPv6 prefix with zeros after it. Equal for equal blocks, different for others.
+pub fn block_key(client: IpAddr) -> u128 {
     match AddressBlock::of(client) {
-        AddressBlock::V4(bits) => u128::from(bits),
-        // The 65th bit keeps the two families apart.
-        AddressBlock::V6(bits) => (1 << 64) | u128::from(bits),
+        AddressBlock::V4(bits) => mapped(bits),
+        AddressBlock::V6(bits) => u128::from(bits) << 64,
     }
 }
 
+/// RFC 4291 §2.5.5.2. No IPv6 prefix with zeros after it looks like that.
+fn mapped(bits: u32) -> u128 {
+    Ipv4Addr::from_bits(bits).to_ipv6_mapped().to_bits()
+}
+
 /// The /24 (IPv6: /48) around a client, as one number.
-pub(crate) fn prefix_key(client: std::net::IpAddr) -> u128 {
+pub(crate) fn prefix_key(client: IpAddr) -> u128 {
     match AddressBlock::of(client).prefix24() {
-        AddressPrefix::V4(bits) => u128::from(bits),
-        AddressPrefix::V6(bits) => (1 << 64) | u128::from(bits),
+        AddressPrefix::V4(bits) => mapped(bits),
+        AddressPrefix::V6(bits) => u128::from(bits) << 64,
     }
 }
 
@@ -66,6 +73,20 @@ fn hash(bytes: &[u8]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_block_is_shown_as_the_address_it_is() {
+        let shown =
+            |text: &str| std::net::Ipv6Addr::from_bits(block_key(text.parse().unwrap())).to_canonical();
+        for (client, block) in [
+            ("192.0.2.1", "192.0.2.1"),
+            ("::ffff:192.0.2.1", "192.0.2.1"),
+            ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"),
+            ("::1", "::"),
+        ] {
+            assert_eq!(shown(client).to_string(), block);
+        }
+    }
 
     #[test]
     fn shares_are_spread_evenly_and_do_not_change() {

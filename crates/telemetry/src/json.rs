@@ -93,7 +93,7 @@ impl LineFormat {
         name(key!("listener"), record.listener.as_deref(), out);
         self.address(key!("client"), record.client, record.plan.address_privacy, out);
         self.peer(record.peer, record.plan.address_privacy, out);
-        string(key!("protocol"), record.protocol.as_str().as_bytes(), out);
+        word(key!("protocol"), record.protocol.as_str(), out);
         optional(key!("tls"), record.tls.map(str::as_bytes), out);
     }
 
@@ -119,11 +119,11 @@ impl LineFormat {
     fn request(&mut self, record: &RequestRecord, out: &mut Vec<u8>) {
         name(key!("consumer"), record.consumer.as_deref(), out);
         if let Some(method) = record.identified_by {
-            string(key!("identified_by"), method.as_bytes(), out);
+            word(key!("identified_by"), method, out);
         }
         optional(key!("credential"), record.credential_id(), out);
         if let Some(state) = record.key_state {
-            string(key!("key_state"), state.as_bytes(), out);
+            word(key!("key_state"), state, out);
         }
         name(key!("issuer"), record.issuer.as_deref(), out);
         optional(key!("subject"), record.subject(), out);
@@ -200,7 +200,7 @@ fn outcome(record: &RequestRecord, out: &mut Vec<u8>) {
     if record.status != 0 {
         number(key!("status"), u64::from(record.status), out);
     }
-    string(key!("exit"), record.exit.as_str().as_bytes(), out);
+    word(key!("exit"), record.exit.as_str(), out);
     number(key!("request_bytes"), record.request_bytes, out);
     number(key!("response_bytes"), record.response_bytes, out);
     number(key!("duration_us"), micros(record.total), out);
@@ -215,8 +215,8 @@ fn outcome(record: &RequestRecord, out: &mut Vec<u8>) {
 
 fn verdict(record: &RequestRecord, out: &mut Vec<u8>) {
     if let Some(refusal) = &record.refusal {
-        string(key!("stage"), refusal.stage.as_str().as_bytes(), out);
-        string(key!("reason"), refusal.reason().as_str().as_bytes(), out);
+        word(key!("stage"), refusal.stage.as_str(), out);
+        word(key!("reason"), refusal.reason().as_str(), out);
         name(key!("policy"), refusal.policy().map(|policy| &**policy), out);
         detail(refusal.detail(), out);
     }
@@ -232,9 +232,9 @@ fn verdict(record: &RequestRecord, out: &mut Vec<u8>) {
 fn would_deny(entry: &WouldDeny, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\"mode\":");
     escape::string(entry.outcome.as_str().as_bytes(), out);
-    string(key!("stage"), entry.stage.as_str().as_bytes(), out);
+    word(key!("stage"), entry.stage.as_str(), out);
     name(key!("policy"), Some(&entry.policy), out);
-    string(key!("reason"), entry.reason.as_str().as_bytes(), out);
+    word(key!("reason"), entry.reason.as_str(), out);
     if let Would::Throttle(wait) = entry.outcome {
         number(key!("wait_ms"), u64::try_from(wait.as_millis()).unwrap_or(u64::MAX), out);
     }
@@ -259,7 +259,7 @@ fn leak(entry: &LeakCount, out: &mut Vec<u8>) {
 fn rule(entry: &RuleMatch, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\"rule\":");
     escape::number(u64::from(entry.rule), out);
-    string(key!("role"), entry.role.as_str().as_bytes(), out);
+    word(key!("role"), entry.role.as_str(), out);
     name(key!("policy"), Some(&entry.policy), out);
     string(key!("half"), entry.half.as_bytes(), out);
     name(key!("at"), Some(&entry.at), out);
@@ -312,6 +312,14 @@ fn list<T>(key: &[u8], entries: &[T], each: fn(&T, &mut Vec<u8>), out: &mut Vec<
 fn string(key: &[u8], value: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(key);
     escape::string(value, out);
+}
+
+/// A word of ours, such as a stage or a reason: nothing in it ever needs an escape.
+fn word(key: &[u8], value: &'static str, out: &mut Vec<u8>) {
+    out.extend_from_slice(key);
+    out.push(b'"');
+    out.extend_from_slice(value.as_bytes());
+    out.push(b'"');
 }
 
 fn optional(key: &[u8], value: Option<&[u8]>, out: &mut Vec<u8>) {

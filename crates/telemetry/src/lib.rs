@@ -9,6 +9,7 @@
 //! * [`json`] one line per record, with [`escape`] and [`time`];
 //! * [`ring`] the bounded way to the writer, [`writer`] the thread, [`sink`] stdout or a rotated file, [`losses`] what
 //!   did not arrive, [`records`] the last requests to be found again;
+//! * [`tap`] lines for someone who looks at them as they are written;
 //! * [`capture`] the encrypted file of what judges were given;
 //! * [`metrics`] counters per core, summed when scraped.
 
@@ -24,6 +25,7 @@ pub mod redact;
 pub mod ring;
 pub mod rules;
 pub mod sink;
+pub mod tap;
 pub mod text;
 pub mod time;
 pub mod writer;
@@ -37,4 +39,5 @@ pub use redact::AddressKey;
 pub use ring::Recorder;
 pub use rules::{LeakCount, MatchedRules, RuleMatch, RuleRole};
 pub use sink::{Destination, FileOptions};
+pub use tap::{Tap, Tapped, tap};
 pub use writer::{AccessLog, Flushed, LogOptions, RecordWatch};

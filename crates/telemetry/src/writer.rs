@@ -23,6 +23,7 @@ use crate::{
     redact::{AddressKey, NoRandomness},
     ring::{self, Recorder, Ring, Wake},
     sink::{Destination, Sink},
+    tap::Tap,
     time::unix_nanos,
 };
 
@@ -48,12 +49,21 @@ pub struct LogOptions {
     pub records: Option<RecordOptions>,
     /// Who else looks at every record.
     pub watch: Option<RecordWatch>,
+    /// Who looks at the lines as they are written.
+    pub tap: Option<Tap>,
 }
 
 impl LogOptions {
     /// The defaults for a destination.
     pub fn new(destination: Destination) -> Self {
-        LogOptions { destination, ring_records: 8192, address_key: None, records: None, watch: None }
+        LogOptions {
+            destination,
+            ring_records: 8192,
+            address_key: None,
+            records: None,
+            watch: None,
+            tap: None,
+        }
     }
 }
 
@@ -136,8 +146,11 @@ impl AccessLog {
             stop: AtomicBool::new(false),
         });
         let (end, ended) = sync_channel(1);
-        let mut writer = Writer::new(Arc::clone(&shared), sink, keeper, LineFormat::new(key));
-        writer.watch = options.watch;
+        let writer = Writer {
+            tap: options.tap,
+            watch: options.watch,
+            ..Writer::new(Arc::clone(&shared), sink, keeper, LineFormat::new(key))
+        };
         let thread = thread::Builder::new()
             .name("access-log".into())
             .spawn(move || writer.run(&end))
@@ -226,6 +239,7 @@ struct Writer {
     sink: Sink,
     keeper: Option<RecordKeeper>,
     watch: Option<RecordWatch>,
+    tap: Option<Tap>,
     format: LineFormat,
     buffer: Vec<u8>,
     /// How many records the buffer holds.
@@ -248,6 +262,7 @@ impl Writer {
             sink,
             keeper,
             watch: None,
+            tap: None,
             format,
             buffer: Vec::with_capacity(BATCH_BYTES + 16 * 1024),
             buffered: 0,
@@ -358,6 +373,9 @@ impl Writer {
         self.format.record(record, &mut self.buffer);
         self.buffered += 1;
         self.keep(record, begin);
+        if let Some(tap) = &self.tap {
+            tap.offer(self.buffer.get(begin..).unwrap_or_default());
+        }
         if self.buffer.len() >= BATCH_BYTES {
             self.write();
         }

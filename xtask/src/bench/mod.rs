@@ -9,6 +9,7 @@
 
 mod cpu;
 mod documents;
+mod insight;
 mod load;
 mod peers;
 mod report;
@@ -45,6 +46,8 @@ usage: cargo xtask bench [OPTIONS]
   --out DIR           where report.md and report.json go (target/bench)
 
 Run it on an otherwise idle machine, and read the quartiles.
+
+`cargo xtask bench insight [--data DIR] [--quick]` measures the detectors instead.
 ";
 
 /// What was asked for.
@@ -62,6 +65,11 @@ struct Options {
 
 /// `cargo xtask bench`.
 pub(crate) fn run(arguments: &[String]) -> Result {
+    if let Some((first, rest)) = arguments.split_first()
+        && first == "insight"
+    {
+        return insight::run(rest);
+    }
     if shell::flag(arguments, "--help") {
         print!("{HELP}");
         return Ok(());

@@ -16,6 +16,11 @@ pub(crate) struct DataDirArg {
 }
 
 impl DataDirArg {
+    /// Whether it was named, and not left to the environment.
+    pub(crate) const fn is_named(&self) -> bool {
+        self.data_dir.is_some()
+    }
+
     /// Opens the directory; makes it where it does not exist.
     pub(crate) fn open(&self) -> Result<DataDir, Error> {
         service::data_dir(self.data_dir.as_deref())

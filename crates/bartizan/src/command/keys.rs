@@ -2,6 +2,7 @@
 //!
 //! The commands open the same store as a running gateway, beside it; what they change is live there within a second.
 //! A key is printed once, alone on standard output, so that `KEY=$(bartizan keys create …)` is all a script needs.
+//! Every change stands in the audit trail, with the user of this machine who made it.
 
 use std::{collections::HashMap, error::Error, fmt, path::PathBuf, process::ExitCode, sync::Arc};
 
@@ -12,6 +13,7 @@ use bartizan_store::{KeyCursor, KeyFilter, KeyRow, NewKey, Store, key_row::KeySt
 use super::{
     author,
     data_dir::DataDirArg,
+    deed::Deed,
     print::{self, BOLD, Format, Outcome, PLAIN, counted},
     set, when,
 };
@@ -206,7 +208,11 @@ async fn work(args: &Args, store: &Store) -> Outcome {
         What::Offer { id, url, rules } => {
             let terms = rules.open()?;
             let row = store.keys().show(&id.id()?).await?;
-            let token = store.claims().issue(&row.id, &terms.of(&row), now).await?;
+            let terms = terms.of(&row);
+            let deed =
+                Deed { action: "key.offer", target: row.id.as_str(), before: "", reason: &row.consumer };
+            let work = store.claims().issue(&row.id, &terms, now);
+            let token = deed.record(store, work, |_| row.consumer.clone()).await?;
             print::data(&format!("{}/claim/{}\n", url.to_string().trim_end_matches('/'), token.expose()))?;
             print::note(&format!(
                 "It opens once, within 72 hours, the successor of key {} of {}.",
@@ -214,7 +220,10 @@ async fn work(args: &Args, store: &Store) -> Outcome {
             ));
         }
         What::Leaked { id } => {
-            let row = store.keys().report_leak(&id.id()?, now).await?;
+            let id = id.id()?;
+            let deed = Deed { action: "key.leaked", target: id.as_str(), before: "", reason: "" };
+            let work = store.keys().report_leak(&id, now);
+            let row = deed.record(store, work, |row| row.consumer.clone()).await?;
             revoked(args.format, &[row], now)?;
         }
         What::Rotate(rotation) => rotate::run(args.format, store, rotation, now).await?,
@@ -227,7 +236,10 @@ async fn work(args: &Args, store: &Store) -> Outcome {
             }
         }
         What::Revoke { id: Some(id), .. } => {
-            let revocation = store.keys().revoke(&id.id()?, now).await?;
+            let id = id.id()?;
+            let deed = Deed { action: "key.revoke", target: id.as_str(), before: "", reason: "" };
+            let work = store.keys().revoke(&id, now);
+            let revocation = deed.record(store, work, |gone| gone.row.consumer.clone()).await?;
             let rows = std::slice::from_ref(&revocation.row);
             match args.format {
                 Format::Text if revocation.was_revoked => {
@@ -242,7 +254,9 @@ async fn work(args: &Args, store: &Store) -> Outcome {
         What::Revoke { id: None, consumer, .. } => {
             // The arguments require a name with `--all`.
             let consumer = consumer.as_deref().unwrap_or_default();
-            let rows = store.keys().revoke_all(consumer, now).await?;
+            let deed = Deed { action: "key.revoke-all", target: consumer, before: "", reason: "" };
+            let work = store.keys().revoke_all(consumer, now);
+            let rows = deed.record(store, work, |rows| ids(rows)).await?;
             if rows.is_empty() {
                 print::note(&format!("{consumer} has no key that is not revoked; nothing has changed"));
             }
@@ -262,7 +276,9 @@ async fn create(
 ) -> Result<(), Box<dyn Error>> {
     let author = author::author();
     let new = NewKey { consumer, label, expires_at_ms, created_by: author.as_deref() };
-    let (row, text) = store.keys().create(new, now).await?;
+    let deed = Deed { action: "key.create", target: consumer, before: "", reason: label.unwrap_or_default() };
+    let work = store.keys().create(new, now);
+    let (row, text) = deed.record(store, work, |(row, _)| row.id.to_string()).await?;
     match format {
         Format::Text => {
             print::data(&format!("{}\n", text.expose()))?;
@@ -314,6 +330,11 @@ async fn list(
         }
     }
     Ok(())
+}
+
+/// The ids of keys, as the audit trail names them.
+fn ids(rows: &[KeyRow]) -> String {
+    rows.iter().map(|row| row.id.to_string()).collect::<Vec<_>>().join(" ")
 }
 
 fn revoked(format: Format, rows: &[KeyRow], now: u64) -> std::io::Result<()> {

@@ -25,6 +25,7 @@ pub(crate) mod why;
 
 mod author;
 mod data_dir;
+mod deed;
 mod print;
 mod records;
 mod sarif;

@@ -164,7 +164,7 @@ fn assumed_caller(args: &Args) -> Result<Caller, Box<dyn Error>> {
 
 /// A sound set; its problems are told where it is none.
 fn open(paths: &[PathBuf]) -> Result<Option<Arc<bartizan_config::snapshot::Snapshot>>, Box<dyn Error>> {
-    Ok(set::open_sound(paths)?.ok().map(|sound| Arc::new(sound.snapshot)))
+    Ok(set::open_sound(paths)?.ok().map(|sound| sound.snapshot))
 }
 
 /// The sets and the counts.

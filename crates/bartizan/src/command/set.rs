@@ -1,6 +1,6 @@
 //! Opening a set of documents for a command that looks at it, and telling what is wrong with it.
 
-use std::{error::Error, path::PathBuf, process::ExitCode};
+use std::{error::Error, path::PathBuf, process::ExitCode, sync::Arc};
 
 use bartizan_config::{
     Set,
@@ -28,7 +28,7 @@ pub(crate) struct Sound {
     /// Texts, documents and what was found.
     pub(crate) set: Set,
     /// What requests are judged by.
-    pub(crate) snapshot: Snapshot,
+    pub(crate) snapshot: Arc<Snapshot>,
 }
 
 /// Opens a set that must be sound. Where it is not, its problems are told on standard error, and the exit code is

@@ -135,7 +135,7 @@ fn open(args: &Args) -> Result<Result<Opened, ExitCode>, Box<dyn std::error::Err
     if args.against.is_empty() {
         let snapshot = tests.compiled.snapshot.take();
         return Ok(match snapshot {
-            Some(snapshot) => Ok(Opened { tests, snapshot: Arc::new(snapshot) }),
+            Some(snapshot) => Ok(Opened { tests, snapshot }),
             None => Err(unsound(&tests, |_| true)),
         });
     }
@@ -151,7 +151,7 @@ fn open(args: &Args) -> Result<Result<Opened, ExitCode>, Box<dyn std::error::Err
     }
     let mut against = Set::open(&args.against)?;
     Ok(match against.compiled.snapshot.take() {
-        Some(snapshot) => Ok(Opened { tests, snapshot: Arc::new(snapshot) }),
+        Some(snapshot) => Ok(Opened { tests, snapshot }),
         None => Err(unsound(&against, |_| true)),
     })
 }

@@ -20,6 +20,7 @@ use bartizan_manage::{
 };
 use bartizan_proxy::{
     gate::{Gate, GateOptions, PrepareProblem, ServedAddress},
+    rehearsal::PipelineRehearsal,
     runtime::Runtime,
 };
 use bartizan_store::{DataDir, GatewayLock, RevisionFile, RevisionNumber, SetDigest, Went};
@@ -132,7 +133,7 @@ enum Source {
 
 /// The set to begin with.
 struct First {
-    snapshot: Snapshot,
+    snapshot: Arc<Snapshot>,
     /// What an audit of it finds.
     findings: Vec<String>,
     /// Which revision it is, where it is one.
@@ -155,7 +156,7 @@ impl Service {
             Documents::Store(dir) => (dir.clone(), DocumentSource::Store),
             Documents::Files(_) => (data_dir.clone(), DocumentSource::Files),
         };
-        let api = Api::new(store_dir.clone(), source);
+        let api = Api::new(store_dir.clone(), source, Arc::new(PipelineRehearsal));
         let state = Arc::new(management_state(metrics.clone(), data_plane.clone(), api));
         // Files are read before anything is bound; a store may have nothing yet, and management tells so.
         let (files, management) = match documents {
@@ -369,7 +370,7 @@ impl Service {
     }
 
     /// Prepares and publishes a snapshot; the error is every reason why it cannot be.
-    fn publish(&mut self, snapshot: Snapshot, findings: Vec<String>) -> Result<Arc<str>, String> {
+    fn publish(&mut self, snapshot: Arc<Snapshot>, findings: Vec<String>) -> Result<Arc<str>, String> {
         if snapshot.access_log != self.log_plan {
             tracing::warn!("the access log's destination changes with the next start only");
         }
@@ -565,7 +566,7 @@ const STORE_PATIENCE: Duration = Duration::from_secs(2);
 const KEPT: &str = "kept";
 
 /// Reads and compiles the set. A set without a listener or a route can be checked, but an empty gate is never served.
-fn load(config: &[PathBuf]) -> Result<(Snapshot, Vec<String>, String), Failure> {
+fn load(config: &[PathBuf]) -> Result<(Arc<Snapshot>, Vec<String>, String), Failure> {
     let set = Set::open(config).map_err(|error| Failure::Process(chain(&error)))?;
     let digest = set.digest.clone();
     let text = || render::text(&set.compiled.problems, &set.sources, Style::Plain);

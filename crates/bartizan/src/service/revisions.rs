@@ -30,7 +30,7 @@ pub(super) struct Loaded {
     pub(super) number: RevisionNumber,
     pub(super) digest: SetDigest,
     pub(super) files: Vec<RevisionFile>,
-    pub(super) snapshot: Snapshot,
+    pub(super) snapshot: Arc<Snapshot>,
     /// What an audit of it finds.
     pub(super) findings: Vec<String>,
 }

@@ -194,3 +194,42 @@ fn a_rotation_follows_the_consumers_policy_and_the_arguments_before_it() {
     let unknown = keys(&dir, &["rotate", "--consumer", "nobody"]);
     assert!(unknown.code == 2 && unknown.err.contains("no working key"), "{}", unknown.err);
 }
+
+#[test]
+fn every_change_of_keys_stands_in_the_audit_trail_with_who_made_it() {
+    let dir = TempDir::new();
+    let key = keys(&dir, &["create", "--consumer", "shop", "--label", "nightly"]).data();
+    let id = key[4..16].to_owned();
+    let new = keys(&dir, &["rotate", &id]).data()[4..16].to_owned();
+    keys(&dir, &["revoke", &id]).data();
+    keys(&dir, &["revoke", "--all", "--consumer", "shop"]).data();
+    // Looking is no change; what does not exist is refused, and that is written down.
+    keys(&dir, &["list"]).data();
+    assert_eq!(keys(&dir, &["revoke", "AAAAAAAAAAAA"]).code, 1);
+    let rows = crate::rows(&dir);
+    let told: Vec<_> = rows.iter().map(|row| [&*row.action, &row.phase, &row.target, &row.after]).collect();
+    assert_eq!(
+        told,
+        [
+            ["key.create", "begun", "shop", ""],
+            ["key.create", "done", "shop", &id],
+            ["key.rotate", "begun", &id, ""],
+            ["key.rotate", "done", &id, &new],
+            ["key.revoke", "begun", &id, ""],
+            ["key.revoke", "done", &id, "shop"],
+            ["key.revoke-all", "begun", "shop", ""],
+            ["key.revoke-all", "done", "shop", &new],
+            ["key.revoke", "begun", "AAAAAAAAAAAA", ""],
+            ["key.revoke", "refused", "AAAAAAAAAAAA", ""],
+        ]
+    );
+    for row in &rows {
+        assert_eq!(
+            (&*row.actor, &*row.source),
+            ("local:local", "local"),
+            "nobody is named in this environment"
+        );
+        assert!(row.at_ms > 1_700_000_000_000);
+        assert!(!format!("{row:?}").contains(key.trim()), "a secret: {row:?}");
+    }
+}

@@ -16,6 +16,7 @@ use bartizan_testkit::TempDir;
 mod agree;
 mod audit;
 mod check;
+mod ci;
 mod explain;
 mod init;
 mod inspect;
@@ -84,6 +85,24 @@ fn files(files: &[(&str, &str)]) -> TempDir {
         std::fs::write(dir.join(name), text).unwrap();
     }
     dir
+}
+
+/// The audit trail of a directory's store, oldest first: action, phase and reason.
+fn trail(dir: &TempDir) -> Vec<(String, String, String)> {
+    rows(dir).into_iter().map(|row| (row.action, row.phase, row.reason)).collect()
+}
+
+/// The rows of the audit trail, oldest first.
+fn rows(dir: &TempDir) -> Vec<bartizan_store::AuditRow> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let place = bartizan_store::DataDir::open(&dir.join("data")).unwrap();
+    runtime.block_on(async {
+        let store = bartizan_store::Store::open(&place).await.unwrap();
+        let (mut rows, _) = store.audit().list(None, 200).await.unwrap();
+        store.close().await;
+        rows.reverse();
+        rows
+    })
 }
 
 /// Compares with the text kept beside the tests; writes it instead when `BARTIZAN_REGENERATE` is set.

@@ -202,3 +202,43 @@ fn two_directories_are_compared_without_a_store() {
     assert!(plan.code == 1 && plan.out.contains("(enforce → shadow)"), "{}", plan.out);
     assert!(!dir.join("data/bartizan.db").exists(), "no store was made");
 }
+
+const PROMISE: &str = "apiVersion: management.v1\nkind: PolicyTest\nmetadata: { name: orders-are-served }\nspec: { request: { url: /orders }, steps: [{ expect: { decision: forward } }] }\n";
+
+#[test]
+fn a_set_whose_tests_fail_is_applied_only_with_a_reason_that_is_kept() {
+    let dir = place();
+    write(&dir, "tests.yaml", PROMISE);
+    assert_eq!(apply(&dir, &[]).code, 0, "what it promises holds");
+    write(&dir, "tests.yaml", &PROMISE.replace("forward", "refuse"));
+    let plan = bartizan(&dir, &["plan", "-f", "set"]);
+    assert!(plan.code == 1 && plan.err.contains("PolicyTest/orders-are-served fails"), "{}", plan.err);
+    let refused = apply(&dir, &[]);
+    assert_eq!((refused.code, &*refused.out), (1, ""), "{}", refused.err);
+    assert!(
+        refused.err.contains("step 1: decision expected refuse, got forward")
+            && refused.err.contains("--even-if-tests-fail"),
+        "{}",
+        refused.err
+    );
+    assert!(bartizan(&dir, &["history"]).out.lines().count() == 2, "one revision");
+
+    let waived = apply(&dir, &["--even-if-tests-fail", "the test is wrong"]);
+    assert!(waived.code == 0 && waived.err.contains("1 of 1 test fail"), "{}", waived.err);
+    let kept = "a reason [1 of 1 tests failed; applied all the same: the test is wrong]";
+    assert!(bartizan(&dir, &["history"]).out.contains(kept), "{}", bartizan(&dir, &["history"]).out);
+    let trail = crate::trail(&dir);
+    assert!(trail.contains(&("revision.apply".to_owned(), "done".to_owned(), kept.to_owned())), "{trail:?}");
+
+    // Nothing to waive is nothing to write down.
+    write(&dir, "tests.yaml", PROMISE);
+    let good = apply(&dir, &["--even-if-tests-fail", "in case"]);
+    assert!(good.code == 0 && good.err.contains("nothing to waive"), "{}", good.err);
+    assert!(!bartizan(&dir, &["history"]).out.contains("in case"));
+
+    // An empty set is refused whatever is waived.
+    fs::remove_file(dir.join("set/gateway.yaml")).unwrap();
+    write(&dir, "tests.yaml", "");
+    let empty = apply(&dir, &["--even-if-tests-fail", "x"]);
+    assert!(empty.code == 1 && empty.err.contains("an empty set never goes live"), "{}", empty.err);
+}

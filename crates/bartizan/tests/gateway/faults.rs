@@ -12,12 +12,12 @@ use crate::harness::{API_KEYS, Gate, document, key, simple};
 
 const SHOP: &str = "apiVersion: management.v1\nkind: Consumer\nmetadata: { name: shop }\nspec: {}\n";
 
-fn snapshot(documents: &str) -> Snapshot {
+fn snapshot(documents: &str) -> Arc<Snapshot> {
     let set = Set::from_sources(Sources::from_texts([("gateway.yaml", documents)]));
     set.compiled.snapshot.expect("the documents are sound")
 }
 
-fn serve(snapshot: Snapshot) -> InProcess {
+fn serve(snapshot: Arc<Snapshot>) -> InProcess {
     let options = GateOptions {
         cores: 1,
         lock_dir: None,

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use bartizan_testkit::{Gateway, Origin, TempDir, gateway::command};
+use bartizan_testkit::{Authority, Gateway, Origin, Reply, TempDir, gateway::command, pki::Identity};
 use serde_json::{Value, json};
 
 use crate::harness::{WEB, document, simple, wait};
@@ -389,6 +389,124 @@ fn the_commands_speak_to_a_running_gateway() {
     assert_eq!(there("bzt_wrong", &["history"]).0, 2);
     let outside = run(house.data.path(), &["history", "--server", "http://192.0.2.1:9440"]);
     assert!(outside.0 == Some(2) && outside.2.contains("clear text"), "{outside:?}");
+}
+
+/// TLS in front of a management listener, as a reverse proxy puts it there.
+fn tls_front(admin: SocketAddr, identity: &Identity) -> Origin {
+    Origin::start_tls(identity, move |asked| {
+        let body = String::from_utf8(asked.body.to_vec()).unwrap();
+        let wanted = |name: &&str| asked.header(name).is_some();
+        let lines: Vec<String> = ["authorization", "if-match", "if-none-match"]
+            .iter()
+            .filter(|name| wanted(name))
+            .map(|name| format!("{name}: {}", asked.header(name).unwrap()))
+            .collect();
+        let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+        let body = Some(&*body).filter(|body| !body.is_empty());
+        let answer = exchange(admin, &asked.method, &asked.target, &lines, body);
+        Reply::new(answer.status, answer.json.to_string()).with("content-type", "application/json")
+    })
+}
+
+#[test]
+fn the_commands_speak_to_a_gateway_elsewhere_over_tls_alone() {
+    let house = House::start();
+    let token = house.token("operator");
+    let authority = Authority::new();
+    let front = tls_front(house.gateway.address("admin"), &authority.issue(&["localhost"]));
+    let dir = TempDir::new();
+    let place = |name: &str, text: &str| {
+        let path = dir.join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let (known, stranger) = (place("ca.pem", &authority.pem()), place("other.pem", &Authority::new().pem()));
+    let token_file = place("token", &format!("{token}\n"));
+    let set = place("set.yaml", &simple("http://127.0.0.1:2", &[]));
+    let port = front.address().port();
+    let there = |arguments: &[&str], environment: &[(&str, &str)]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_bartizan"));
+        command.args(arguments).env("HOME", dir.path()).envs(environment.iter().copied());
+        let output = command.output().unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+    };
+    let server = format!("https://localhost:{port}");
+    let by_file = ["--server", &*server, "--cacert", &*known, "--token-file", &*token_file];
+    let history = there(&[&["history"], &by_file[..]].concat(), &[]);
+    assert!(history.0 == 0 && history.1.contains("first"), "{history:?}");
+    let applied = there(&[&["apply", "-f", &*set, "--reason", "elsewhere"], &by_file[..]].concat(), &[]);
+    assert!(applied.0 == 0 && applied.2.contains("is live"), "{applied:?}");
+
+    // As pipelines do it: everything from the environment.
+    let environment =
+        [("BARTIZAN_SERVER", &*server), ("BARTIZAN_CACERT", &*known), ("BARTIZAN_TOKEN", &*token)];
+    let plan = there(&["plan", "-f", &*set], &environment);
+    assert!(plan.0 == 0 && plan.1.contains("nothing"), "{plan:?}");
+    // What is said counts before it.
+    let data = house.data.path().display().to_string();
+    let here = there(&["history", "--data-dir", &data], &[("BARTIZAN_SERVER", "https://localhost:1")]);
+    assert!(here.0 == 0 && here.1.contains("elsewhere"), "{here:?}");
+
+    let asked = front.take().len();
+    for (case, server, authorities, words) in [
+        ("a certificate of another authority", &*server, &*stranger, "--cacert"),
+        (
+            "a name that is not in the certificate",
+            &format!("https://127.0.0.1:{port}"),
+            &*known,
+            "certificate",
+        ),
+        ("clear text to a TLS port", &format!("http://localhost:{port}"), "", ""),
+    ] {
+        let mut arguments = vec!["history", "--server", server];
+        if !authorities.is_empty() {
+            arguments.extend(["--cacert", authorities]);
+        }
+        let refused = there(&arguments, &[("BARTIZAN_TOKEN", &*token)]);
+        assert!(
+            refused.0 == 2 && refused.2.contains(words) && !refused.2.contains(&token),
+            "{case}: {refused:?}"
+        );
+    }
+    assert!(asked > 0 && front.take().is_empty(), "no token was sent to whom nobody vouches for");
+}
+
+#[test]
+fn a_set_whose_tests_fail_is_refused_here_too_unless_somebody_answers_for_it() {
+    let house = House::start();
+    let token = house.token("operator");
+    let promise = "apiVersion: management.v1\nkind: PolicyTest\nmetadata: { name: nothing-is-served }\n\
+                   spec: { request: { url: / }, steps: [{ expect: { decision: refuse } }] }\n";
+    let body = |waiver: Option<&str>| {
+        let mut body = json!({
+            "files": [{ "name": "a.yaml", "text": simple("http://127.0.0.1:1", &[promise]) }],
+            "reason": "a promise",
+        });
+        if let Some(why) = waiver {
+            body["evenIfTestsFail"] = why.into();
+        }
+        body.to_string()
+    };
+    let post = |path: &str, body: &str| house.ask("POST", path, Some(&token), &["if-match: *"], Some(body));
+    let plan = json!({ "files": [{ "name": "a.yaml", "text": simple("http://127.0.0.1:1", &[promise]) }] });
+    let plan = post("/admin/v1/plan", &plan.to_string());
+    assert_eq!(plan.json["failingTests"].as_array().map(Vec::len), Some(1), "{}", plan.json);
+    let refused = post("/admin/v1/revisions", &body(None));
+    assert_eq!((refused.status, refused.code()), (422, "TestsFail"), "{}", refused.json);
+    assert!(
+        refused.json["problems"][0]["message"].as_str().unwrap().contains("PolicyTest/nothing-is-served")
+    );
+    let made = post("/admin/v1/revisions", &body(Some("known")));
+    assert_eq!(made.status, 201, "{}", made.json);
+    assert_eq!(
+        made.json["revision"]["reason"],
+        "a promise [1 of 1 tests failed; applied all the same: known]"
+    );
+    let admin = house.token("admin");
+    let trail = house.ask("GET", "/admin/v1/audit", Some(&admin), &[], None).json;
+    let rows = trail["rows"].as_array().unwrap();
+    assert!(rows.iter().any(|row| row["reason"] == "a promise [even if tests fail: known]"), "{trail}");
 }
 
 #[test]

@@ -54,7 +54,7 @@ use index::Index;
 #[derive(Debug)]
 pub struct Compiled {
     /// The snapshot, if nothing refuses it.
-    pub snapshot: Option<Snapshot>,
+    pub snapshot: Option<Arc<Snapshot>>,
     /// Problems, warnings and exposures.
     pub problems: Problems,
 }
@@ -78,7 +78,7 @@ pub(crate) fn compile(set: &Parsed<'_>, mut problems: Problems) -> Compiled {
     let mut found = Problems::new();
     let snapshot = snapshot(set, problems.is_refusing(), &mut found);
     place::refine(found, set.nodes, &mut problems);
-    Compiled { snapshot: snapshot.filter(|_| !problems.is_refusing()), problems }
+    Compiled { snapshot: snapshot.filter(|_| !problems.is_refusing()).map(Arc::new), problems }
 }
 
 fn snapshot(set: &Parsed<'_>, unread: bool, problems: &mut Problems) -> Option<Snapshot> {

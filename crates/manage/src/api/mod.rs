@@ -31,6 +31,7 @@ use std::{
 };
 
 use axum::{Router, extract::DefaultBodyLimit};
+use bartizan_config::rehearsal::Rehearsal;
 use bartizan_store::{DataDir, Store};
 use tokio::sync::{OnceCell, Semaphore};
 use utoipa::{
@@ -56,6 +57,8 @@ pub struct Api {
     dir: DataDir,
     store: OnceCell<Store>,
     source: DocumentSource,
+    /// Runs the PolicyTests of sets that want to become a revision.
+    rehearsal: Arc<dyn Rehearsal>,
     /// Compiling is work for a core; more at once would only take each other's.
     compiling: Semaphore,
     failures: Mutex<Failures>,
@@ -63,11 +66,12 @@ pub struct Api {
 
 impl Api {
     /// An API on the store of this data directory.
-    pub fn new(dir: DataDir, source: DocumentSource) -> Self {
+    pub fn new(dir: DataDir, source: DocumentSource, rehearsal: Arc<dyn Rehearsal>) -> Self {
         Api {
             dir,
             store: OnceCell::new(),
             source,
+            rehearsal,
             compiling: Semaphore::new(COMPILING_MAX),
             failures: Mutex::default(),
         }

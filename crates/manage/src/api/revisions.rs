@@ -1,5 +1,7 @@
 //! Revisions: what was, what is, what is to be.
 
+use std::sync::Arc;
+
 use axum::{
     Json,
     extract::{Path, State},
@@ -8,7 +10,9 @@ use axum::{
 use bartizan_config::{
     Set,
     compare::{Comparison, Side, compare},
-    keep, render,
+    keep::{self, Against},
+    rehearsal::Rehearsal,
+    render,
     source::Sources,
 };
 use bartizan_model::problem::{Problems, Severity};
@@ -18,7 +22,7 @@ use bartizan_store::{
 use bartizan_telemetry::time::Rfc3339;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
@@ -125,12 +129,14 @@ pub(crate) struct Planned {
 
 /// A set to become the active revision.
 #[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(crate) struct Applied {
     /// Its texts in order.
     files: Vec<FileView>,
     /// Why.
     reason: String,
+    /// Apply it although its PolicyTests fail, and why. The revision and the audit trail keep it.
+    even_if_tests_fail: Option<String>,
 }
 
 /// Why to roll back.
@@ -143,11 +149,14 @@ pub(crate) struct RolledBack {
 
 /// What would change, or has.
 #[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
 pub(crate) struct PlanView {
     /// The digest of the set.
     digest: String,
-    /// Why it could not be applied though it compiles.
+    /// Why it could not be applied though it compiles; failing tests are among it.
     refused: Vec<String>,
+    /// Those of its PolicyTests that fail.
+    failing_tests: Vec<String>,
     /// Documents, reach and what becomes weaker or stronger.
     #[schema(value_type = Object)]
     changes: Comparison,
@@ -238,7 +247,8 @@ pub(crate) async fn plan(
     let candidate = candidate(&app, body.files, base).await?;
     Ok(Json(PlanView {
         digest: candidate.digest.hex(),
-        refused: candidate.refused,
+        refused: candidate.against.standing(false).map(str::to_owned).collect(),
+        failing_tests: candidate.against.failing,
         changes: candidate.changes,
     }))
 }
@@ -258,21 +268,25 @@ pub(crate) async fn apply(
     let store = app.api.store().await?;
     let active = store.revisions().active().await?;
     let before = active.as_ref().map(RevisionRow::tag).unwrap_or_default();
-    let deed = Deed { action: "revision.apply", target: "revisions", before: &before, reason: &body.reason };
+    let why = match &body.even_if_tests_fail {
+        Some(waiver) => format!("{} [even if tests fail: {waiver}]", body.reason),
+        None => body.reason.clone(),
+    };
+    let deed = Deed { action: "revision.apply", target: "revisions", before: &before, reason: &why };
     let work = async {
         refuse_on_files(&app)?;
         let expected = expected(&headers, active.as_ref())?;
         let base = base(store, active.as_ref()).await?;
         let candidate = candidate(&app, body.files, base).await?;
-        if let Some(reason) = candidate.refused.first() {
-            return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "SetRefused", reason.clone()));
-        }
+        let waiver = body.even_if_tests_fail.as_deref();
+        refuse(&candidate.against, waiver)?;
+        let reason = candidate.against.reason(&body.reason, waiver);
         let new = NewRevision {
             files: &candidate.files,
             digest: candidate.digest,
             documents: candidate.documents,
             author: may.caller.author(),
-            reason: &body.reason,
+            reason: &reason,
         };
         Ok((store.revisions().put(new, expected, now_ms()).await?, candidate.changes))
     };
@@ -350,7 +364,7 @@ struct Candidate {
     files: Vec<RevisionFile>,
     digest: SetDigest,
     documents: u64,
-    refused: Vec<String>,
+    against: Against,
     changes: Comparison,
 }
 
@@ -369,14 +383,19 @@ async fn base(store: &Store, active: Option<&RevisionRow>) -> Result<Vec<Revisio
 /// Compiles and compares a set, away from the threads that answer.
 async fn candidate(app: &App, files: Vec<FileView>, base: Vec<RevisionFile>) -> Result<Candidate, Problem> {
     let _place = app.api.compiling.acquire().await;
-    let work = move || judge(files, base);
+    let rehearsal = Arc::clone(&app.api.rehearsal);
+    let work = move || judge(files, base, &*rehearsal);
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| {
         let title = "The set could not be compiled; the log of the gateway says why.";
         Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", title))
     })
 }
 
-fn judge(files: Vec<FileView>, base: Vec<RevisionFile>) -> Result<Candidate, Problem> {
+fn judge(
+    files: Vec<FileView>,
+    base: Vec<RevisionFile>,
+    rehearsal: &dyn Rehearsal,
+) -> Result<Candidate, Problem> {
     let pairs = |files: &[RevisionFile]| -> Vec<(String, String)> {
         files.iter().map(|file| (file.name.clone(), file.text.clone())).collect()
     };
@@ -397,10 +416,22 @@ fn judge(files: Vec<FileView>, base: Vec<RevisionFile>) -> Result<Candidate, Pro
     Ok(Candidate {
         digest: SetDigest::new(set.sources.digest()),
         documents: set.documents.len() as u64,
-        refused: keep::reasons_against(&set),
+        against: keep::reasons_against(&set, rehearsal),
         changes: compare(Side::of(&old), after),
         files,
     })
+}
+
+/// Refuses a set that something stands against; failing tests unless somebody takes them upon themselves.
+fn refuse(against: &Against, waiver: Option<&str>) -> Result<(), Problem> {
+    let Some(first) = against.standing(waiver.is_some()).next() else { return Ok(()) };
+    let code = if against.grounds.is_empty() { "TestsFail" } else { "SetRefused" };
+    let failing = against.failing.iter().map(|message| json!({ "message": message }));
+    let title = match against.failing.len() {
+        0 => first.to_owned(),
+        failed => format!("{failed} of {} tests of the set fail.", against.tests),
+    };
+    Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, code, title).with_problems(failing.collect()))
 }
 
 fn refusing(problems: &Problems, sources: &Sources) -> Vec<Value> {

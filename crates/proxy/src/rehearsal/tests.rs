@@ -29,7 +29,7 @@ fn set(tests: &str) -> (Set, Arc<Snapshot>) {
     let mut set = Set::from_sources(Sources::from_texts([("set.yaml", SET), ("tests.yaml", tests)]));
     let snapshot = set.compiled.snapshot.take();
     let snapshot = snapshot.unwrap_or_else(|| panic!("{:#?}", set.compiled.problems));
-    (set, Arc::new(snapshot))
+    (set, snapshot)
 }
 
 fn report(tests: &str) -> Report {
@@ -224,7 +224,7 @@ fn a_caller_without_a_token_is_refused_where_tokens_are_exchanged() {
     let mut set = Set::from_sources(Sources::from_texts([("set.yaml", &*text)]));
     let snapshot = set.compiled.snapshot.take().unwrap_or_else(|| panic!("{:#?}", set.compiled.problems));
     assert!(snapshot.upstreams.iter().any(|upstream| upstream.exchanges_tokens()));
-    let mut stage = PipelineRehearsal.set_up(Arc::new(snapshot), Props::default());
+    let mut stage = PipelineRehearsal.set_up(snapshot, Props::default());
     let outcome = stage.run(given("/orders/7", Some("anna")));
     assert_eq!(outcome.decision.reason(), Some(Reason::NotAllowed));
     assert_eq!(self::stage().run(given("/orders/7", Some("anna"))).decision.reason(), None);

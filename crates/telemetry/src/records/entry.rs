@@ -80,19 +80,13 @@ impl Entry {
     }
 
     pub(super) fn to_bytes(self) -> [u8; Self::BYTES] {
+        let pair = |low: u32, high: u32| u64::from(low) | (u64::from(high) << 32);
+        let last = u32::from(self.flags.0) | (u32::from(self.status) << 16);
+        let words =
+            [self.id, pair(self.offset, self.length), pair(self.at_s, self.consumer), pair(self.route, last)];
         let mut bytes = [0; Self::BYTES];
-        let parts: [&[u8]; 8] = [
-            &self.id.to_le_bytes(),
-            &self.offset.to_le_bytes(),
-            &self.length.to_le_bytes(),
-            &self.at_s.to_le_bytes(),
-            &self.consumer.to_le_bytes(),
-            &self.route.to_le_bytes(),
-            &self.flags.0.to_le_bytes(),
-            &self.status.to_le_bytes(),
-        ];
-        for (to, from) in bytes.iter_mut().zip(parts.into_iter().flatten()) {
-            *to = *from;
+        for (to, word) in bytes.as_chunks_mut::<8>().0.iter_mut().zip(words) {
+            *to = word.to_le_bytes();
         }
         bytes
     }

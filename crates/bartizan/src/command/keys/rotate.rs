@@ -20,6 +20,7 @@ use bartizan_store::{KeyFilter, KeyRow, Rotation, Store, Successor};
 use super::{KeyArg, Rules, Terms, after, show, time};
 use crate::command::{
     author,
+    deed::Deed,
     print::{self, BOLD, Format, PLAIN},
     when::{away, span},
 };
@@ -82,17 +83,16 @@ pub(super) async fn run(format: Format, store: &Store, args: &Args, now: u64) ->
     // Printed only when all is settled; a file is written before, so that a full disk costs nobody a key.
     let mut shown: Option<String> = None;
     let mut written = None;
-    let outcome = store
-        .keys()
-        .rotate(&row.id, rotation, now, |text| match (&args.out, &args.to) {
-            (Some(path), _) => write_private(path, text).map(|()| written = Some(path)),
-            (None, Some(command)) => hand_to(command, text),
-            (None, None) => {
-                shown = Some(text.expose().to_owned());
-                Ok(())
-            }
-        })
-        .await;
+    let deed = Deed { action: "key.rotate", target: row.id.as_str(), before: "", reason: &row.consumer };
+    let work = store.keys().rotate(&row.id, rotation, now, |text| match (&args.out, &args.to) {
+        (Some(path), _) => write_private(path, text).map(|()| written = Some(path)),
+        (None, Some(command)) => hand_to(command, text),
+        (None, None) => {
+            shown = Some(text.expose().to_owned());
+            Ok(())
+        }
+    });
+    let outcome = deed.record(store, work, |made| made.new.id.to_string()).await;
     let successor = match outcome {
         Ok(successor) => successor,
         Err(error) => {

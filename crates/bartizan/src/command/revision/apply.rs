@@ -8,7 +8,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bartizan_config::keep;
+use bartizan_config::keep::{self, Against};
+use bartizan_proxy::rehearsal::PipelineRehearsal;
 use bartizan_store::{NewRevision, Put, RevisionRef, RevisionRow, Went};
 use serde_json::{Value, json};
 
@@ -34,6 +35,9 @@ pub(crate) struct Args {
     /// Why, for the history.
     #[arg(long, value_name = "TEXT")]
     reason: String,
+    /// Apply it although its PolicyTests fail. The revision and the audit trail keep the reason.
+    #[arg(long, value_name = "REASON")]
+    even_if_tests_fail: Option<String>,
     #[command(flatten)]
     when: WhenArg,
     #[command(flatten)]
@@ -64,9 +68,9 @@ fn answer(args: &Args) -> Outcome {
         Ok(candidate) => candidate,
         Err(code) => return Ok(code),
     };
-    let reasons = keep::reasons_against(&candidate.set);
-    if !reasons.is_empty() {
-        reasons.iter().for_each(|reason| print::note(&format!("{BOLD_RED}refused{PLAIN}: {reason}")));
+    let waiver = args.even_if_tests_fail.as_deref();
+    let against = keep::reasons_against(&candidate.set, &PipelineRehearsal);
+    if is_refused(&against, waiver) {
         return Ok(ExitCode::from(print::FOUND));
     }
     let house = args.house.open()?;
@@ -81,19 +85,48 @@ fn answer(args: &Args) -> Outcome {
     };
     let comparison = base.compare(&candidate);
     if args.format == Format::Text {
-        print::data(&report::plan(&comparison, base.row.as_ref()))?;
+        print::data(&report::plan(&comparison, &base))?;
     }
     let author = author::author_or_local();
+    // A gateway judges a set itself, and writes the waiver down itself.
+    let reason = if house.is_remote() { args.reason.clone() } else { against.reason(&args.reason, waiver) };
     let new = NewRevision {
         files: &candidate.files,
         digest: candidate.digest,
         documents: candidate.set.documents.len() as u64,
         author: &author,
-        reason: &args.reason,
+        reason: &reason,
     };
-    let put = house.put(new, active.as_ref())?;
+    let put = house.put(new, active.as_ref(), waiver)?;
     let plan = report::to_json(&comparison, base.row.as_ref(), &candidate.digest.hex());
     finish(&house, &put, args.when.no_wait, args.format, plan)
+}
+
+/// Tells what stands against a set, and whether that refuses it.
+fn is_refused(against: &Against, waiver: Option<&str>) -> bool {
+    let mut refused = false;
+    for reason in against.standing(waiver.is_some()) {
+        print::note(&format!("{BOLD_RED}refused{PLAIN}: {}", print::clean(reason)));
+        refused = true;
+    }
+    if refused {
+        if waiver.is_none() && !against.failing.is_empty() {
+            print::note(
+                "look at them with `bartizan test`; `--even-if-tests-fail REASON` applies it all the same",
+            );
+        }
+        return true;
+    }
+    match (waiver, against.failing.len()) {
+        (Some(_), 0) => print::note("no test failed, so there was nothing to waive; nothing is written down"),
+        (Some(why), failed) => print::note(&format!(
+            "{BOLD_RED}{failed} of {} fail{PLAIN}; applied all the same: {}",
+            print::counted(against.tests as u64, "test"),
+            print::clean(why)
+        )),
+        (None, _) => {}
+    }
+    false
 }
 
 /// Says what became of it, and waits for the gateway.

@@ -79,6 +79,15 @@ impl Base {
         Ok(Base { row, set: Some(set) })
     }
 
+    /// What it is, as a plan names it.
+    pub(super) fn name(&self) -> String {
+        match (&self.row, &self.set) {
+            (Some(row), _) => format!("revision {}", row.tag()),
+            (None, Some(_)) => "the given files".to_owned(),
+            (None, None) => "nothing".to_owned(),
+        }
+    }
+
     /// What changes from here to the candidate.
     pub(super) fn compare(&self, candidate: &Candidate) -> Comparison {
         let before = self.set.as_ref().and_then(Side::of);

@@ -1,15 +1,15 @@
 //! Where revisions live: the store on this machine, or a gateway that is asked for them. Every command talks to this
 //! and to nothing else.
 
-use std::{error::Error, fmt, time::Duration};
+use std::{error::Error, fmt, path::PathBuf, time::Duration};
 
 use bartizan_store::{
-    AuditNote, AuditPhase, DataDir, GatewayHolder, NewRevision, Put, Revision, RevisionNumber, RevisionPage,
-    RevisionRef, RevisionRow, Rollback, Store,
+    DataDir, GatewayHolder, NewRevision, Put, Revision, RevisionNumber, RevisionPage, RevisionRef,
+    RevisionRow, Rollback, Store,
 };
 
-use super::remote::Remote;
-use crate::command::{data_dir::DataDirArg, when::now_ms};
+use super::{remote::Remote, wire::Wire};
+use crate::command::{data_dir::DataDirArg, deed::Deed, when::now_ms};
 
 /// `--store` and `--data-dir`, or `--server`.
 #[derive(Debug, clap::Args)]
@@ -18,12 +18,20 @@ pub(crate) struct HouseArg {
     /// of the data directory].
     #[arg(long, value_name = "URL", conflicts_with = "server")]
     store: Option<String>,
-    /// Ask the management API of a running gateway instead, for example `http://127.0.0.1:9440`.
+    /// Ask the management API of a running gateway instead: `https://HOST:PORT`, or `http://127.0.0.1:9440` on this
+    /// machine [default: $BARTIZAN_SERVER, unless a store or data directory is named].
     #[arg(long, value_name = "URL")]
     server: Option<String>,
+    /// With `--server`: a PEM file with the authorities that vouch for it [default: $BARTIZAN_CACERT, else those of the
+    /// system].
+    #[arg(long, value_name = "FILE")]
+    cacert: Option<PathBuf>,
     /// With `--server`: the environment variable that holds the token.
     #[arg(long, value_name = "NAME", default_value = "BARTIZAN_TOKEN")]
     token_env: String,
+    /// With `--server`: a file that holds the token, instead.
+    #[arg(long, value_name = "FILE", conflicts_with = "token_env")]
+    token_file: Option<PathBuf>,
     #[command(flatten)]
     data_dir: DataDirArg,
 }
@@ -57,8 +65,14 @@ impl HouseArg {
     /// Opens the store, which is made where there is none, or the way to the gateway.
     pub(super) fn open(&self) -> Answer<House> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let place = match &self.server {
-            Some(url) => Place::There(Remote::open(url, &self.token_env)?),
+        let place = match self.server() {
+            Some(url) => {
+                let authorities =
+                    self.cacert.clone().or_else(|| variable("BARTIZAN_CACERT").map(PathBuf::from));
+                let authorities = authorities.filter(|_| url.starts_with("https:") || self.cacert.is_some());
+                let wire = Wire::to(&url, authorities.as_deref())?;
+                Place::There(Remote::open(wire, self.token()?))
+            }
             None => {
                 let dir = match &self.store {
                     Some(address) => crate::service::store_dir(address)?,
@@ -69,6 +83,31 @@ impl HouseArg {
         };
         Ok(House { runtime, place })
     }
+
+    /// The gateway to ask. What was said here counts before what the environment says.
+    fn server(&self) -> Option<String> {
+        let is_here = self.store.is_some() || self.data_dir.is_named();
+        self.server.clone().or_else(|| variable("BARTIZAN_SERVER").filter(|_| !is_here))
+    }
+
+    fn token(&self) -> Answer<String> {
+        let text = match &self.token_file {
+            Some(path) => std::fs::read_to_string(path)
+                .map_err(|error| format!("the token cannot be read from {}: {error}", path.display()))?,
+            None => variable(&self.token_env).ok_or_else(|| {
+                format!(
+                    "the environment variable {} holds no token (`bartizan tokens create`)",
+                    self.token_env
+                )
+            })?,
+        };
+        Ok(text.trim().to_owned())
+    }
+}
+
+/// A variable of the environment that says something.
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.trim().is_empty())
 }
 
 impl House {
@@ -111,21 +150,22 @@ impl House {
     }
 
     /// Makes a revision and makes it the active one; written into the audit trail.
-    pub(super) fn put(&self, new: NewRevision<'_>, expected: Option<&RevisionRow>) -> Answer<Put> {
+    /// Where tests failed, `waiver` says why it is made all the same; a gateway judges that itself.
+    pub(super) fn put(
+        &self,
+        new: NewRevision<'_>,
+        expected: Option<&RevisionRow>,
+        waiver: Option<&str>,
+    ) -> Answer<Put> {
         let store = match &self.place {
             Place::Here { store, .. } => store,
-            Place::There(remote) => return self.runtime.block_on(remote.put(&new, expected)),
+            Place::There(remote) => return self.runtime.block_on(remote.put(&new, expected, waiver)),
         };
-        let expected = expected.map(|row| row.number);
-        let deed = Deed {
-            action: "revision.apply",
-            target: "revisions",
-            expected,
-            author: new.author,
-            reason: new.reason,
-        };
-        let work = async { store.revisions().put(new, expected, now_ms()).await };
-        self.runtime.block_on(deed.record(store, work))
+        let before = expected.map(RevisionRow::tag).unwrap_or_default();
+        let deed =
+            Deed { action: "revision.apply", target: "revisions", before: &before, reason: new.reason };
+        let work = store.revisions().put(new, expected.map(|row| row.number), now_ms());
+        Ok(self.runtime.block_on(deed.record(store, work, |put| put.row().tag()))?)
     }
 
     /// Repeats an older revision as the active one; written into the audit trail.
@@ -137,16 +177,11 @@ impl House {
                 return self.runtime.block_on(remote.roll_back(&target, rollback.reason, expected));
             }
         };
-        let expected = expected.map(|row| row.number);
-        let deed = Deed {
-            action: "revision.rollback",
-            target: &target,
-            expected,
-            author: rollback.author,
-            reason: rollback.reason,
-        };
-        let work = async { store.revisions().roll_back(rollback, expected, now_ms()).await };
-        self.runtime.block_on(deed.record(store, work))
+        let before = expected.map(RevisionRow::tag).unwrap_or_default();
+        let deed =
+            Deed { action: "revision.rollback", target: &target, before: &before, reason: rollback.reason };
+        let work = store.revisions().roll_back(rollback, expected.map(|row| row.number), now_ms());
+        Ok(self.runtime.block_on(deed.record(store, work, |put| put.row().tag()))?)
     }
 
     /// Whether a gateway runs that will say what becomes of a revision.
@@ -155,6 +190,11 @@ impl House {
             Place::Here { dir, .. } => Ok(dir.gateway()?.is_some()),
             Place::There(_) => Ok(true),
         }
+    }
+
+    /// Whether it is a gateway that is asked.
+    pub(super) const fn is_remote(&self) -> bool {
+        matches!(self.place, Place::There(_))
     }
 
     /// Waits before the next look.
@@ -174,48 +214,6 @@ impl House {
                 dir.path().display()
             )))),
         }
-    }
-}
-
-/// A change, as the audit trail names it.
-struct Deed<'a> {
-    action: &'a str,
-    target: &'a str,
-    expected: Option<RevisionNumber>,
-    author: &'a str,
-    reason: &'a str,
-}
-
-impl Deed<'_> {
-    /// Does it, written down before and after. What cannot be written down is not begun.
-    async fn record(
-        &self,
-        store: &Store,
-        work: impl Future<Output = Result<Put, bartizan_store::Error>>,
-    ) -> Answer<Put> {
-        let actor = format!("local:{}", self.author);
-        let before = self.expected.map(|number| format!("r{number}")).unwrap_or_default();
-        let note = |phase, after, reason| AuditNote {
-            actor: &actor,
-            source: "local",
-            action: self.action,
-            target: self.target,
-            phase,
-            before: &before,
-            after,
-            reason,
-        };
-        store.audit().add(note(AuditPhase::Begun, "", self.reason), now_ms()).await?;
-        let outcome = work.await;
-        match &outcome {
-            Ok(put) => {
-                store.audit().add(note(AuditPhase::Done, &put.row().tag(), self.reason), now_ms()).await?
-            }
-            Err(error) => {
-                store.audit().add(note(AuditPhase::Refused, "", &error.to_string()), now_ms()).await?
-            }
-        };
-        Ok(outcome?)
     }
 }
 

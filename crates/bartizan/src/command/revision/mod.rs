@@ -2,7 +2,7 @@
 //!
 //! A candidate comes from files, what it is compared with from the store (or from other files); both are compiled here
 //! by the code that a gateway uses, so what is shown is what would serve. Reading order: [`house`] (where revisions
-//! live; [`remote`] where that is a gateway), [`candidate`] (files that want to become one), [`report`] (the plan in words), then one file per
+//! live; [`remote`] where that is a gateway, [`wire`] the way to it), [`candidate`] (files that want to become one), [`report`] (the plan in words), then one file per
 //! command. What else must hold before a set may be applied is asked of `bartizan_config::keep::reasons_against`.
 
 pub(crate) mod apply;
@@ -17,6 +17,7 @@ mod candidate;
 mod house;
 mod remote;
 mod report;
+mod wire;
 
 use std::process::ExitCode;
 

@@ -7,6 +7,7 @@ use bartizan_config::{
     keep,
 };
 use bartizan_model::problem::Severity;
+use bartizan_proxy::rehearsal::PipelineRehearsal;
 
 use super::{
     base::BaseArg,
@@ -61,7 +62,7 @@ fn answer(args: &Args) -> Outcome {
     let base = args.base.open(&args.house)?;
     let comparison = base.compare(&candidate);
     match args.format {
-        Format::Text => print::data(&report::plan(&comparison, base.row.as_ref()))?,
+        Format::Text => print::data(&report::plan(&comparison, &base))?,
         Format::Json => {
             print::json(&report::to_json(&comparison, base.row.as_ref(), &candidate.digest.hex()))?
         }
@@ -73,15 +74,20 @@ fn answer(args: &Args) -> Outcome {
             print::counted(exposures, "exposure")
         ));
     }
-    let reasons = keep::reasons_against(&candidate.set);
-    for reason in &reasons {
-        print::note(&format!("{}it could not be applied{}: {reason}", print::BOLD_RED, print::PLAIN));
+    let against = keep::reasons_against(&candidate.set, &PipelineRehearsal);
+    for reason in against.standing(false) {
+        print::note(&format!(
+            "{}it could not be applied{}: {}",
+            print::BOLD_RED,
+            print::PLAIN,
+            print::clean(reason)
+        ));
     }
     let warnings = set::section(&candidate.set, Severity::Warning);
     if args.format == Format::Text && !warnings.is_empty() {
         print::note(warnings.trim_end());
     }
-    let failed = !reasons.is_empty() || is_denied(args.deny, &comparison);
+    let failed = against.standing(false).next().is_some() || is_denied(args.deny, &comparison);
     Ok(if failed { ExitCode::from(print::FOUND) } else { ExitCode::SUCCESS })
 }
 

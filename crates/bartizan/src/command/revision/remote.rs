@@ -1,17 +1,12 @@
-//! A gateway's management API as the place where revisions live.
-//!
-//! Over clear text to this machine only: the token goes with every request. A gateway elsewhere is reached through a
-//! tunnel (`ssh -L`), as its management listener is on loopback too.
+//! A gateway's management API as the place where revisions live: what is asked, and what the answers mean. How they
+//! come and go is [`super::wire`].
 
 #![expect(
     clippy::indexing_slicing,
     reason = "a JSON value that is only read gives null for what is not there"
 )]
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    time::Duration,
-};
+use std::time::Duration;
 
 use bartizan_store::{
     NewRevision, Put, Revision, RevisionFile, RevisionNumber, RevisionOutcome, RevisionPage, RevisionRow,
@@ -19,39 +14,25 @@ use bartizan_store::{
 };
 use bytes::Bytes;
 use http::{Method, Request, StatusCode};
-use http_body_util::{BodyExt, Full, Limited};
-use hyper_util::rt::TokioIo;
+use http_body_util::Full;
 use serde_json::{Value, json};
 
-use super::house::{Answer, Refused};
+use super::{
+    house::{Answer, Refused},
+    wire::Wire,
+};
 use crate::command::when;
 
 /// The API of a gateway, and the token that opens it.
 pub(super) struct Remote {
-    address: SocketAddr,
-    authority: String,
+    wire: Wire,
     token: String,
 }
 
 impl Remote {
-    /// The API at `http://ADDRESS:PORT` on this machine.
-    pub(super) fn open(url: &str, token_env: &str) -> Answer<Self> {
-        let wrong = || format!("{url:?} is not the address of a gateway here; write `http://127.0.0.1:9440`");
-        let authority =
-            url.strip_prefix("http://").map(|rest| rest.trim_end_matches('/')).ok_or_else(wrong)?;
-        let literal = authority.replace("localhost:", "127.0.0.1:");
-        let address: SocketAddr = literal.parse().map_err(|_| wrong())?;
-        if !is_here(address.ip()) {
-            return Err(format!(
-                "{address} is not on this machine, and the token would go there in clear text; use a tunnel: \
-                 ssh -L 9440:127.0.0.1:9440 HOST"
-            )
-            .into());
-        }
-        let token = std::env::var(token_env).map_err(|_| {
-            format!("the environment variable {token_env} holds no token (`bartizan tokens create`)")
-        })?;
-        Ok(Remote { address, authority: authority.to_owned(), token: token.trim().to_owned() })
+    /// The API that `wire` leads to.
+    pub(super) const fn open(wire: Wire, token: String) -> Self {
+        Remote { wire, token }
     }
 
     /// Everything about a revision but its texts; `None` where there is none.
@@ -84,10 +65,19 @@ impl Remote {
     }
 
     /// Makes a revision the active one, if the active one still is `expected`.
-    pub(super) async fn put(&self, new: &NewRevision<'_>, expected: Option<&RevisionRow>) -> Answer<Put> {
+    pub(super) async fn put(
+        &self,
+        new: &NewRevision<'_>,
+        expected: Option<&RevisionRow>,
+        waiver: Option<&str>,
+    ) -> Answer<Put> {
         let files: Vec<Value> =
             new.files.iter().map(|file| json!({ "name": file.name, "text": file.text })).collect();
-        self.change("revisions", &json!({ "files": files, "reason": new.reason }), expected).await
+        let mut body = json!({ "files": files, "reason": new.reason });
+        if let (Some(why), Some(fields)) = (waiver, body.as_object_mut()) {
+            fields.insert("evenIfTestsFail".to_owned(), why.into());
+        }
+        self.change("revisions", &body, expected).await
     }
 
     /// Repeats an older revision, if the active one still is `expected`.
@@ -118,26 +108,10 @@ impl Remote {
         condition: Option<(&str, String)>,
         body: Option<&Value>,
     ) -> Answer<(StatusCode, Value)> {
-        tokio::time::timeout(PATIENCE, self.exchange(method, path, condition, body))
-            .await
-            .map_err(|_| format!("{} does not answer", self.authority))?
-    }
-
-    async fn exchange(
-        &self,
-        method: Method,
-        path: &str,
-        condition: Option<(&str, String)>,
-        body: Option<&Value>,
-    ) -> Answer<(StatusCode, Value)> {
-        let stream = tokio::net::TcpStream::connect(self.address)
-            .await
-            .map_err(|error| format!("{} cannot be reached: {error}", self.authority))?;
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         let mut request = Request::builder()
             .method(method)
             .uri(format!("/admin/v1/{path}"))
-            .header("host", &self.authority)
+            .header("host", &self.wire.authority)
             .header("authorization", format!("Bearer {}", self.token))
             .header("content-type", "application/json");
         if let Some((name, value)) = condition {
@@ -148,13 +122,8 @@ impl Remote {
         let request = request
             .body(Full::new(Bytes::from(body)))
             .map_err(|_| "the token or the revision's name cannot be sent as it is")?;
-        let driven = tokio::spawn(connection);
-        let answer = sender.send_request(request).await?;
-        let status = answer.status();
-        let bytes = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await;
-        let bytes = bytes.map_err(|error| format!("the answer cannot be read: {error}"))?.to_bytes();
-        driven.abort();
-        Ok((status, serde_json::from_slice(&bytes).unwrap_or_default()))
+        let answer = self.wire.ask(request, ANSWER_BYTES_MAX, PATIENCE).await?;
+        Ok((answer.status(), serde_json::from_slice(answer.body()).unwrap_or_default()))
     }
 }
 
@@ -195,10 +164,6 @@ fn row(view: &Value) -> Answer<RevisionRow> {
 
 fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
-}
-
-const fn is_here(address: IpAddr) -> bool {
-    address.is_loopback()
 }
 
 const FOREIGN: &str = "the answer is not that of a management API of this version";

@@ -6,10 +6,11 @@ use bartizan_config::compare::{
 use bartizan_store::RevisionRow;
 use serde_json::{Value, json};
 
+use super::base::Base;
 use crate::command::print::{BOLD, BOLD_GREEN, BOLD_RED, PLAIN, clean, counted};
 
 /// The whole plan.
-pub(super) fn plan(comparison: &Comparison, base: Option<&RevisionRow>) -> String {
+pub(super) fn plan(comparison: &Comparison, base: &Base) -> String {
     let mut out = String::new();
     if comparison.is_empty() {
         return format!("{BOLD}nothing changes{PLAIN}\n");
@@ -29,15 +30,14 @@ pub(super) fn plan(comparison: &Comparison, base: Option<&RevisionRow>) -> Strin
 }
 
 /// One line: how much changes, and whom it touches.
-pub(super) fn summary(comparison: &Comparison, base: Option<&RevisionRow>) -> String {
+fn summary(comparison: &Comparison, base: &Base) -> String {
     let [added, changed, removed] = comparison.counts();
-    let from =
-        base.map_or_else(|| "against nothing".to_owned(), |row| format!("against revision {}", row.tag()));
     let weaker = comparison.count(Direction::Weaker);
     let colour = if weaker > 0 { BOLD_RED } else { BOLD_GREEN };
     format!(
-        "{BOLD}{from}: {added} added, {changed} changed, {removed} removed; touches {} and {}{PLAIN}; {colour}{weaker} \
+        "{BOLD}against {}: {added} added, {changed} changed, {removed} removed; touches {} and {}{PLAIN}; {colour}{weaker} \
          weaker{PLAIN}, {} stronger\n",
+        base.name(),
         counted(comparison.routes.len() as u64, "route"),
         counted(comparison.consumers.len() as u64, "consumer"),
         comparison.count(Direction::Stronger),

@@ -65,7 +65,7 @@ fn answer(args: &Args) -> Outcome {
     let now = now.unwrap_or_else(|_| Base::none());
     let comparison = now.compare_with(&then);
     if args.format == Format::Text {
-        print::data(&report::plan(&comparison, now.row.as_ref()))?;
+        print::data(&report::plan(&comparison, &now))?;
     }
     let author = author::author_or_local();
     let rollback = Rollback { to: &to, author: &author, reason: &args.reason };

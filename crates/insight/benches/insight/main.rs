@@ -1,0 +1,34 @@
+//! `cargo xtask bench insight`: how well and at what cost unusual behaviour is found.
+//!
+//! Labelled public data in time order where a folder with it is given, and scripted abuse in a made-up world with exact
+//! ground truth. Every number has its seed; nothing is tuned on the seeds that are reported (the world of tests has others).
+//!
+//! Reading order: [`world`] (clean traffic), [`attack`] (abuse), [`public`] (public data), [`cost`].
+
+#![expect(clippy::print_stdout, clippy::indexing_slicing, reason = "a benchmark: its input is its own")]
+
+mod attack;
+mod cost;
+mod public;
+mod random;
+mod world;
+
+use std::path::PathBuf;
+
+fn main() {
+    let mut data = None;
+    let mut quick = false;
+    for argument in std::env::args().skip(1) {
+        match argument.as_str() {
+            // What cargo gives to every benchmark.
+            "--bench" => {}
+            "--quick" => quick = true,
+            path => data = Some(PathBuf::from(path)),
+        }
+    }
+    println!("# insight: what it finds and what it costs\n");
+    public::report(data.as_deref());
+    attack::report(quick);
+    world::report(quick);
+    cost::report(quick);
+}
