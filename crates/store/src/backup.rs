@@ -234,7 +234,10 @@ impl<W: Write> Sealing<W> {
             BackupKey::Key(_) => KEY,
         };
         let cipher = cipher(key, kind, &salt)?;
-        let head = [MAGIC.as_slice(), &[kind], &salt, &prefix].concat();
+        let mut head = MAGIC.to_vec();
+        head.push(kind);
+        head.extend_from_slice(&salt);
+        head.extend_from_slice(&prefix);
         out.write_all(&head).map_err(private_file::fault("write", Path::new("the backup")))?;
         let seen = digest::Context::new(&digest::SHA256);
         Ok(Sealing {
@@ -249,7 +252,9 @@ impl<W: Write> Sealing<W> {
 
     fn entry(&mut self, name: &str, size: u64) -> io::Result<()> {
         let length = u8::try_from(name.len()).map_err(io::Error::other)?;
-        self.put(&[&[length], name.as_bytes(), &size.to_be_bytes()].concat())
+        self.put(&[length])?;
+        self.put(name.as_bytes())?;
+        self.put(&size.to_be_bytes())
     }
 
     fn put(&mut self, mut bytes: &[u8]) -> io::Result<()> {

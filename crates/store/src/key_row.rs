@@ -149,6 +149,43 @@ pub(crate) fn record(
     })
 }
 
+/// The same of a line of `id hash not_before expires revoked last_used created replaced consumer`, times that are not there
+/// empty, the consumer's name to the end.
+pub(crate) fn record_of_line(
+    line: &str,
+    intern: impl FnOnce(&str) -> Arc<str>,
+) -> Result<KeyRecord, sqlx::Error> {
+    let wrong = || sqlx::Error::Decode("a key's row cannot be read".into());
+    let mut parts = line.splitn(9, ' ');
+    let mut next = || parts.next().ok_or_else(wrong);
+    let id = id(next()?)?;
+    let mut hash = [0; 32];
+    let digits = next()?.as_bytes();
+    if digits.len() != 64 {
+        return Err(wrong());
+    }
+    for (byte, pair) in hash.iter_mut().zip(digits.chunks_exact(2)) {
+        let digit = |at: usize| pair.get(at).and_then(|digit| char::from(*digit).to_digit(16));
+        let (high, low) = (digit(0).ok_or_else(wrong)?, digit(1).ok_or_else(wrong)?);
+        *byte = u8::try_from(high * 16 + low).map_err(|_| wrong())?;
+    }
+    let number = |text: &str| text.parse::<i64>().map_err(|_| wrong());
+    let moment = |text: &str| {
+        if text.is_empty() { Ok(None) } else { number(text).map(|at| Some(millis(at))) }
+    };
+    Ok(KeyRecord {
+        id,
+        hash: KeyHash::new(hash),
+        not_before_ms: millis(number(next()?)?),
+        expires_ms: moment(next()?)?,
+        state: if next()? == "0" { KeyState::Active } else { KeyState::Revoked },
+        last_used_s: u32::try_from(number(next()?)?).unwrap_or(0),
+        created_ms: millis(number(next()?)?),
+        replaced_ms: moment(next()?)?,
+        consumer: intern(next()?),
+    })
+}
+
 /// As the database keeps a time: beyond its range means never.
 pub(crate) fn stored_millis(millis: u64) -> i64 {
     i64::try_from(millis).unwrap_or(i64::MAX)

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use bartizan_model::scalar::ByteSize;
 use bartizan_proxy::gate::ServedAddress;
-use bartizan_store::{DataDir, data_dir::ON_STORE};
+use bartizan_store::data_dir::ON_STORE;
 use serde_json::{Map, Value, json};
 
 use crate::service::{self, Documents, Failure, Keys, LogFormat, Options, RecordLimits, Service};

@@ -14,6 +14,7 @@
 
 mod harness;
 
+mod at_rest;
 mod authorization;
 mod balance;
 mod basic;
