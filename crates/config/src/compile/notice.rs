@@ -263,7 +263,7 @@ fn rule(spec: &Spanned<AlertRule>, problems: &mut Problems) -> AlertRulePlan {
     let window = positive(&spec.window, "spec.signals.window", problems);
     if window > WINDOW_MAX {
         let message = "the window is longer than a day";
-        problems.push(Problem::new(Code::TooLarge, spec.window.at, "spec.signals.window", message));
+        problems.push(Problem::new(Code::BadValue, spec.window.at, "spec.signals.window", message));
     }
     AlertRulePlan {
         signal: spec.signal,
