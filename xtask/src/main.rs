@@ -38,6 +38,7 @@ usage: cargo xtask COMMAND
   pictures                  what the commands print, as docs/images/*.svg
   bench [OPTIONS]           CPU per request against nginx and HAProxy; `cargo xtask bench --help`
   bench insight [--data DIR]  what the detectors find and cost, on public data and scripted abuse
+  bench cache-tests         the public HTTP caching tests, against nginx and Varnish in the same run
   dist                      the gateway as it ships: the `dist` profile, guided by the bench's load
 ";
 

@@ -37,17 +37,27 @@ pub(crate) fn prepare() -> Vec<String> {
         }
     }
     missing.extend(crate::sdk::in_ci());
-    if let Err(why) = install_provider() {
-        missing.push(format!("oidc-provider: {why}; tests that use it say so and pass by, except in CI"));
+    for (folder, package) in NODE_PACKAGES {
+        if let Err(why) = install_node_packages(folder, package) {
+            missing.push(format!("{package}: {why}; tests that use it say so and pass by, except in CI"));
+        }
+    }
+    if !["chromium", "chromium-browser", "google-chrome"].into_iter().any(has)
+        && let Err(why) = install(&[("chromium", "chromium")])
+    {
+        missing.push(format!("chromium: {why}; the tests of the page say so and pass by, except in CI"));
     }
     missing
 }
 
-/// The OpenID provider that the end-to-end tests start: an npm package with its own lock file. Its packages run no
-/// scripts when they are installed.
-fn install_provider() -> Result {
-    let home = root().join("tests/e2e/oidc");
-    if home.join("node_modules/oidc-provider").is_dir() {
+/// What end-to-end tests need of npm, each folder with its own lock file: the OpenID provider that they start, and what
+/// drives the page in a browser. Their packages run no scripts when they are installed.
+const NODE_PACKAGES: [(&str, &str); 2] =
+    [("tests/e2e/oidc", "oidc-provider"), ("tests/e2e/console", "playwright-core")];
+
+fn install_node_packages(folder: &str, package: &str) -> Result {
+    let home = root().join(folder);
+    if home.join("node_modules").join(package).is_dir() {
         return Ok(());
     }
     if !has("npm") {

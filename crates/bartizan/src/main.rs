@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod command;
+mod insight;
 mod memory;
 mod sample;
 mod service;
@@ -40,6 +41,8 @@ enum Command {
     Log(command::log::Args),
     /// Judge recorded requests by other documents, and tell what they would get.
     Replay(command::replay::Args),
+    /// Tell what is unusual, which endpoints there are, and what to change.
+    Insight(command::insight::Args),
     /// Compare what callers got before and after a revision.
     Review(command::review::Args),
     /// Tell who may send a request, and what a consumer may do.
@@ -74,10 +77,14 @@ enum Command {
     Alerts(command::alerts::Args),
     /// List what was told, and what could not be.
     Notices(command::alerts::NoticeArgs),
+    /// Drop answers that a running gateway keeps.
+    Cache(command::cache::Args),
     /// Create, list, show and revoke API keys.
     Keys(command::keys::Args),
     /// Create, list and revoke tokens of the management API.
     Tokens(command::tokens::Args),
+    /// Add, list, change and disable the people who manage the gateway.
+    Users(command::users::Args),
     /// Show models, add a provider's, and find out why one does not serve.
     Models(command::models::Args),
     /// Tell of signed tokens on standard input whether their signatures are right.
@@ -97,6 +104,7 @@ fn main() -> ExitCode {
         Command::Why(args) => command::why::run(&args),
         Command::Log(args) => command::log::run(&args),
         Command::Replay(args) => command::replay::run(&args),
+        Command::Insight(args) => command::insight::run(&args),
         Command::Review(args) => command::review::run(&args),
         Command::Access(args) => command::access::run(&args),
         Command::Routes(args) => command::routes::run(&args),
@@ -114,8 +122,10 @@ fn main() -> ExitCode {
         Command::Root(args) => command::backup::root(&args),
         Command::Alerts(args) => command::alerts::run(&args),
         Command::Notices(args) => command::alerts::run_notices(&args),
+        Command::Cache(args) => command::cache::run(&args),
         Command::Keys(args) => command::keys::run(&args),
         Command::Tokens(args) => command::tokens::run(&args),
+        Command::Users(args) => command::users::run(&args),
         Command::Models(args) => command::models::run(&args),
         Command::Verify(args) => command::verify::run(&args),
     }

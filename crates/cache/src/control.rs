@@ -73,6 +73,9 @@ impl Control {
                 Value::Token(text) => (name, Value::Token(text.split(';').next().unwrap_or_default().trim())),
                 quoted => (name, quoted),
             };
+            // RFC 9213 §2.1: a directive of another type than its own is ignored; one that would say how long leaves nothing
+            // to go by.
+            well_formed &= !(matches!(value, Value::Quoted(_)) && is_lifetime(name));
             match value {
                 Value::Token("?0") => {}
                 Value::Token("?1") => control.note(name, Value::None),
@@ -107,6 +110,10 @@ impl Control {
     pub fn forbids_stale(&self) -> bool {
         self.must_revalidate || self.proxy_revalidate || self.no_cache || self.s_maxage.is_some()
     }
+}
+
+fn is_lifetime(name: &str) -> bool {
+    ["s-maxage", "max-age", "stale-while-revalidate", "stale-if-error"].contains(&name)
 }
 
 /// What a caller says.

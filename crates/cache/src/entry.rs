@@ -4,7 +4,7 @@ use std::fmt;
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderValue, StatusCode,
+    HeaderMap, HeaderName, HeaderValue, StatusCode,
     header::{AGE, CONTENT_LENGTH, ETAG, LAST_MODIFIED},
 };
 
@@ -12,9 +12,6 @@ use crate::{
     moment::{Moment, parse_date},
     vary::Selecting,
 };
-
-/// Tags by which an entry can be purged, separated by commas or spaces.
-const TAG_FIELDS: [&str; 2] = ["cache-tag", "surrogate-key"];
 
 /// Most tags of an entry that count, so that purging stays a short look.
 const TAGS_MAX: usize = 64;
@@ -36,6 +33,7 @@ pub(crate) struct Origin {
     pub(crate) forbids_stale: bool,
     pub(crate) stale_while_revalidate: u64,
     pub(crate) stale_if_error: u64,
+    pub(crate) tags: Box<[Box<str>]>,
 }
 
 /// One kept answer. Made by [`Storable::complete`](crate::Storable::complete) only.
@@ -43,7 +41,6 @@ pub(crate) struct Origin {
 pub struct Entry {
     origin: Origin,
     body: Bytes,
-    tags: Box<[Box<str>]>,
 }
 
 /// What it says is for its callers.
@@ -62,8 +59,7 @@ impl Entry {
             // A body that came in chunks is whole now.
             origin.headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
         }
-        let tags = tags(&origin.headers);
-        Entry { origin, body, tags }
+        Entry { origin, body }
     }
 
     /// Its status.
@@ -109,6 +105,11 @@ impl Entry {
         !self.origin.must_validate && self.ttl(now) > 0
     }
 
+    /// Whether it ever is fresh. What always has to be validated is of no use to those who would wait for it.
+    pub fn can_be_fresh(&self) -> bool {
+        !self.origin.must_validate && self.origin.lifetime > 0
+    }
+
     /// Whether it may be used while it is being validated (RFC 5861 §3).
     pub fn may_serve_while_revalidating(&self, now: Moment) -> bool {
         self.is_stale_within(self.origin.stale_while_revalidate, now)
@@ -141,14 +142,14 @@ impl Entry {
 
     /// Its tags.
     pub fn tags(&self) -> impl Iterator<Item = &str> {
-        self.tags.iter().map(|tag| &**tag)
+        self.origin.tags.iter().map(|tag| &**tag)
     }
 
     /// Bytes that it takes, roughly and never too few.
     pub fn bytes(&self) -> usize {
         let head: usize =
             self.origin.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 64).sum();
-        let tags: usize = self.tags.iter().map(|tag| tag.len() + 16).sum();
+        let tags: usize = self.origin.tags.iter().map(|tag| tag.len() + 16).sum();
         OVERHEAD + head + tags + self.origin.selecting.bytes() + self.body.len()
     }
 
@@ -157,9 +158,9 @@ impl Entry {
     }
 }
 
-fn tags(headers: &HeaderMap) -> Box<[Box<str>]> {
-    let lines =
-        TAG_FIELDS.iter().flat_map(|name| headers.get_all(*name)).filter_map(|line| line.to_str().ok());
+/// The words of these fields, separated by commas or blanks.
+pub(crate) fn tags(headers: &HeaderMap, fields: &[HeaderName]) -> Box<[Box<str>]> {
+    let lines = fields.iter().flat_map(|name| headers.get_all(name)).filter_map(|line| line.to_str().ok());
     let words = lines.flat_map(|line| line.split([',', ' ', '\t'])).filter(|word| !word.is_empty());
     words.take(TAGS_MAX).map(Into::into).collect()
 }

@@ -20,6 +20,28 @@ impl Url {
         Url(format!("{scheme}://{host}:{port}{target}").into())
     }
 
+    /// A URL as a person writes it; the scheme's own port where it names none. Nothing if it is none.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (scheme, rest) = text.split_once("://")?;
+        let scheme = scheme.to_ascii_lowercase();
+        let default = match scheme.as_str() {
+            "http" => 80,
+            "https" => 443,
+            _ => return None,
+        };
+        let (authority, target) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+        let is_port = |port: &str| !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+        let (host, port) = match authority.rsplit_once(':') {
+            Some((host, port)) if is_port(port) => (host, port.parse().ok()?),
+            _ => (authority, default),
+        };
+        if host.is_empty() || host.contains(['@', '#', ' ']) || target.contains(['#', ' ']) {
+            return None;
+        }
+        let slash = if target.starts_with('/') { "" } else { "/" };
+        Some(Url::new(&scheme, &host.to_ascii_lowercase(), port, &format!("{slash}{target}")))
+    }
+
     /// The text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -146,6 +168,24 @@ mod tests {
         ];
         for (at, key) in keys.iter().enumerate() {
             assert!(keys.iter().skip(at + 1).all(|other| other != key), "{key:?}");
+        }
+    }
+
+    #[test]
+    fn a_url_that_a_person_writes_is_the_one_that_is_asked_for() {
+        for (text, expected) in [
+            ("https://A.example/a?b=1", Some("https://a.example:443/a?b=1")),
+            ("HTTP://a.example:8080", Some("http://a.example:8080/")),
+            ("http://[::1]/x", Some("http://[::1]:80/x")),
+            ("http://[::1]:81/x", Some("http://[::1]:81/x")),
+            ("https://a.example?x", Some("https://a.example:443/?x")),
+            ("a.example/a", None),
+            ("ftp://a.example/a", None),
+            ("https://u@a.example/a", None),
+            ("https://a.example/a#b", None),
+            ("https:///a", None),
+        ] {
+            assert_eq!(Url::parse(text).as_ref().map(Url::as_str), expected, "{text}");
         }
     }
 

@@ -32,7 +32,7 @@ mod tests;
 pub use control::{Control, RequestControl};
 pub use entry::Entry;
 pub use key::{Class, Key, Url};
-pub use lookup::{Asked, Found, lookup};
+pub use lookup::{Asked, Found, lookup, may_rescue};
 pub use moment::Moment;
 pub use shelf::{Purge, Shelf, ShelfLimits};
 pub use store::{Refused, Storable, may_store};

@@ -35,7 +35,8 @@ pub enum Found {
     Fresh(Arc<Entry>),
     /// A stale answer that may be used while the origin is asked (RFC 5861 §3).
     Stale(Arc<Entry>),
-    /// An answer that may be used once the origin has confirmed it; these fields ask it.
+    /// An answer that may be used once the origin has confirmed it; these fields ask it. Where they are empty nothing
+    /// can be asked, and the answer is of use only if the origin fails (RFC 5861 §4).
     Validate(Arc<Entry>, HeaderMap),
     /// Nothing that may be used.
     Miss(Missing),
@@ -62,6 +63,13 @@ pub enum Missing {
 /// `If-Unmodified-Since` are for the origin.
 pub fn is_answerable(headers: &HeaderMap) -> bool {
     !headers.contains_key(IF_MATCH) && !headers.contains_key(IF_UNMODIFIED_SINCE)
+}
+
+/// Whether a stale answer may be used because the origin fails (RFC 5861 §4). A caller that is heeded and wants none
+/// that is not validated gets none.
+pub fn may_rescue(asked: &Asked<'_>, entry: &Entry, now: Moment) -> bool {
+    let refuses = || asked.terms.heed_callers && RequestControl::of_request(asked.headers).no_cache;
+    entry.may_serve_on_error(now) && !refuses()
 }
 
 /// Looks for an answer.
@@ -93,6 +101,7 @@ pub fn lookup(shelf: &Shelf, asked: &Asked<'_>, now: Moment) -> Found {
     }
     match validate::conditions(&entry) {
         Some(conditions) => Found::Validate(entry, conditions),
+        None if accepts && entry.may_serve_on_error(now) => Found::Validate(entry, HeaderMap::new()),
         None if accepts => Found::Miss(Missing::Stale),
         None => Found::Miss(Missing::Request),
     }

@@ -25,8 +25,21 @@ impl Moment {
 
 /// An HTTP-date (RFC 9110 §5.6.7, all three forms) as seconds since 1970; nothing for anything else or before 1970.
 pub fn parse_date(value: &HeaderValue) -> Option<u64> {
-    let at = httpdate::parse_http_date(value.to_str().ok()?.trim()).ok()?;
+    let text = value.to_str().ok()?.trim();
+    let at =
+        httpdate::parse_http_date(text).or_else(|_| httpdate::parse_http_date(&in_its_case(text))).ok()?;
     at.duration_since(UNIX_EPOCH).ok().map(|since| since.as_secs())
+}
+
+/// RFC 9111 §4.2: names in dates should be matched in any case.
+fn in_its_case(text: &str) -> String {
+    let mut is_within = false;
+    let cased = text.chars().map(|letter| {
+        let cased = if is_within { letter.to_ascii_lowercase() } else { letter.to_ascii_uppercase() };
+        is_within = letter.is_ascii_alphabetic();
+        cased
+    });
+    cased.collect::<String>().replace("Gmt", "GMT")
 }
 
 /// Seconds since 1970 as an HTTP-date; nothing beyond the year 9999, which the form cannot say.
@@ -49,6 +62,9 @@ mod tests {
         for text in
             ["Sun, 06 Nov 1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994"]
         {
+            assert_eq!(parse_date(&HeaderValue::from_static(text)), Some(784_111_777), "{text}");
+        }
+        for text in ["SUN, 06 nov 1994 08:49:37 gMt", "sunday, 06-NOV-94 08:49:37 GMT"] {
             assert_eq!(parse_date(&HeaderValue::from_static(text)), Some(784_111_777), "{text}");
         }
         for text in ["0", "-1", "", "now", "Sun, 06 Nov 1994 08:49:37 +0100", "Sun, 36 Nov 1994 08:49:37 GMT"]

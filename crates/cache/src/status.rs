@@ -24,6 +24,18 @@ pub enum Handled {
         /// Whether the answer is kept, else why not; nothing where that was not asked.
         stored: Option<Result<(), Refused>>,
     },
+    /// An equal request was on its way already, and its answer is this one too.
+    Collapsed {
+        /// Seconds for which it is still fresh.
+        ttl: i64,
+    },
+    /// Sent on in vain, and answered by what is stale (RFC 5861 §4).
+    Rescued {
+        /// What the origin answered, if it did.
+        status: Option<StatusCode>,
+        /// Negative.
+        ttl: i64,
+    },
     /// Sent on to be validated.
     Validated {
         /// What the origin answered.
@@ -37,6 +49,14 @@ pub fn value(handled: Handled) -> HeaderValue {
     // Writing to a String cannot fail.
     let _ = match handled {
         Handled::Hit { ttl } => write!(text, "; hit; ttl={ttl}"),
+        Handled::Collapsed { ttl } => write!(text, "; fwd=uri-miss; collapsed; ttl={ttl}"),
+        Handled::Rescued { status, ttl } => {
+            let _ = write!(text, "; fwd=stale");
+            if let Some(status) = status {
+                let _ = write!(text, "; fwd-status={}", status.as_u16());
+            }
+            write!(text, "; ttl={ttl}; detail=stale-if-error")
+        }
         Handled::Validated { status } => write!(text, "; fwd=stale; fwd-status={}", status.as_u16()),
         Handled::SentOn { why, stored } => {
             let word = match why {
@@ -68,6 +88,15 @@ mod tests {
             (Handled::Hit { ttl: 30 }, "bartizan; hit; ttl=30"),
             (Handled::Hit { ttl: -3 }, "bartizan; hit; ttl=-3"),
             (Handled::Validated { status: StatusCode::NOT_MODIFIED }, "bartizan; fwd=stale; fwd-status=304"),
+            (Handled::Collapsed { ttl: 30 }, "bartizan; fwd=uri-miss; collapsed; ttl=30"),
+            (
+                Handled::Rescued { status: Some(StatusCode::BAD_GATEWAY), ttl: -3 },
+                "bartizan; fwd=stale; fwd-status=502; ttl=-3; detail=stale-if-error",
+            ),
+            (
+                Handled::Rescued { status: None, ttl: -3 },
+                "bartizan; fwd=stale; ttl=-3; detail=stale-if-error",
+            ),
             (forwarded(Missing::Uri, Some(Ok(()))), "bartizan; fwd=uri-miss; stored"),
             (
                 forwarded(Missing::Vary, Some(Err(Refused::Private))),

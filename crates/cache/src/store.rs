@@ -5,17 +5,17 @@
 
 use http::{
     HeaderMap, StatusCode,
-    header::{AGE, AUTHORIZATION, CONTENT_LENGTH, CONTENT_RANGE, COOKIE, SET_COOKIE, TRAILER},
+    header::{AGE, AUTHORIZATION, CONTENT_LENGTH, CONTENT_RANGE, COOKIE, EXPIRES, SET_COOKIE, TRAILER},
 };
 
 use crate::{
     control::{Control, RequestControl},
-    entry::{Entry, Origin},
+    entry::{Entry, Origin, tags},
     freshness::{Lifetime, initial_age, lifetime},
     key::Class,
     lookup::Asked,
     moment::Moment,
-    terms::Authorized,
+    terms::{Authorized, Terms},
     vary::Selecting,
 };
 
@@ -104,7 +104,8 @@ pub fn may_store(
 ) -> Result<Storable, Refused> {
     let terms = asked.terms;
     let control = Control::of_response(headers, terms.targeted);
-    judge_status(status, headers)?;
+    let says = control.s_maxage.or(control.max_age).is_some() || headers.contains_key(EXPIRES);
+    judge_status((status, headers), control.must_understand, terms.any_status && says)?;
     // §5.2.2.3: whoever understands the status may ignore `no-store` beside `must-understand`.
     let understands = control.must_understand && is_understood(status);
     if (control.no_store && !understands)
@@ -125,7 +126,7 @@ pub fn may_store(
     let selecting = Selecting::of(headers, asked.headers).ok_or(Refused::Vary)?;
     let life = lifetime(status, headers, &control, terms, now);
     let initial_age = initial_age(headers, asked_at, now);
-    judge_use(status, headers, &control, life, initial_age)?;
+    judge_use((status, headers), &control, terms, (life, initial_age))?;
     let length = length(headers)?;
     if length.is_some_and(|length| length > terms.body_bytes_max) {
         return Err(Refused::TooLarge);
@@ -134,7 +135,8 @@ pub fn may_store(
     for name in [SET_COOKIE, AGE, crate::status::CACHE_STATUS] {
         kept.remove(name);
     }
-    let stale_max = |seconds: Option<u64>| seconds.unwrap_or(0).min(terms.stale_max_s);
+    // RFC 9111 §4.2.4: what the answer says goes before what the policy allows.
+    let stale = |said: Option<u64>, allowed: u64| said.unwrap_or(allowed).min(terms.stale_max_s);
     let origin = Origin {
         status,
         headers: kept,
@@ -145,13 +147,18 @@ pub fn may_store(
         lifetime: life.seconds(),
         must_validate: control.no_cache,
         forbids_stale: control.forbids_stale(),
-        stale_while_revalidate: stale_max(control.stale_while_revalidate),
-        stale_if_error: stale_max(control.stale_if_error),
+        stale_while_revalidate: stale(control.stale_while_revalidate, terms.stale_while_revalidate_s),
+        stale_if_error: stale(control.stale_if_error, terms.stale_if_error_s),
+        tags: tags(headers, &terms.tag_fields),
     };
     Ok(Storable { origin, length, body_bytes_max: terms.body_bytes_max })
 }
 
-fn judge_status(status: StatusCode, headers: &HeaderMap) -> Result<(), Refused> {
+fn judge_status(
+    (status, headers): (StatusCode, &HeaderMap),
+    must_understand: bool,
+    takes_any: bool,
+) -> Result<(), Refused> {
     if status == StatusCode::PARTIAL_CONTENT || headers.contains_key(CONTENT_RANGE) {
         return Err(Refused::Partial);
     }
@@ -160,10 +167,16 @@ fn judge_status(status: StatusCode, headers: &HeaderMap) -> Result<(), Refused> 
     }
     // §3: final, and understood where that is asked for. Errors that pass (5xx but 501) are never kept: they would
     // outlast their cause.
-    if !is_understood(status) {
-        return Err(Refused::Status);
+    if is_understood(status) || (takes_any && !must_understand && !is_of_its_request(status)) {
+        return Ok(());
     }
-    Ok(())
+    Err(Refused::Status)
+}
+
+/// Statuses that are about the one request: its credentials, its range, its conditions, its pace. They are never another's.
+fn is_of_its_request(status: StatusCode) -> bool {
+    status.is_informational()
+        || matches!(status.as_u16(), 206 | 304 | 401 | 407 | 408 | 412 | 416 | 421 | 425 | 426 | 429 | 431)
 }
 
 /// Statuses whose caching rules are known here (RFC 9110 §15).
@@ -190,11 +203,10 @@ fn judge_credentials(asked: &Asked<'_>, control: &Control) -> Result<(), Refused
 
 /// What is stale at once is worth keeping only if the origin can be asked whether it still holds.
 fn judge_use(
-    status: StatusCode,
-    headers: &HeaderMap,
+    (status, headers): (StatusCode, &HeaderMap),
     control: &Control,
-    life: Lifetime,
-    initial_age: u64,
+    terms: &Terms,
+    (life, initial_age): (Lifetime, u64),
 ) -> Result<(), Refused> {
     let is_stale = control.no_cache || life.seconds() <= initial_age;
     if !is_stale {
@@ -202,9 +214,21 @@ fn judge_use(
     }
     let has_validator =
         headers.contains_key(http::header::ETAG) || headers.contains_key(http::header::LAST_MODIFIED);
+    // What may be used stale is of use without a validator too (RFC 5861).
+    let terms_stale = [
+        (control.stale_while_revalidate, terms.stale_while_revalidate_s),
+        (control.stale_if_error, terms.stale_if_error_s),
+    ];
+    let has_grace = !control.forbids_stale()
+        && matches!(life, Lifetime::Explicit(_))
+        && terms_stale.iter().any(|(said, allowed)| said.unwrap_or(*allowed) > 0);
     // §3: explicit freshness, `public`, or a status that is cacheable by default.
     let says = life != Lifetime::Unknown || control.public || control.no_cache;
-    if has_validator && status == StatusCode::OK && says { Ok(()) } else { Err(Refused::Stale) }
+    if (has_validator || has_grace) && status == StatusCode::OK && says {
+        Ok(())
+    } else {
+        Err(Refused::Stale)
+    }
 }
 
 /// The announced length. One that is not a number does not reach this place, because answers are read strictly.

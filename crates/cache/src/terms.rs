@@ -3,6 +3,11 @@
 //! Every default is the closed one: nothing is kept that the origin did not mark, and nothing of an identified caller
 //! is given to another.
 
+use http::HeaderName;
+
+/// What origins usually call them.
+const TAG_FIELDS: [&str; 2] = ["cache-tag", "surrogate-key"];
+
 /// Between whom answers to identified callers are shared.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Sharing {
@@ -34,6 +39,9 @@ pub struct Terms {
     pub targeted: bool,
     /// Whether an answer with `Set-Cookie` is kept, without that field. Otherwise it is not kept.
     pub drop_set_cookie: bool,
+    /// Whether answers of every final status are kept that say themselves how long they are fresh (RFC 9111 §3), and
+    /// not only of those that outlast their cause.
+    pub any_status: bool,
     /// Percent of the time since `Last-Modified` for which an answer that says nothing counts as fresh; 0: never.
     pub heuristic_percent: u8,
     /// Most seconds that this may become. RFC 9111 §4.2.2 asks for a bound; a day is the usual one.
@@ -44,6 +52,12 @@ pub struct Terms {
     pub lifetime_max_s: u64,
     /// Most seconds of `stale-while-revalidate` and `stale-if-error` (RFC 5861) that are honoured.
     pub stale_max_s: u64,
+    /// Seconds for which an answer that does not say how long may be used while it is validated; 0: not at all.
+    pub stale_while_revalidate_s: u64,
+    /// Seconds for which an answer that does not say how long may be used when the origin fails; 0: not at all.
+    pub stale_if_error_s: u64,
+    /// The fields of an answer that hold its tags, by which it can be purged.
+    pub tag_fields: Vec<HeaderName>,
     /// Whether callers' `Cache-Control` counts. It is advice (RFC 9111 §5.2.1), and one that lets any caller ask the
     /// origin again and again.
     pub heed_callers: bool,
@@ -58,11 +72,15 @@ impl Default for Terms {
             authorized: Authorized::Marked,
             targeted: false,
             drop_set_cookie: false,
+            any_status: false,
             heuristic_percent: 0,
             heuristic_max_s: 86_400,
             negative_s: 0,
             lifetime_max_s: 7 * 86_400,
             stale_max_s: 86_400,
+            stale_while_revalidate_s: 0,
+            stale_if_error_s: 0,
+            tag_fields: TAG_FIELDS.map(HeaderName::from_static).into(),
             heed_callers: false,
             body_bytes_max: 1 << 20,
         }

@@ -71,8 +71,15 @@ impl Selecting {
 /// RFC 9111 §4.1: lines are combined, and white space around them does not count. Absent is not empty.
 fn value(request: &HeaderMap, name: &HeaderName) -> Option<Box<[u8]>> {
     let mut combined: Option<Vec<u8>> = None;
+    let is_list = LISTS.contains(&name.as_str());
     for line in request.get_all(name) {
-        let line = line.as_bytes().trim_ascii();
+        let listed;
+        let line = if is_list {
+            listed = normalised(line.as_bytes());
+            &listed
+        } else {
+            line.as_bytes().trim_ascii()
+        };
         match &mut combined {
             None => combined = Some(line.to_vec()),
             Some(combined) => {
@@ -82,6 +89,17 @@ fn value(request: &HeaderMap, name: &HeaderName) -> Option<Box<[u8]>> {
         }
     }
     combined.map(Into::into)
+}
+
+/// Lists in which neither case nor white space between members means anything (RFC 9110 §12.5).
+const LISTS: [&str; 3] = ["accept-charset", "accept-encoding", "accept-language"];
+
+fn normalised(line: &[u8]) -> Vec<u8> {
+    let members = line.split(|byte| *byte == b',').map(|member| {
+        let shown = member.iter().filter(|byte| !matches!(byte, b' ' | b'\t'));
+        shown.map(u8::to_ascii_lowercase).collect::<Vec<u8>>()
+    });
+    members.filter(|member| !member.is_empty()).collect::<Vec<_>>().join(&b", "[..])
 }
 
 /// Fields that the gateway removes from what callers send, or adds itself.

@@ -18,7 +18,7 @@ use std::{
 use aws_lc_rs::{digest, hmac};
 use zeroize::Zeroizing;
 
-use self::phc::StoredPassword;
+pub(crate) use self::phc::StoredPassword;
 pub use self::verified::{VERIFIED_FOR, Verified, VerifiedKey};
 use crate::base64::decode;
 

@@ -6,7 +6,7 @@
 //! are counted by the limit crate.
 //!
 //! Reading order: [`api_key`] (the format), [`pepper`] (the keyed hash), [`claim`] (what may come out),
-//! [`key_table`] (the judge), [`key_life`] (its life and rotation), [`certificate`] (what TLS proved of a client), [`basic`] (names and passwords), [`usage`]
+//! [`key_table`] (the judge), [`key_life`] (its life and rotation), [`certificate`] (what TLS proved of a client), [`basic`] (names and passwords), [`password`] (which ones people may have), [`usage`]
 //! (when a key was last used); [`algorithm`], [`jwk`] (keys of issuers), [`jwt`] (tokens and their judge),
 //! [`introspection`] (answers about tokens), [`oidc`] (signing in by an OpenID provider), [`json`] (how strictly both are read).
 
@@ -25,6 +25,7 @@ pub mod jwt;
 pub mod key_life;
 pub mod key_table;
 pub mod oidc;
+pub mod password;
 pub mod pepper;
 mod shard;
 pub mod usage;

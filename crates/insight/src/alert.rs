@@ -171,6 +171,8 @@ pub(crate) fn features(weighed: &[(&str, f64, f64, f64)]) -> Vec<Feature> {
         })
         .collect();
     features.sort_by(|a, b| b.share.total_cmp(&a.share));
+    // What weighs nothing explains nothing.
+    features.retain(|feature| feature.share > 0.0);
     features
 }
 

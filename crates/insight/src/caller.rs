@@ -156,6 +156,9 @@ impl Caller {
 
     /// Keeps a request as an example.
     pub(crate) fn sample(&mut self, sample: Sample) {
+        if self.samples.last().is_some_and(|last| last.id == sample.id) {
+            return;
+        }
         if self.samples.len() >= SAMPLES_MAX {
             self.samples.remove(0);
         }

@@ -49,7 +49,7 @@ pub struct Engine {
     pub(crate) uses: Table<Use>,
     pub(crate) fleet: Fleet,
     pub(crate) kept: Kept,
-    pub(crate) documented: Vec<Documented>,
+    pub(crate) documented: Option<Vec<Documented>>,
     pub(crate) budget: Budget,
     minute: u64,
 }
@@ -83,7 +83,7 @@ impl Engine {
             uses: Table::new(settings.uses_max),
             fleet: Fleet::default(),
             kept: Kept::new(settings.alerts_max),
-            documented: Vec::new(),
+            documented: None,
             budget: Budget::new(settings.alerts_per_day),
             minute: 0,
             settings,
@@ -92,10 +92,10 @@ impl Engine {
 
     /// Says which paths the documents name, in place of what was said before.
     pub fn document(&mut self, documented: Vec<Documented>) {
-        self.documented = documented;
         for endpoint in self.endpoints.values_mut() {
-            endpoint.is_documented = is_documented(&self.documented, endpoint);
+            endpoint.is_documented = is_documented(&documented, endpoint);
         }
+        self.documented = Some(documented);
     }
 
     /// Takes an event. Events may be a little out of order; the clock never goes back.
@@ -183,7 +183,8 @@ impl Engine {
             self.endpoints.entry(key, || Endpoint::new(method, shown, name.clone(), now_ms))
             && is_new
         {
-            endpoint.is_documented = is_documented(&self.documented, endpoint);
+            endpoint.is_documented =
+                self.documented.as_ref().is_some_and(|documented| is_documented(documented, endpoint));
             if let Some(facts) = facts {
                 facts.endpoints += 1;
             }
@@ -265,7 +266,7 @@ impl Engine {
         });
         findings.push(place_finding);
         let endpoint = endpoint.as_deref();
-        if look.outcome.is_failure() || caller.window.calls > 8 {
+        if look.outcome.is_failure() || caller.window.calls.is_multiple_of(16) {
             keep_sample(caller, endpoint, &look);
         }
         let own = [
@@ -424,7 +425,7 @@ fn walk(
     detect::enumeration::judge(caller, &slot, endpoint, look)
 }
 
-/// Keeps every fourth call that may belong to something, with its template instead of its path.
+/// Keeps some of the calls that may belong to something, with the template instead of the path.
 fn keep_sample(caller: &mut Caller, endpoint: Option<&Endpoint>, look: &Look<'_, '_>) {
     if !caller.calls.is_multiple_of(4) && !caller.samples.is_empty() {
         return;

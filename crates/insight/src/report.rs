@@ -23,6 +23,8 @@ pub struct Report {
     pub figures: Figures,
     /// The alerts, newest first.
     pub alerts: Vec<Alert>,
+    /// Whether it is known what documents name; without, no endpoint is documented and none is undocumented.
+    pub knows_documents: bool,
     /// The endpoints, the busiest first.
     pub inventory: Vec<Row>,
     /// What to change.
@@ -115,6 +117,7 @@ impl Engine {
             learning: self.learning(),
             figures: self.figures(),
             alerts,
+            knows_documents: self.documented.is_some(),
             inventory: self.inventory(),
             recommendations: self.recommend(posture),
         }

@@ -85,6 +85,8 @@ fn window(caller: &mut Caller, index: u64, suspected: bool, fleet: &mut Fleet) {
         fleet.window(caller);
     }
     caller.window = Window { index, ..Window::default() };
+    // Examples of this window belong to what is told of this window.
+    caller.samples.clear();
 }
 
 fn day(caller: &mut Caller, index: u64, suspected: bool, fleet: &mut Fleet) {

@@ -34,6 +34,12 @@ pub(crate) fn too_slow() -> Response<axum::body::Body> {
         .map(axum::body::Body::new)
 }
 
+/// What whoever asks from elsewhere gets where nobody can be recognised.
+pub(crate) fn unrecognised() -> Response<axum::body::Body> {
+    let json = "{\"type\":\"about:blank\",\"title\":\"This is for loopback alone.\",\"status\":403,\"code\":\"NotAllowed\"}\n";
+    content(StatusCode::FORBIDDEN, "application/problem+json", json.to_owned()).map(axum::body::Body::new)
+}
+
 /// Adds what every answer carries.
 pub(crate) fn harden(headers: &mut HeaderMap) {
     for (name, value) in SECURITY_HEADERS {

@@ -6,9 +6,11 @@
 //! * [`state`] what is told, and by whom it is set;
 //! * [`server`] the listener's thread, its limits and its end;
 //! * [`answer`] the three open paths and what all answers carry;
-//! * [`api`] the management API, for callers with a token;
 //! * [`alert`] what is worth waking somebody for;
 //! * [`notice`] telling people and machines what has happened;
+//! * [`api`] the management API, for callers with a token or a session;
+//! * [`page`] the page for people, which is a client of the API like any other;
+//! * [`tls`] its certificate;
 //! * [`host`] which `Host` is believed (DNS rebinding).
 
 pub mod alert;
@@ -16,9 +18,14 @@ pub mod answer;
 pub mod api;
 pub mod host;
 pub mod notice;
+pub mod page;
 pub mod server;
 pub mod state;
+pub mod tls;
 
 pub use api::{Api, DocumentSource};
 pub use server::Management;
-pub use state::{ManagementState, Notices, Phase, Readiness};
+pub use state::{
+    ManagementState, Notices, Phase, Purged, Readiness, Refusals, Served, ServedListener, Serving,
+};
+pub use tls::Tls;

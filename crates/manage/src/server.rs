@@ -17,17 +17,20 @@ use axum::{Router, body::Body};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::TcpStream,
     sync::{OwnedSemaphorePermit, Semaphore, watch},
     time::{sleep, timeout},
 };
+use tokio_rustls::TlsAcceptor;
 use tower_service::Service as _;
 
 use crate::{
     answer::{self, answer},
     api::{self, Api, App, Peer},
-    host,
+    host, page,
     state::ManagementState,
+    tls::Tls,
 };
 
 /// Most connections at once: scrapers and probes are few, and each costs memory.
@@ -72,13 +75,18 @@ pub struct Management {
 impl Management {
     /// Serves `listener` on a thread of its own. Whether the address is fit for it (loopback) is judged by who
     /// bound it. Fails when the thread or its runtime cannot be made.
-    pub fn serve(listener: TcpListener, state: Arc<ManagementState>) -> io::Result<Self> {
-        Self::serve_with(listener, state, PATIENCE)
+    pub fn serve(
+        listener: TcpListener,
+        state: Arc<ManagementState>,
+        tls: Option<Arc<Tls>>,
+    ) -> io::Result<Self> {
+        Self::serve_with(listener, state, tls, PATIENCE)
     }
 
     fn serve_with(
         listener: TcpListener,
         state: Arc<ManagementState>,
+        tls: Option<Arc<Tls>>,
         patience: Patience,
     ) -> io::Result<Self> {
         let address = listener.local_addr()?;
@@ -87,7 +95,7 @@ impl Management {
         let (stop, stopped) = watch::channel(false);
         let (end, ended) = mpsc::sync_channel(1);
         thread::Builder::new().name("management".into()).spawn(move || {
-            if let Err(error) = runtime.block_on(accept(listener, state, patience, stopped)) {
+            if let Err(error) = runtime.block_on(accept(listener, state, tls, patience, stopped)) {
                 tracing::error!(%error, "the management listener failed");
             }
             let _ = end.send(());
@@ -112,6 +120,7 @@ impl Management {
 async fn accept(
     listener: TcpListener,
     state: Arc<ManagementState>,
+    tls: Option<Arc<Tls>>,
     patience: Patience,
     mut stopped: watch::Receiver<bool>,
 ) -> io::Result<()> {
@@ -128,8 +137,11 @@ async fn accept(
         match accepted {
             Ok((stream, peer)) => match Arc::clone(&places).try_acquire_owned() {
                 Ok(place) => {
-                    let caller = Caller { peer: Peer(peer.ip()), api: api.clone() };
-                    tokio::spawn(serve(stream, Arc::clone(&state), caller, patience, stopped.clone(), place));
+                    let peer = Peer { address: peer.ip(), secure: tls.is_some() };
+                    let caller = Caller { peer, api: api.clone(), app: state.api.as_ref().map(app) };
+                    let tls = tls.as_ref().map(|tls| tls.now());
+                    let connection = Connection { state: Arc::clone(&state), caller, patience };
+                    tokio::spawn(connect(stream, tls, connection, stopped.clone(), place));
                 }
                 // Closed at once: a scraper tries again, and a queue would only hide the flood.
                 Err(_) => drop(stream),
@@ -152,6 +164,7 @@ async fn accept(
 struct Caller {
     peer: Peer,
     api: Option<Router>,
+    app: Option<App>,
 }
 
 /// Answers a request: the API where it is one of its paths, else the open ones.
@@ -163,9 +176,20 @@ async fn respond(
     let is_api = request.uri().path().starts_with("/admin/");
     // The name is judged before anything else, for both.
     let is_ours = host::is_ours(request.uri(), request.headers(), &state.names);
-    let (true, true, Some(mut api)) = (is_api, is_ours, caller.api) else {
+    if !is_ours {
         return answer(&request, state).map(Body::new);
-    };
+    }
+    if let Some(mut refused) = refuse_metrics(&request, &caller).await {
+        answer::harden(refused.headers_mut());
+        return refused;
+    }
+    let Some(mut api) = caller.api else { return answer(&request, state).map(Body::new) };
+    if let Some(page) = page::answer(&request) {
+        return page.map(Body::new);
+    }
+    if !is_api {
+        return answer(&request, state).map(Body::new);
+    }
     request.extensions_mut().insert(caller.peer);
     let answered = timeout(ANSWER_MAX, api.call(request)).await;
     let mut response = match answered {
@@ -177,12 +201,53 @@ async fn respond(
     response
 }
 
-/// Serves one connection until it, its life or the listener ends.
-async fn serve(
-    stream: TcpStream,
+/// Figures are for this machine; whoever asks from elsewhere shows that they may see the state.
+async fn refuse_metrics(
+    request: &hyper::Request<Incoming>,
+    caller: &Caller,
+) -> Option<hyper::Response<Body>> {
+    if request.uri().path() != "/metrics" || caller.peer.address.to_canonical().is_loopback() {
+        return None;
+    }
+    let mut asked = hyper::Request::new(());
+    *asked.uri_mut() = request.uri().clone();
+    *asked.headers_mut() = request.headers().clone();
+    asked.extensions_mut().insert(caller.peer);
+    let (mut parts, ()) = asked.into_parts();
+    match &caller.app {
+        Some(app) => api::may_read_state(&mut parts, app).await.err(),
+        // Nobody can be recognised, so nobody is.
+        None => Some(answer::unrecognised()),
+    }
+}
+
+/// What a connection is served with.
+struct Connection {
     state: Arc<ManagementState>,
     caller: Caller,
     patience: Patience,
+}
+
+/// Speaks TLS where it is spoken, then serves.
+async fn connect(
+    stream: TcpStream,
+    tls: Option<Arc<rustls::ServerConfig>>,
+    connection: Connection,
+    stopped: watch::Receiver<bool>,
+    place: OwnedSemaphorePermit,
+) {
+    let Some(tls) = tls else { return serve(stream, connection, stopped, place).await };
+    // A client that does not finish its handshake holds its place no longer than one that sends no head.
+    let handshake = timeout(connection.patience.head, TlsAcceptor::from(tls).accept(stream));
+    if let Ok(Ok(stream)) = handshake.await {
+        serve(stream, connection, stopped, place).await;
+    }
+}
+
+/// Serves one connection until it, its life or the listener ends.
+async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
+    Connection { state, caller, patience }: Connection,
     mut stopped: watch::Receiver<bool>,
     place: OwnedSemaphorePermit,
 ) {
@@ -225,7 +290,7 @@ mod tests {
     fn start() -> (Management, Arc<ManagementState>) {
         let state = Arc::new(ManagementState::new(Metrics::new("0.0.0", UNIX_EPOCH)));
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        (Management::serve(listener, Arc::clone(&state)).unwrap(), state)
+        (Management::serve(listener, Arc::clone(&state), None).unwrap(), state)
     }
 
     fn connect(management: &Management) -> TcpStream {
@@ -335,7 +400,7 @@ mod tests {
     fn start_with(patience: Patience) -> Management {
         let state = Arc::new(ManagementState::new(Metrics::new("0.0.0", UNIX_EPOCH)));
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        Management::serve_with(listener, state, patience).unwrap()
+        Management::serve_with(listener, state, None, patience).unwrap()
     }
 
     #[test]

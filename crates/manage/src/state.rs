@@ -3,14 +3,17 @@
 use std::{
     collections::BTreeMap,
     fmt,
+    net::SocketAddr,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU8, Ordering},
     },
 };
 
+use bartizan_config::Set;
 use bartizan_identity::LifeTerms;
 use bartizan_telemetry::Metrics;
+use serde_json::Value;
 
 use crate::api::Api;
 
@@ -28,6 +31,14 @@ pub struct ManagementState {
     pub api: Option<Arc<Api>>,
     /// By which rules the keys of a consumer are replaced: terms, and the address of claims.
     pub key_rules: Option<KeyRules>,
+    /// The documents in force where they come from files, and the addresses that are served.
+    pub served: Served,
+    /// Looks up the last refusals; none where no requests are kept.
+    pub refusals: Option<Refusals>,
+    /// Drops kept answers; none: there is no cache to drop from.
+    pub purge: Option<PurgeCache>,
+    /// The report about unusual behaviour as JSON; none where nobody looks for it.
+    pub insight: Option<InsightReport>,
     /// Called before each scrape to bring figures up to date that are not counted as they change.
     pub before_scrape: Option<BeforeScrape>,
 }
@@ -35,8 +46,30 @@ pub struct ManagementState {
 /// Tells the rules of a consumer's keys, from the documents in force.
 pub type KeyRules = Box<dyn Fn(&str) -> Option<(LifeTerms, Option<String>)> + Send + Sync>;
 
+/// Gives the newest report about unusual behaviour, as JSON; none before there is one.
+pub type InsightReport = Box<dyn Fn() -> Option<Arc<str>> + Send + Sync>;
+
 /// Brings figures up to date; runs on the management thread and must not block for long.
 pub type BeforeScrape = Box<dyn Fn(&Metrics) + Send + Sync>;
+
+/// Looks up the last refusals, newest first, each as `why` tells it; reads files, so it is for a thread that may block.
+pub type Refusals = Arc<dyn Fn(usize) -> Result<Vec<Value>, String> + Send + Sync>;
+
+/// Drops kept answers, and says how many; nothing if what is meant is none.
+pub type PurgeCache = Box<dyn Fn(&Purged<'_>) -> Option<usize> + Send + Sync>;
+
+/// Which kept answers are dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purged<'a> {
+    /// Those of a URL, of every caller.
+    Url(&'a str),
+    /// Those whose URL begins so.
+    Prefix(&'a str),
+    /// Those with a tag.
+    Tag(&'a str),
+    /// All.
+    All,
+}
 
 impl ManagementState {
     /// A state that is starting, with these metrics, no names and no callback.
@@ -48,6 +81,10 @@ impl ManagementState {
             notices: Notices::default(),
             api: None,
             key_rules: None,
+            served: Served::default(),
+            refusals: None,
+            purge: None,
+            insight: None,
             before_scrape: None,
         }
     }
@@ -137,6 +174,42 @@ impl Notices {
 
     /// All that is wrong, by matter.
     pub fn all(&self) -> BTreeMap<&'static str, String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// What serves now, as far as only the process can tell.
+#[derive(Debug, Default)]
+pub struct Served(Mutex<Serving>);
+
+/// One set and the addresses at which it is served.
+#[derive(Clone, Debug, Default)]
+pub struct Serving {
+    /// The set; none where revisions of a store are served.
+    pub set: Option<Arc<Set>>,
+    /// The addresses.
+    pub listeners: Vec<ServedListener>,
+}
+
+/// An address that is served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServedListener {
+    /// The Listener's name.
+    pub name: String,
+    /// The address.
+    pub address: SocketAddr,
+    /// Whether TLS is spoken.
+    pub tls: bool,
+}
+
+impl Served {
+    /// Says what serves, instead of what served before.
+    pub fn set(&self, serving: Serving) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = serving;
+    }
+
+    /// What serves.
+    pub fn now(&self) -> Serving {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

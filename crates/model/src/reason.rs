@@ -131,6 +131,8 @@ reasons! {
     CredentialInvalid => Identify,
     /// The route asks for a credential and none was sent.
     CredentialMissing => Identify,
+    /// A page of another site sent a request that could change something with the caller's session.
+    CrossSite => Identify,
     /// Too many failed attempts to identify.
     TooManyFailures => Identify,
     /// The caller is known and may not do this.

@@ -36,7 +36,10 @@ pub(crate) fn settle(outcome: Result<Exchange<Screened>, Stop>) -> Response<Answ
             (shared, *answer)
         }
         Err(Stop { mut shared, why: Why::Denied(stage, denial) }) => {
-            let answer = refusal(&shared, denial.reason);
+            let answer = match shared.dress.instead.take() {
+                Some(answer) => *answer,
+                None => refusal(&shared, denial.reason),
+            };
             shared.record.refuse(stage, denial);
             (shared, answer)
         }
@@ -136,8 +139,8 @@ const CORS_HEADERS: [HeaderName; 6] = [
 /// What every answer gets, whoever made it.
 fn dress(shared: &mut Shared, parts: &mut response::Parts) {
     for (name, value) in shared.dress.headers.drain(..) {
-        // RFC 9110 §11.6.1: each way that is open has a challenge of its own.
-        if name == header::VARY || name == header::WWW_AUTHENTICATE {
+        // RFC 9110 §11.6.1: each way that is open has a challenge of its own. RFC 6265 §3: each cookie has its own field.
+        if matches!(name, header::VARY | header::WWW_AUTHENTICATE | header::SET_COOKIE) {
             parts.headers.append(name, value);
         } else {
             parts.headers.insert(name, value);
@@ -230,6 +233,7 @@ pub const fn wording(reason: Reason) -> (StatusCode, &'static str) {
         Reason::CredentialExpired => (StatusCode::UNAUTHORIZED, "The credential has expired."),
         Reason::CredentialInvalid => (StatusCode::UNAUTHORIZED, "The credential is not valid."),
         Reason::CredentialMissing => (StatusCode::UNAUTHORIZED, "A credential is required."),
+        Reason::CrossSite => (StatusCode::FORBIDDEN, "The request came from a page of another site."),
         Reason::ExpectationUnknown => {
             (StatusCode::EXPECTATION_FAILED, "The expectation in the Expect header is not supported.")
         }

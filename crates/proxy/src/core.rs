@@ -28,7 +28,7 @@ use crate::{
     random::Random,
     rehearsal::Rehearsing,
     runtime::{Current, Runtime},
-    stage::{CallerMemo, OpenRecord},
+    stage::{CallerMemo, OpenRecord, SessionMemo},
     upstream::CorePools,
 };
 use bartizan_fetch::keys::CurrentRing;
@@ -53,6 +53,8 @@ pub struct Core {
     pub(crate) held: HeldBytes,
     /// Shared by every exchange that an inspection watches, so that they are counted.
     pub(crate) watched: Rc<()>,
+    /// Shared by every refresh of a kept answer, so that they are counted.
+    pub(crate) refreshing: Rc<()>,
     random: Random,
     keys: RefCell<Cache<crate::runtime::CurrentKeys, Arc<bartizan_identity::KeyTable>>>,
     ring: RefCell<Cache<CurrentRing, Arc<KeyRing>>>,
@@ -60,6 +62,8 @@ pub struct Core {
     pub(crate) tokens: RefCell<Option<TokenCache>>,
     /// What they meant.
     pub(crate) callers: RefCell<CallerMemo>,
+    /// Sessions opened before.
+    pub(crate) sessions: RefCell<SessionMemo>,
     served: Cell<u64>,
     /// When the system's clock was last read, and what it said in nanoseconds since 1970; 0 before the first time.
     read_clock: Cell<(Instant, u64)>,
@@ -77,6 +81,7 @@ impl Core {
             )),
             tokens: RefCell::default(),
             callers: RefCell::default(),
+            sessions: RefCell::default(),
             pools: CorePools::new(random.next()),
             metrics: runtime.metrics().core(),
             recorder,
@@ -84,6 +89,7 @@ impl Core {
             authority: RefCell::default(),
             held: HeldBytes::of(HELD_BYTES_MAX),
             watched: Rc::new(()),
+            refreshing: Rc::new(()),
             random,
             served: Cell::new(0),
             read_clock: Cell::new((Instant::now(), 0)),

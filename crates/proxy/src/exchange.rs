@@ -11,7 +11,7 @@ use bartizan_inspect::schema::Violation;
 use bartizan_limit::Reservation;
 use bartizan_message::{RequestHead, RequestId};
 use bartizan_model::{Denial, Fault, Mode, Reason, Stage};
-use bartizan_telemetry::{WouldDeny, record::Would};
+use bartizan_telemetry::{RequestRecord, WouldDeny, record::Would};
 use http::{HeaderName, HeaderValue, Response};
 
 use crate::{
@@ -88,11 +88,36 @@ pub(crate) struct Dress {
     pub(crate) is_head: bool,
     /// On routes to models: in which dialect refusals are told.
     pub(crate) spoken: Option<Box<Spoken>>,
+    /// What a refused caller gets instead of the refusal: browsers are sent to sign in.
+    pub(crate) instead: Option<Box<Response<AnswerBody>>>,
     /// What is wrong with the body, where a schema refuses it: places and what is asked for, nothing of its values.
     pub(crate) violations: Vec<Violation>,
 }
 
 impl Shared {
+    /// The same request once more, without its caller: for what the gateway asks beside the answer.
+    pub(crate) fn aside(&self) -> Box<Shared> {
+        let started = Instant::now();
+        let plan = self.record.plan.clone();
+        let unix_nanos = self.record.time_unix_nanos
+            + u64::try_from(started.saturating_duration_since(self.record.started).as_nanos()).unwrap_or(0);
+        let record =
+            RequestRecord::open(unix_nanos, started, self.connection.client, self.record.protocol, plan);
+        Box::new(Shared {
+            core: self.core.clone(),
+            live: self.live.clone(),
+            listener: self.listener,
+            connection: self.connection.clone(),
+            record: OpenRecord::aside(self.core.clone(), record),
+            id: self.id.clone(),
+            id_value: self.id_value.clone(),
+            dress: Dress::default(),
+            reservation: None,
+            share: self.share.clone(),
+            rehearsing: None,
+        })
+    }
+
     /// The snapshot.
     pub(crate) fn snapshot(&self) -> &Snapshot {
         &self.live.snapshot

@@ -5,11 +5,13 @@
 //! can fail any more. Requests on their way keep the snapshot they began with.
 
 use std::{
+    cell::Cell,
     collections::{HashMap, HashSet},
+    hash::{BuildHasher, RandomState},
     net::SocketAddr,
     path::PathBuf,
     rc::Rc,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, LazyLock, Mutex, PoisonError},
     thread,
     time::{Duration, Instant},
 };
@@ -51,6 +53,8 @@ pub struct GateOptions {
     pub keys: Arc<KeyTable>,
     /// How secrets are read.
     pub read_secret: Box<ReadSecret>,
+    /// What seals the sessions of policies that name no key of their own; the data directory's.
+    pub session_keys: Option<Reference>,
     /// How long connections of a removed or changed listener may finish.
     pub grace: Duration,
 }
@@ -85,6 +89,7 @@ pub struct Gate {
     tickets: TicketKeys,
     passwords: Arc<Passwords>,
     read_secret: Box<ReadSecret>,
+    session_keys: Option<Reference>,
     grace: Duration,
     /// The active health checks of the set in force; dropping the sender ends them.
     checks: Mutex<Option<oneshot::Sender<()>>>,
@@ -103,8 +108,17 @@ impl Gate {
     ///
     /// Every problem found while preparing; nothing is served then.
     pub fn start(snapshot: Arc<Snapshot>, options: GateOptions) -> Result<Gate, Vec<PrepareProblem>> {
-        let GateOptions { cores: count, lock_dir, metrics, access_log, pepper, keys, read_secret, grace } =
-            options;
+        let GateOptions {
+            cores: count,
+            lock_dir,
+            metrics,
+            access_log,
+            pepper,
+            keys,
+            read_secret,
+            session_keys,
+            grace,
+        } = options;
         let tickets = TicketKeys::default();
         let lock = lock_dir.as_deref();
         let fetcher = Fetcher::start().map_err(|error| {
@@ -121,6 +135,7 @@ impl Gate {
             tickets: &tickets,
             passwords: &passwords,
             secrets: &*read_secret,
+            session_keys: session_keys.as_ref(),
             metrics: &metrics,
             key_sets: &key_sets,
         };
@@ -151,6 +166,7 @@ impl Gate {
             tickets,
             passwords,
             read_secret,
+            session_keys,
             grace,
             checks,
         };
@@ -170,6 +186,7 @@ impl Gate {
             tickets: &self.tickets,
             passwords: &self.passwords,
             secrets: &*self.read_secret,
+            session_keys: self.session_keys.as_ref(),
             metrics: self.runtime.metrics(),
             key_sets: &self.key_sets,
         };
@@ -263,6 +280,9 @@ impl Gate {
     }
 }
 
+/// Sums up the secrets that upstreams are given, under keys of this process: nothing can be told from a sum.
+static SECRETS_SEEN: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+
 /// What preparing a snapshot needs.
 struct Preparing<'p> {
     count: usize,
@@ -270,6 +290,7 @@ struct Preparing<'p> {
     tickets: &'p TicketKeys,
     passwords: &'p Passwords,
     secrets: &'p ReadSecret,
+    session_keys: Option<&'p Reference>,
     metrics: &'p Metrics,
     key_sets: &'p Arc<KeySets>,
 }
@@ -304,13 +325,22 @@ impl Preparing<'_> {
         let tokens = TokenSet::prepare(
             &snapshot,
             &self.secrets,
+            self.session_keys,
             previous.map(|previous| &previous.prepared.tokens),
             &mut |document, message| {
                 problems.push(PrepareProblem { document: document.to_owned(), message });
             },
         );
         let previous_upstreams = previous.map(|previous| &*previous.upstreams);
-        let upstreams = match UpstreamSet::prepare(&snapshot.upstreams, &self.secrets, previous_upstreams) {
+        // Answers that were kept with other credentials for the upstream are another caller's.
+        let read = Cell::new(0);
+        let secrets = |reference: &Reference| {
+            let value = (self.secrets)(reference)?;
+            let next = SECRETS_SEEN.hash_one((read.get(), reference, value.expose()));
+            read.set(next);
+            Ok(value)
+        };
+        let upstreams = match UpstreamSet::prepare(&snapshot.upstreams, &secrets, previous_upstreams) {
             Ok(set) => Some(Arc::new(set)),
             Err(found) => {
                 problems.extend(found.into_iter().map(|error| PrepareProblem {
@@ -328,7 +358,7 @@ impl Preparing<'_> {
                 let trusts =
                     listeners.iter().map(|ready| ready.tls.as_ref().map(|tls| tls.trust())).collect();
                 self.fetch_keys(&tokens);
-                let parts = LiveParts { trusts, users, tokens };
+                let parts = LiveParts { trusts, users, tokens, secrets: read.get() };
                 Ok(Prepared { live: Live::new(snapshot, upstreams, parts, self.metrics), listeners })
             }
             _ => Err(problems),

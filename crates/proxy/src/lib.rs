@@ -27,6 +27,7 @@ mod random;
 pub mod rehearsal;
 pub mod runtime;
 mod share;
+mod sign_in;
 mod spoken;
 #[doc(hidden)]
 pub mod stage;

@@ -9,7 +9,9 @@ use std::{
     time::Instant,
 };
 
-use bartizan_config::snapshot::{ConsumerPlan, InspectionPlan, NameMap, RoutePlan, Snapshot};
+use bartizan_config::snapshot::{
+    ConsumerPlan, InspectionPlan, NameMap, OpenIdConnectPlan, RoutePlan, Snapshot,
+};
 use bartizan_identity::BasicUsers;
 use bartizan_model::Reference;
 use bartizan_telemetry::{
@@ -39,6 +41,8 @@ pub struct Live {
     pub(crate) logs: bool,
     /// Headers that carry credentials for the gateway on any route; no upstream gets them.
     credential_headers: Vec<HeaderName>,
+    /// Where browsers sign in, on any route; no upstream gets cookies of theirs.
+    sign_ins: Vec<Arc<OpenIdConnectPlan>>,
     /// What was read for it.
     pub(crate) prepared: LiveParts,
     ids: Ids,
@@ -60,6 +64,8 @@ pub struct LiveParts {
     pub trusts: Vec<Option<TlsTrust>>,
     /// The users of files that policies name.
     pub users: HashMap<Reference, Arc<BasicUsers>>,
+    /// Stands for the secrets that upstreams were given.
+    pub(crate) secrets: u64,
     /// Judges and endpoints of token methods.
     pub(crate) tokens: TokenSet,
 }
@@ -69,6 +75,7 @@ struct Ids {
     routes: Vec<RouteId>,
     route_limits: Vec<Vec<LimitMark>>,
     policies: HashMap<Arc<str>, PolicyId>,
+    caching: Vec<PolicyId>,
     inspection: HashMap<Arc<str>, InspectionIds>,
     consumer_limits: NameMap<Vec<LimitMark>>,
     upstreams: Vec<UpstreamId>,
@@ -137,6 +144,11 @@ impl Live {
                 .collect(),
             routes: snapshot.routes.iter().map(|plan| metrics.route(&plan.route)).collect(),
             route_limits: snapshot.routes.iter().map(|plan| marks_of(&plan.limits)).collect(),
+            caching: (snapshot.routes.iter())
+                .map(|plan| {
+                    plan.caching.as_ref().map_or(PolicyId::NONE, |policy| metrics.policy(&policy.label))
+                })
+                .collect(),
             policies: faulting(&snapshot).map(|label| (label.clone(), metrics.policy(label))).collect(),
             inspection: inspection_ids(&snapshot, metrics),
             consumer_limits: snapshot
@@ -157,6 +169,7 @@ impl Live {
         };
         let logs = snapshot.record.access_log || snapshot.routes.iter().any(|plan| plan.record.access_log);
         let credential_headers = credential_headers(&snapshot);
+        let sign_ins = sign_ins(&snapshot);
         let enforced = snapshot.routes.iter().filter_map(|plan| plan.authentication.enforced.as_ref());
         let publishes_resources = enforced.into_iter().any(|policy| policy.publishes());
         Arc::new(Live {
@@ -165,6 +178,7 @@ impl Live {
             publishes_resources,
             id,
             credential_headers,
+            sign_ins,
             prepared,
             logs,
             ids,
@@ -184,6 +198,11 @@ impl Live {
     /// Headers that carry credentials for the gateway on any route.
     pub(crate) fn credential_headers(&self) -> &[HeaderName] {
         &self.credential_headers
+    }
+
+    /// Where browsers sign in on any route, each cookie once.
+    pub(crate) fn sign_ins(&self) -> &[Arc<OpenIdConnectPlan>] {
+        &self.sign_ins
     }
 
     pub(crate) fn listener_id(&self, listener: usize) -> ListenerId {
@@ -241,6 +260,20 @@ impl Live {
         self.ids.policies.get(label).copied().unwrap_or(PolicyId::NONE)
     }
 
+    /// The number of a rule's CachePolicy.
+    pub(crate) fn cache_id(&self, plan: &RoutePlan) -> PolicyId {
+        self.ids.caching.get(plan.index).copied().unwrap_or(PolicyId::NONE)
+    }
+
+    /// What tells answers that were kept under a rule as it is now from others.
+    pub(crate) fn kept_under(&self, plan: &RoutePlan) -> u64 {
+        match self.snapshot.kept_under.get(plan.index) {
+            Some(documents) => documents ^ self.prepared.secrets,
+            // Nothing tells them apart: only this snapshot's are used.
+            None => self.id,
+        }
+    }
+
     /// The numbers of an inspection policy.
     pub(crate) fn inspection_ids(&self, label: &str) -> &InspectionIds {
         self.ids.inspection.get(label).unwrap_or(&UNREGISTERED)
@@ -287,6 +320,19 @@ fn inspection_ids(snapshot: &Snapshot, metrics: &Metrics) -> HashMap<Arc<str>, I
         ids.entry(plan.label.clone()).or_insert_with(policy);
     }
     ids
+}
+
+/// Where browsers sign in, each cookie once.
+fn sign_ins(snapshot: &Snapshot) -> Vec<Arc<OpenIdConnectPlan>> {
+    let mut plans: Vec<Arc<OpenIdConnectPlan>> = Vec::new();
+    for route in &snapshot.routes {
+        for policy in route.authentication.enforced.iter().chain(&route.authentication.shadow) {
+            let is_new =
+                |plan: &&Arc<OpenIdConnectPlan>| plans.iter().all(|known| known.cookie != plan.cookie);
+            plans.extend(policy.sign_in().filter(is_new).cloned().into_iter().collect::<Vec<_>>());
+        }
+    }
+    plans
 }
 
 /// The policies whose judges may fail to decide, by label.

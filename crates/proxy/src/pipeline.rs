@@ -45,10 +45,13 @@ pub(crate) async fn judge(
     // What is asked of a model is in the body. Boxed: no other route pays for its room.
     let x = if x.proof.asks_a_model() { Box::pin(stage::operation(x)).await? } else { x };
     let x = shown(x, |x| onlooker.inspected(x));
-    match stage::cache(x) {
-        Looked::Hit(stop) => Err(stop),
-        Looked::Miss(x) => Ok(shown(x, |x| onlooker.missed(x))),
-    }
+    let x = match stage::cache(x) {
+        Looked::Hit(stop) => return Err(stop),
+        Looked::Miss(x) => x,
+        // Boxed: no other request pays for its room.
+        Looked::Waits(waiting) => Box::pin(stage::collapse(waiting)).await?,
+    };
+    Ok(shown(x, |x| onlooker.missed(x)))
 }
 
 /// Shows an exchange. It is taken by value, because a future keeps room for whatever was lent in it to its very end.

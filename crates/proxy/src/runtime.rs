@@ -10,7 +10,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use bartizan_cache::{Shelf, ShelfLimits};
+use bartizan_cache::{Purge, Shelf, ShelfLimits, Url};
 use bartizan_identity::{KeyTable, Pepper};
 use bartizan_limit::{CELLS_MAX, Cells, Nanos};
 use bartizan_telemetry::Metrics;
@@ -19,7 +19,7 @@ use crate::{
     live::Live,
     passwords::Passwords,
     stage::{
-        JudgePool,
+        Flights, JudgePool,
         desk::{Desk, Visits},
     },
 };
@@ -43,6 +43,7 @@ pub struct Runtime {
     shelf: Shelf,
     desk: OnceLock<Desk>,
     desk_visits: Visits,
+    flights: Arc<Flights>,
     began: Instant,
     stops_at: OnceLock<Instant>,
     stopped: AtomicBool,
@@ -77,6 +78,7 @@ impl Runtime {
             shelf: Shelf::new(ShelfLimits::default(), RandomState::new()),
             desk: OnceLock::new(),
             desk_visits: Visits::default(),
+            flights: Flights::new(RandomState::new()),
             began: Instant::now(),
             stops_at: OnceLock::new(),
             stopped: AtomicBool::new(false),
@@ -128,6 +130,36 @@ impl Runtime {
     /// The limit cells.
     pub fn cells(&self) -> &Arc<Cells> {
         &self.cells
+    }
+
+    /// How many answers are kept, and their bytes.
+    pub fn cache_size(&self) -> (usize, usize) {
+        self.shelf.size()
+    }
+
+    /// Drops the kept answers of a URL, of every caller; nothing if it is no URL.
+    pub fn purge_url(&self, url: &str) -> Option<usize> {
+        Url::parse(url).map(|url| self.shelf.purge(&Purge::Url(&url)))
+    }
+
+    /// Drops the kept answers whose URL begins so; nothing if no URL does.
+    pub fn purge_prefix(&self, prefix: &str) -> Option<usize> {
+        Url::parse(prefix).map(|prefix| self.shelf.purge(&Purge::Prefix(&prefix)))
+    }
+
+    /// Drops the kept answers with this tag.
+    pub fn purge_tag(&self, tag: &str) -> usize {
+        self.shelf.purge(&Purge::Tag(tag))
+    }
+
+    /// Drops all kept answers.
+    pub fn purge_all(&self) -> usize {
+        self.shelf.purge(&Purge::All)
+    }
+
+    /// Equal requests on their way.
+    pub(crate) fn flights(&self) -> &Arc<Flights> {
+        &self.flights
     }
 
     /// The answers that are kept.

@@ -6,7 +6,8 @@
 use std::{collections::HashMap, sync::Arc};
 
 use bartizan_config::snapshot::{
-    AuthenticationPlan, FetchPlan, IntrospectionPlan, IssuerPlan, JwtPlan, KeysPlan, MethodPlan, Snapshot,
+    AuthenticationPlan, FetchPlan, IntrospectionPlan, IssuerPlan, JwtPlan, KeysPlan, MethodPlan,
+    OpenIdConnectPlan, Snapshot,
 };
 use bartizan_identity::{
     introspection::TokenDigest,
@@ -17,7 +18,7 @@ use bartizan_model::{Reference, SecretValue, scalar::FetchUrl};
 
 use bartizan_fetch::{Access, Destination, KeySetSource, trusting};
 
-use crate::introspect::Introspector;
+use crate::{introspect::Introspector, sign_in::Provider};
 
 type Secrets<'a> = &'a dyn Fn(&Reference) -> Result<SecretValue, String>;
 
@@ -26,6 +27,7 @@ type Secrets<'a> = &'a dyn Fn(&Reference) -> Result<SecretValue, String>;
 pub(crate) struct TokenSet {
     judges: Vec<Option<Arc<PreparedJudge>>>,
     introspectors: Vec<Option<Arc<Introspector>>>,
+    providers: Vec<Option<Arc<Provider>>>,
     /// The key sets that must be fetched.
     pub(crate) sources: HashMap<Arc<str>, KeySetSource>,
 }
@@ -41,6 +43,7 @@ impl TokenSet {
     pub(crate) fn prepare(
         snapshot: &Snapshot,
         secrets: Secrets<'_>,
+        session_keys: Option<&Reference>,
         previous: Option<&TokenSet>,
         problem: &mut dyn FnMut(&str, String),
     ) -> TokenSet {
@@ -51,6 +54,9 @@ impl TokenSet {
                     MethodPlan::ApiKey(_) | MethodPlan::ClientCertificate(_) | MethodPlan::Basic(_) => Ok(()),
                     MethodPlan::Jwt(plan) => set.add_judge(plan, secrets, previous),
                     MethodPlan::Introspection(plan) => set.add_introspector(plan, secrets, previous),
+                    MethodPlan::OpenIdConnect(plan) => {
+                        set.add_provider(plan, secrets, session_keys, previous)
+                    }
                 };
                 if let Err(message) = result {
                     problem(&policy.label, message);
@@ -68,6 +74,11 @@ impl TokenSet {
     /// Who asks for a plan; `None` if the plan is none of this set's.
     pub(crate) fn introspector(&self, plan: &IntrospectionPlan) -> Option<&Arc<Introspector>> {
         self.introspectors.get(plan.index)?.as_ref()
+    }
+
+    /// The provider of a plan; `None` if the plan is none of this set's.
+    pub(crate) fn provider(&self, plan: &OpenIdConnectPlan) -> Option<&Arc<Provider>> {
+        self.providers.get(plan.index)?.as_ref()
     }
 
     fn add_judge(
@@ -163,6 +174,47 @@ impl TokenSet {
             }
         };
         put(&mut self.introspectors, plan.index, introspector);
+        Ok(())
+    }
+}
+
+impl TokenSet {
+    fn add_provider(
+        &mut self,
+        plan: &OpenIdConnectPlan,
+        secrets: Secrets<'_>,
+        own_keys: Option<&Reference>,
+        previous: Option<&TokenSet>,
+    ) -> Result<(), String> {
+        if self.provider(plan).is_some() {
+            return Ok(());
+        }
+        let reference = plan.keys.as_ref().or(own_keys);
+        let keys =
+            secrets(reference.ok_or("there is no data directory for a key: write `session.keysRef`")?)?;
+        let secret = plan.client_secret.as_ref().map(secrets).transpose()?;
+        let mut print = Print::of(&format!("{:?}", OpenIdConnectPlan { index: 0, ..plan.clone() }));
+        print.add(keys.expose());
+        if let Some(secret) = &secret {
+            print.add(secret.expose());
+        }
+        if let Some(authorities) = &plan.fetch.authorities {
+            print.add(secrets(authorities)?.expose());
+        }
+        let print = print.finish();
+        let before = || previous.iter().flat_map(|previous| previous.providers.iter().flatten());
+        let key_set = &plan.key_set;
+        let at = destination(&key_set.url, &key_set.fetch, secrets)?;
+        let source = KeySetSource { at: at.clone(), discovered_for: key_set.discovered_for.clone() };
+        self.sources.insert(key_set.name.clone(), source);
+        let provider = match before().find(|known| known.print == print) {
+            Some(known) => known.clone(),
+            None => {
+                let sessions_of = before().find(|known| known.is_for(plan)).map(|known| &**known);
+                Arc::new(Provider::new(plan, at, secret.as_ref(), &keys, sessions_of, print)?)
+            }
+        };
+        put(&mut self.providers, plan.index, provider);
         Ok(())
     }
 }

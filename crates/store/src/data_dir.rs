@@ -216,6 +216,18 @@ impl DataDir {
         self.path.join("root.next")
     }
 
+    /// The file with the keys that seal sessions, made the first time; see [`bartizan_identity::oidc::SealKeys`]. The lock
+    /// is held so that nobody else makes it.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be made, or others may read it.
+    pub fn session_keys(&self, _lock: &GatewayLock) -> Result<PathBuf, Error> {
+        let path = self.0.join("session-keys");
+        crate::session_keys::ensure(&path)?;
+        Ok(path)
+    }
+
     pub(crate) fn pepper(&self) -> PathBuf {
         self.path.join("pepper")
     }

@@ -171,6 +171,17 @@ pub enum Error {
         found: usize,
     },
 
+    /// The last user who may manage users would be gone.
+    #[error("{name} is the last enabled admin; make another one first")]
+    LastAdmin {
+        /// The user's name.
+        name: String,
+    },
+
+    /// A one-time link does not hold: it never was, is spent, or is too old.
+    #[error("the link does not hold: it was used, is too old, or a newer one took its place")]
+    LinkInvalid,
+
     /// There are keys and no pepper to verify them with.
     #[error(
         "the pepper {} is missing, and the keys in {} cannot be verified without it; restore it from its backup, \
@@ -351,6 +362,20 @@ pub enum Error {
     StoreUnknown {
         /// What was given.
         address: String,
+    },
+
+    /// There is a user of this name.
+    #[error("there is a user {name:?} already")]
+    UserExists {
+        /// The name.
+        name: String,
+    },
+
+    /// There is no such user.
+    #[error("there is no user {name:?}; `bartizan users list` shows those there are")]
+    UserUnknown {
+        /// What was asked for.
+        name: String,
     },
 
     /// The database cannot work safely where it lies.

@@ -7,8 +7,9 @@
 //!
 //! Reading order: [`data_dir`] (where it lies and whose it is), `pepper`, [`store`] (opening), [`keys`] (the
 //! commands), [`key_life`] (rotation, and what is told once), [`key_feed`] (how a gateway follows); likewise [`revision`], [`revisions`], [`revision_feed`], and
-//! [`last_good`] (what a gateway keeps for the day on which the store is gone); [`tokens`] and [`audit`] (the management API's); [`outbox`] and
-//! [`claims`] (what is told, and taken over); [`root`] and [`vault`] (what lies here sealed).
+//! [`last_good`] (what a gateway keeps for the day on which the store is gone); [`tokens`], [`users`],
+//! [`sessions`] and [`audit`] (the management API's). [`outbox`] and [`claims`] (what is told, and taken
+//! over); [`root`] and [`vault`] (what lies here sealed).
 
 pub mod alerts;
 pub mod audit;
@@ -29,9 +30,13 @@ pub mod revision_feed;
 pub mod revisions;
 pub mod root;
 mod schema;
+mod secret_text;
+mod session_keys;
+pub mod sessions;
 pub mod store;
 mod text;
 pub mod tokens;
+pub mod users;
 pub mod vault;
 
 pub use alerts::{AlertRow, Alerts, Pulse, SilenceRow, Turn};
@@ -52,6 +57,9 @@ pub use revision::{
 pub use revision_feed::RevisionFeed;
 pub use revisions::{NewRevision, Put, RevisionPage, Revisions, Rollback};
 pub use root::RootKey;
+pub use secret_text::SecretText;
+pub use sessions::{NewSession, SessionRow, Sessions};
 pub use store::Store;
 pub use tokens::{NewToken, TokenRow, TokenText, Tokens};
+pub use users::{Known, LinkFor, NewUser, UserChange, UserRow, Users};
 pub use vault::{NewRoot, Vault};

@@ -37,6 +37,7 @@ fn steps() -> Vec<Migration> {
         (2, "revisions", include_str!("../migrations/0002_revisions.sql")),
         (3, "tokens and audit", include_str!("../migrations/0003_tokens_and_audit.sql")),
         (4, "the life of keys", include_str!("../migrations/0004_key_life.sql")),
+        (5, "users", include_str!("../migrations/0005_users.sql")),
         (6, "notices", include_str!("../migrations/0006_notices.sql")),
     ]
     .into_iter()

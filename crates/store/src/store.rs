@@ -22,7 +22,9 @@ use crate::{
     pepper, private_file,
     revisions::Revisions,
     schema,
+    sessions::Sessions,
     tokens::Tokens,
+    users::Users,
     vault::{self, Vault},
 };
 
@@ -110,6 +112,16 @@ impl Store {
         Tokens::of(self)
     }
 
+    /// The people who manage the gateway.
+    pub const fn users(&self) -> Users<'_> {
+        Users::of(self)
+    }
+
+    /// Who is signed in.
+    pub const fn sessions(&self) -> Sessions<'_> {
+        Sessions::of(self)
+    }
+
     /// What was done through management.
     pub const fn audit(&self) -> Audit<'_> {
         Audit::of(self)
@@ -133,6 +145,35 @@ impl Store {
     /// Seals what must not lie open in the database.
     pub fn vault(&self) -> &Vault {
         &self.0.vault
+    }
+
+    /// Notes where management is to be found, for commands that print links to it.
+    ///
+    /// # Errors
+    /// What the database reports.
+    pub async fn note_management_url(&self, url: &str) -> Result<(), Error> {
+        sqlx::query(
+            "INSERT INTO setting (name, value) VALUES ('management_url', $1)
+             ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+        )
+        .bind(url.as_bytes())
+        .execute(self.writer())
+        .await
+        .map(|_| ())
+        .map_err(self.fault("note where management is"))
+    }
+
+    /// Where management was when a gateway started last.
+    ///
+    /// # Errors
+    /// What the database reports.
+    pub async fn management_url(&self) -> Result<Option<String>, Error> {
+        let found: Result<Option<Vec<u8>>, sqlx::Error> =
+            sqlx::query_scalar("SELECT value FROM setting WHERE name = 'management_url'")
+                .fetch_optional(self.writer())
+                .await;
+        let found = found.map_err(self.fault("read where management is"))?;
+        Ok(found.and_then(|bytes| String::from_utf8(bytes).ok()))
     }
 
     /// The pepper that presented keys are judged with.

@@ -1,24 +1,17 @@
 //! Tokens of the management API: make, find by their text, list, revoke.
 //!
 //! `bzt_<id>_<secret>`: the id finds the row, the secret is 256 random bits of which only the SHA-256 is kept. Compared
-//! in constant time. A token has a role, and nothing else decides what it may do.
+//! in constant time. A token has a role, may be narrowed by a scope, and may be a user's own.
 
-use std::fmt;
-
-use aws_lc_rs::{
-    constant_time::verify_slices_are_equal,
-    digest::{SHA256, digest},
-};
 use sqlx::{Row, sqlite::SqliteRow};
-use zeroize::Zeroizing;
 
 use crate::{
     error::Error,
     key_row::stored_millis,
-    pepper,
     revision::count,
+    secret_text::{self, SecretText},
     store::Store,
-    text::{hex, sound},
+    text::sound,
 };
 
 /// A token to be made.
@@ -32,23 +25,14 @@ pub struct NewToken<'a> {
     pub created_by: &'a str,
     /// From when it is valid no more, in Unix milliseconds; `None` for never.
     pub expires_at_ms: Option<u64>,
+    /// What it is narrowed to, in the management API's words; empty: the whole role.
+    pub scope: &'a str,
+    /// The id of the user whose personal token it is; `None` for a service's.
+    pub user: Option<&'a str>,
 }
 
 /// The text of a token, in the one moment in which it is known.
-pub struct TokenText(Zeroizing<String>);
-
-impl TokenText {
-    /// The text, for the one who is to have it.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for TokenText {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("TokenText(…)")
-    }
-}
+pub type TokenText = SecretText;
 
 /// A token as the store knows it. Times are Unix milliseconds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,6 +53,10 @@ pub struct TokenRow {
     pub revoked_at_ms: Option<u64>,
     /// When it was last used, exact to the minute.
     pub last_used_at_ms: Option<u64>,
+    /// What it is narrowed to; empty: the whole role.
+    pub scope: String,
+    /// The id of the user whose personal token it is.
+    pub user: Option<String>,
 }
 
 impl TokenRow {
@@ -88,13 +76,15 @@ impl TokenRow {
             expires_at_ms: row.try_get::<Option<i64>, _>(5)?.map(count),
             revoked_at_ms: row.try_get::<Option<i64>, _>(6)?.map(count),
             last_used_at_ms: (used > 0).then_some(used),
+            scope: row.try_get(8)?,
+            user: row.try_get(9)?,
         })
     }
 }
 
 macro_rules! token_columns {
     () => {
-        "id, name, role, created_at_ms, created_by, expires_at_ms, revoked_at_ms, last_used_ms"
+        "id, name, role, created_at_ms, created_by, expires_at_ms, revoked_at_ms, last_used_ms, scope, user"
     };
 }
 
@@ -118,26 +108,26 @@ impl<'a> Tokens<'a> {
         if new.expires_at_ms.is_some_and(|expires| expires <= now_unix_ms) {
             return Err(Error::ExpiryPast);
         }
-        let (id, secret) = (pepper::random::<8>()?, pepper::random::<32>()?);
-        let id = hex(&*id);
-        let secret = Zeroizing::new(hex(&*secret));
+        let minted = secret_text::mint(PREFIX)?;
         let row = sqlx::query(concat!(
-            "INSERT INTO management_token (id, hash, name, role, created_at_ms, created_by, expires_at_ms)
-             VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING ",
+            "INSERT INTO management_token (id, hash, name, role, created_at_ms, created_by, expires_at_ms, scope, user)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) RETURNING ",
             token_columns!()
         ))
-        .bind(&id)
-        .bind(digest(&SHA256, secret.as_bytes()).as_ref())
+        .bind(&minted.id)
+        .bind(minted.hash.as_slice())
         .bind(new.name)
         .bind(new.role)
         .bind(stored_millis(now_unix_ms))
         .bind(new.created_by)
         .bind(new.expires_at_ms.map(stored_millis))
+        .bind(new.scope)
+        .bind(new.user)
         .fetch_one(self.0.writer())
         .await
         .and_then(|row| TokenRow::read(&row))
         .map_err(self.0.fault("store a token"))?;
-        Ok((row, TokenText(Zeroizing::new(format!("{PREFIX}{id}_{}", *secret)))))
+        Ok((row, minted.text))
     }
 
     /// The token of this text, whether it is valid or not; `None` where it is none of ours.
@@ -145,12 +135,7 @@ impl<'a> Tokens<'a> {
     /// # Errors
     /// What the database reports.
     pub async fn recognise(self, text: &str) -> Result<Option<TokenRow>, Error> {
-        let Some((id, secret)) = text.strip_prefix(PREFIX).and_then(|rest| rest.split_once('_')) else {
-            return Ok(None);
-        };
-        if id.len() != ID_CHARS || secret.len() != SECRET_CHARS {
-            return Ok(None);
-        }
+        let Some((id, secret)) = secret_text::split(PREFIX, text) else { return Ok(None) };
         let found =
             sqlx::query(concat!("SELECT ", token_columns!(), ", hash FROM management_token WHERE id = $1"))
                 .bind(id)
@@ -159,10 +144,9 @@ impl<'a> Tokens<'a> {
                 .map_err(self.0.fault("find a token"))?;
         let Some(row) = found else { return Ok(None) };
         let read =
-            |row: &SqliteRow| Ok::<_, sqlx::Error>((TokenRow::read(row)?, row.try_get::<Vec<u8>, _>(8)?));
+            |row: &SqliteRow| Ok::<_, sqlx::Error>((TokenRow::read(row)?, row.try_get::<Vec<u8>, _>(10)?));
         let (row, hash) = read(&row).map_err(self.0.fault("read a token"))?;
-        let presented = digest(&SHA256, secret.as_bytes());
-        Ok(verify_slices_are_equal(presented.as_ref(), &hash).is_ok().then_some(row))
+        Ok(secret_text::is_of(secret, &hash).then_some(row))
     }
 
     /// Writes down that a token was used, at most once a minute.
@@ -218,7 +202,5 @@ impl<'a> Tokens<'a> {
 }
 
 const PREFIX: &str = "bzt_";
-const ID_CHARS: usize = 16;
-const SECRET_CHARS: usize = 64;
 const NAME_MAX: usize = 253;
 const USE_STEP_MS: u64 = 60_000;

@@ -69,6 +69,9 @@ impl LineFormat {
         if record.upstream_attempts > 0 {
             number(key!("upstream_attempts"), u64::from(record.upstream_attempts), out);
         }
+        if let Some((_, result)) = record.cached {
+            string(key!("cache"), result.as_str().as_bytes(), out);
+        }
         if let Some(model) = &record.model {
             of_model(model, out);
         }
@@ -388,6 +391,7 @@ fields! {
     "upstream" "The upstream's name." "\"orders-api\"";
     "endpoint" "The endpoint that was asked last." "\"10.0.0.5:8080\"";
     "upstream_attempts" "How many endpoints were asked; absent when none was." "1";
+    "cache" "What the cache did under a `CachePolicy`: `hit`, `stale`, `stale_on_error`, `validated`, `collapsed`, `miss`, `bypass`; absent without one." "\"hit\"";
     "model" "What a model was asked for: an object with `operation`, `name`, `provider`, `target`, `input_tokens`, `cached_tokens`, `output_tokens`, `reasoning_tokens`, `cost_pico` (picodollars), `first_token_us`, `usage` (`provider`, `estimated`, `partial`), `stream`, `failures` (targets that did not serve, and why), `lost`. No word of prompts or answers." "{\"operation\":\"chat\",…}";
     "status" "The status that was sent; absent when none was." "200";
     "exit" "How it ended: `complete`, `refused`, `client_gone`, `upstream_reset`, `timeout`, `shutdown`, `error`, `abandoned`." "\"complete\"";
@@ -396,7 +400,7 @@ fields! {
     "duration_us" "Microseconds from the complete head to the end of the response." "2310";
     "gateway_us" "The part of it that was the gateway's own." "110";
     "upstream_us" "The part of it in which an upstream was waited for; absent when none was asked." "2200";
-    "waited_us" "The part of it in which the call waited for its slot in a rate limit; absent when it did not." "500000";
+    "waited_us" "The part of it in which the call waited for its slot in a rate limit or for the answer to an equal request; absent when it did not." "500000";
     "stage" "The stage that refused." "\"limit\"";
     "reason" "Why it refused: the `code` that the caller saw." "\"RateExceeded\"";
     "policy" "The policy that refused." "\"RateLimitPolicy/per-minute\"";
@@ -533,6 +537,7 @@ pub(crate) mod tests {
         record.upstream_time = Some(Duration::from_micros(2200));
         record.waited = Duration::from_micros(100);
         record.upstream_attempts = 2;
+        record.cached = Some((crate::metrics::PolicyId::NONE, crate::metrics::Cached::Validated));
         let denial =
             Denial::new(Reason::RateExceeded).by("RateLimitPolicy/p".into()).because("bucket gateway");
         record.refuse(Stage::Limit, denial);
@@ -558,7 +563,7 @@ pub(crate) mod tests {
             r#""peer":"192.0.2.7","peer_port":4711,"protocol":"HTTP/1.1","tls":"TLSv1.3","consumer":"shop","identified_by":"jwt","#,
             r#""credential":"k_7f3a","key_state":"ageing","issuer":"https://id.example.com","subject":"ada","method":"GET","host":"api.example.com","path":"/orders/7","#,
             r#""query":"page=***&token=***","user_agent":"curl/8.5.0","route":"orders","upstream":"orders-api","#,
-            r#""endpoint":"10.0.0.5:8080","upstream_attempts":2,"status":429,"exit":"refused","request_bytes":5,"#,
+            r#""endpoint":"10.0.0.5:8080","upstream_attempts":2,"cache":"validated","status":429,"exit":"refused","request_bytes":5,"#,
             r#""response_bytes":1024,"duration_us":2310,"gateway_us":10,"upstream_us":2200,"waited_us":100,"#,
             r#""stage":"limit","reason":"RateExceeded","policy":"RateLimitPolicy/p","detail":"bucket gateway","#,
             r#""would_deny":[{"mode":"would_throttle","stage":"limit","policy":"RateLimitPolicy/s","#,

@@ -31,7 +31,7 @@ pub mod time;
 pub mod writer;
 
 pub use losses::{LogCounters, LogFigures};
-pub use metrics::{CoreMetrics, Metrics};
+pub use metrics::{CoreMetrics, InsightFigures, Metrics};
 pub use plan::{AddressPrivacy, QueryValues, RecordPlan};
 pub use record::{Exit, PassedFault, Protocol, Refusal, RequestRecord, WouldDeny};
 pub use records::{RecordKeeper, RecordOptions, RecordReader};

@@ -30,7 +30,9 @@ use std::{
 use self::{core::CoreCells, names::Names};
 pub use self::{
     core::CoreMetrics,
-    label::{ConnectionState, Decision, FailureCounter, Inspected, Outcome, RefusedConnection},
+    label::{
+        Cached, ConnectionState, Decision, FailureCounter, Inspected, Outcome, Refreshed, RefusedConnection,
+    },
     names::{EndpointId, ListenerId, NONE, OVERFLOW, PolicyId, RouteId, RuleGroupId, UpstreamId},
     table::metrics_page,
     text::Format,
@@ -44,7 +46,9 @@ pub struct Metrics {
     cores: Mutex<Vec<Arc<CoreCells>>>,
     config: Mutex<ConfigFigures>,
     limit: LimitGauges,
+    cache: CacheGauges,
     log: OnceLock<Arc<LogCounters>>,
+    insight: Mutex<InsightFigures>,
     version: &'static str,
     started_unix_nanos: u64,
 }
@@ -66,6 +70,28 @@ struct LimitGauges {
     overflow: AtomicU64,
 }
 
+/// Figures of the cache; see [`Metrics::set_cache`].
+#[derive(Debug, Default)]
+struct CacheGauges {
+    entries: AtomicU64,
+    bytes: AtomicU64,
+}
+
+/// Figures of the detectors of unusual behaviour; see [`Metrics::set_insight`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct InsightFigures {
+    /// Requests that were seen.
+    pub events: u64,
+    /// Requests that were not, because the detectors were behind.
+    pub lost: u64,
+    /// What they remember.
+    pub memory_bytes: u64,
+    /// Alerts that were told.
+    pub told: u64,
+    /// Findings that the budget held back.
+    pub held_back: u64,
+}
+
 impl Metrics {
     /// The metrics of a process of this version that started at `started`.
     pub fn new(version: &'static str, started: SystemTime) -> Arc<Self> {
@@ -74,7 +100,9 @@ impl Metrics {
             cores: Mutex::default(),
             config: Mutex::default(),
             limit: LimitGauges::default(),
+            cache: CacheGauges::default(),
             log: OnceLock::new(),
+            insight: Mutex::default(),
             version,
             started_unix_nanos: crate::time::unix_nanos(started),
         })
@@ -136,12 +164,23 @@ impl Metrics {
         lock(&self.config).refused += 1;
     }
 
+    /// Notes how many answers are kept and what they take. Meant for the scrape callback.
+    pub fn set_cache(&self, entries: u64, bytes: u64) {
+        self.cache.entries.store(entries, Ordering::Relaxed);
+        self.cache.bytes.store(bytes, Ordering::Relaxed);
+    }
+
     /// Notes the limit engine's figures: cells in use, calls that wait for their slot, and how often a full map
     /// made a key share the overflow cell since the start. Meant for the scrape callback.
     pub fn set_limit(&self, cells: u64, waiters: u64, overflow_total: u64) {
         self.limit.cells.store(cells, Ordering::Relaxed);
         self.limit.waiters.store(waiters, Ordering::Relaxed);
         self.limit.overflow.store(overflow_total, Ordering::Relaxed);
+    }
+
+    /// Notes the figures of the detectors of unusual behaviour.
+    pub fn set_insight(&self, figures: InsightFigures) {
+        *lock(&self.insight) = figures;
     }
 
     /// Exposes what the access log lost. The first log given is the one that is watched.

@@ -15,7 +15,7 @@ use bartizan_model::{Denial, Fault, Reason, Stage};
 use http::{HeaderMap, Method};
 
 use crate::{
-    metrics::{ListenerId, RouteId, UpstreamId},
+    metrics::{Cached, ListenerId, PolicyId, RouteId, UpstreamId},
     plan::RecordPlan,
     rules::{LeakCount, MatchedRules},
     text::{Slot, Texts},
@@ -76,10 +76,12 @@ pub struct RequestRecord {
     pub total: Duration,
     /// The part of it in which the gateway waited for an upstream; `None` when none was asked.
     pub upstream_time: Option<Duration>,
-    /// The part of it in which the call waited for its slot in a rate limit.
+    /// The part of it in which the call waited for its slot in a rate limit, or for the answer to an equal request.
     pub waited: Duration,
     /// How many endpoints were asked.
     pub upstream_attempts: u16,
+    /// The policy of the cache, and what the cache did; `None` without one.
+    pub cached: Option<(PolicyId, Cached)>,
     /// What a model was asked for and used; `None` where none was.
     pub model: Option<Box<ModelRecord>>,
     /// Why it was refused, if it was.
@@ -163,6 +165,7 @@ impl RequestRecord {
             upstream_time: None,
             waited: Duration::ZERO,
             upstream_attempts: 0,
+            cached: None,
             model: None,
             refusal: None,
             would_deny: Vec::new(),

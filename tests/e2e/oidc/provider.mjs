@@ -9,6 +9,10 @@ import { createServer as createHttp } from 'node:http';
 import { createServer as createHttps, request as requestHttps } from 'node:https';
 import { Provider, errors } from 'oidc-provider';
 
+// Standard output is one line for the test, which then reads no more of it.
+console.info = console.error;
+console.log = console.error;
+
 const [certificate, key] = process.argv.slice(2).map((path) => readFileSync(path));
 const AUDIENCE = 'https://api.example.com';
 const EXCHANGE = 'urn:ietf:params:oauth:grant-type:token-exchange';
@@ -22,7 +26,32 @@ function makeKey() {
   return { kid, jwk, privateKey, publicKey };
 }
 
-const state = { keys: [makeKey()], down: false, slowMs: 0, counts: {}, accessTokenTTL: 600 };
+const state = {
+  keys: [makeKey()], down: false, slowMs: 0, counts: {}, accessTokenTTL: 600,
+  // Of people who sign in by a browser.
+  user: 'shop', groups: ['buyers'], denies: false, browser: { redirect_uris: [], post_logout_redirect_uris: [] },
+  idTokenTTL: 600, tokenStatus: 200, tokenAnswer: null,
+};
+let provider = null;
+// What people and clients were given. The provider's own memory ends with each rebuild, and theirs must not.
+const given = new Map();
+class Adapter {
+  constructor(name) { this.name = name; }
+  key(id) { return `${this.name}:${id}`; }
+  async upsert(id, payload) { given.set(this.key(id), payload); }
+  async find(id) { return given.get(this.key(id)); }
+  async findByUid(uid) { return this.first((one) => one.uid === uid); }
+  async findByUserCode(code) { return this.first((one) => one.userCode === code); }
+  async consume(id) { given.get(this.key(id)).consumed = Math.floor(Date.now() / 1000); }
+  async destroy(id) { given.delete(this.key(id)); }
+  async revokeByGrantId(grantId) {
+    for (const [key, one] of given) if (one.grantId === grantId) given.delete(key);
+  }
+  first(is) {
+    return [...given].find(([key, one]) => key.startsWith(`${this.name}:`) && is(one))?.[1];
+  }
+}
+
 let handler = null;
 let issuer = null;
 
@@ -35,7 +64,7 @@ function rebuild() {
       accessTokenFormat: client.clientId.startsWith('opaque') ? 'opaque' : 'jwt',
       jwt: { sign: { alg: 'RS256' } },
     }),
-    defaultResource: () => AUDIENCE,
+    defaultResource: (_ctx, one) => (one.clientId === 'browser' ? undefined : AUDIENCE),
     useGrantedResource: () => true,
     enabled: true,
   };
@@ -47,20 +76,37 @@ function rebuild() {
     response_types: [],
     scope: 'read write admin',
   });
-  const provider = new Provider(issuer, {
-    clients: [client('shop'), client('stranger'), client('opaque-shop'), client('gateway')],
+  // Pages behind the gateway: the code flow.
+  const browser = {
+    ...client('browser'),
+    grant_types: ['authorization_code', 'refresh_token'],
+    response_types: ['code'],
+    scope: 'openid profile offline_access',
+    ...state.browser,
+  };
+  provider = new Provider(issuer, {
+    clients: [client('shop'), client('stranger'), client('opaque-shop'), client('gateway'), browser],
+    adapter: Adapter,
+    claims: { openid: ['sub', 'groups'] },
+    conformIdTokenClaims: false,
+    findAccount: (_ctx, sub) => ({ accountId: sub, claims: () => ({ sub, groups: state.groups }) }),
+    interactions: { url: (_ctx, interaction) => `/interaction/${interaction.uid}` },
+    issueRefreshToken: (_ctx, one) => one.grantTypeAllowed('refresh_token'),
+    rotateRefreshToken: () => true,
+    pkce: { required: () => true },
     jwks: { keys: state.keys.map((one) => one.jwk) },
-    scopes: ['read', 'write', 'admin'],
+    scopes: ['read', 'write', 'admin', 'openid', 'profile', 'offline_access'],
     extraTokenClaims: (ctx) => ({ groups: ['buyers'], on_behalf_of: ctx.exchangedFor }),
     features: {
       clientCredentials: { enabled: true },
-      devInteractions: { enabled: true },
+      devInteractions: { enabled: false },
+      rpInitiatedLogout: { enabled: true },
       introspection: { enabled: true, allowedPolicy: () => true },
       revocation: { enabled: true, allowedPolicy: () => true },
       resourceIndicators: server,
     },
     cookies: { keys: ['for one test'] },
-    ttl: { ClientCredentials: () => state.accessTokenTTL },
+    ttl: { ClientCredentials: () => state.accessTokenTTL, AccessToken: () => state.idTokenTTL, IdToken: () => state.idTokenTTL },
   });
   // The provider has a place for further grants; RFC 8693 is not among its own.
   provider.registerGrantType(EXCHANGE, exchange, [
@@ -93,6 +139,62 @@ async function exchange(ctx) {
     token_type: 'Bearer',
     expires_in: token.expiration,
   };
+}
+
+// Whoever is asked to sign in does, and agrees to everything; or refuses.
+async function interact(request, response) {
+  const { prompt, params, session } = await provider.interactionDetails(request, response);
+  let result;
+  if (state.denies) {
+    result = { error: 'access_denied', error_description: 'they do not want to' };
+  } else if (prompt.name === 'login') {
+    result = { login: { accountId: state.user } };
+  } else {
+    const grant = new provider.Grant({ accountId: session.accountId, clientId: params.client_id });
+    grant.addOIDCScope('openid profile offline_access');
+    result = { consent: { grantId: await grant.save() } };
+  }
+  await provider.interactionFinished(request, response, result, { mergeWithLastSubmission: true });
+}
+
+// The provider's half of a browser: it keeps the provider's cookies, and follows until it is sent elsewhere.
+const jar = new Map();
+function visit(url, form) {
+  const body = form && new URLSearchParams(form).toString();
+  const headers = { cookie: [...jar].map(([name, value]) => `${name}=${value}`).join('; ') };
+  if (body) headers['content-type'] = 'application/x-www-form-urlencoded';
+  return new Promise((resolve, reject) => {
+    const asked = requestHttps(url, { method: body ? 'POST' : 'GET', headers, rejectUnauthorized: false }, (response) => {
+      for (const line of response.headers['set-cookie'] ?? []) {
+        const [pair] = line.split(';');
+        const at = pair.indexOf('=');
+        if (pair.slice(at + 1)) jar.set(pair.slice(0, at), pair.slice(at + 1));
+        else jar.delete(pair.slice(0, at));
+      }
+      let text = '';
+      response.on('data', (chunk) => { text += chunk; });
+      response.on('end', () => resolve({ status: response.statusCode, location: response.headers.location, text }));
+    });
+    asked.on('error', reject);
+    asked.end(body);
+  });
+}
+
+async function follow(url, form) {
+  let [at, sent] = [url, form];
+  for (let hops = 0; hops < 12; hops += 1) {
+    const answer = await visit(at, sent);
+    const xsrf = /name="xsrf" value="([^"]+)"/.exec(answer.text);
+    if (xsrf) {
+      [at, sent] = [`${issuer}/session/end/confirm`, { xsrf: xsrf[1], logout: 'yes' }];
+    } else if (answer.location) {
+      [at, sent] = [new URL(answer.location, at).href, undefined];
+      if (!at.startsWith(`${issuer}/`)) return { to: at };
+    } else {
+      return { status: answer.status, text: answer.text };
+    }
+  }
+  return { error: 'sent around for ever' };
 }
 
 const base64url = (value) => Buffer.from(typeof value === 'string' ? value : JSON.stringify(value)).toString('base64url');
@@ -147,6 +249,10 @@ async function control(path, body) {
     // The new key signs, and the old one stays published beside it.
     case '/rotate': state.keys.unshift(makeKey()); rebuild(); return { kid: state.keys[0].kid };
     case '/drop-old-keys': state.keys.length = 1; rebuild(); return {};
+    // Where the gateway is, once it is known.
+    case '/register': state.browser = body; rebuild(); return {};
+    // A browser is sent here: where is it sent from here?
+    case '/follow': if (body.afresh) jar.clear(); return follow(body.url);
     case '/set': Object.assign(state, body); return {};
     case '/counts': return state.counts;
     case '/mint': return { token: mint(body), jwk: state.keys[0].publicKey.export({ format: 'jwk' }) };
@@ -170,6 +276,15 @@ createHttp((request, response) => {
     state.counts[path] = (state.counts[path] ?? 0) + 1;
     if (state.down) {
       request.socket.destroy();
+      return;
+    }
+    if (path === '/token' && state.tokenAnswer) {
+      response.writeHead(state.tokenStatus, { 'content-type': 'application/json' });
+      response.end(JSON.stringify(state.tokenAnswer));
+      return;
+    }
+    if (path.startsWith('/interaction/')) {
+      interact(request, response).catch((error) => { response.writeHead(500); response.end(String(error)); });
       return;
     }
     setTimeout(() => handler(request, response), state.slowMs);

@@ -18,3 +18,4 @@ mod introspection;
 mod keys;
 mod mapping;
 mod provider;
+mod sign_in;

@@ -144,6 +144,7 @@ impl House {
             .arg("127.0.0.1:0")
             .env("TOKEN_SECRET", "a secret of thirty-two characters")
             .env("GATEWAY_SECRET", "gateway-secret/+")
+            .env("BROWSER_SECRET", "browser-secret/+")
             .start();
         House { gateway, origin, documents }
     }

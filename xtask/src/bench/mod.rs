@@ -7,6 +7,7 @@
 //! ([`peers`]), two benches at once ([`Lock`]), ended threads that take their CPU time with them ([`cpu`]), refusals
 //! measured as answers ([`peers`] and the errors here), a client without TCP_NODELAY (wrk and h2load set it).
 
+mod cache_tests;
 mod cpu;
 mod documents;
 mod insight;
@@ -48,6 +49,8 @@ usage: cargo xtask bench [OPTIONS]
 Run it on an otherwise idle machine, and read the quartiles.
 
 `cargo xtask bench insight [--data DIR] [--quick]` measures the detectors instead.
+`cargo xtask bench cache-tests [--binary PATH] [--suite DIR] [--targets A,B] [--out DIR]` runs the public HTTP caching
+tests against the gateway, nginx and Varnish.
 ";
 
 /// What was asked for.
@@ -65,10 +68,12 @@ struct Options {
 
 /// `cargo xtask bench`.
 pub(crate) fn run(arguments: &[String]) -> Result {
-    if let Some((first, rest)) = arguments.split_first()
-        && first == "insight"
-    {
-        return insight::run(rest);
+    if let Some((first, rest)) = arguments.split_first() {
+        match first.as_str() {
+            "insight" => return insight::run(rest),
+            "cache-tests" => return cache_tests::run_command(rest),
+            _ => {}
+        }
     }
     if shell::flag(arguments, "--help") {
         print!("{HELP}");

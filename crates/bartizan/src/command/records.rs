@@ -196,6 +196,21 @@ impl From {
     }
 }
 
+/// The newest refusals in the record store at `folder`, newest first; none where there is no store yet.
+pub(crate) fn refusals(folder: &Path, most: usize) -> io::Result<Vec<Recorded>> {
+    if !folder.is_dir() {
+        return Ok(Vec::new());
+    }
+    let query = Query { flags: bartizan_telemetry::records::Flags::REFUSED, ..Query::default() };
+    let wanted = Wanted { id: None, consumer: None, route: None, since_s: 0, flags: query.flags };
+    let mut found = Vec::new();
+    RecordReader::open(folder.to_path_buf()).visit(&wanted, |line| {
+        found.extend(read(&line.line).filter(|one| one.line.is(&query)));
+        found.len() < most
+    })?;
+    Ok(found)
+}
+
 fn read(bytes: &[u8]) -> Option<Recorded> {
     // Announcements of lost lines and torn lines are no requests.
     let raw: Value = serde_json::from_slice(bytes).ok()?;

@@ -7,7 +7,7 @@ use bartizan_proxy::gate::ServedAddress;
 use bartizan_store::data_dir::ON_STORE;
 use serde_json::{Map, Value, json};
 
-use crate::service::{self, Documents, Failure, Keys, LogFormat, Options, RecordLimits, Service};
+use crate::service::{self, Admin, Documents, Failure, Keys, LogFormat, Options, RecordLimits, Service};
 
 /// What `run` takes.
 #[derive(Debug, clap::Args)]
@@ -22,9 +22,8 @@ pub(crate) struct Args {
     /// Where keys and state are kept [default: $BARTIZAN_DATA_DIR, else the place for state of this user].
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
-    /// Address of the management listener: health and metrics.
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9440")]
-    admin: SocketAddr,
+    #[command(flatten)]
+    admin: Admin,
     /// Cores to serve on [default: all].
     #[arg(long, value_name = "N")]
     workers: Option<usize>,
@@ -56,7 +55,7 @@ pub(crate) fn run(args: Args) -> ExitCode {
 }
 
 fn serve(args: Args) -> Result<(), Failure> {
-    service::refuse_public_admin(args.admin)?;
+    args.admin.refuse_unsafe()?;
     let data_dir = service::data_dir(args.data_dir.as_deref()).map_err(|error| Failure::of(&error))?;
     // What is written there tells `apply` whether a revision would ever be seen.
     let command = if args.store.is_some() { ON_STORE } else { "bartizan run" };
@@ -87,10 +86,12 @@ fn serve(args: Args) -> Result<(), Failure> {
         records: (args.records.get() > 0)
             .then_some(RecordLimits { bytes_max: args.records.get(), others_percent: args.records_sample }),
     };
-    let waiting = |admin: SocketAddr| {
+    let waiting = |admin: SocketAddr, setup: Option<&str>| {
+        setup.into_iter().for_each(service::show_link);
         service::say(&json!({ "event": "waiting", "admin": admin.to_string() }).to_string())
     };
     let Some(service) = Service::start(options, waiting)? else { return Ok(()) };
+    service.setup_link().into_iter().for_each(service::show_link);
     service::say(&ready_line(&service.addresses(), service.admin()).to_string());
     service.serve()
 }

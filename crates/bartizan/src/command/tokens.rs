@@ -15,6 +15,7 @@ use super::{
     data_dir::DataDirArg,
     keys::time,
     print::{self, BOLD, Format, NONE, Outcome, PLAIN},
+    users::ScopeArgs,
     when,
 };
 
@@ -43,6 +44,8 @@ enum What {
         /// How long it is valid, for example `90d` or `12h` [default: until it is revoked].
         #[arg(long, value_name = "TIME", value_parser = time)]
         expires: Option<Time>,
+        #[command(flatten)]
+        scope: ScopeArgs,
     },
     /// List tokens, oldest first.
     List,
@@ -54,7 +57,7 @@ enum What {
     },
 }
 
-fn role(word: &str) -> Result<Role, String> {
+pub(super) fn role(word: &str) -> Result<Role, String> {
     let words = Role::ALL.map(Role::as_str).join(", ");
     Role::parse(word).ok_or_else(|| format!("there is no such role; choose one of {words}"))
 }
@@ -77,7 +80,8 @@ fn answer(args: &Args) -> Outcome {
 async fn work(args: &Args, store: &Store) -> Outcome {
     let now = when::now_ms();
     match &args.what {
-        What::Create { name, role, expires } => {
+        What::Create { name, role, expires, scope } => {
+            let scope = scope.scope()?.to_text();
             let life = expires.map(|time| u64::try_from(time.get().as_millis()).unwrap_or(u64::MAX));
             let author = author::author_or_local();
             let new = NewToken {
@@ -85,10 +89,14 @@ async fn work(args: &Args, store: &Store) -> Outcome {
                 role: role.as_str(),
                 created_by: &author,
                 expires_at_ms: life.map(|life| now.saturating_add(life)),
+                scope: &scope,
+                user: None,
             };
-            note(store, "token.create", name, role.as_str(), AuditPhase::Begun).await?;
+            let reason = format!("{role} {scope}");
+            let reason = reason.trim_end();
+            note(store, "token.create", name, reason, AuditPhase::Begun).await?;
             let (row, text) = store.tokens().create(new, now).await?;
-            note(store, "token.create", name, role.as_str(), AuditPhase::Done).await?;
+            note(store, "token.create", name, reason, AuditPhase::Done).await?;
             match args.format {
                 Format::Text => {
                     print::data(&format!("{}\n", text.expose()))?;
@@ -145,12 +153,13 @@ async fn note(
 }
 
 fn table(rows: &[TokenRow], now: u64) -> String {
-    let header = ["ID", "NAME", "ROLE", "STATE", "AGE", "EXPIRES", "LAST USED", "BY"];
+    let header = ["ID", "NAME", "ROLE", "SCOPE", "STATE", "AGE", "EXPIRES", "LAST USED", "BY"];
     let rows = rows.iter().map(|row| {
         vec![
             row.id.clone(),
             row.name.clone(),
             row.role.clone(),
+            if row.scope.is_empty() { NONE.to_owned() } else { row.scope.clone() },
             state(row, now).to_owned(),
             when::span(now.saturating_sub(row.created_at_ms)),
             row.expires_at_ms.map_or_else(|| "never".to_owned(), |at| when::away(at, now)),
@@ -174,6 +183,8 @@ fn view(row: &TokenRow, now: u64) -> Value {
         "id": row.id,
         "name": row.name,
         "role": row.role,
+        "scope": serde_json::from_str::<Value>(&row.scope).unwrap_or_else(|_| json!({})),
+        "personal": row.user.is_some(),
         "state": state(row, now),
         "createdAt": when::moment(row.created_at_ms),
         "createdBy": row.created_by,

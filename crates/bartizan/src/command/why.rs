@@ -5,14 +5,18 @@
 
 mod remedy;
 
-use std::{error::Error, path::PathBuf, process::ExitCode};
+use std::{
+    error::Error,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use bartizan_model::{Reason, Stage};
 use serde_json::{Value, json};
 
 use super::{
     print::{self, BOLD, BOLD_GREEN, BOLD_RED, Format, Outcome, PLAIN, clean, counted},
-    records::{From, Line, Query, Recorded, ms},
+    records::{self, From, Line, Query, Recorded, ms},
     set::{self, Sound},
 };
 
@@ -68,6 +72,12 @@ fn tell(args: &Args) -> Outcome {
         }))?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The last refusals that a data directory keeps, newest first, each as `why --format json` tells it.
+pub(crate) fn refusals(folder: &Path, most: usize) -> Result<Vec<Value>, String> {
+    let found = records::refusals(folder, most).map_err(|error| error.to_string())?;
+    Ok(found.iter().map(|one| in_json(one, None)).collect())
 }
 
 /// The documents, if they were given and are sound; otherwise the story is told without them.

@@ -6,7 +6,9 @@
 mod alerts;
 mod desk;
 mod files;
+mod insight;
 mod keys;
+mod management;
 mod notices;
 mod process;
 mod revisions;
@@ -15,13 +17,14 @@ mod secrets;
 mod watch;
 mod wish;
 
-use std::{io::Write as _, net::SocketAddr, num::NonZeroUsize, process::ExitCode, thread};
+use std::{io::Write as _, num::NonZeroUsize, process::ExitCode, thread};
 
 use tracing_subscriber::{EnvFilter, fmt};
 
 pub(crate) use self::{
     files::{data_dir, root_of_environment, store_dir},
     keys::Keys,
+    management::{Admin, show_link},
     process::{Documents, Failure, Options, RecordLimits, Service},
     secrets::read as read_secret,
 };
@@ -50,16 +53,6 @@ pub(crate) enum LogFormat {
 /// How many cores serve: as many as asked for, else all there are.
 pub(crate) fn workers(asked: Option<usize>) -> usize {
     asked.unwrap_or_else(|| thread::available_parallelism().map_or(1, NonZeroUsize::get)).max(1)
-}
-
-/// The management listener has no TLS and no users yet, so it is for this machine only.
-pub(crate) fn refuse_public_admin(address: SocketAddr) -> Result<(), Failure> {
-    if address.ip().is_loopback() {
-        return Ok(());
-    }
-    Err(Failure::Process(format!(
-        "the management listener has no TLS and no users yet: {address} is refused, choose a loopback address"
-    )))
 }
 
 /// Says why the process could not run, and with which code it ends: 1 for documents, 2 for everything else.

@@ -1,9 +1,9 @@
 //! Start, reload, drain, stop.
 
 use std::{
-    net::{SocketAddr, TcpListener},
+    net::SocketAddr,
     path::PathBuf,
-    sync::{Arc, OnceLock},
+    sync::{Arc, OnceLock, PoisonError},
     time::{Duration, Instant, SystemTime},
 };
 
@@ -12,24 +12,30 @@ use bartizan_config::{
     render::{self, Style},
     snapshot::{AccessLogPlan, Snapshot},
 };
-use bartizan_identity::{KeyTable, LifeTerms};
+use bartizan_identity::KeyTable;
 use bartizan_manage::{
-    Api, DocumentSource, Management, ManagementState,
+    Api, DocumentSource, Management, ManagementState, Tls,
     alert::{Event, Feed, Watcher},
     notice::Sender,
 };
+use bartizan_model::Reference;
 use bartizan_proxy::{
     gate::{Gate, GateOptions, PrepareProblem, ServedAddress},
     rehearsal::PipelineRehearsal,
     runtime::Runtime,
 };
 use bartizan_store::{DataDir, GatewayLock, RevisionFile, RevisionNumber, SetDigest, Went};
-use bartizan_telemetry::{AccessLog, Destination, FileOptions, LogOptions, Metrics, RecordOptions, records};
+use bartizan_telemetry::{
+    AccessLog, Destination, FileOptions, LogOptions, Metrics, RecordOptions, Tap, records, tap,
+    tap::TAP_LINES,
+};
 
 use super::{
     alerts::{Findings, House},
     desk::Desk,
+    insight::{self, Insight},
     keys::{Following, Keys, chain},
+    management::{self, Admin},
     notices,
     revisions::{self, Loaded, REVISION, RevisionWatch},
     rotation::Schedule,
@@ -56,8 +62,8 @@ pub(crate) struct Options {
     pub(crate) lock: GatewayLock,
     /// The open store with its keys; none where it is gone, and then every key is refused until it is back.
     pub(crate) keys: Option<Keys>,
-    /// The address of the management listener.
-    pub(crate) admin: SocketAddr,
+    /// Where management listens.
+    pub(crate) admin: Admin,
     /// How many cores serve.
     pub(crate) workers: usize,
     /// How long requests may finish when the process stops.
@@ -103,8 +109,13 @@ impl Failure {
 pub(crate) struct Service {
     gate: Gate,
     management: Management,
+    admin: Admin,
+    tls: Option<Arc<Tls>>,
+    /// The link that makes the first user, where there is none.
+    setup: Option<String>,
     state: Arc<ManagementState>,
     access_log: Arc<AccessLog>,
+    insight: Option<Insight>,
     source: Source,
     log_plan: AccessLogPlan,
     drain: Duration,
@@ -124,11 +135,23 @@ enum Source {
     Files {
         config: Vec<PathBuf>,
         digest: String,
+        /// What serves, for management to show.
+        set: Arc<Set>,
         /// Of the files that the documents in force name.
         secrets: [u8; 32],
         watch: notify::Result<FileWatch>,
     },
     Store(RevisionWatch),
+}
+
+impl Source {
+    /// What serves, where it comes from files.
+    fn set(&self) -> Option<Arc<Set>> {
+        match self {
+            Source::Files { set, .. } => Some(Arc::clone(set)),
+            Source::Store(_) => None,
+        }
+    }
 }
 
 /// The set to begin with.
@@ -146,7 +169,10 @@ struct First {
 impl Service {
     /// Starts a gateway. It serves when this returns; `None` where it was told to stop before there was anything to
     /// serve. `waiting` is told where the management listener is, should there be nothing to serve yet.
-    pub(crate) fn start(options: Options, waiting: impl Fn(SocketAddr)) -> Result<Option<Self>, Failure> {
+    pub(crate) fn start(
+        options: Options,
+        waiting: impl Fn(SocketAddr, Option<&str>),
+    ) -> Result<Option<Self>, Failure> {
         let Options { documents, data_dir, lock, keys, admin, workers, drain, access_log, records } = options;
         // Before anybody can be told that the gateway is ready: a signal is for us then, not for the process's default.
         let wishes = Wishes::listen().map_err(|error| Failure::Process(format!("no signals: {error}")))?;
@@ -157,19 +183,29 @@ impl Service {
             Documents::Files(_) => (data_dir.clone(), DocumentSource::Files),
         };
         let api = Api::new(store_dir.clone(), source, Arc::new(PipelineRehearsal));
-        let state = Arc::new(management_state(metrics.clone(), data_plane.clone(), api));
+        let newest = insight::Newest::default();
+        let folder = records.map(|_| data_dir.path().join(records::FOLDER));
+        let mut state = management::state(metrics.clone(), data_plane.clone(), api, admin.names(), folder);
+        let told = newest.clone();
+        state.insight = Some(Box::new(move || told.lock().unwrap_or_else(PoisonError::into_inner).clone()));
+        let (state, tls) = (Arc::new(state), admin.tls()?);
         // Files are read before anything is bound; a store may have nothing yet, and management tells so.
         let (files, management) = match documents {
-            Documents::Files(config) => (Some(first_of_files(config, &wishes)?), bind(admin)?),
-            Documents::Store(_) => (None, bind(admin)?),
+            Documents::Files(config) => {
+                (Some(first_of_files(config, &wishes)?), management::bind(admin.address)?)
+            }
+            Documents::Store(_) => (None, management::bind(admin.address)?),
         };
-        let management = Management::serve(management, state.clone()).map_err(|error| {
-            Failure::Process(format!("the management listener cannot be started: {error}"))
-        })?;
+        let no_listener =
+            |error| Failure::Process(format!("the management listener cannot be started: {error}"));
+        // Before it answers anybody: who may come from elsewhere must be there already.
+        let bound = management.local_addr().map_err(no_listener)?;
+        let setup = management::settle(&admin, bound, keys.as_ref())?;
+        let management = Management::serve(management, state.clone(), tls.clone()).map_err(no_listener)?;
         let first = match files {
             Some(first) => Some(first),
             None => {
-                let tell = || waiting(management.address());
+                let tell = || waiting(management.address(), setup.as_deref());
                 first_of_store(&store_dir, &data_dir, &wishes, &state, tell)?
             }
         };
@@ -177,8 +213,10 @@ impl Service {
         let found = Findings::default();
         let Some(First { snapshot, findings, revision, is_kept, source }) = first else { return Ok(None) };
         let log_plan = snapshot.access_log.clone();
-        let log = start_log(&log_plan, &data_dir, access_log, records, &events)?;
+        let (tap, lines) = tap(TAP_LINES);
+        let log = start_log(&log_plan, &data_dir, access_log, records, tap, &events)?;
         metrics.watch_log(log.counters());
+        let session_keys = data_dir.session_keys(&lock).map_err(|error| Failure::of(&error))?;
         let gate_options = |keys: Option<&Keys>| GateOptions {
             cores: workers,
             lock_dir: Some(data_dir.path().to_path_buf()),
@@ -187,6 +225,7 @@ impl Service {
             pepper: keys.map(|keys| keys.pepper.clone()),
             keys: keys.map_or_else(|| Arc::new(KeyTable::empty()), |keys| keys.table.clone()),
             read_secret: Box::new(secrets::read),
+            session_keys: Some(Reference::File(session_keys.clone())),
             grace: drain,
         };
         let id = snapshot.revision.id.clone();
@@ -225,6 +264,16 @@ impl Service {
         let channels = notices::channels(&gate.runtime().live().snapshot).map_err(Failure::Process)?;
         let sender = notices::start(store_dir.clone(), gate.runtime(), channels)
             .map_err(|error| Failure::Process(format!("notices cannot be sent: {error}")))?;
+        let insight = Insight::start(insight::Given {
+            lines,
+            data_dir: data_dir.clone(),
+            store: store_dir.clone(),
+            data_plane: gate.runtime().clone(),
+            metrics: metrics.clone(),
+            learns_from_store: records.is_some_and(|limits| limits.others_percent == 100),
+            newest,
+        })
+        .map_err(|error| Failure::Process(format!("nobody can look for unusual behaviour: {error}")))?;
         let schedule = Schedule::start(store_dir, gate.runtime().clone())
             .map_err(|error| Failure::Process(format!("the lives of keys cannot be followed: {error}")))?;
         if let (Source::Store(watch), Some((number, digest, files)), false) = (&source, served, is_kept)
@@ -233,13 +282,18 @@ impl Service {
             watch.tell(number, Went::Live, "");
             revisions::keep(&data_dir, number, digest, files, &state);
         }
+        state.served.set(management::serving(source.set(), &gate.addresses()));
         state.readiness.set_ready();
         let following = Some(following);
         Ok(Some(Service {
             gate,
             management,
+            admin,
+            tls,
+            setup,
             state,
             access_log: log,
+            insight: Some(insight),
             source,
             log_plan,
             drain,
@@ -265,6 +319,16 @@ impl Service {
         self.addresses().into_iter().find(|served| *served.listener == *listener).map(|served| served.address)
     }
 
+    /// Where a browser finds management.
+    pub(crate) fn admin_url(&self) -> String {
+        self.admin.url(self.management.address())
+    }
+
+    /// The link that makes the first user; none where there is one.
+    pub(crate) fn setup_link(&self) -> Option<&str> {
+        self.setup.as_deref()
+    }
+
     /// The management listener's address.
     pub(crate) fn admin(&self) -> SocketAddr {
         self.management.address()
@@ -282,6 +346,7 @@ impl Service {
                 Wish::Revision => self.take_up(),
                 Wish::Reload => {
                     self.access_log.reopen();
+                    self.renew_admin();
                     self.reload(true);
                 }
                 Wish::Stop => break,
@@ -291,13 +356,25 @@ impl Service {
         Ok(())
     }
 
+    /// Reads the certificate of management again; one that cannot be used leaves the one before.
+    fn renew_admin(&self) {
+        let Some(tls) = &self.tls else { return };
+        match self.admin.renew(tls) {
+            Ok(()) => tracing::info!("the certificate of management was read again"),
+            Err(Failure::Documents(text) | Failure::Process(text)) => {
+                tracing::error!("the certificate of management stays as it was\n{text}");
+            }
+        }
+    }
+
     /// Reads the files again and puts them into force, whole or not at all.
     fn reload(&mut self, asked: bool) {
-        let Source::Files { config, digest: in_force, secrets: secrets_in_force, watch } = &mut self.source
+        let Source::Files { config, digest: in_force, secrets: secrets_in_force, watch, .. } =
+            &mut self.source
         else {
             return self.prepare_again();
         };
-        let (snapshot, findings, digest) = match load(config) {
+        let (snapshot, set) = match load(config) {
             Ok(loaded) => loaded,
             Err(Failure::Documents(text) | Failure::Process(text)) => {
                 self.state.metrics.config_refused();
@@ -307,14 +384,19 @@ impl Service {
             }
         };
         let secrets = look_at_secrets(&snapshot, watch);
+        let digest = set.digest.clone();
         if digest == *in_force && secrets == *secrets_in_force && !asked {
             return;
         }
+        let findings = Findings::of(&set.documents, &snapshot);
         match self.publish(snapshot, findings) {
             Ok(revision) => {
-                if let Source::Files { digest: in_force, secrets: secrets_in_force, .. } = &mut self.source {
-                    (*in_force, *secrets_in_force) = (digest, secrets);
+                if let Source::Files { digest: in_force, secrets: secrets_in_force, set: serving, .. } =
+                    &mut self.source
+                {
+                    (*in_force, *secrets_in_force, *serving) = (digest, secrets, Arc::new(set));
                 }
+                self.tell_what_serves();
                 tracing::info!(%revision, "the changed documents are in force");
             }
             Err(text) => {
@@ -357,6 +439,7 @@ impl Service {
             Ok(files) => {
                 watch.tell(number, Went::Live, "");
                 revisions::keep(&self.data_dir, number, digest, files, &self.state);
+                self.tell_what_serves();
                 self.state.notices.clear(REVISION);
                 self.state.notices.clear(KEPT);
                 tracing::info!(revision = %tag, "the revision is in force");
@@ -396,6 +479,10 @@ impl Service {
         }
     }
 
+    fn tell_what_serves(&self) {
+        self.state.served.set(management::serving(self.source.set(), &self.gate.addresses()));
+    }
+
     fn stop(mut self) {
         self.state.readiness.set_draining();
         tracing::info!(seconds = self.drain.as_secs(), "draining; a second signal ends at once");
@@ -415,45 +502,20 @@ impl Service {
         if self.access_log.stop(Duration::from_secs(1)) == bartizan_telemetry::Flushed::TimedOut {
             tracing::warn!("the access log could not be written in time");
         }
+        drop(self.insight.take());
         self.management.stop(Duration::from_millis(200));
         tracing::info!("stopped");
     }
 }
 
-fn bind(admin: SocketAddr) -> Result<TcpListener, Failure> {
-    TcpListener::bind(admin)
-        .map_err(|error| Failure::Process(format!("the management address {admin} cannot be bound: {error}")))
-}
-
-fn management_state(
-    metrics: Arc<Metrics>,
-    data_plane: Arc<OnceLock<Arc<Runtime>>>,
-    api: Api,
-) -> ManagementState {
-    let mut state = ManagementState::new(metrics);
-    state.api = Some(Arc::new(api));
-    let of_keys = data_plane.clone();
-    state.key_rules = Some(Box::new(move |consumer| {
-        let live = of_keys.get()?.live();
-        let plan = live.snapshot.consumers.get(consumer)?.rotation.clone()?;
-        Some((LifeTerms::clone(&plan.terms), plan.claim_url.as_ref().map(ToString::to_string)))
-    }));
-    state.before_scrape = Some(Box::new(move |metrics| {
-        let Some(runtime) = data_plane.get() else { return };
-        let cells = runtime.cells();
-        metrics.set_limit(cells.cells() as u64, u64::from(cells.waiters()), cells.overflowed());
-        runtime.live().report_health(metrics);
-    }));
-    state
-}
-
 fn first_of_files(config: Vec<PathBuf>, wishes: &Wishes) -> Result<First, Failure> {
     // Watched before the files are read, so that no change between is missed.
     let mut watch = FileWatch::start(&config, wishes.sender());
-    let (snapshot, findings, digest) = load(&config)?;
+    let (snapshot, set) = load(&config)?;
     // Before they are read: a change between is then a change to the next look.
     let secrets = look_at_secrets(&snapshot, &mut watch);
-    let source = Source::Files { config, digest, secrets, watch };
+    let findings = Findings::of(&set.documents, &snapshot);
+    let source = Source::Files { config, digest: set.digest.clone(), set: Arc::new(set), secrets, watch };
     Ok(First { snapshot, findings, revision: None, is_kept: false, source })
 }
 
@@ -566,11 +628,10 @@ const STORE_PATIENCE: Duration = Duration::from_secs(2);
 const KEPT: &str = "kept";
 
 /// Reads and compiles the set. A set without a listener or a route can be checked, but an empty gate is never served.
-fn load(config: &[PathBuf]) -> Result<(Arc<Snapshot>, Vec<String>, String), Failure> {
+fn load(config: &[PathBuf]) -> Result<(Arc<Snapshot>, Set), Failure> {
     let set = Set::open(config).map_err(|error| Failure::Process(chain(&error)))?;
-    let digest = set.digest.clone();
     let text = || render::text(&set.compiled.problems, &set.sources, Style::Plain);
-    let Some(snapshot) = set.compiled.snapshot else {
+    let Some(snapshot) = set.compiled.snapshot.clone() else {
         return Err(Failure::Documents(text()));
     };
     if snapshot.listeners.is_empty() || snapshot.routes.is_empty() {
@@ -579,8 +640,7 @@ fn load(config: &[PathBuf]) -> Result<(Arc<Snapshot>, Vec<String>, String), Fail
             text()
         )));
     }
-    let findings = Findings::of(&set.documents, &snapshot);
-    Ok((snapshot, findings, digest))
+    Ok((snapshot, set))
 }
 
 fn start_log(
@@ -588,6 +648,7 @@ fn start_log(
     data_dir: &DataDir,
     default: Option<PathBuf>,
     records: Option<RecordLimits>,
+    tap: Tap,
     events: &Feed,
 ) -> Result<Arc<AccessLog>, Failure> {
     let destination = match (plan, default) {
@@ -607,7 +668,8 @@ fn start_log(
         others_percent: limits.others_percent,
         ..RecordOptions::new(folder)
     });
-    AccessLog::start(LogOptions { records, watch: Some(events.watch()), ..LogOptions::new(destination) })
+    let watch = Some(events.watch());
+    AccessLog::start(LogOptions { records, tap: Some(tap), watch, ..LogOptions::new(destination) })
         .map(Arc::new)
         .map_err(|error| Failure::Process(format!("the access log cannot be started: {}", chain(&error))))
 }

@@ -26,6 +26,7 @@ fn serve(snapshot: Arc<Snapshot>) -> InProcess {
         pepper: None,
         keys: Arc::new(KeyTable::empty()),
         read_secret: Box::new(|_| Err("no secrets here".to_owned())),
+        session_keys: None,
         grace: Duration::from_millis(100),
     };
     InProcess::start(snapshot, options).expect("it starts")

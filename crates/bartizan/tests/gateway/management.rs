@@ -1,9 +1,11 @@
 //! The management API of a running gateway: every endpoint for every role, conditions, problems, the audit trail.
 
 use std::{
+    collections::HashMap,
     io::{Read, Write},
     net::{SocketAddr, TcpStream},
     path::Path,
+    sync::Mutex,
     time::Duration,
 };
 
@@ -25,6 +27,7 @@ const APPLY: &[&str] = &["security", "operator", "admin"];
 const ENDPOINTS: &[Endpoint] = &[
     ("GET", "/admin/v1/state", None, ALL),
     ("GET", "/admin/v1/me", None, ALL),
+    ("GET", "/admin/v1/insight", None, KEYS),
     ("GET", "/admin/v1/documents", None, ALL),
     ("GET", "/admin/v1/documents/{kind}/{name}", None, ALL),
     ("GET", "/admin/v1/routes", None, ALL),
@@ -37,36 +40,75 @@ const ENDPOINTS: &[Endpoint] = &[
     ("POST", "/admin/v1/keys", Some("{}"), &["operator", "admin"]),
     ("GET", "/admin/v1/keys/{id}", None, KEYS),
     ("POST", "/admin/v1/keys/{id}/revoke", None, APPLY),
+    ("POST", "/admin/v1/cache/purge", Some("{}"), APPLY),
     ("GET", "/admin/v1/tokens", None, &["admin"]),
     ("POST", "/admin/v1/tokens", Some("{}"), &["admin"]),
     ("POST", "/admin/v1/tokens/{id}/revoke", None, &["admin"]),
     ("GET", "/admin/v1/audit", None, &["security", "admin"]),
+    ("GET", "/admin/v1/refusals", None, KEYS),
+    ("GET", "/admin/v1/users", None, &["admin"]),
+    ("POST", "/admin/v1/users", Some("{}"), &["admin"]),
+    ("PATCH", "/admin/v1/users/{name}", Some("{}"), &["admin"]),
+    ("POST", "/admin/v1/users/{name}/reset", None, &["admin"]),
+    ("GET", "/admin/v1/sessions", None, SESSION),
+    ("POST", "/admin/v1/sessions/{id}/end", None, SESSION),
+    ("POST", "/admin/v1/logout", None, SESSION),
+    ("POST", "/admin/v1/me/password", Some("{}"), SESSION),
+    ("GET", "/admin/v1/me/tokens", None, SESSION),
+    ("POST", "/admin/v1/me/tokens", Some("{}"), SESSION),
+    ("POST", "/admin/v1/me/tokens/{id}/revoke", None, SESSION),
+    ("GET", "/admin/v1/login", None, OPEN),
+    ("POST", "/admin/v1/login", Some("{}"), OPEN),
+    ("POST", "/admin/v1/links/look", Some("{}"), OPEN),
+    ("POST", "/admin/v1/links/spend", Some("{}"), OPEN),
 ];
 
-struct House {
-    gateway: Gateway,
-    data: TempDir,
+/// Everybody who is signed in; a token gets `SessionNeeded` where it is about the person.
+const SESSION: &[&str] = &ROLES;
+/// Nobody needs to be known.
+const OPEN: &[&str] = &["nobody", "viewer", "developer", "security", "operator", "admin"];
+
+pub(crate) struct House {
+    pub(crate) gateway: Gateway,
+    pub(crate) data: TempDir,
+    /// The roles of which there is a person.
+    users: Mutex<HashMap<String, ()>>,
 }
 
-struct Answer {
-    status: u16,
-    head: String,
-    json: Value,
+pub(crate) const PASSWORD: &str = "vexed quince by the window";
+pub(crate) const OWN: &str = "x-bartizan-request: 1";
+
+/// The request line that carries the session of an answer.
+pub(crate) fn cookie(answer: &Answer) -> String {
+    assert_eq!(answer.status, 200, "{}", answer.json);
+    let set = answer.header("set-cookie").unwrap();
+    assert!(set.contains("; HttpOnly; SameSite=Strict") && set.contains("Path=/;"), "{set}");
+    format!("cookie: {}", set.split(';').next().unwrap())
+}
+
+pub(crate) fn link_of(text: &str) -> String {
+    text.trim().split("#link=").nth(1).unwrap().split_whitespace().next().unwrap().to_owned()
+}
+
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) json: Value,
 }
 
 impl Answer {
-    fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let of = |line: &&str| line.to_ascii_lowercase().starts_with(&format!("{name}: "));
         self.head.lines().find(of).map(|line| line[name.len() + 2..].trim())
     }
 
-    fn code(&self) -> &str {
+    pub(crate) fn code(&self) -> &str {
         self.json["code"].as_str().unwrap_or_default()
     }
 }
 
 impl House {
-    fn start() -> House {
+    pub(crate) fn start() -> House {
         let data = TempDir::new();
         let origin = Origin::answering("ok");
         let set = data.path().join("first.yaml");
@@ -76,17 +118,50 @@ impl House {
         assert_eq!(code, Some(0), "{err}");
         let gateway = Gateway::starting("run").arg("--store").data_dir(data.path());
         let gateway = gateway.arg("--admin").arg("127.0.0.1:0").arg("--workers").arg("1").start();
-        House { gateway, data }
+        House { gateway, data, users: Mutex::default() }
     }
 
-    fn token(&self, role: &str) -> String {
+    pub(crate) fn token(&self, role: &str) -> String {
         let arguments = ["tokens", "create", "--name", &format!("{role}-one"), "--role", role];
         let (code, out, err) = run(self.data.path(), &arguments);
         assert_eq!(code, Some(0), "{err}");
         out.trim().to_owned()
     }
 
-    fn ask(
+    /// The cookie of somebody of this role who has just signed in.
+    pub(crate) fn session(&self, role: &str) -> String {
+        let mut users = self.users.lock().unwrap();
+        if !users.contains_key(role) {
+            let name = format!("{role}-person");
+            let link = self.invited(&name, &["--role", role]);
+            users.insert(role.to_owned(), ());
+            return cookie(&self.spend(&link, json!({})));
+        }
+        drop(users);
+        let body = json!({ "name": format!("{role}-person"), "password": PASSWORD }).to_string();
+        cookie(&self.ask("POST", "/admin/v1/login", None, &[OWN], Some(&body)))
+    }
+
+    /// The text of the link of a new user.
+    pub(crate) fn invited(&self, name: &str, arguments: &[&str]) -> String {
+        let (code, out, err) = run(self.data.path(), &[&["users", "add", name], arguments].concat());
+        assert_eq!(code, Some(0), "{err}");
+        assert!(out.starts_with(&format!("http://{}", self.gateway.address("admin"))), "{out}");
+        link_of(&out)
+    }
+
+    pub(crate) fn spend(&self, link: &str, more: Value) -> Answer {
+        let mut body = json!({ "link": link, "password": PASSWORD });
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        self.ask("POST", "/admin/v1/links/spend", None, &[OWN], Some(&body.to_string()))
+    }
+
+    pub(crate) fn log_in(&self, name: &str, password: &str) -> Answer {
+        let body = json!({ "name": name, "password": password }).to_string();
+        self.ask("POST", "/admin/v1/login", None, &[OWN], Some(&body))
+    }
+
+    pub(crate) fn ask(
         &self,
         method: &str,
         path: &str,
@@ -101,12 +176,18 @@ impl House {
     }
 }
 
-fn run(data: &Path, arguments: &[&str]) -> (Option<i32>, String, String) {
+pub(crate) fn run(data: &Path, arguments: &[&str]) -> (Option<i32>, String, String) {
     let data = data.display().to_string();
     command([arguments, &["--data-dir", &data]].concat())
 }
 
-fn exchange(address: SocketAddr, method: &str, path: &str, headers: &[&str], body: Option<&str>) -> Answer {
+pub(crate) fn exchange(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[&str],
+    body: Option<&str>,
+) -> Answer {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
     let mut request = format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n");
@@ -152,26 +233,49 @@ fn every_endpoint_is_open_to_the_roles_of_the_table_and_to_nobody_else() {
     let house = House::start();
     let tokens: Vec<(&str, String)> = ROLES.iter().map(|role| (*role, house.token(role))).collect();
     for (method, path, body, allowed) in ENDPOINTS {
-        let path = path
-            .replace("{kind}/{name}", "Route/all")
-            .replace("{revision}", "active")
-            .replace("{id}", "AAAAAAAAAAAA");
-        let nobody = house.ask(method, &path, None, &[], *body);
-        assert_eq!((nobody.status, nobody.code()), (401, "TokenMissing"), "{method} {path}");
-        for (role, token) in &tokens {
-            let answer = house.ask(method, &path, Some(token), &[], *body);
-            let refused = (answer.status, answer.code()) == (403, "NotAllowed");
-            assert_eq!(
-                !refused,
-                allowed.contains(role),
-                "{role}: {method} {path}: {} {}",
-                answer.status,
-                answer.json
-            );
-            // Let in, it is answered or refused for what was sent; never for a failure of ours.
-            assert!(answer.status < 500 && answer.status != 401, "{role}: {method} {path}: {}", answer.json);
+        let path = filled(path);
+        let nobody = house.ask(method, &path, None, &[OWN], *body);
+        if allowed.contains(&"nobody") {
+            assert!(nobody.status != 401 && nobody.status < 500, "{method} {path}: {}", nobody.json);
+        } else {
+            assert_eq!((nobody.status, nobody.code()), (401, "TokenMissing"), "{method} {path}");
+        }
+        for role in ROLES {
+            // A session of its own for each call: some of them end it.
+            let session = house.session(role);
+            let token = &tokens.iter().find(|(of, _)| *of == role).unwrap().1;
+            let by_token = house.ask(method, &path, Some(token), &[OWN], *body);
+            let by_session = house.ask(method, &path, None, &[&session, OWN], *body);
+            let is_personal =
+                path.contains("/sessions") || path.contains("/me/") || path.ends_with("/logout");
+            for (by, answer) in [("token", by_token), ("session", by_session)] {
+                let refused = (answer.status, answer.code()) == (403, "NotAllowed");
+                let unfit = (answer.status, answer.code()) == (403, "SessionNeeded");
+                let shown = format!("{role} by {by}: {method} {path}: {} {}", answer.status, answer.json);
+                assert_eq!(!refused, allowed.contains(&role), "{shown}");
+                // Who manages users sees everybody's sessions, by a token too.
+                let others = role == "admin" && path.starts_with("/admin/v1/sessions");
+                assert_eq!(unfit, is_personal && by == "token" && !others && *body != Some("{}"), "{shown}");
+                // Let in, it is answered or refused for what was sent; never for a failure of ours.
+                assert!(answer.status < 500 && answer.status != 401, "{shown}");
+            }
+            if *method != "GET" && !allowed.contains(&"nobody") {
+                let bare = house.ask(method, &path, None, &[&house.session(role)], *body);
+                assert_eq!(
+                    (bare.status, bare.code()),
+                    (403, "OtherSite"),
+                    "a session's change without our header"
+                );
+            }
         }
     }
+}
+
+fn filled(path: &str) -> String {
+    path.replace("{kind}/{name}", "Route/all")
+        .replace("{revision}", "active")
+        .replace("{name}", "nobody-of-this-name")
+        .replace("{id}", "AAAAAAAAAAAA")
 }
 
 #[test]

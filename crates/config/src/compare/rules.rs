@@ -84,6 +84,8 @@ const RULES: &[Rule] = &[
     rule(CACHE, "spec.identityClass", Order(&["perConsumer", "shared"]), Grave, "cache-identity", "callers are given answers to others", "callers are no longer given answers to others"),
     rule(CACHE, "spec.authorized", Order(&["marked", "own"]), Notable, "cache-authorized", "answers to callers with credentials are kept though they do not say so", "answers to callers with credentials are kept only if they say so"),
     rule(CACHE, "spec.dropSetCookie", SwitchedOn, Notable, "cache-cookies", "answers that set cookies are kept", "answers that set cookies are no longer kept"),
+    rule(CACHE, "spec.staleIfError", Most(Time), Slight, "cache-stale", "stale answers are given for longer when the upstream fails", "stale answers are given for less long when the upstream fails"),
+    rule(CACHE, "spec.staleWhileRevalidate", Most(Time), Slight, "cache-stale", "stale answers are given for longer while newer ones are fetched", "stale answers are given for less long while newer ones are fetched"),
 
     rule(CORS, "spec.allowOrigins", More, Grave, "cors-origins", "pages of more origins may call", "pages of fewer origins may call"),
     rule(CORS, "spec.allowCredentials", SwitchedOn, Grave, "cors-credentials", "pages may send cookies and credentials", "pages may no longer send cookies and credentials"),

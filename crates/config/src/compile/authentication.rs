@@ -23,12 +23,13 @@ use super::{
 };
 use crate::snapshot::{
     ApiKeyPlan, AuthenticationPlan, BasicPlan, Bite, ClientCertificatePlan, IntrospectionPlan, JwtPlan,
-    MethodPlan, TokenPlacePlan,
+    MethodPlan, OpenIdConnectPlan, TokenPlacePlan,
 };
 
 mod basic;
 pub(super) mod certificate;
 mod failures;
+pub(super) mod sign_in;
 mod token;
 
 /// Compiles all policies, in order of name.
@@ -58,6 +59,7 @@ pub(super) fn compile_all<'d>(
 struct Counts {
     jwt: usize,
     introspection: usize,
+    sign_in: usize,
 }
 
 fn plan<'d>(
@@ -92,6 +94,9 @@ fn plan<'d>(
             AuthenticationType::Introspection => (method.introspection.as_ref())
                 .and_then(|introspection| compiling.introspection(introspection))
                 .map(|plan| Draft::Introspection(Box::new(plan))),
+            AuthenticationType::OpenIdConnect => (method.open_id_connect.as_ref())
+                .and_then(|sign_in| compiling.sign_in(sign_in))
+                .map(|plan| Draft::OpenIdConnect(Box::new(plan))),
             AuthenticationType::Anonymous => {
                 anonymous = true;
                 if at != last {
@@ -104,6 +109,14 @@ fn plan<'d>(
         if let Some(draft) = draft {
             add(&mut drafts, method, draft, problems);
         }
+    }
+    let sign_in = spec.methods.iter().find(|method| method.type_ == AuthenticationType::OpenIdConnect);
+    if let (Some(method), true) = (sign_in, anonymous) {
+        let message = "with `Anonymous` nobody would ever be sent to sign in";
+        problems.push(
+            Problem::new(Code::FieldsClash, method.at, "spec.methods", message)
+                .hint("give the pages that need no session a route and a policy of their own"),
+        );
     }
     let methods = drafts.into_iter().map(|(_, draft)| draft.finish(counts)).collect();
     let label = label(Kind::AuthenticationPolicy, document.name.as_str());
@@ -118,6 +131,7 @@ enum Draft {
     Basic(Arc<BasicPlan>),
     Jwt(JwtPlan),
     Introspection(Box<IntrospectionPlan>),
+    OpenIdConnect(Box<OpenIdConnectPlan>),
 }
 
 impl Draft {
@@ -135,6 +149,10 @@ impl Draft {
                 let index = next(&mut counts.introspection);
                 MethodPlan::Introspection(Arc::new(IntrospectionPlan { index, ..*plan }))
             }
+            Draft::OpenIdConnect(plan) => {
+                let index = next(&mut counts.sign_in);
+                MethodPlan::OpenIdConnect(Arc::new(OpenIdConnectPlan { index, ..*plan }))
+            }
         }
     }
 
@@ -142,6 +160,7 @@ impl Draft {
         match self {
             Draft::ApiKey(plan) => vec![TokenPlacePlan::Header(plan.header.clone())],
             Draft::ClientCertificate(_) | Draft::Basic(_) => Vec::new(),
+            Draft::OpenIdConnect(plan) => vec![TokenPlacePlan::Cookie(plan.cookie.clone())],
             Draft::Jwt(plan) => plan.places.clone(),
             Draft::Introspection(plan) => plan.places.clone(),
         }
@@ -171,6 +190,12 @@ fn add<'m>(
         if let (Draft::Basic(_), Draft::Basic(_)) = (&*known, &draft) {
             let message = "a second `Basic` would never be tried: write all users into one file";
             problem(earlier, message.to_owned(), "");
+        }
+        if let (Draft::OpenIdConnect(_), Draft::OpenIdConnect(_)) = (&*known, &draft) {
+            let message =
+                "a browser can be sent to one provider only: a second `OpenIdConnect` would never be asked";
+            problem(earlier, message.to_owned(), "give it a route and a policy of its own");
+            continue;
         }
         let known_places = known.places();
         let Some(shared) = places.iter().find(|place| known_places.contains(place)) else { continue };
@@ -226,6 +251,11 @@ fn check_fields(method: &Spanned<AuthenticationMethod>, problems: &mut Problems)
             AuthenticationType::Introspection,
             "introspection",
             method.introspection.as_ref().map(|field| field.at),
+        ),
+        (
+            AuthenticationType::OpenIdConnect,
+            "openIdConnect",
+            method.open_id_connect.as_ref().map(|field| field.at),
         ),
     ];
     if method.basic.is_some() && method.type_ != AuthenticationType::Basic {

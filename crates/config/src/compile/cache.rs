@@ -16,7 +16,7 @@ use super::{
     attach::{Scoped, targets},
     index::{Index, spec_of},
     label,
-    policy::BEFORE_IDENTIFY,
+    policy::{BEFORE_IDENTIFY, header_name},
 };
 use crate::snapshot::{Bite, CachePlan};
 
@@ -64,12 +64,17 @@ fn compile(document: &Document, spec: &CachePolicySpec, problems: &mut Problems)
             },
             targeted: spec.targeted,
             drop_set_cookie: spec.drop_set_cookie,
+            any_status: spec.any_status,
             heuristic_percent: spec.heuristic_percent.get(),
             negative_s: spec.negative_lifetime.get().as_secs(),
+            stale_while_revalidate_s: spec.stale_while_revalidate.get().as_secs(),
+            stale_if_error_s: spec.stale_if_error.get().as_secs(),
+            tag_fields: spec.tag_headers.iter().map(|name| header_name(name)).collect(),
             lifetime_max_s: spec.max_lifetime.get().as_secs(),
             heed_callers: spec.heed_callers,
             body_bytes_max: usize::try_from(spec.max_body_bytes.get()).unwrap_or(usize::MAX),
             ..defaults
         },
+        collapse: spec.collapse.get(),
     }
 }

@@ -79,6 +79,7 @@ fn of_authentication(document: &Document, problems: &mut Problems) {
     for method in &spec.methods {
         let fetches = method.jwt.iter().map(|one| &one.fetch);
         let fetches = fetches.chain(method.introspection.iter().map(|one| &one.fetch));
+        let fetches = fetches.chain(method.open_id_connect.iter().map(|one| &one.fetch));
         if fetches.into_iter().any(|fetch| fetch.danger_allow_clear_text) {
             let message = format!(
                 "AuthenticationPolicy/{name} may fetch keys or answers about tokens without TLS: whoever stands between can replace them"

@@ -29,6 +29,7 @@ mod exposure;
 mod filter;
 mod index;
 mod inspection;
+mod kept;
 mod limit;
 mod listener;
 mod llm;
@@ -98,6 +99,7 @@ fn snapshot(set: &Parsed<'_>, unread: bool, problems: &mut Problems) -> Option<S
     let routes = route::compile_all(&index, &listeners, &upstreams, &attached, &mut clashes, problems);
     clashes.into_problems(problems);
     if !unread && !problems.is_refusing() {
+        authentication::sign_in::check_paths(&index, &routes.entries, problems);
         credential::check_exchanges(&index, &routes.plans, &upstreams, problems);
     }
     authorization::check_consumers(&index, problems);
@@ -126,7 +128,9 @@ fn snapshot(set: &Parsed<'_>, unread: bool, problems: &mut Problems) -> Option<S
         .collect();
     let (record, access_log) = attached.gateway_record();
     let digest = set.rules.digest_with(set.digest);
+    let kept_under = kept::fingerprints(set, &routes.plans, &upstreams);
     Some(Snapshot {
+        kept_under,
         revision: Revision { id: digest.get(..12).unwrap_or(&digest).into() },
         listeners: published,
         routes: routes.plans,

@@ -11,7 +11,10 @@ use bartizan_limit::FailurePolicy;
 use bartizan_model::Reference;
 use http::{HeaderName, HeaderValue};
 
-use super::{Bite, ChallengePlan, IntrospectionPlan, JwtPlan, KeySetPlan, MappingPlan, TokenPlacePlan};
+use super::{
+    Bite, ChallengePlan, IntrospectionPlan, JwtPlan, KeySetPlan, MappingPlan, OpenIdConnectPlan,
+    TokenPlacePlan,
+};
 
 /// A compiled `AuthenticationPolicy`.
 #[derive(Clone, Debug)]
@@ -41,6 +44,8 @@ pub enum MethodPlan {
     Jwt(Arc<JwtPlan>),
     /// A token that its issuer is asked about.
     Introspection(Arc<IntrospectionPlan>),
+    /// A session that began with signing in at an OpenID provider.
+    OpenIdConnect(Arc<OpenIdConnectPlan>),
 }
 
 /// Whose names and passwords.
@@ -88,7 +93,16 @@ impl AuthenticationPlan {
             MethodPlan::ClientCertificate(_)
             | MethodPlan::Basic(_)
             | MethodPlan::Jwt(_)
-            | MethodPlan::Introspection(_) => None,
+            | MethodPlan::Introspection(_)
+            | MethodPlan::OpenIdConnect(_) => None,
+        })
+    }
+
+    /// Where browsers may sign in; at most one way.
+    pub fn sign_in(&self) -> Option<&Arc<OpenIdConnectPlan>> {
+        self.methods.iter().find_map(|method| match method {
+            MethodPlan::OpenIdConnect(plan) => Some(plan),
+            _ => None,
         })
     }
 
@@ -122,9 +136,11 @@ impl AuthenticationPlan {
             MethodPlan::ApiKey(_)
             | MethodPlan::ClientCertificate(_)
             | MethodPlan::Basic(_)
-            | MethodPlan::Introspection(_) => &[],
+            | MethodPlan::Introspection(_)
+            | MethodPlan::OpenIdConnect(_) => &[],
         });
-        issuers.filter_map(|issuer| issuer.keys.fetched())
+        let of_tokens = issuers.filter_map(|issuer| issuer.keys.fetched());
+        of_tokens.chain(self.sign_in().map(|plan| &plan.key_set))
     }
 }
 
@@ -132,7 +148,10 @@ impl MethodPlan {
     /// Where it looks for a token.
     pub fn places(&self) -> &[TokenPlacePlan] {
         match self {
-            MethodPlan::ApiKey(_) | MethodPlan::ClientCertificate(_) | MethodPlan::Basic(_) => &[],
+            MethodPlan::ApiKey(_)
+            | MethodPlan::ClientCertificate(_)
+            | MethodPlan::Basic(_)
+            | MethodPlan::OpenIdConnect(_) => &[],
             MethodPlan::Jwt(plan) => &plan.places,
             MethodPlan::Introspection(plan) => &plan.places,
         }
@@ -149,6 +168,7 @@ impl MethodPlan {
             MethodPlan::ApiKey(_) | MethodPlan::ClientCertificate(_) | MethodPlan::Basic(_) => true,
             MethodPlan::Jwt(plan) => plan.issuers.iter().any(|issuer| knows(&issuer.mapping)),
             MethodPlan::Introspection(plan) => knows(&plan.mapping),
+            MethodPlan::OpenIdConnect(plan) => knows(&plan.mapping),
         }
     }
 
@@ -159,6 +179,7 @@ impl MethodPlan {
             MethodPlan::ApiKey(_) | MethodPlan::ClientCertificate(_) | MethodPlan::Basic(_) => false,
             MethodPlan::Jwt(plan) => plan.issuers.iter().any(|issuer| knows(&issuer.mapping)),
             MethodPlan::Introspection(plan) => knows(&plan.mapping),
+            MethodPlan::OpenIdConnect(plan) => knows(&plan.mapping),
         }
     }
 
@@ -169,6 +190,25 @@ impl MethodPlan {
             MethodPlan::ClientCertificate(plan) => plan.brings_roles,
             MethodPlan::Jwt(plan) => plan.issuers.iter().any(|issuer| issuer.mapping.roles.is_some()),
             MethodPlan::Introspection(plan) => plan.mapping.roles.is_some(),
+            MethodPlan::OpenIdConnect(plan) => plan.mapping.roles.is_some(),
+        }
+    }
+
+    /// What it is read from beside its document.
+    pub fn references(&self) -> Vec<&Reference> {
+        match self {
+            MethodPlan::ApiKey(_) | MethodPlan::ClientCertificate(_) => Vec::new(),
+            MethodPlan::Basic(plan) => vec![&plan.users],
+            MethodPlan::Jwt(plan) => {
+                plan.issuers.iter().flat_map(|issuer| issuer.keys.references()).collect()
+            }
+            MethodPlan::Introspection(plan) => {
+                std::iter::once(&plan.client_secret).chain(&plan.fetch.authorities).collect()
+            }
+            MethodPlan::OpenIdConnect(plan) => {
+                let own = plan.client_secret.iter().chain(&plan.keys);
+                own.chain(&plan.fetch.authorities).collect()
+            }
         }
     }
 
@@ -188,13 +228,17 @@ impl MethodPlan {
                 format!("token of {}", issuers.join(" or "))
             }
             MethodPlan::Introspection(plan) => format!("token known to {}", plan.url),
+            MethodPlan::OpenIdConnect(plan) => format!("session of {}", plan.issuer),
         }
     }
 
     /// What callers without a valid token are told; `None` where it takes no tokens.
     pub fn challenge(&self) -> Option<&ChallengePlan> {
         match self {
-            MethodPlan::ApiKey(_) | MethodPlan::ClientCertificate(_) | MethodPlan::Basic(_) => None,
+            MethodPlan::ApiKey(_)
+            | MethodPlan::ClientCertificate(_)
+            | MethodPlan::Basic(_)
+            | MethodPlan::OpenIdConnect(_) => None,
             MethodPlan::Jwt(plan) => Some(&plan.challenge),
             MethodPlan::Introspection(plan) => Some(&plan.challenge),
         }
@@ -202,7 +246,10 @@ impl MethodPlan {
 
     fn forwards(&self) -> bool {
         match self {
-            MethodPlan::ApiKey(_) | MethodPlan::ClientCertificate(_) | MethodPlan::Basic(_) => false,
+            MethodPlan::ApiKey(_)
+            | MethodPlan::ClientCertificate(_)
+            | MethodPlan::Basic(_)
+            | MethodPlan::OpenIdConnect(_) => false,
             MethodPlan::Jwt(plan) => plan.forward,
             MethodPlan::Introspection(plan) => plan.forward,
         }

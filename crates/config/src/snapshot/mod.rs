@@ -19,6 +19,7 @@ pub mod notice;
 pub mod policy;
 mod reference;
 pub mod route;
+pub mod sign_in;
 pub mod table;
 pub mod template;
 pub mod token;
@@ -34,6 +35,7 @@ pub use names::NameMap;
 pub use notice::*;
 pub use policy::*;
 pub use route::*;
+pub use sign_in::*;
 pub use table::*;
 pub use template::*;
 pub use token::*;
@@ -48,6 +50,8 @@ pub struct Snapshot {
     pub listeners: Vec<PublishedListener>,
     /// Every rule of every route, in document order; `RoutePlan::index` points here.
     pub routes: Vec<Arc<RoutePlan>>,
+    /// For every rule, what tells the answers that were kept under it from those kept under other documents.
+    pub kept_under: Vec<u64>,
     /// The upstreams by index.
     pub upstreams: Vec<Arc<UpstreamPlan>>,
     /// The models by name.

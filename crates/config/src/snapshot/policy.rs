@@ -57,6 +57,8 @@ pub struct CachePlan {
     pub label: Arc<str>,
     /// What may be kept, and for whom.
     pub terms: bartizan_cache::Terms,
+    /// How long equal requests wait for the answer to the first of them.
+    pub collapse: Duration,
 }
 
 /// A compiled `HeaderPolicy`.

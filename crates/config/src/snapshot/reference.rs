@@ -2,7 +2,7 @@
 
 use bartizan_model::Reference;
 
-use super::Snapshot;
+use super::{MethodPlan, Snapshot};
 
 impl Snapshot {
     /// The secrets, certificates, lists and users that `prepare` reads, some of them named several times.
@@ -25,7 +25,7 @@ impl Snapshot {
         });
         let of_routes = self.routes.iter().flat_map(|route| {
             let policies = route.authentication.enforced.iter().chain(&route.authentication.shadow);
-            policies.flat_map(|policy| policy.basic().map(|plan| &plan.users))
+            policies.flat_map(|policy| policy.methods.iter().flat_map(MethodPlan::references))
         });
         let of_channels = self.channels.values().flat_map(|channel| channel.references());
         of_listeners.chain(of_upstreams).chain(of_routes).chain(of_channels)

@@ -181,6 +181,16 @@ impl KeysPlan {
         }
     }
 
+    /// What they are read from beside their document.
+    pub fn references(&self) -> Vec<&Reference> {
+        match self {
+            KeysPlan::Fetched(set, _) => set.fetch.authorities.iter().collect(),
+            KeysPlan::Given(..) => Vec::new(),
+            KeysPlan::GivenRef(reference, _) => vec![reference],
+            KeysPlan::Secrets(references, _) => references.iter().collect(),
+        }
+    }
+
     /// Names of the algorithms, for people.
     pub fn algorithms(&self) -> Vec<&'static str> {
         use bartizan_identity::Algorithm;

@@ -227,6 +227,19 @@ fn method(method: &MethodPlan) -> String {
                 issuers.join("; ")
             )
         }
+        MethodPlan::OpenIdConnect(plan) => {
+            format!(
+                "OpenIdConnect at {} as {}, back to {}, out by {}, {}, {:?} and idle {:?}, {:?}",
+                plan.issuer,
+                plan.client_id,
+                plan.redirect_path,
+                plan.logout_path,
+                plan.cookie,
+                plan.lifetime,
+                plan.idle,
+                plan.mapping
+            )
+        }
         MethodPlan::Introspection(plan) => {
             format!(
                 "Introspection {:?} at {} for {:?}, {:?}",

@@ -11,14 +11,14 @@ use zeroize::Zeroizing;
 use crate::base64::decode;
 
 /// A password that can be checked and not read.
-pub(super) struct StoredPassword {
+pub(crate) struct StoredPassword {
     argon: Argon2<'static>,
     salt: Box<[u8]>,
     hash: Box<[u8]>,
 }
 
 impl StoredPassword {
-    pub(super) fn parse(text: &str) -> Result<Self, &'static str> {
+    pub(crate) fn parse(text: &str) -> Result<Self, &'static str> {
         const FORM: &str = "the password is no hash of the form `$argon2id$v=19$m=…,t=…,p=…$salt$hash`";
         let mut parts = text.split('$');
         let (Some(""), Some("argon2id"), Some("v=19")) = (parts.next(), parts.next(), parts.next()) else {
@@ -57,7 +57,7 @@ impl StoredPassword {
     }
 
     /// Whether this is the password. A failure of the hash itself counts as no.
-    pub(super) fn verify(&self, password: &[u8]) -> bool {
+    pub(crate) fn verify(&self, password: &[u8]) -> bool {
         let mut made = Zeroizing::new(vec![0; self.hash.len()]);
         self.argon.hash_password_into(password, &self.salt, &mut made).is_ok()
             && verify_slices_are_equal(&made, &self.hash).is_ok()

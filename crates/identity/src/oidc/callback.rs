@@ -121,7 +121,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::oidc::sign_in::{SIGN_IN_MS_MAX, SignInSecrets};
+    use crate::oidc::sign_in::SIGN_IN_MS_MAX;
 
     const ORIGIN: &str = "https://app.example";
 

@@ -1,6 +1,6 @@
 //! What an event costs and a consumer takes, also when somebody brings millions of keys.
 
-use std::time::Instant;
+use std::{fs, time::Instant};
 
 use bartizan_insight::{Engine, Event, Seed, Settings};
 
@@ -27,15 +27,15 @@ pub(crate) fn report(quick: bool) {
     let mut best = f64::MAX;
     // The same events again later: the second time everything is known, as in a gateway that runs.
     for round in 0..3_u64 {
-        let begin = Instant::now();
+        let begin = cpu_seconds();
         for event in &events {
             engine.observe(&Event { at_ms: event.at_ms + round * 86_400_000 * 3, ..*event });
         }
-        let each = begin.elapsed().as_secs_f64() * 1e6 / events.len() as f64;
-        println!("| µs for an event, round {} of {} events | {each:.2} |", round + 1, events.len());
+        let each = (cpu_seconds() - begin) * 1e6 / events.len() as f64;
+        println!("| µs of CPU for an event, round {} of {} events | {each:.2} |", round + 1, events.len());
         best = best.min(each);
     }
-    println!("| µs for an event, best | **{best:.2}** |");
+    println!("| µs of CPU for an event, best | **{best:.2}** |");
     let figures = engine.figures();
     println!(
         "| bytes for a consumer, all tables shared out ({} consumers) | **{:.0}** |",
@@ -65,10 +65,21 @@ fn event<'a>(call: &'a Call, names: &'a (String, String)) -> Event<'a> {
     }
 }
 
+/// Time that this thread was on a core; where that is not told, time. Others on the machine then count too.
+fn cpu_seconds() -> f64 {
+    let told = fs::read_to_string("/proc/thread-self/schedstat").ok();
+    let nanos = told.and_then(|text| text.split(' ').next()?.parse::<f64>().ok());
+    nanos.map_or_else(|| BEGAN.with(|began| began.elapsed().as_secs_f64()), |nanos| nanos / 1e9)
+}
+
+thread_local! {
+    static BEGAN: Instant = Instant::now();
+}
+
 /// Somebody with an address and a path for each call.
 fn flood(calls: u64) {
     let mut engine = Engine::new(Settings::default(), Seed(1, 2));
-    let begin = Instant::now();
+    let begin = cpu_seconds();
     for turn in 0..calls {
         let client = format!("2001:db8:{:x}:{:x}::1", turn >> 16 & 0xffff, turn & 0xffff);
         let path = format!("/a{turn}/b{}/c{}", turn * 7, turn * 13);
@@ -82,8 +93,8 @@ fn flood(calls: u64) {
             ..Event::default()
         });
     }
-    let each = begin.elapsed().as_secs_f64() * 1e6 / calls as f64;
+    let each = (cpu_seconds() - begin) * 1e6 / calls as f64;
     let figures = engine.figures();
-    println!("| µs for an event of {calls} with a new address and path each | {each:.2} |");
+    println!("| µs of CPU for an event of {calls} with a new address and path each | {each:.2} |");
     println!("| MB after that | {:.1} |", figures.memory_bytes as f64 / 1e6);
 }

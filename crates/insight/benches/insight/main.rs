@@ -23,6 +23,7 @@ fn main() {
             // What cargo gives to every benchmark.
             "--bench" => {}
             "--quick" => quick = true,
+            "--only-cost" => return cost::report(quick),
             path => data = Some(PathBuf::from(path)),
         }
     }

@@ -11,7 +11,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{
     App,
-    auth::{Apply, May, ReadState},
+    auth::{Apply, Caller, May, ReadState},
     body::{Asked, Body},
     now_ms,
     problem::Problem,
@@ -186,9 +186,10 @@ pub(crate) struct WantedNotices {
     responses((status = 200, body = AlertPage), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn list(
     State(app): State<App>,
-    _: May<ReadState>,
+    may: May<ReadState>,
     Asked(wanted): Asked<WantedAlerts>,
 ) -> Result<Json<AlertPage>, Problem> {
+    of_all(&may.caller)?;
     let alerts = app.api.store().await?.alerts();
     let rows = alerts.list(!wanted.all.unwrap_or(false), ROWS_MAX).await?;
     let silences = alerts.silences(now_ms()).await?;
@@ -206,6 +207,7 @@ pub(crate) async fn silence(
     may: May<Apply>,
     Body(body): Body<MadeSilence>,
 ) -> Result<(StatusCode, Json<SilenceView>), Problem> {
+    of_all(&may.caller)?;
     let store = app.api.store().await?;
     let now = now_ms();
     let wanted = SilenceRow {
@@ -231,6 +233,7 @@ pub(crate) async fn unsilence(
     may: May<Apply>,
     Path(id): Path<String>,
 ) -> Result<StatusCode, Problem> {
+    of_all(&may.caller)?;
     let store = app.api.store().await?;
     let deed = Deed { action: "alert.unsilence", target: &id, before: "", reason: "" };
     let work = async {
@@ -248,9 +251,10 @@ pub(crate) async fn unsilence(
     responses((status = 200, body = Vec<NoticeView>), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn notices(
     State(app): State<App>,
-    _: May<ReadState>,
+    may: May<ReadState>,
     Asked(wanted): Asked<WantedNotices>,
 ) -> Result<Json<Vec<NoticeView>>, Problem> {
+    of_all(&may.caller)?;
     let state = match wanted.state.as_deref() {
         None => None,
         Some(word) => Some(
@@ -260,6 +264,15 @@ pub(crate) async fn notices(
     };
     let rows = app.api.store().await?.outbox().list(state, ROWS_MAX).await?;
     Ok(Json(rows.into_iter().map(NoticeView::of).collect()))
+}
+
+/// Alerts and notices are about everybody: a caller of a narrow scope has no part in them.
+fn of_all(caller: &Caller) -> Result<(), Problem> {
+    if caller.is_narrow() {
+        let title = "Alerts and notices are about everybody, which is out of your scope.";
+        return Err(Problem::new(StatusCode::FORBIDDEN, "OutOfScope", title));
+    }
+    Ok(())
 }
 
 /// A screen of them.

@@ -1,5 +1,7 @@
 //! What is in force, or was: documents, and what they publish.
 
+use std::collections::HashSet;
+
 use axum::{
     Json,
     extract::{Path, State},
@@ -10,6 +12,7 @@ use bartizan_config::{
     source::Sources,
 };
 use bartizan_model::document::{API_VERSION, Document, Kind};
+use bartizan_store::RevisionRef;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -73,7 +76,7 @@ pub(crate) struct RoutesView {
     responses((status = 200, body = DocumentPage), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn list(
     State(app): State<App>,
-    _: May<ReadDocuments>,
+    may: May<ReadDocuments>,
     Asked(wanted): Asked<Wanted>,
 ) -> Result<Json<DocumentPage>, Problem> {
     let kind = wanted.kind.as_deref().map(kind).transpose()?;
@@ -82,6 +85,7 @@ pub(crate) async fn list(
     let page = move |set: &Set| {
         let mut documents: Vec<&Document> =
             set.documents.iter().filter(|document| kind.is_none_or(|kind| document.kind() == kind)).collect();
+        documents.retain(|document| may.caller.reaches(document));
         documents.sort_by_key(|document| (document.kind(), document.name.as_str()));
         let part = documents.get(offset..).unwrap_or_default();
         let next = (part.len() > limit).then(|| offset.saturating_add(limit) as u64);
@@ -97,14 +101,14 @@ pub(crate) async fn list(
     responses((status = 200, body = Object), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn show(
     State(app): State<App>,
-    _: May<ReadDocuments>,
+    may: May<ReadDocuments>,
     Path((word, name)): Path<(String, String)>,
     Asked(of): Asked<OfRevision>,
 ) -> Result<Json<Value>, Problem> {
     let kind = kind(&word)?;
     let find = move |set: &Set| {
         let is_meant = |document: &&Document| document.kind() == kind && document.name.as_str() == name;
-        set.documents.iter().find(is_meant).map(view)
+        set.documents.iter().find(is_meant).filter(|document| may.caller.reaches(document)).map(view)
     };
     let (revision, found) = read(&app, of.revision.as_deref(), find).await?;
     let missing = || Problem::missing(format!("Revision {revision} has no such document."));
@@ -116,33 +120,55 @@ pub(crate) async fn show(
     responses((status = 200, body = RoutesView), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn routes(
     State(app): State<App>,
-    _: May<ReadDocuments>,
+    may: May<ReadDocuments>,
     Asked(of): Asked<OfRevision>,
 ) -> Result<Json<RoutesView>, Problem> {
     // Against nothing, everything that is published is opened.
-    let surface = |set: &Set| Side::of(set).map(|side| compare(None, side).opened).unwrap_or_default();
+    let surface = move |set: &Set| {
+        let mut opened = Side::of(set).map(|side| compare(None, side).opened).unwrap_or_default();
+        if may.caller.is_narrow() {
+            let is_seen =
+                |document: &&Document| document.kind() == Kind::Route && may.caller.reaches(document);
+            let seen: HashSet<&str> =
+                set.documents.iter().filter(is_seen).map(|document| document.name.as_str()).collect();
+            // A rule is labelled `route` or `route/rule`.
+            opened.retain(|reach| reach.route.split('/').next().is_some_and(|name| seen.contains(name)));
+        }
+        opened
+    };
     let (revision, routes) = read(&app, of.revision.as_deref(), surface).await?;
     Ok(Json(RoutesView { revision, routes }))
 }
 
-/// Compiles a revision and looks at it, away from the threads that answer.
-async fn read<T: Send + 'static>(
+/// Compiles a revision and looks at it, away from the threads that answer. Where files are served, the active revision
+/// is what they say.
+pub(crate) async fn read<T: Send + 'static>(
     app: &App,
     which: Option<&str>,
     look: impl FnOnce(&Set) -> T + Send + 'static,
 ) -> Result<(String, T), Problem> {
     let which = revision(which.unwrap_or("active"))?;
+    if let (RevisionRef::Active, Some(set)) = (&which, app.management.served.now().set) {
+        let tag = set.digest.chars().take(DIGEST_CHARS).collect();
+        let looked = tokio::task::spawn_blocking(move || look(&set)).await.map_err(|_| unread())?;
+        return Ok((tag, looked));
+    }
     let found = app.api.store().await?.revisions().get(&which).await?;
     let _place = app.api.compiling.acquire().await;
     let work = move || {
         look(&Set::from_sources(Sources::kept(found.files.into_iter().map(|file| (file.name, file.text)))))
     };
-    let looked = tokio::task::spawn_blocking(work).await.map_err(|_| {
-        let title = "The revision could not be read; the log of the gateway says why.";
-        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", title)
-    })?;
+    let looked = tokio::task::spawn_blocking(work).await.map_err(|_| unread())?;
     Ok((found.row.tag(), looked))
 }
+
+fn unread() -> Problem {
+    let title = "The revision could not be read; the log of the gateway says why.";
+    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", title)
+}
+
+/// As snapshots and logs name a set.
+const DIGEST_CHARS: usize = 12;
 
 fn kind(word: &str) -> Result<Kind, Problem> {
     let found = Kind::ALL.iter().find(|kind| kind.as_str() == word || kind.plural() == word);

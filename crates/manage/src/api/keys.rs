@@ -1,10 +1,14 @@
 //! API keys of consumers: made and shown once, listed without their secrets, withdrawn.
 
+use std::collections::HashSet;
+
 use axum::{
     Json,
     extract::{Path, State},
 };
+use bartizan_config::Set;
 use bartizan_identity::{KeyId, KeyText};
+use bartizan_model::document::Kind;
 use bartizan_store::{KeyFilter, KeyRow, NewKey};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
@@ -12,8 +16,9 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{
     App,
-    auth::{MakeKeys, May, ReadKeys, RevokeKeys},
+    auth::{Caller, MakeKeys, May, ReadKeys, RevokeKeys},
     body::{Asked, Body},
+    documents::read,
     now_ms,
     problem::Problem,
     revisions::moment,
@@ -115,9 +120,10 @@ pub(crate) struct MadeKey {
     responses((status = 200, body = KeyPage), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn list(
     State(app): State<App>,
-    _: May<ReadKeys>,
+    may: May<ReadKeys>,
     Asked(wanted): Asked<WantedKeys>,
 ) -> Result<Json<KeyPage>, Problem> {
+    let owners = Owners::of(&app, &may.caller).await?;
     let keys = app.api.store().await?.keys();
     let after = match wanted.after.as_deref() {
         Some(id) => Some(keys.show(&id_of(id)?).await?.cursor()),
@@ -126,7 +132,10 @@ pub(crate) async fn list(
     let limit = wanted.limit.unwrap_or(100).clamp(1, 1000);
     let page = keys.list(KeyFilter { consumer: wanted.consumer.as_deref(), after, limit }).await?;
     let next = page.next.and(page.rows.last()).map(|row| row.id.as_str().to_owned());
-    Ok(Json(KeyPage { keys: page.rows.iter().map(KeyView::of).collect(), next }))
+    Ok(Json(KeyPage {
+        keys: page.rows.iter().filter(|row| owners.has(&row.consumer)).map(KeyView::of).collect(),
+        next,
+    }))
 }
 
 /// Makes a key. Its text is in this answer and nowhere else.
@@ -138,6 +147,10 @@ pub(crate) async fn create(
     Body(body): Body<MadeKey>,
 ) -> Result<(StatusCode, Json<NewKeyView>), Problem> {
     let store = app.api.store().await?;
+    if !Owners::of(&app, &may.caller).await?.has(&body.consumer) {
+        let title = "The consumer is out of your scope.";
+        return Err(Problem::new(StatusCode::FORBIDDEN, "OutOfScope", title));
+    }
     let deed = Deed { action: "key.create", target: &body.consumer, before: "", reason: "" };
     let now = now_ms();
     let new = NewKey {
@@ -158,10 +171,12 @@ pub(crate) async fn create(
     responses((status = 200, body = KeyView), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn show(
     State(app): State<App>,
-    _: May<ReadKeys>,
+    may: May<ReadKeys>,
     Path(id): Path<String>,
 ) -> Result<Json<KeyView>, Problem> {
-    Ok(Json(KeyView::of(&app.api.store().await?.keys().show(&id_of(&id)?).await?)))
+    let row = app.api.store().await?.keys().show(&id_of(&id)?).await?;
+    Owners::of(&app, &may.caller).await?.must_have(&row.consumer)?;
+    Ok(Json(KeyView::of(&row)))
 }
 
 /// Withdraws a key for good; doing it again changes nothing.
@@ -174,10 +189,47 @@ pub(crate) async fn revoke(
 ) -> Result<Json<KeyView>, Problem> {
     let store = app.api.store().await?;
     let id = id_of(&id)?;
+    let owners = Owners::of(&app, &may.caller).await?;
+    if owners.are_some() {
+        owners.must_have(&store.keys().show(&id).await?.consumer)?;
+    }
     let deed = Deed { action: "key.revoke", target: id.as_str(), before: "", reason: "" };
     let work = async { Ok(store.keys().revoke(&id, now_ms()).await?) };
     let gone = deed.record(store, &may.caller, work, |gone| gone.row.consumer.clone()).await?;
     Ok(Json(KeyView::of(&gone.row)))
+}
+
+/// Whose keys a caller may see and change: everybody's, or those of the Consumers in force that their scope reaches.
+pub(super) struct Owners(Option<HashSet<String>>);
+
+impl Owners {
+    pub(super) async fn of(app: &App, caller: &Caller) -> Result<Self, Problem> {
+        if !caller.is_narrow() {
+            return Ok(Owners(None));
+        }
+        let caller = caller.clone();
+        let look = move |set: &Set| {
+            let seen = set
+                .documents
+                .iter()
+                .filter(|document| document.kind() == Kind::Consumer && caller.reaches(document));
+            seen.map(|document| document.name.to_string()).collect()
+        };
+        read(app, None, look).await.map(|(_, seen)| Owners(Some(seen)))
+    }
+
+    fn are_some(&self) -> bool {
+        self.0.is_some()
+    }
+
+    fn has(&self, consumer: &str) -> bool {
+        self.0.as_ref().is_none_or(|seen| seen.contains(consumer))
+    }
+
+    /// What is out of scope is not there.
+    pub(super) fn must_have(&self, consumer: &str) -> Result<(), Problem> {
+        if self.has(consumer) { Ok(()) } else { Err(Problem::missing("There is no key of this id.")) }
+    }
 }
 
 /// An id alone: a whole key in a URL would stand in logs.

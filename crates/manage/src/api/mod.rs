@@ -1,7 +1,8 @@
 //! The management API, `/admin/v1`: documents, revisions, plans, keys, tokens, the audit trail.
 //!
-//! Everything that the commands can do, for programs and other machines. Callers prove who they are by a token; a token
-//! has a role, and a table says what a role may do ([`role`]). What an endpoint needs is in its handler's type
+//! Everything that the commands can do, for programs, other machines and the page. Callers prove who they are by a token
+//! or a session (`auth`, `login`, `throttle`); both have a role, a table says what a role may do ([`role`]), and a scope
+//! may narrow it ([`scope`]). What an endpoint needs is in its handler's type
 //! (`auth::May`), so none can be added without saying it. Every change is written into the audit trail before it
 //! begins and when it has ended (`trail`). Refusals are `application/problem+json` (`problem`).
 //!
@@ -12,21 +13,28 @@
 mod alerts;
 mod auth;
 mod body;
+mod cache;
 mod documents;
+mod insight;
 mod keys;
+mod login;
 mod people;
 mod problem;
+mod requests;
 mod revisions;
 pub mod role;
 mod rotation;
+pub mod scope;
 mod state;
+mod throttle;
 mod trail;
+mod users;
 
 use std::{
     collections::HashMap,
     fmt,
     net::IpAddr,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, PoisonError},
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -36,11 +44,13 @@ use bartizan_store::{DataDir, Store};
 use tokio::sync::{OnceCell, Semaphore};
 use utoipa::{
     Modify, OpenApi,
-    openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
+    openapi::security::{
+        ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
+    },
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use self::problem::Problem;
+use self::{problem::Problem, throttle::Throttle};
 use crate::state::ManagementState;
 
 /// Where the gateway's documents come from.
@@ -62,6 +72,8 @@ pub struct Api {
     /// Compiling is work for a core; more at once would only take each other's.
     compiling: Semaphore,
     failures: Mutex<Failures>,
+    throttle: Mutex<Throttle>,
+    hashing: login::Hashing,
 }
 
 impl Api {
@@ -74,7 +86,27 @@ impl Api {
             rehearsal,
             compiling: Semaphore::new(COMPILING_MAX),
             failures: Mutex::default(),
+            throttle: Mutex::default(),
+            hashing: login::Hashing::default(),
         }
+    }
+
+    /// Begins a try of a password; refused while the account or the address has to wait.
+    fn try_password(&self, account: &str, address: IpAddr) -> Result<(), Problem> {
+        let mut throttle = self.throttle.lock().unwrap_or_else(PoisonError::into_inner);
+        let wait = throttle.begin(account, address, now_ms());
+        if wait == 0 {
+            return Ok(());
+        }
+        let seconds = wait.div_ceil(1000);
+        let title = format!("Too many attempts failed; wait {seconds} s.");
+        let status = http::StatusCode::TOO_MANY_REQUESTS;
+        Err(Problem::new(status, "TooManyFailures", title).retry_after(seconds))
+    }
+
+    /// The password of the try was the right one.
+    fn password_held(&self, account: &str, address: IpAddr) {
+        self.throttle.lock().unwrap_or_else(PoisonError::into_inner).held(account, address);
     }
 
     async fn store(&self) -> Result<&Store, Problem> {
@@ -104,25 +136,39 @@ pub(crate) struct App {
 
 /// The client of a connection; put into each request by the listener.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Peer(pub(crate) IpAddr);
+pub(crate) struct Peer {
+    pub(crate) address: IpAddr,
+    /// Whether the connection is TLS.
+    pub(crate) secure: bool,
+}
+
+impl axum::extract::FromRequestParts<App> for Peer {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut http::request::Parts, _: &App) -> Result<Self, Problem> {
+        auth::peer(parts)
+    }
+}
 
 #[derive(OpenApi)]
 #[openapi(
-    info(title = "Bartizan management API", description = "Documents, revisions, plans, keys, tokens and the audit trail of a gateway.", license(name = "Apache-2.0")),
-    modifiers(&Bearer),
+    info(title = "Bartizan management API", description = "Documents, revisions, plans, keys, users, tokens and the audit trail of a gateway.", license(name = "Apache-2.0")),
     tags(
         (name = "documents", description = "What is in force"),
         (name = "revisions", description = "What was, and what is to be"),
         (name = "keys", description = "API keys of consumers"),
         (name = "alerts", description = "What fires, and what was told"),
+        (name = "requests", description = "What callers were refused"),
         (name = "management", description = "The gateway, and who may manage it"),
+        (name = "users", description = "People, their sessions and their own tokens"),
+        (name = "sign in", description = "For browsers: a session in a cookie"),
     )
 )]
 struct Description;
 
-struct Bearer;
+struct Schemes;
 
-impl Modify for Bearer {
+impl Modify for Schemes {
     fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
         let scheme = SecurityScheme::Http(
             HttpBuilder::new()
@@ -130,8 +176,25 @@ impl Modify for Bearer {
                 .description(Some("A management token, `bzt_…`; made by `bartizan tokens create`."))
                 .build(),
         );
+        let session = SecurityScheme::ApiKey(ApiKey::Cookie(ApiKeyValue::with_description(
+            "__Host-bartizan",
+            "A session, begun by signing in (`bartizan` on loopback in clear text). Whatever is not GET also needs \
+             `X-Bartizan-Request: 1`.",
+        )));
         let components = openapi.components.get_or_insert_default();
         components.add_security_scheme("token", scheme);
+        components.add_security_scheme("session", session);
+        // Whatever a token may, a session may too.
+        for item in openapi.paths.paths.values_mut() {
+            let operations =
+                [&mut item.get, &mut item.post, &mut item.put, &mut item.patch, &mut item.delete];
+            for operation in operations.into_iter().flatten() {
+                let security = operation.security.get_or_insert_default();
+                if security.contains(&SecurityRequirement::new("token", Vec::<String>::new())) {
+                    security.push(SecurityRequirement::new("session", Vec::<String>::new()));
+                }
+            }
+        }
         openapi.info.version = "1".to_owned();
     }
 }
@@ -145,6 +208,7 @@ fn described() -> OpenApiRouter<App> {
     let rest = OpenApiRouter::with_openapi(Description::openapi())
         .routes(routes!(state::state))
         .routes(routes!(state::me))
+        .routes(routes!(insight::report))
         .routes(routes!(documents::list))
         .routes(routes!(documents::show))
         .routes(routes!(documents::routes))
@@ -162,17 +226,33 @@ fn described() -> OpenApiRouter<App> {
         .routes(routes!(alerts::silence))
         .routes(routes!(alerts::unsilence))
         .routes(routes!(alerts::notices))
+        .routes(routes!(cache::purge))
         .routes(routes!(people::tokens))
         .routes(routes!(people::create_token))
         .routes(routes!(people::revoke_token))
         .routes(routes!(people::audit))
+        .routes(routes!(requests::refusals))
+        .routes(routes!(users::list, users::create))
+        .routes(routes!(users::change))
+        .routes(routes!(users::reset))
+        .routes(routes!(users::sessions))
+        .routes(routes!(users::end_session))
+        .routes(routes!(users::set_password))
+        .routes(routes!(users::own_tokens, users::create_own_token))
+        .routes(routes!(users::revoke_own_token))
+        .routes(routes!(login::ways, login::log_in))
+        .routes(routes!(login::log_out))
+        .routes(routes!(login::look_at_link))
+        .routes(routes!(login::spend_link))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX));
     rest.merge(sets)
 }
 
 /// The description of the API, as it is committed under `schema/`.
 pub fn openapi() -> utoipa::openapi::OpenApi {
-    described().split_for_parts().1
+    let mut description = described().split_for_parts().1;
+    Schemes.modify(&mut description);
+    description
 }
 
 /// The API as a service.
@@ -191,6 +271,16 @@ pub(crate) fn router(app: App) -> Router {
             )
         })
         .with_state(app)
+}
+
+/// Whether whoever sends these headers may see the gateway's state; the refusal where they may not.
+pub(crate) async fn may_read_state(
+    parts: &mut http::request::Parts,
+    app: &App,
+) -> Result<(), axum::response::Response> {
+    use axum::{extract::FromRequestParts, response::IntoResponse};
+    let may = auth::May::<auth::ReadState>::from_request_parts(parts, app).await;
+    may.map(|_| ()).map_err(IntoResponse::into_response)
 }
 
 pub(crate) fn now_ms() -> u64 {

@@ -4,7 +4,7 @@ use axum::{
     Json,
     extract::{Path, State},
 };
-use bartizan_store::{AuditRow, NewToken, TokenRow};
+use bartizan_store::{AuditRow, NewToken, TokenRow, TokenText};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -17,6 +17,7 @@ use super::{
     problem::Problem,
     revisions::moment,
     role::Role,
+    scope::Scope,
     trail::Deed,
 };
 
@@ -28,8 +29,12 @@ pub(crate) struct TokenView {
     id: String,
     /// Its name.
     name: String,
-    /// Its role.
+    /// Its role; a personal one has its user's.
     role: String,
+    /// What the role is narrowed to.
+    scope: Option<Scope>,
+    /// Whether it is somebody's own, and ends with them.
+    personal: bool,
     /// Whether it opens.
     valid: bool,
     /// When it was made.
@@ -45,11 +50,13 @@ pub(crate) struct TokenView {
 }
 
 impl TokenView {
-    fn of(row: &TokenRow) -> Self {
+    pub(crate) fn of(row: &TokenRow) -> Self {
         TokenView {
             id: row.id.clone(),
             name: row.name.clone(),
             role: row.role.clone(),
+            scope: Scope::parse(&row.scope),
+            personal: row.user.is_some(),
             valid: row.is_valid(now_ms()),
             created_at: moment(row.created_at_ms),
             created_by: row.created_by.clone(),
@@ -70,11 +77,22 @@ pub(crate) struct NewTokenView {
     row: TokenView,
 }
 
+impl NewTokenView {
+    pub(crate) fn of(row: &TokenRow, text: &TokenText) -> Self {
+        NewTokenView { text: text.expose().to_owned(), row: TokenView::of(row) }
+    }
+}
+
+/// When what lives so many seconds ends.
+pub(crate) fn life(seconds: Option<u64>, now_ms: u64) -> Option<u64> {
+    seconds.map(|seconds| now_ms.saturating_add(seconds.saturating_mul(1000)))
+}
+
 /// All tokens.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct TokenList {
     /// The tokens, oldest first.
-    tokens: Vec<TokenView>,
+    pub(crate) tokens: Vec<TokenView>,
 }
 
 /// A token to be made.
@@ -85,6 +103,9 @@ pub(crate) struct MadeToken {
     name: String,
     /// Its role.
     role: Role,
+    /// What the role is narrowed to.
+    #[serde(default)]
+    scope: Scope,
     /// After how many seconds it is valid no more.
     expires_in_seconds: Option<u64>,
 }
@@ -160,19 +181,21 @@ pub(crate) async fn create_token(
     Body(body): Body<MadeToken>,
 ) -> Result<(StatusCode, Json<NewTokenView>), Problem> {
     let store = app.api.store().await?;
-    let deed = Deed { action: "token.create", target: &body.name, before: "", reason: body.role.as_str() };
+    let scope = body.scope.sound()?.to_text();
+    let reason = format!("{} {scope}", body.role);
+    let deed = Deed { action: "token.create", target: &body.name, before: "", reason: reason.trim_end() };
     let now = now_ms();
     let new = NewToken {
         name: &body.name,
         role: body.role.as_str(),
         created_by: may.caller.author(),
-        expires_at_ms: body
-            .expires_in_seconds
-            .map(|seconds| now.saturating_add(seconds.saturating_mul(1000))),
+        expires_at_ms: life(body.expires_in_seconds, now),
+        scope: &scope,
+        user: None,
     };
     let work = async { Ok(store.tokens().create(new, now).await?) };
     let (row, text) = deed.record(store, &may.caller, work, |(row, _)| row.id.clone()).await?;
-    Ok((StatusCode::CREATED, Json(NewTokenView { text: text.expose().to_owned(), row: TokenView::of(&row) })))
+    Ok((StatusCode::CREATED, Json(NewTokenView::of(&row, &text))))
 }
 
 /// Withdraws a management token for good; doing it again changes nothing.

@@ -4,7 +4,7 @@
 use axum::response::{IntoResponse, Response};
 use http::{
     HeaderValue, StatusCode,
-    header::{CONTENT_TYPE, WWW_AUTHENTICATE},
+    header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -29,6 +29,9 @@ pub(crate) struct Problem {
     /// The tag of the active revision, where another one was expected.
     #[serde(skip_serializing_if = "Option::is_none")]
     active: Option<String>,
+    /// After how many seconds another try makes sense; sent as `Retry-After`.
+    #[serde(skip)]
+    retry_after: Option<u64>,
 }
 
 impl Problem {
@@ -40,6 +43,7 @@ impl Problem {
             code,
             problems: Vec::new(),
             active: None,
+            retry_after: None,
         }
     }
 
@@ -50,6 +54,11 @@ impl Problem {
 
     pub(crate) fn with_active(mut self, active: Option<String>) -> Self {
         self.active = active;
+        self
+    }
+
+    pub(crate) fn retry_after(mut self, seconds: u64) -> Self {
+        self.retry_after = Some(seconds);
         self
     }
 
@@ -76,10 +85,15 @@ impl From<bartizan_store::Error> for Problem {
         use bartizan_store::Error;
         let (status, code) = match &error {
             Error::BadText { .. } | Error::ExpiryPast => (StatusCode::BAD_REQUEST, "BadRequest"),
-            Error::KeyUnknown { .. } | Error::RevisionNone | Error::RevisionUnknown { .. } => {
-                (StatusCode::NOT_FOUND, "NotFound")
-            }
-            Error::KeyEnded { .. } | Error::KeyReplaced { .. } => (StatusCode::CONFLICT, "Conflict"),
+            Error::KeyUnknown { .. }
+            | Error::RevisionNone
+            | Error::RevisionUnknown { .. }
+            | Error::UserUnknown { .. } => (StatusCode::NOT_FOUND, "NotFound"),
+            Error::KeyEnded { .. }
+            | Error::KeyReplaced { .. }
+            | Error::LastAdmin { .. }
+            | Error::UserExists { .. } => (StatusCode::CONFLICT, "Conflict"),
+            Error::LinkInvalid => (StatusCode::FORBIDDEN, "LinkInvalid"),
             Error::RevisionConflict { .. } => (StatusCode::PRECONDITION_FAILED, "RevisionConflict"),
             Error::RevisionTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "RevisionTooLarge"),
             _ => {
@@ -101,6 +115,9 @@ impl IntoResponse for Problem {
         let mut response = (status, json).into_response();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if let Some(seconds) = self.retry_after {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
         if status == StatusCode::UNAUTHORIZED {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }

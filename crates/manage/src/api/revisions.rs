@@ -9,13 +9,16 @@ use axum::{
 };
 use bartizan_config::{
     Set,
-    compare::{Comparison, Side, compare},
+    compare::{Comparison, DocumentChange, Side, compare},
     keep::{self, Against},
     rehearsal::Rehearsal,
     render,
     source::Sources,
 };
-use bartizan_model::problem::{Problems, Severity};
+use bartizan_model::{
+    document::Document,
+    problem::{Problems, Severity},
+};
 use bartizan_store::{
     Error, NewRevision, Put, Revision, RevisionFile, RevisionRef, RevisionRow, Rollback, SetDigest, Store,
 };
@@ -27,7 +30,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{
     App, DocumentSource,
-    auth::{Apply, May, ReadDocuments},
+    auth::{Apply, Caller, May, ReadDocuments},
     body::{Asked, Body, Page, expected, revision},
     now_ms,
     problem::Problem,
@@ -217,10 +220,14 @@ pub(crate) async fn history(
     responses((status = 200, body = WholeView), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn show(
     State(app): State<App>,
-    _: May<ReadDocuments>,
+    may: May<ReadDocuments>,
     Path(which): Path<String>,
     Asked(WithTexts { texts }): Asked<WithTexts>,
 ) -> Result<Response, Problem> {
+    if texts && may.caller.is_narrow() {
+        let title = "The texts of a revision are for who may see all of its documents.";
+        return Err(Problem::new(StatusCode::FORBIDDEN, "OutOfScope", title));
+    }
     let which = revision(&which)?;
     let revisions = app.api.store().await?.revisions();
     let (row, files) = if texts {
@@ -239,12 +246,12 @@ pub(crate) async fn show(
     responses((status = 200, body = PlanView), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn plan(
     State(app): State<App>,
-    _: May<ReadDocuments>,
+    may: May<ReadDocuments>,
     Body(body): Body<Planned>,
 ) -> Result<Json<PlanView>, Problem> {
     let store = app.api.store().await?;
     let base = base(store, None).await?;
-    let candidate = candidate(&app, body.files, base).await?;
+    let candidate = candidate(&app, &may.caller, body.files, base).await?;
     Ok(Json(PlanView {
         digest: candidate.digest.hex(),
         refused: candidate.against.standing(false).map(str::to_owned).collect(),
@@ -277,7 +284,7 @@ pub(crate) async fn apply(
         refuse_on_files(&app)?;
         let expected = expected(&headers, active.as_ref())?;
         let base = base(store, active.as_ref()).await?;
-        let candidate = candidate(&app, body.files, base).await?;
+        let candidate = candidate(&app, &may.caller, body.files, base).await?;
         let waiver = body.even_if_tests_fail.as_deref();
         refuse(&candidate.against, waiver)?;
         let reason = candidate.against.reason(&body.reason, waiver);
@@ -320,7 +327,7 @@ pub(crate) async fn roll_back(
         let files =
             older.files.into_iter().map(|file| FileView { name: file.name, text: file.text }).collect();
         // What does not compile any more could not be served either.
-        let candidate = candidate(&app, files, base).await?;
+        let candidate = candidate(&app, &may.caller, files, base).await?;
         let rollback = Rollback { to: &to, author: may.caller.author(), reason: &body.reason };
         Ok((store.revisions().roll_back(rollback, expected, now_ms()).await?, candidate.changes))
     };
@@ -381,10 +388,16 @@ async fn base(store: &Store, active: Option<&RevisionRow>) -> Result<Vec<Revisio
 }
 
 /// Compiles and compares a set, away from the threads that answer.
-async fn candidate(app: &App, files: Vec<FileView>, base: Vec<RevisionFile>) -> Result<Candidate, Problem> {
+async fn candidate(
+    app: &App,
+    caller: &Caller,
+    files: Vec<FileView>,
+    base: Vec<RevisionFile>,
+) -> Result<Candidate, Problem> {
+    let caller = caller.clone();
     let _place = app.api.compiling.acquire().await;
     let rehearsal = Arc::clone(&app.api.rehearsal);
-    let work = move || judge(files, base, &*rehearsal);
+    let work = move || judge(&caller, files, base, &*rehearsal);
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| {
         let title = "The set could not be compiled; the log of the gateway says why.";
         Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", title))
@@ -392,6 +405,7 @@ async fn candidate(app: &App, files: Vec<FileView>, base: Vec<RevisionFile>) -> 
 }
 
 fn judge(
+    caller: &Caller,
     files: Vec<FileView>,
     base: Vec<RevisionFile>,
     rehearsal: &dyn Rehearsal,
@@ -413,11 +427,13 @@ fn judge(
         );
     };
     let old = Set::from_sources(Sources::kept(pairs(&base)));
+    let changes = compare(Side::of(&old), after);
+    in_scope(caller, &changes, &old, &set)?;
     Ok(Candidate {
         digest: SetDigest::new(set.sources.digest()),
         documents: set.documents.len() as u64,
         against: keep::reasons_against(&set, rehearsal),
-        changes: compare(Side::of(&old), after),
+        changes,
         files,
     })
 }
@@ -432,6 +448,31 @@ fn refuse(against: &Against, waiver: Option<&str>) -> Result<(), Problem> {
         failed => format!("{failed} of {} tests of the set fail.", against.tests),
     };
     Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, code, title).with_problems(failing.collect()))
+}
+
+/// Who is held to some documents changes those alone, as they were and as they are to be; and is told of no others.
+fn in_scope(caller: &Caller, changes: &Comparison, old: &Set, new: &Set) -> Result<(), Problem> {
+    if !caller.is_narrow() {
+        return Ok(());
+    }
+    let reaches = |set: &Set, change: &DocumentChange| {
+        let is_it = |document: &&Document| {
+            document.kind().as_str() == change.kind && document.name.as_str() == change.name
+        };
+        set.documents.iter().find(is_it).is_none_or(|document| caller.reaches(document))
+    };
+    let beyond: Vec<Value> = changes
+        .documents
+        .iter()
+        .filter(|change| !(reaches(old, change) && reaches(new, change)))
+        .map(|change| json!({ "message": format!("{}/{} is out of your scope", change.kind, change.name) }))
+        .collect();
+    // A base that does not compile cannot be compared document by document.
+    if beyond.is_empty() && (old.documents.is_empty() || Side::of(old).is_some()) {
+        return Ok(());
+    }
+    let title = "The set changes documents that are out of your scope.";
+    Err(Problem::new(StatusCode::FORBIDDEN, "OutOfScope", title).with_problems(beyond))
 }
 
 fn refusing(problems: &Problems, sources: &Sources) -> Vec<Value> {

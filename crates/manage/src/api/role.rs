@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 /// Something that a role may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
 pub enum Permission {
     /// Make a revision, or roll back.
     Apply,
@@ -19,6 +20,8 @@ pub enum Permission {
     ReadDocuments,
     /// List API keys; their secrets are nowhere.
     ReadKeys,
+    /// See requests that were refused, and why.
+    ReadRequests,
     /// See how the gateway is.
     ReadState,
     /// Withdraw API keys.
@@ -27,6 +30,15 @@ pub enum Permission {
     MakeKeys,
     /// Make and withdraw management tokens.
     ManageTokens,
+    /// Add, change and disable users, and end their sessions.
+    ManageUsers,
+}
+
+impl Permission {
+    /// Whether it is about everybody, so that no narrowed role has it.
+    pub const fn needs_everything(self) -> bool {
+        matches!(self, Permission::ReadAudit | Permission::ManageTokens | Permission::ManageUsers)
+    }
 }
 
 /// What somebody is in the team.
@@ -41,7 +53,7 @@ pub enum Role {
     Security,
     /// Runs: applies, makes and withdraws keys.
     Operator,
-    /// Everything, tokens included.
+    /// Everything, users and tokens included.
     Admin,
 }
 
@@ -68,16 +80,30 @@ impl Role {
     /// What the role may do: the table.
     pub const fn permissions(self) -> &'static [Permission] {
         use Permission::{
-            Apply, MakeKeys, ManageTokens, ReadAudit, ReadDocuments, ReadKeys, ReadState, RevokeKeys,
+            Apply, MakeKeys, ManageTokens, ManageUsers, ReadAudit, ReadDocuments, ReadKeys, ReadRequests,
+            ReadState, RevokeKeys,
         };
         match self {
             Role::Viewer => &[ReadState, ReadDocuments],
-            Role::Developer => &[ReadState, ReadDocuments, ReadKeys],
-            Role::Security => &[ReadState, ReadDocuments, ReadKeys, RevokeKeys, Apply, ReadAudit],
-            Role::Operator => &[ReadState, ReadDocuments, ReadKeys, MakeKeys, RevokeKeys, Apply],
-            Role::Admin => {
-                &[ReadState, ReadDocuments, ReadKeys, MakeKeys, RevokeKeys, Apply, ReadAudit, ManageTokens]
+            Role::Developer => &[ReadState, ReadDocuments, ReadRequests, ReadKeys],
+            Role::Security => {
+                &[ReadState, ReadDocuments, ReadRequests, ReadKeys, RevokeKeys, Apply, ReadAudit]
             }
+            Role::Operator => {
+                &[ReadState, ReadDocuments, ReadRequests, ReadKeys, MakeKeys, RevokeKeys, Apply]
+            }
+            Role::Admin => &[
+                ReadState,
+                ReadDocuments,
+                ReadRequests,
+                ReadKeys,
+                MakeKeys,
+                RevokeKeys,
+                Apply,
+                ReadAudit,
+                ManageTokens,
+                ManageUsers,
+            ],
         }
     }
 

@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 use super::{
     App,
     auth::{MakeKeys, May, RevokeKeys},
-    keys::{KeyView, NewKeyView, id_of},
+    keys::{KeyView, NewKeyView, Owners, id_of},
     now_ms,
     problem::Problem,
     revisions::moment,
@@ -52,6 +52,7 @@ pub(crate) async fn rotate(
     let store = app.api.store().await?;
     let id = id_of(&id)?;
     let row = store.keys().show(&id).await?;
+    Owners::of(&app, &may.caller).await?.must_have(&row.consumer)?;
     let (terms, _) = rules(&app, &row.consumer);
     let deed = Deed { action: "key.rotate", target: id.as_str(), before: "", reason: "" };
     let mut text = None;
@@ -80,6 +81,7 @@ pub(crate) async fn offer(
     let store = app.api.store().await?;
     let id = id_of(&id)?;
     let row = store.keys().show(&id).await?;
+    Owners::of(&app, &may.caller).await?.must_have(&row.consumer)?;
     let (terms, url) = rules(&app, &row.consumer);
     let now = now_ms();
     let deed = Deed { action: "key.offer", target: id.as_str(), before: "", reason: "" };
@@ -100,6 +102,7 @@ pub(crate) async fn leaked(
 ) -> Result<Json<KeyView>, Problem> {
     let store = app.api.store().await?;
     let id: KeyId = id_of(&id)?;
+    Owners::of(&app, &may.caller).await?.must_have(&store.keys().show(&id).await?.consumer)?;
     let deed = Deed { action: "key.leaked", target: id.as_str(), before: "", reason: "" };
     let work = async { Ok(store.keys().report_leak(&id, now_ms()).await?) };
     let row = deed.record(store, &may.caller, work, |row| row.consumer.clone()).await?;

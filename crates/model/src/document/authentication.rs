@@ -3,11 +3,13 @@
 mod basic;
 mod certificate;
 mod failures;
+mod sign_in;
 
 pub use self::{
     basic::BasicSource,
     certificate::{CertificateNameType, CertificateTag, ClientCertificateSource},
     failures::{FailureRateSpec, Failures},
+    sign_in::{OpenIdConnectMethod, SessionSpec},
 };
 use super::common::TargetRef;
 use crate::{
@@ -32,6 +34,8 @@ crate::choice! {
         Jwt = "Jwt",
         /// A token that its issuer is asked about.
         Introspection = "Introspection",
+        /// A session that began with signing in at an OpenID provider.
+        OpenIdConnect = "OpenIdConnect",
         /// No proof: callers without a credential pass as nobody. Stands last.
         Anonymous = "Anonymous",
     }
@@ -73,6 +77,8 @@ crate::document! {
         pub jwt: Option<Spanned<JwtMethod>>,
         /// With `type: Introspection`: whom to ask, and what the answer means.
         pub introspection: Option<Spanned<IntrospectionMethod>>,
+        /// With `type: OpenIdConnect`: where browsers sign in, and what that means.
+        pub open_id_connect: Option<Spanned<OpenIdConnectMethod>>,
     }
 }
 
@@ -86,7 +92,8 @@ impl AuthenticationMethod {
     pub fn maps_roles(&self) -> bool {
         let of_jwt = self.jwt.iter().map(|jwt| &jwt.claims);
         let of_introspection = self.introspection.iter().map(|introspection| &introspection.claims);
-        of_jwt.chain(of_introspection).any(|claims| claims.roles.is_some())
+        let of_sign_in = self.open_id_connect.iter().map(|sign_in| &sign_in.claims);
+        of_jwt.chain(of_introspection).chain(of_sign_in).any(|claims| claims.roles.is_some())
     }
 }
 

@@ -3,7 +3,7 @@
 use super::common::TargetRef;
 use crate::{
     read::Spanned,
-    scalar::{ByteSize, Percent, Time},
+    scalar::{ByteSize, HeaderName, Percent, Time},
     verdict::Mode,
 };
 
@@ -41,6 +41,9 @@ crate::document! {
         pub targeted: bool = false,
         /// Whether an answer with `Set-Cookie` is kept, without that header. Otherwise it is not kept.
         pub drop_set_cookie: bool = false,
+        /// Whether answers of every status are kept that say how long they are fresh, errors too. Otherwise only of those
+        /// that do not pass by themselves.
+        pub any_status: bool = false,
         /// Percent of the time since `Last-Modified` for which an answer that says nothing counts as fresh, for a day at
         /// most; 0 means never.
         pub heuristic_percent: Percent = Percent::of(0),
@@ -48,6 +51,19 @@ crate::document! {
         pub negative_lifetime: Time = Time::seconds(0),
         /// Longest time for which an answer counts as fresh, whatever it says.
         pub max_lifetime: Time = Time::seconds(604_800),
+        /// How long a stale answer that does not say so itself (`stale-while-revalidate`) is given while the upstream
+        /// is asked for a newer one; `0s` means not at all, a day at most.
+        pub stale_while_revalidate: Time = Time::seconds(0),
+        /// How long a stale answer that does not say so itself (`stale-if-error`) is given when the upstream fails;
+        /// `0s` means not at all, a day at most.
+        pub stale_if_error: Time = Time::seconds(0),
+        /// How long equal requests wait for the answer to the first of them; `0s` means that each asks the upstream.
+        pub collapse: Time = Time::seconds(5),
+        /// Headers of answers that hold their tags, by which they can be purged.
+        pub tag_headers: Vec<Spanned<HeaderName>> = vec![
+            Spanned::from(HeaderName::known("cache-tag")),
+            Spanned::from(HeaderName::known("surrogate-key")),
+        ],
         /// Whether callers' own `Cache-Control` counts. Any caller can then have the upstream asked.
         pub heed_callers: bool = false,
         /// Largest body that is kept.

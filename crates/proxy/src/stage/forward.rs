@@ -20,13 +20,13 @@ use hyper::upgrade::OnUpgrade;
 
 use super::{
     Fill, Keeping, Missed,
-    identify::{remove_cookie, verified_token},
+    identify::{remove_cookies, verified_token},
     inspect::{Bench, Sendable},
     route::mode_for,
 };
 use crate::{
     body::{BodyWatch, Deadlines, Origin, RequestBody},
-    exchange::{Exchange, Shared, Stop},
+    exchange::{Exchange, Shared, Stop, Why},
     patience::{TimeOver, within},
     share::block_key,
     upstream::{
@@ -163,6 +163,10 @@ fn compose(shared: &Shared, sendable: Sendable, is_judged: bool) -> Result<Reque
     for name in shared.live.credential_headers() {
         headers.remove(name);
     }
+    // Sessions are the gateway's, and browsers send their cookies to every route of a host.
+    for plan in shared.live.sign_ins() {
+        remove_cookies(&mut headers, |name| plan.owns_cookie(name));
+    }
     if identity.method() == Method::Basic {
         // The password was for the gateway.
         headers.remove(header::AUTHORIZATION);
@@ -174,7 +178,7 @@ fn compose(shared: &Shared, sendable: Sendable, is_judged: bool) -> Result<Reque
             TokenPlacePlan::Bearer if !is_bearer(&headers) => {}
             TokenPlacePlan::Bearer => drop(headers.remove(header::AUTHORIZATION)),
             TokenPlacePlan::Header(name) => drop(headers.remove(name)),
-            TokenPlacePlan::Cookie(name) => remove_cookie(&mut headers, name),
+            TokenPlacePlan::Cookie(name) => remove_cookies(&mut headers, |known| known == name.as_bytes()),
         }
     }
     for policy in &plan.headers {
@@ -351,7 +355,7 @@ impl Asking {
                 shared.record.upstream_attempts = u16::from(attempts);
                 shared.record.endpoint = Some(endpoint);
                 if let Some(fill) = &mut fill {
-                    fill.came(response.version(), response.headers());
+                    fill.came(response.status(), response.version(), response.headers());
                 }
                 let deadlines = Deadlines { idle: plan.timeouts.idle, end };
                 let origin = Origin { upstream: prepared, endpoint: index };
@@ -360,6 +364,10 @@ impl Asking {
             }
             Err(failure) => {
                 let denial = failed(&mut shared, index, &watch, failure);
+                // A request that the cache knows has no body, so the failure is not its caller's.
+                if let Some(answer) = fill.and_then(|fill| fill.rescue(&mut shared, None)) {
+                    return Err(Stop { shared, why: Why::Kept(answer) });
+                }
                 Err(Exchange { shared, proof: () }.deny(Stage::Forward, denial))
             }
         }

@@ -12,7 +12,7 @@ use bartizan_limit::Held;
 use bartizan_message::RequestHead;
 use bartizan_model::{Denial, Fault, Mode, OnFault, Reason, Stage};
 use bartizan_telemetry::{WouldDeny, record::Would};
-use http::header;
+use http::{HeaderValue, header};
 
 use super::{
     Routed,
@@ -23,21 +23,26 @@ use crate::exchange::{Exchange, Shared, Stop};
 mod aged;
 mod api_key;
 mod basic;
+mod browser;
 mod caller;
 mod certificate;
+mod cookie;
 mod failures;
 mod introspection;
 mod jwt;
 mod lookup;
 mod place;
 mod rehearsed;
+mod session;
+mod sign_in;
 
 pub(crate) use caller::CallerMemo;
 pub use caller::Granted;
 pub(super) use certificate::client_cert;
 use failures::Counting;
 use lookup::{Asked, Lookup};
-pub(super) use place::{remove_cookie, verified_token};
+pub(super) use place::{remove_cookies, verified_token};
+pub(crate) use session::SessionMemo;
 
 /// The proof that the caller is known, or that the route admits callers who are not.
 #[must_use]
@@ -56,11 +61,13 @@ struct Caller {
     aged: Option<aged::Aged>,
     /// What a token or a certificate brings beside it.
     granted: Option<Arc<Granted>>,
+    /// The session it is known by.
+    session: Option<Arc<session::Seen>>,
 }
 
 impl Caller {
     const fn nobody() -> Self {
-        Caller { identity: Identity::anonymous(), consumer: None, aged: None, granted: None }
+        Caller { identity: Identity::anonymous(), consumer: None, aged: None, granted: None, session: None }
     }
 }
 
@@ -123,6 +130,8 @@ enum Attempt {
     /// A credential is there, is genuine and does not hold any more, for this reason that only the record is told. It is
     /// refused like an invalid one and is no guess.
     Spent(Box<str>),
+    /// A session is there and is over: a browser may begin another.
+    Ended(Denial),
     /// A credential is there and cannot be judged.
     Faulted(Fault),
     /// A credential is there and can be judged after this.
@@ -140,6 +149,8 @@ impl Attempt {
 enum Judged {
     Known(Caller),
     Refused(Denial),
+    /// Nothing holds, and a browser may sign in.
+    SignedOut(Denial),
     Faulted(Fault),
     Needs(Lookup),
     /// It failed too often: not looked at.
@@ -156,8 +167,13 @@ pub async fn identify(x: Exchange<Routed>) -> Result<Exchange<Identified>, Stop>
     let Some(policy) = &plan.authentication.enforced else {
         return Ok(x.prove(|routed| Identified { routed, caller: Caller::nobody() }));
     };
+    if let Some((sign_in, errand)) = sign_in::errand(policy, x.proof.head()) {
+        // Boxed, like everything that few requests need.
+        return Err(Box::pin(sign_in::run(x, policy, (sign_in, errand))).await);
+    }
     let mode = mode_for(&x.shared, policy.bite, x.proof.head());
-    let judged = match judge(&x.shared, policy, x.proof.head(), true, None) {
+    let now_ms = x.shared.unix_ms(Stage::Identify);
+    let judged = match judge(&x.shared, policy, x.proof.head(), true, (None, now_ms)) {
         // A rehearsal asks nobody.
         Judged::Needs(lookup) if x.shared.rehearsing.is_some() => Judged::Faulted(lookup.fault()),
         // Boxed: most requests need nothing, and its state would make every request's future larger.
@@ -167,11 +183,30 @@ pub async fn identify(x: Exchange<Routed>) -> Result<Exchange<Identified>, Stop>
     let denial = match judged {
         Judged::Known(caller) => {
             note(&mut x.shared, &caller);
+            if let Some(seen) = &caller.session {
+                session::keep(&mut x.shared, x.proof.head(), seen, now_ms);
+            }
             return Ok(x.prove(|routed| Identified { routed, caller }));
         }
         Judged::Refused(denial) => {
             x.shared.core.metrics.auth_failure(denial.reason);
             x.shared.weigh(mode, Stage::Identify, &policy.label, denial)
+        }
+        Judged::SignedOut(denial) => {
+            let reason = denial.reason;
+            x.shared.core.metrics.auth_failure(reason);
+            let denial = x.shared.weigh(mode, Stage::Identify, &policy.label, denial);
+            if let (Some(_), Some(plan)) = (&denial, policy.sign_in()) {
+                match Box::pin(sign_in::begin(&x.shared, x.proof.head(), plan)).await {
+                    Ok(answer) => x.shared.dress.instead = answer.map(Box::new),
+                    Err(fault) => {
+                        let id = x.shared.live.policy_id(&policy.label);
+                        x.shared.core.metrics.policy_fault(id, OnFault::Deny);
+                        return Err(x.fault(Some(policy.label.clone()), fault));
+                    }
+                }
+            }
+            denial
         }
         Judged::Held(held) => {
             let denial = Denial::new(Reason::TooManyFailures).because(held.by.as_str());
@@ -203,7 +238,10 @@ pub async fn identify(x: Exchange<Routed>) -> Result<Exchange<Identified>, Stop>
     };
     match denial {
         Some(denial) => {
-            if denial.reason != Reason::TooManyFailures {
+            // A browser that is sent to sign in was told all that there is to say.
+            let is_challenged =
+                denial.reason != Reason::TooManyFailures && denial.reason != Reason::CrossSite;
+            if is_challenged && x.shared.dress.instead.is_none() {
                 let metadata = policy.publishes().then(|| resource::address(x.proof.head()));
                 challenge(&mut x.shared, policy, denial.reason, metadata.as_deref());
             }
@@ -237,7 +275,8 @@ fn note(shared: &mut Shared, caller: &Caller) {
 }
 
 fn watch(shared: &mut Shared, policy: &AuthenticationPlan, head: &RequestHead) {
-    match judge(shared, policy, head, false, None) {
+    let now_ms = shared.unix_ms(Stage::Identify);
+    match judge(shared, policy, head, false, (None, now_ms)) {
         Judged::Known(_) | Judged::Held(_) => {}
         // A policy that only watches never waits and never sends anything.
         Judged::Needs(lookup) => {
@@ -246,7 +285,7 @@ fn watch(shared: &mut Shared, policy: &AuthenticationPlan, head: &RequestHead) {
             let outcome = Would::Incomplete;
             shared.record.would_deny(WouldDeny { stage: Stage::Identify, policy, outcome, reason, detail });
         }
-        Judged::Refused(denial) => {
+        Judged::Refused(denial) | Judged::SignedOut(denial) => {
             shared.weigh(Mode::Shadow, Stage::Identify, &policy.label, denial);
         }
         Judged::Faulted(fault) => shared.record.would_deny(would(policy, fault)),
@@ -266,15 +305,18 @@ fn would(policy: &AuthenticationPlan, fault: Fault) -> WouldDeny {
 /// Looks up what a method needs and judges again, twice at most: a look-up that changes nothing must not be repeated.
 async fn judge_with(x: &Exchange<Routed>, policy: &AuthenticationPlan, lookup: Lookup) -> Judged {
     let mut lookup = lookup;
+    // Requests are judged by the moment at which their head was complete; what was looked up is newer than that, and is
+    // judged by the moment at which it came.
+    let mut now_ms = x.shared.unix_ms(Stage::Identify);
     for _ in 0..LOOKUPS_MAX {
         // Asked again when a password's turn comes: much may have failed while it waited.
         let held = || Counting::of(&x.shared, policy, x.proof.head()).and_then(|counting| counting.held());
-        let now_ms = x.shared.unix_ms(Stage::Identify);
         let asked = match lookup.run(&x.shared.core.runtime, now_ms, || held().is_none()).await {
             Ok(asked) => asked,
             Err(fault) => return held().map_or(Judged::Faulted(fault), Judged::Held),
         };
-        match judge(&x.shared, policy, x.proof.head(), true, Some(&asked)) {
+        now_ms = self::now_ms();
+        match judge(&x.shared, policy, x.proof.head(), true, (Some(&asked), now_ms)) {
             Judged::Needs(more) => lookup = more,
             judged => return judged,
         }
@@ -289,19 +331,17 @@ fn now_ms() -> u64 {
     u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Judges by one policy. One that only watches neither counts failures nor holds anybody.
+/// Judges by one policy, with what was looked up and at the time of that. One that only watches neither counts failures nor holds anybody.
 fn judge(
     shared: &Shared,
     policy: &AuthenticationPlan,
     head: &RequestHead,
     notes_use: bool,
-    asked: Option<&Asked>,
+    (asked, now_ms): (Option<&Asked>, u64),
 ) -> Judged {
     if let Some(judged) = rehearsed::judge(shared, policy) {
         return judged;
     }
-    // What was looked up is newer than the head.
-    let now_ms = if asked.is_some() { now_ms() } else { shared.unix_ms(Stage::Identify) };
     let call = Call { shared, head, now_ms, notes_use, asked };
     let counting = Counting::of(shared, policy, head).filter(|_| notes_use);
     if asked.is_none()
@@ -316,6 +356,7 @@ fn judge(
             MethodPlan::Basic(plan) => basic::judge(&call, plan),
             MethodPlan::Jwt(plan) => jwt::judge(&call, plan),
             MethodPlan::Introspection(plan) => introspection::judge(&call, plan),
+            MethodPlan::OpenIdConnect(plan) => session::judge(&call, plan),
         };
         match attempt {
             Attempt::Absent => {}
@@ -329,6 +370,7 @@ fn judge(
             Attempt::Spent(detail) => {
                 return Judged::Refused(Denial::new(Reason::CredentialInvalid).because(detail));
             }
+            Attempt::Ended(denial) => return Judged::SignedOut(denial),
             Attempt::Faulted(fault) => return Judged::Faulted(fault),
             Attempt::Needs(lookup) => return Judged::Needs(lookup),
         }
@@ -336,7 +378,7 @@ fn judge(
     if policy.anonymous {
         return Judged::Known(Caller::nobody());
     }
-    Judged::Refused(Denial::new(Reason::CredentialMissing))
+    Judged::SignedOut(Denial::new(Reason::CredentialMissing))
 }
 
 /// RFC 9110 §11.6.1: one challenge for each way that is open.
@@ -349,6 +391,8 @@ fn challenge(shared: &mut Shared, policy: &AuthenticationPlan, reason: Reason, m
             MethodPlan::ApiKey(plan) => api_key::challenge(plan),
             MethodPlan::ClientCertificate(_) => Some(certificate::challenge()),
             MethodPlan::Basic(plan) => Some(plan.challenge.clone()),
+            // RFC 9110 §15.5.2 demands a challenge; no registered scheme means a session.
+            MethodPlan::OpenIdConnect(_) => Some(HeaderValue::from_static("Cookie")),
             // One challenge for all tokens: whose they may be is not told by it.
             MethodPlan::Jwt(_) | MethodPlan::Introspection(_) if std::mem::replace(&mut bearer, true) => None,
             MethodPlan::Jwt(plan) => plan.challenge.header(error, metadata),

@@ -95,6 +95,11 @@ impl Inspected {
         &self.identity
     }
 
+    /// The consumer, if there is one.
+    pub(super) fn consumer(&self) -> Option<&Arc<ConsumerPlan>> {
+        self.consumer.as_ref()
+    }
+
     /// What the caller's token grants.
     pub(super) fn granted(&self) -> Option<&Arc<Granted>> {
         self.granted.as_ref()

@@ -16,11 +16,11 @@ mod screen;
 
 pub use admit::{Admitted, admit};
 pub use authorize::{Authorized, authorize};
-pub(crate) use cache::{Fill, Filled, Keeping};
-pub use cache::{Looked, Missed, cache};
+pub(crate) use cache::{Fill, Filled, Flights, Keeping};
+pub use cache::{Looked, Missed, cache, collapse};
 pub use forward::{Forwarded, forward};
 pub(crate) use forward::{Rest, rehearse};
-pub(crate) use identify::CallerMemo;
+pub(crate) use identify::{CallerMemo, SessionMemo};
 pub use identify::{Granted, Identified, identify};
 pub(crate) use inspect::JudgePool;
 pub use inspect::{Inspected, inspect, operation};

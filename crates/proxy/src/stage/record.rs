@@ -31,13 +31,22 @@ pub(crate) struct OpenRecord {
     asked: Option<Instant>,
     /// Inspections that only watch.
     watching: Option<Box<Watching>>,
+    is_counted: bool,
 }
 
 impl OpenRecord {
     /// A record that is counted as in flight from now on.
     pub(crate) fn new(core: Rc<Core>, record: Box<RequestRecord>) -> Self {
         core.metrics.opened();
-        OpenRecord { core, record: Some(record), watch: BodyWatch::default(), asked: None, watching: None }
+        let mut open = Self::aside(core, record);
+        open.is_counted = true;
+        open
+    }
+
+    /// The record of what nobody asked for: neither counted nor logged.
+    pub(crate) fn aside(core: Rc<Core>, record: Box<RequestRecord>) -> Self {
+        let watch = BodyWatch::default();
+        OpenRecord { core, record: Some(record), watch, asked: None, watching: None, is_counted: false }
     }
 
     /// Inspections watch the exchange; they judge when it has ended.
@@ -63,6 +72,9 @@ impl OpenRecord {
 
     fn end(&mut self, exit: Exit) {
         let Some(mut record) = self.record.take() else { return };
+        if !self.is_counted {
+            return;
+        }
         let now = Instant::now();
         record.total = now.saturating_duration_since(record.started);
         record.request_bytes = record.request_bytes.max(self.watch.bytes());

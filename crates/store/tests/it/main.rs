@@ -18,6 +18,7 @@ mod load;
 mod notices;
 mod revisions;
 mod tokens;
+mod users;
 
 use std::{
     fs::{self, DirBuilder},

@@ -4,7 +4,8 @@ use bartizan_store::{AuditNote, AuditPhase, NewToken};
 
 use super::*;
 
-const NEW: NewToken<'_> = NewToken { name: "ci", role: "operator", created_by: "ann", expires_at_ms: None };
+const NEW: NewToken<'_> =
+    NewToken { name: "ci", role: "operator", created_by: "ann", expires_at_ms: None, scope: "", user: None };
 
 #[tokio::test]
 async fn a_token_is_recognised_by_its_text_alone_and_never_kept() {

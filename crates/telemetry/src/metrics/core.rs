@@ -17,7 +17,10 @@ use bartizan_model::{Mode, OnFault, Reason, Stage};
 
 use super::{
     cell::{Counter, GATEWAY_BOUNDS, Histogram, Slots, TOTAL_BOUNDS},
-    label::{self, ConnectionState, Decision, FailureCounter, Inspected, Outcome, RefusedConnection},
+    label::{
+        self, Cached, ConnectionState, Decision, FailureCounter, Inspected, Outcome, Refreshed,
+        RefusedConnection,
+    },
     names::{
         ENDPOINTS_MAX, EndpointId, LISTENERS_MAX, ListenerId, POLICIES_MAX, PolicyId, ROUTES_MAX,
         RULE_GROUPS_MAX, UPSTREAMS_MAX, UpstreamId,
@@ -72,6 +75,11 @@ impl CoreMetrics {
                 self.refused(would.stage, would.reason, Mode::Shadow);
             }
         }
+        if let Some((policy, result)) = record.cached
+            && let Some(cells) = self.cells.policies.cell(policy.index())
+        {
+            add_at(&cells.cached, result as usize);
+        }
         for rule in record.rules.iter() {
             if let Some(cells) = self.cells.rule_groups.cell(rule.group.index()) {
                 match rule.role {
@@ -119,6 +127,13 @@ impl CoreMetrics {
                 Mode::Shadow => add_at(&cells.watched, outcome as usize),
                 Mode::Off => {}
             }
+        }
+    }
+
+    /// A stale answer was validated in the background.
+    pub fn refreshed(&self, policy: PolicyId, outcome: Refreshed) {
+        if let Some(cells) = self.cells.policies.cell(policy.index()) {
+            add_at(&cells.refreshed, outcome as usize);
         }
     }
 
@@ -288,6 +303,8 @@ pub(super) struct PolicyCells {
     pub(super) shadowed: [Counter; Decision::COUNT],
     pub(super) inspected: [Counter; Inspected::COUNT],
     pub(super) watched: [Counter; Inspected::COUNT],
+    pub(super) cached: [Counter; Cached::COUNT],
+    pub(super) refreshed: [Counter; Refreshed::COUNT],
 }
 
 /// What is counted per group of rules.

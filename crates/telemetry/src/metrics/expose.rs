@@ -11,7 +11,10 @@ use super::{
     Metrics,
     cell::{Bounds, Counter, GATEWAY_BOUNDS, Histogram, HistogramSum, TOTAL_BOUNDS},
     core::{CoreCells, EndpointCells, ListenerCells, PolicyCells, RouteCells, UpstreamCells, refusal_index},
-    label::{self, ConnectionState, Decision, FailureCounter, Inspected, Outcome, RefusedConnection},
+    label::{
+        self, Cached, ConnectionState, Decision, FailureCounter, Inspected, Outcome, Refreshed,
+        RefusedConnection,
+    },
     lock,
     names::{Name, Names, Table},
     process::ProcessFigures,
@@ -41,12 +44,21 @@ impl Metrics {
         out.family(table::LIMIT_CELLS).integer(&[], self.limit.cells.load(Ordering::Relaxed));
         out.family(table::LIMIT_WAITERS).integer(&[], self.limit.waiters.load(Ordering::Relaxed));
         out.family(table::LIMIT_OVERFLOW).integer(&[], self.limit.overflow.load(Ordering::Relaxed));
+        out.family(table::CACHE_ENTRIES).integer(&[], self.cache.entries.load(Ordering::Relaxed));
+        out.family(table::CACHE_BYTES).integer(&[], self.cache.bytes.load(Ordering::Relaxed));
         let log = self.log.get().map(|log| log.now()).unwrap_or_default();
         out.family(table::LOG_WRITTEN).integer(&[], log.written);
         let mut lost = out.family(table::LOG_LOST);
         lost.integer(&["overflow"], log.lost_to_overflow);
         lost.integer(&["write_error"], log.lost_to_errors);
         out.family(table::LOG_WRITE_ERRORS).integer(&[], log.errors);
+        let insight = *lock(&self.insight);
+        out.family(table::INSIGHT_EVENTS).integer(&[], insight.events);
+        out.family(table::INSIGHT_LOST).integer(&[], insight.lost);
+        out.family(table::INSIGHT_MEMORY).integer(&[], insight.memory_bytes);
+        let mut alerts = out.family(table::INSIGHT_ALERTS);
+        alerts.integer(&["told"], insight.told);
+        alerts.integer(&["held_back"], insight.held_back);
     }
 
     fn configuration(&self, out: &mut Exposition) {
@@ -148,6 +160,7 @@ impl Sums<'_> {
                 nonzero(&mut decisions, &[policy, decision.as_str(), "shadow"], shadowed);
             }
         }
+        self.caching(out);
         self.inspections(out);
         let mut failures = out.family(table::AUTH_FAILURES);
         for reason in Reason::ALL {
@@ -160,6 +173,23 @@ impl Sums<'_> {
             let at = *counter as usize;
             let count = sum(self.cores.iter().filter_map(|core| core.failure_counters.get(at)));
             nonzero(&mut filled, &[counter.as_str()], count);
+        }
+    }
+
+    fn caching(&self, out: &mut Exposition) {
+        let mut requests = out.family(table::CACHE_REQUESTS);
+        for ([policy, _], cells) in self.policy_cells() {
+            for result in Cached::ALL {
+                let count = sum(cells.iter().filter_map(|cell| cell.cached.get(*result as usize)));
+                nonzero(&mut requests, &[policy, result.as_str()], count);
+            }
+        }
+        let mut refreshes = out.family(table::CACHE_REFRESHES);
+        for ([policy, _], cells) in self.policy_cells() {
+            for outcome in Refreshed::ALL {
+                let count = sum(cells.iter().filter_map(|cell| cell.refreshed.get(*outcome as usize)));
+                nonzero(&mut refreshes, &[policy, outcome.as_str()], count);
+            }
         }
     }
 

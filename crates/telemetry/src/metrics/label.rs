@@ -69,6 +69,36 @@ words! {
 }
 
 words! {
+    /// What the cache did for a request.
+    Cached {
+        /// A fresh answer was kept.
+        Hit = "hit",
+        /// A stale one was given while it is validated.
+        Stale = "stale",
+        /// A stale one was given because the upstream failed.
+        StaleOnError = "stale_on_error",
+        /// The upstream confirmed what was kept.
+        Validated = "validated",
+        /// The answer to an equal request, which was on its way, was waited for.
+        Collapsed = "collapsed",
+        /// The upstream was asked.
+        Miss = "miss",
+        /// Such a request has nothing to do with the cache.
+        Bypass = "bypass",
+    }
+}
+
+words! {
+    /// What validating a stale answer in the background came to.
+    Refreshed {
+        /// It is fresh again, or another one is kept.
+        Renewed = "renewed",
+        /// The upstream failed, or its answer may not be kept.
+        Failed = "failed",
+    }
+}
+
+words! {
     /// How one attempt at an endpoint ended.
     Outcome {
         /// It answered with a status below 500.

@@ -70,6 +70,14 @@ families! {
         "Times a judge could not decide; with on_fault allow, the request passed unjudged.";
     RATE_LIMIT_DECISIONS = Counter "bartizan_ratelimit_decisions_total" ["policy", "decision", "mode"]
         "Decisions of rate limits.";
+    CACHE_REQUESTS = Counter "bartizan_cache_requests_total" ["policy", "result"]
+        "Requests under a CachePolicy, by what the cache did for them.";
+    CACHE_REFRESHES = Counter "bartizan_cache_refreshes_total" ["policy", "outcome"]
+        "Stale answers that were validated in the background.";
+    CACHE_ENTRIES = Gauge "bartizan_cache_entries" []
+        "Answers that are kept.";
+    CACHE_BYTES = Gauge "bartizan_cache_bytes" []
+        "Memory that kept answers take, as the cache counts it.";
     INSPECTIONS = Counter "bartizan_inspections_total" ["policy", "outcome", "mode"]
         "Requests and answers that a policy inspected.";
     RULE_MATCHES = Counter "bartizan_inspection_matches_total" ["policy", "group", "mode"]
@@ -108,6 +116,14 @@ families! {
         "Records that did not reach the access log.";
     LOG_WRITE_ERRORS = Counter "bartizan_access_log_write_errors_total" []
         "Failed writes, rotations and openings of the access log.";
+    INSIGHT_EVENTS = Counter "bartizan_insight_events_total" []
+        "Requests that the detectors of unusual behaviour have seen.";
+    INSIGHT_LOST = Counter "bartizan_insight_lost_total" []
+        "Requests that the detectors did not see because they were behind.";
+    INSIGHT_MEMORY = Gauge "bartizan_insight_memory_bytes" []
+        "What the detectors remember, about.";
+    INSIGHT_ALERTS = Counter "bartizan_insight_alerts_total" ["outcome"]
+        "Findings of the detectors that were told or held back by the alert budget.";
     CONFIG_RELOADS = Counter "bartizan_config_reloads_total" ["outcome"]
         "Sets of documents that were applied or refused.";
     CONFIG_LAST_SUCCESS = Gauge "bartizan_config_last_reload_success_timestamp_seconds" []
@@ -168,10 +184,13 @@ const PAGE_TAIL: &str = "
 * `code` is a registered status code (or 499, 529, 530), the class of any other (`2xx`), or `none` when no answer was sent.
 * `stage` and `reason` are the words of the pipeline and of problem answers; `mode` is `enforce` or `shadow`.
 * `decision` is `allow`, `deny` or `throttle`.
+* `result` is `hit`, `stale` (given while it is validated), `stale_on_error`, `validated`, `collapsed` (the answer to an
+  equal request was waited for), `miss` or `bypass`; `outcome` of a refresh is `renewed` or `failed`.
 * `group` is the number of a rule divided by 1,000 (`942` for the SQL injection rules of the Core Rule Set); a policy's
   first 64 groups have their own. `outcome` of an inspection is `passed`, `refused` or `incomplete`.
 * `outcome` of an upstream request is `answered`, `server_error`, `connect_failed`, `timeout`, `reset`, `misbehaved` or
   `cancelled`; of a reload `applied` or `refused`.
+* `outcome` of an alert is `told` or `held_back`.
 * `state` is `active` or `idle`.
 * `why` of a refused connection is `address_denied`, `listener_full`, `address_full`, `prefix_full`, `proxy_header`,
   `head_timeout` or `resources`; of a lost record `overflow` (the writer could not keep up) or `write_error`.
@@ -180,7 +199,9 @@ const PAGE_TAIL: &str = "
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::label::{ConnectionState, Decision, Inspected, Outcome, RefusedConnection};
+    use crate::metrics::label::{
+        Cached, ConnectionState, Decision, Inspected, Outcome, Refreshed, RefusedConnection,
+    };
 
     #[test]
     fn names_follow_the_conventions() {
@@ -204,6 +225,8 @@ mod tests {
             .iter()
             .map(|word| word.as_str())
             .chain(Inspected::ALL.iter().map(|word| word.as_str()))
+            .chain(Cached::ALL.iter().map(|word| word.as_str()))
+            .chain(Refreshed::ALL.iter().map(|word| word.as_str()))
             .chain(Outcome::ALL.iter().map(|word| word.as_str()))
             .chain(ConnectionState::ALL.iter().map(|word| word.as_str()))
             .chain(RefusedConnection::ALL.iter().map(|word| word.as_str()));

@@ -68,6 +68,8 @@ fn everything() -> Arc<Metrics> {
             excerpt: "***".into(),
             exclusion: None,
         });
+        full.cached = Some((policy, Cached::Miss));
+        core.refreshed(policy, Refreshed::Renewed);
         core.inspected(policy, Inspected::Refused, Mode::Enforce);
         core.opened();
         core.opened();
@@ -85,6 +87,7 @@ fn everything() -> Arc<Metrics> {
         core.handshake_done(listener, Duration::from_millis(2));
     }
     metrics.set_limit(5, 1, 2);
+    metrics.set_cache(3, 4_096);
     metrics.config_applied(hostile, UNIX_EPOCH + Duration::from_secs(100));
     metrics.config_refused();
     metrics

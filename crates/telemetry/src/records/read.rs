@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    io::{self, Read as _, Seek as _, SeekFrom},
+    io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom},
     path::{Path, PathBuf},
 };
 
@@ -91,6 +91,35 @@ impl RecordReader {
                 let entry = Entry::from_bytes(bytes);
                 let Some(line) = line(&lines_path(&self.folder, number), &mut lines, entry) else { continue };
                 if !each(Found { entry, line }) {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Shows every line, oldest first, as long as `each` wants more.
+    ///
+    /// # Errors
+    ///
+    /// When the folder cannot be read. A segment that goes away meanwhile is no error, nor is a torn line: it is shown as
+    /// it is.
+    pub fn in_order(&self, mut each: impl FnMut(&[u8]) -> bool) -> io::Result<()> {
+        let numbers = match numbers(&self.folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            numbers => numbers?,
+        };
+        let mut line = Vec::new();
+        for number in numbers {
+            let Ok(lines) = File::open(lines_path(&self.folder, number)) else { continue };
+            let mut lines = BufReader::with_capacity(1 << 18, lines);
+            loop {
+                line.clear();
+                let most = u64::from(LINE_BYTES_MAX);
+                if (&mut lines).take(most).read_until(b'\n', &mut line)? == 0 {
+                    break;
+                }
+                if !each(&line) {
                     return Ok(());
                 }
             }

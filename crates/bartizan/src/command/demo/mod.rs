@@ -13,7 +13,7 @@ use std::{net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
 use crate::{
     sample::Sample,
-    service::{self, Documents, Failure, Keys, LogFormat, Options, Service},
+    service::{self, Admin, Documents, Failure, Keys, LogFormat, Options, Service},
 };
 
 /// What `demo` takes.
@@ -28,9 +28,8 @@ pub(crate) struct Args {
     /// Address in clear text for clients that cannot be told a certificate authority; loopback only.
     #[arg(long, value_name = "ADDR")]
     plain: Option<SocketAddr>,
-    /// Address of the management listener: health and metrics.
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9440")]
-    admin: SocketAddr,
+    #[command(flatten)]
+    admin: Admin,
     /// Where keys, certificates and documents are kept [default: `demo` in the default data directory].
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
@@ -52,7 +51,7 @@ pub(crate) fn run(args: Args) -> ExitCode {
 }
 
 fn serve(args: Args) -> Result<(), Failure> {
-    service::refuse_public_admin(args.admin)?;
+    args.admin.refuse_unsafe()?;
     if let Some(plain) = args.plain.filter(|plain| !plain.ip().is_loopback()) {
         let why =
             format!("--plain {plain}: keys in clear text never leave this machine; use a loopback address");
@@ -93,11 +92,15 @@ fn serve(args: Args) -> Result<(), Failure> {
         access_log: Some(access_log.clone()),
         records: Some(service::RecordLimits::default()),
     };
-    let Some(service) = Service::start(options, |_| ())? else { return Ok(()) };
+    let Some(service) = Service::start(options, |_, _| ())? else { return Ok(()) };
     let ready = show::Ready {
         http: service.address_of("http").unwrap_or(args.http),
         https: service.address_of("https").unwrap_or(https),
         admin: service.admin(),
+        console: service
+            .setup_link()
+            .map_or_else(|| format!("{}/console/", service.admin_url()), str::to_owned),
+        is_first: service.setup_link().is_some(),
         plain: args.plain.map(|plain| service.address_of("plain").unwrap_or(plain)),
         providers: &providers,
         key: &key,

@@ -19,6 +19,9 @@ pub(super) struct Ready<'r> {
     pub(super) http: SocketAddr,
     pub(super) https: SocketAddr,
     pub(super) admin: SocketAddr,
+    /// Where the page is: the one-time link as long as there is no user.
+    pub(super) console: String,
+    pub(super) is_first: bool,
     pub(super) plain: Option<SocketAddr>,
     pub(super) providers: &'r [Provider],
     pub(super) key: &'r str,
@@ -43,6 +46,7 @@ impl Ready<'_> {
             "http": format!("http://{}", self.http),
             "https": format!("https://{}", self.https),
             "admin": format!("http://{}", self.admin),
+            "console": self.console,
             "plain": self.plain.map(|plain| format!("http://{plain}")),
             "models": self.models(),
             "key": self.key,
@@ -55,9 +59,16 @@ impl Ready<'_> {
 
     fn text(&self) -> String {
         let models = self.calls();
-        let Ready { http, https, admin, key, data_dir, documents, access_log, certificate, .. } = self;
+        let Ready { http, https, admin, console, key, data_dir, documents, access_log, certificate, .. } =
+            self;
         let (data_dir, documents, access_log, certificate) =
             (data_dir.display(), documents.display(), access_log.display(), certificate.display());
+        let once = match self.is_first {
+            true => {
+                "\n              (makes you the first user; holds once, for an hour: `bartizan users setup-link` shows another)"
+            }
+            false => "",
+        };
         format!(
             "
 Bartizan stands in front of a sample API.
@@ -65,6 +76,7 @@ Bartizan stands in front of a sample API.
   https       https://{https}
   http        http://{http}   (redirects to https)
   management  http://{admin}   (/healthz /readyz /metrics)
+  page        {console}{once}
   API key     {key}
   data        {data_dir}
   documents   {documents}   (edit one and watch it go live)

@@ -59,7 +59,7 @@ impl fmt::Display for Refused {
 
 impl Error for Refused {}
 
-pub(super) type Answer<T> = Result<T, Box<dyn Error>>;
+pub(crate) type Answer<T> = Result<T, Box<dyn Error>>;
 
 impl HouseArg {
     /// Opens the store, which is made where there is none, or the way to the gateway.
@@ -82,6 +82,20 @@ impl HouseArg {
             }
         };
         Ok(House { runtime, place })
+    }
+
+    /// Has a running gateway drop kept answers. They are in its memory, not in the store.
+    pub(crate) fn purge(&self, what: &serde_json::Value) -> Answer<serde_json::Value> {
+        let house = match self.server() {
+            Some(_) => self.open()?,
+            None => {
+                return Err("name the running gateway by `--server`: answers are kept in its memory".into());
+            }
+        };
+        match &house.place {
+            Place::There(remote) => house.runtime.block_on(remote.purge(what)),
+            Place::Here { .. } => Err("answers are kept in the memory of a gateway, not in a store".into()),
+        }
     }
 
     /// The gateway to ask. What was said here counts before what the environment says.

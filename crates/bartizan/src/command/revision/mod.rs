@@ -21,11 +21,12 @@ mod wire;
 
 use std::process::ExitCode;
 
+pub(crate) use self::house::HouseArg;
 use super::print::{self, Outcome};
 
 /// The exit code of a command about revisions. What was asked for and does not exist, and a revision that somebody else
 /// has changed meanwhile, are findings; the command itself could run.
-fn exit(outcome: Outcome) -> ExitCode {
+pub(crate) fn exit(outcome: Outcome) -> ExitCode {
     match outcome {
         Err(error) if is_finding(&*error) => {
             print::fault(&*error);

@@ -90,6 +90,12 @@ impl Remote {
         self.change(&format!("revisions/{to}/rollback"), &json!({ "reason": reason }), expected).await
     }
 
+    /// Has it drop kept answers.
+    pub(super) async fn purge(&self, what: &Value) -> Answer<Value> {
+        let (status, body) = self.ask(Method::POST, "cache/purge", None, Some(what)).await?;
+        good(status, body)
+    }
+
     async fn change(&self, path: &str, body: &Value, expected: Option<&RevisionRow>) -> Answer<Put> {
         let condition = match expected {
             Some(row) => ("if-match", format!("\"{}\"", row.tag())),

@@ -44,6 +44,10 @@ fn general(reason: Reason, line: &Line) -> Vec<String> {
             "the right key: `bartizan keys list` shows which ones are in force".to_owned(),
             "a key of a consumer that the documents have".to_owned(),
         ],
+        Reason::CrossSite => one(format!(
+            "a page of the same origin, or the page's origin among `trustedOrigins` in {policy}; a program that is no \
+             browser says `Origin` itself"
+        )),
         Reason::TooManyFailures => one("waiting: too many attempts failed before".to_owned()),
         Reason::NotAllowed if policy.starts_with("Consumer/") => {
             one(format!("{policy}: `enabled: true`, or an address among its `allowedAddresses`"))

@@ -39,7 +39,7 @@ const CLOCK_SKEW_MAX: Duration = Duration::from_secs(300);
 const CACHE_MAX: Duration = Duration::from_secs(3_600);
 
 /// Ten seconds: a caller does not wait longer for a third party.
-const TIMEOUT_MAX: Duration = Duration::from_secs(10);
+pub(super) const TIMEOUT_MAX: Duration = Duration::from_secs(10);
 
 /// As many secrets as are tried.
 const SECRETS_MAX: usize = 4;
@@ -52,7 +52,14 @@ pub(super) struct Compiling<'c, 'd> {
 }
 
 impl Compiling<'_, '_> {
-    fn report(&mut self, code: Code, at: Span, path: &str, message: impl Into<String>, hint: &str) {
+    pub(super) fn report(
+        &mut self,
+        code: Code,
+        at: Span,
+        path: &str,
+        message: impl Into<String>,
+        hint: &str,
+    ) {
         let problem = Problem::new(code, at, format!("spec.methods.{path}"), message.into());
         self.problems.push(if hint.is_empty() { problem } else { problem.hint(hint) });
     }
@@ -87,7 +94,7 @@ impl Compiling<'_, '_> {
             .filter_map(|claim| self.claim(claim, "jwt.requiredClaims"))
             .collect();
         let age_max = method.max_age.as_ref().map(|age| self.positive(age, "jwt.maxAge"));
-        let leeway = self.at_most(&method.clock_skew, CLOCK_SKEW_MAX, "jwt.clockSkew");
+        let leeway = self.clock_skew(&method.clock_skew, "jwt.clockSkew");
         let mapping = self.mapping(&method.claims, "jwt.claims");
         Some(IssuerPlan {
             name: method.issuer.as_str().into(),
@@ -115,7 +122,7 @@ impl Compiling<'_, '_> {
     }
 
     fn keys(&mut self, method: &Spanned<JwtMethod>) -> Option<KeysPlan> {
-        let (signatures, macs) = self.algorithms(method)?;
+        let (signatures, macs) = self.algorithms(&method.algorithms, method.at, "jwt.algorithms")?;
         let discovery = TokenKeys::Discovery(Default::default());
         let (keys, at) = match &method.keys {
             Some(keys) => (&keys.value, keys.at),
@@ -148,14 +155,14 @@ impl Compiling<'_, '_> {
             TokenKeys::Discovery(discovery) => {
                 let url = match &discovery.url {
                     Some(url) => url.clone(),
-                    None => Spanned::new(self.discovery_url(&method.issuer)?, method.issuer.at),
+                    None => Spanned::new(self.discovery_url(&method.issuer, "jwt.issuer")?, method.issuer.at),
                 };
                 let issuer = Some(Arc::from(method.issuer.as_str()));
-                Some(KeysPlan::Fetched(self.key_set(&url, issuer, &method.fetch)?, signatures))
+                Some(KeysPlan::Fetched(self.key_set(&url, issuer, &method.fetch, "jwt.fetch")?, signatures))
             }
             TokenKeys::JwksUri(url) => {
                 let url = Spanned::new(url.clone(), at);
-                Some(KeysPlan::Fetched(self.key_set(&url, None, &method.fetch)?, signatures))
+                Some(KeysPlan::Fetched(self.key_set(&url, None, &method.fetch, "jwt.fetch")?, signatures))
             }
             TokenKeys::Jwks(text) => Some(KeysPlan::Given(self.inline(text, &signatures)?, signatures)),
             TokenKeys::JwksRef(reference) => {
@@ -166,12 +173,14 @@ impl Compiling<'_, '_> {
     }
 
     /// Signature algorithms and shared-secret ones, of which only one kind may be there.
-    fn algorithms(
+    pub(super) fn algorithms(
         &mut self,
-        method: &Spanned<JwtMethod>,
+        algorithms: &[Spanned<TokenAlgorithm>],
+        at: Span,
+        path: &str,
     ) -> Option<(Vec<SignatureAlgorithm>, Vec<MacAlgorithm>)> {
         let (mut signatures, mut macs) = (Vec::new(), Vec::new());
-        for algorithm in &method.algorithms {
+        for algorithm in algorithms {
             match algorithm_of(**algorithm) {
                 Algorithm::Signature(algorithm) => signatures.push(algorithm),
                 Algorithm::Mac(algorithm) => macs.push(algorithm),
@@ -180,15 +189,15 @@ impl Compiling<'_, '_> {
         match (signatures.is_empty(), macs.is_empty()) {
             (true, true) => {
                 let message = "no algorithm is allowed";
-                self.report(Code::EmptyList, method.at, "jwt.algorithms", message, "");
+                self.report(Code::EmptyList, at, path, message, "");
                 None
             }
             (false, false) => {
-                let at = method.algorithms.first().map_or(method.at, |algorithm| algorithm.at);
+                let at = algorithms.first().map_or(at, |algorithm| algorithm.at);
                 let message = "shared-secret algorithms (HS…) cannot stand beside those of key pairs";
                 let hint =
                     "a public key would be taken for the secret: write two methods, each with its own keys";
-                self.report(Code::FieldsClash, at, "jwt.algorithms", message, hint);
+                self.report(Code::FieldsClash, at, path, message, hint);
                 None
             }
             _ => Some((signatures, macs)),
@@ -196,26 +205,27 @@ impl Compiling<'_, '_> {
     }
 
     /// OpenID Connect Discovery 1.0 §4.1: behind the issuer, whose last slash is left out.
-    fn discovery_url(&mut self, issuer: &Spanned<String>) -> Option<FetchUrl> {
+    pub(super) fn discovery_url(&mut self, issuer: &Spanned<String>, path: &str) -> Option<FetchUrl> {
         let base = issuer.strip_suffix('/').unwrap_or(issuer);
         let url = format!("{base}/.well-known/openid-configuration").parse();
         if url.is_err() || issuer.contains(['?', '#']) {
             let message =
                 format!("{} is not the URL of an issuer, so its keys cannot be discovered", shown(issuer));
             let hint = "write `keys: { jwksUri: https://… }`, or another source of keys";
-            self.report(Code::BadUrl, issuer.at, "jwt.issuer", message, hint);
+            self.report(Code::BadUrl, issuer.at, path, message, hint);
             return None;
         }
         url.ok()
     }
 
-    fn key_set(
+    pub(super) fn key_set(
         &mut self,
         url: &Spanned<FetchUrl>,
         discovered_for: Option<Arc<str>>,
         fetch: &FetchSpec,
+        path: &str,
     ) -> Option<KeySetPlan> {
-        let fetch = self.fetch(url, fetch, "jwt.fetch")?;
+        let fetch = self.fetch(url, fetch, path)?;
         let mut name = format!("{}{}", if discovered_for.is_some() { "discovery " } else { "" }, **url);
         if let Some(issuer) = &discovered_for {
             name = format!("{name} for {issuer}");
@@ -296,11 +306,7 @@ impl Compiling<'_, '_> {
             (false, _) => self.audiences(&method.audiences, method.at, path),
         };
         let fetch = self.fetch(&method.url, &method.fetch, "introspection.fetch");
-        // RFC 6749 appendix A.1: visible characters.
-        if method.client_id.is_empty() || !method.client_id.bytes().all(|byte| (0x20..0x7f).contains(&byte)) {
-            let message = "the text is no client id";
-            self.report(Code::BadText, method.client_id.at, "introspection.clientId", message, "");
-        }
+        self.client_id(&method.client_id, "introspection.clientId");
         let timeout = self.at_most(&method.timeout, TIMEOUT_MAX, "introspection.timeout");
         if timeout.is_zero() {
             self.positive(&method.timeout, "introspection.timeout");
@@ -320,7 +326,7 @@ impl Compiling<'_, '_> {
                 "introspection.cacheInactiveFor",
             ),
             timeout,
-            leeway: self.at_most(&method.clock_skew, CLOCK_SKEW_MAX, "introspection.clockSkew"),
+            leeway: self.clock_skew(&method.clock_skew, "introspection.clockSkew"),
             mapping: self.mapping(&method.claims, "introspection.claims"),
             forward: method.forward,
             challenge: self.challenge(&method.challenge, "introspection.challenge"),
@@ -390,7 +396,7 @@ impl Compiling<'_, '_> {
         parsed
     }
 
-    fn mapping(&mut self, mapping: &ClaimMapping, path: &str) -> MappingPlan {
+    pub(super) fn mapping(&mut self, mapping: &ClaimMapping, path: &str) -> MappingPlan {
         let consumer = match (&mapping.consumer, &mapping.fixed_consumer) {
             (Some(claim), fixed) => {
                 if let Some(fixed) = fixed {
@@ -449,11 +455,22 @@ impl Compiling<'_, '_> {
         }
     }
 
-    fn positive(&mut self, time: &Spanned<Time>, path: &str) -> Duration {
+    /// RFC 6749 appendix A.1: visible characters.
+    pub(super) fn client_id(&mut self, id: &Spanned<String>, path: &str) {
+        if id.is_empty() || !id.bytes().all(|byte| (0x20..0x7f).contains(&byte)) {
+            self.report(Code::BadText, id.at, path, "the text is no client id", "");
+        }
+    }
+
+    pub(super) fn clock_skew(&mut self, time: &Spanned<Time>, path: &str) -> Duration {
+        self.at_most(time, CLOCK_SKEW_MAX, path)
+    }
+
+    pub(super) fn positive(&mut self, time: &Spanned<Time>, path: &str) -> Duration {
         super::super::positive(time, &format!("spec.methods.{path}"), self.problems)
     }
 
-    fn at_most(&mut self, time: &Spanned<Time>, most: Duration, path: &str) -> Duration {
+    pub(super) fn at_most(&mut self, time: &Spanned<Time>, most: Duration, path: &str) -> Duration {
         if time.get() > most {
             let message = format!("the time is longer than {} seconds", most.as_secs());
             self.report(Code::BadValue, time.at, path, message, "");

@@ -15,22 +15,23 @@ pub(super) fn of(inspected: &Inspected, policy: &CachePlan) -> Option<Class> {
     if identity.method() == Method::Anonymous {
         return Some(Class::Anonymous);
     }
-    let subject = match (identity.token(), identity.credential()) {
-        // Two tokens of one subject may carry different roles, which the upstream is told.
-        (Some(token), _) => {
-            Some(format!("token {} {} {}", token.issuer(), token.subject()?, roles(inspected)))
-        }
-        // The upstream may be told the certificate.
-        (None, Some(credential)) => Some(format!("credential {credential}")),
-        (None, None) => None,
-    };
+    // Roles are told the upstream, and may change while the caller's name and credential stay.
+    let roles = roles(inspected);
     let consumer = identity.consumer().cloned();
-    if consumer.is_none() && subject.is_none() {
-        return None;
-    }
-    Some(Class::Of { consumer: consumer.unwrap_or_else(|| "".into()), subject: subject.map(Into::into) })
+    let subject = match (identity.token(), identity.credential()) {
+        (Some(token), _) => format!("token {} {} {roles}", token.issuer(), token.subject()?),
+        // The upstream may be told the certificate.
+        (None, Some(credential)) => format!("credential {credential} {roles}"),
+        (None, None) if consumer.is_some() => format!("roles {roles}"),
+        (None, None) => return None,
+    };
+    Some(Class::Of { consumer: consumer.unwrap_or_else(|| "".into()), subject: Some(subject.into()) })
 }
 
 fn roles(inspected: &Inspected) -> String {
-    inspected.granted().map(|granted| granted.roles.join(",")).unwrap_or_default()
+    match (inspected.granted(), inspected.consumer()) {
+        (Some(granted), _) => granted.roles.join(","),
+        (None, Some(consumer)) => consumer.roles.join(","),
+        (None, None) => String::new(),
+    }
 }

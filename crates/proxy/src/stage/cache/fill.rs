@@ -15,10 +15,11 @@ use bartizan_cache::{
 };
 use bartizan_config::snapshot::CachePlan;
 use bartizan_identity::Method as IdentifiedBy;
+use bartizan_telemetry::metrics::{Cached, PolicyId, Refreshed};
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version, header, response::Parts};
 
-use super::{Inspected, answer, moment};
+use super::{Inspected, answer, flight::Lead, moment};
 use crate::{
     body::{AnswerBody, Held},
     core::Core,
@@ -51,8 +52,48 @@ struct Question {
     /// The era of its URL when it was asked.
     era: u64,
     policy: Arc<CachePlan>,
-    /// What the upstream is asked to confirm.
-    validating: Option<Arc<Entry>>,
+    policy_id: PolicyId,
+    /// What is kept already, and whether the upstream was asked to confirm it.
+    known: Option<Known>,
+    /// Those who wait for the answer.
+    ticket: Ticket,
+}
+
+/// What is kept already.
+struct Known {
+    entry: Arc<Entry>,
+    /// It is the answer if the upstream fails.
+    is_fallback: bool,
+    is_asked_about: bool,
+}
+
+/// Who hears of what became of the answer.
+#[derive(Default)]
+struct Ticket {
+    lead: Option<Lead>,
+    refresh: Option<Refresh>,
+}
+
+/// A refresh in the background, counted when it is over.
+struct Refresh {
+    core: Rc<Core>,
+    policy: PolicyId,
+    outcome: Refreshed,
+}
+
+impl Drop for Refresh {
+    fn drop(&mut self) {
+        self.core.metrics.refreshed(self.policy, self.outcome);
+    }
+}
+
+impl Ticket {
+    /// The answer is kept.
+    fn kept(mut self) {
+        if let Some(refresh) = &mut self.refresh {
+            refresh.outcome = Refreshed::Renewed;
+        }
+    }
 }
 
 /// What the upstream's answer came to.
@@ -75,17 +116,20 @@ impl Fill {
         policy: Arc<CachePlan>,
         inspected: &Inspected,
         (passed, era): (u64, u64),
+        policy_id: PolicyId,
     ) -> Self {
         let head = inspected.head();
         Fill::new(Task::Keep(Box::new(Question {
             key,
             method: head.method().clone(),
             headers: head.headers().clone(),
-            is_identified: inspected.identity().method() != IdentifiedBy::Anonymous,
+            is_identified: is_identified(inspected),
             passed,
             era,
             policy,
-            validating: None,
+            policy_id,
+            known: None,
+            ticket: Ticket::default(),
         })))
     }
 
@@ -93,24 +137,46 @@ impl Fill {
         Fill { task, why: Missing::Bypass, asked_at: Moment::default(), is_framed: false }
     }
 
-    /// The question, for the cache; nothing for an unsafe request.
-    pub(super) fn asked(&self) -> Option<Asked<'_>> {
-        match &self.task {
-            Task::Invalidate { .. } => None,
-            Task::Keep(question) => Some(question.asked()),
+    /// Others wait for the answer.
+    pub(super) fn leads(&mut self, lead: Option<Lead>) {
+        if let Task::Keep(question) = &mut self.task {
+            question.ticket.lead = lead;
         }
     }
 
-    /// Asks the upstream whether `entry` still holds. What the caller has is compared with the answer afterwards.
-    pub(super) fn validates(&mut self, entry: Arc<Entry>, conditions: HeaderMap, inspected: &mut Inspected) {
-        self.why = Missing::Stale;
-        let Task::Keep(question) = &mut self.task else { return };
+    /// Nobody waits for the answer; a stale one was given.
+    pub(super) fn refreshes(&mut self, shared: &Shared) {
+        if let Task::Keep(question) = &mut self.task {
+            let (core, policy) = (shared.core.clone(), question.policy_id);
+            question.ticket.refresh = Some(Refresh { core, policy, outcome: Refreshed::Failed });
+        }
+    }
+
+    /// Asks the upstream whether `entry` still holds, if there are conditions to ask by. What the caller has is compared
+    /// with the answer afterwards.
+    pub(super) fn knows(
+        &mut self,
+        entry: Arc<Entry>,
+        is_fallback: bool,
+        conditions: HeaderMap,
+        inspected: &mut Inspected,
+    ) {
+        let is_asked_about = !conditions.is_empty();
+        if is_asked_about {
+            self.wants_all(inspected);
+            inspected.head_mut().headers_mut().extend(conditions);
+        }
+        if let Task::Keep(question) = &mut self.task {
+            question.known = Some(Known { entry, is_fallback, is_asked_about });
+        }
+    }
+
+    /// The caller's own conditions and ranges are not the cache's.
+    pub(super) fn wants_all(&self, inspected: &mut Inspected) {
         let headers = inspected.head_mut().headers_mut();
         for name in [header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE, header::RANGE, header::IF_RANGE] {
             headers.remove(name);
         }
-        headers.extend(conditions);
-        question.validating = Some(entry);
     }
 
     /// Notes when the upstream is asked.
@@ -120,16 +186,29 @@ impl Fill {
 
     /// Notes how the answer's body ends, which its head no longer says when it is clean. A body that ends with its
     /// connection may have been cut off, and is not kept (RFC 9112 §8).
-    pub(crate) fn came(&mut self, version: Version, headers: &HeaderMap) {
+    pub(crate) fn came(&mut self, status: StatusCode, version: Version, headers: &HeaderMap) {
         self.is_framed = version >= Version::HTTP_2
+            || status == StatusCode::NO_CONTENT
             || headers.contains_key(header::CONTENT_LENGTH)
             || headers.contains_key(header::TRANSFER_ENCODING);
+    }
+
+    /// The answer if the upstream gave none, or `status`; nothing if there is none that may be used (RFC 5861 §4).
+    pub(crate) fn rescue(
+        self,
+        shared: &mut Shared,
+        status: Option<StatusCode>,
+    ) -> Option<Box<Response<AnswerBody>>> {
+        match self.task {
+            Task::Keep(question) => question.rescue(shared, status),
+            Task::Invalidate { .. } => None,
+        }
     }
 
     /// What the screened head of the answer comes to.
     pub(crate) fn answered(self, shared: &mut Shared, parts: &Parts) -> Filled {
         let Fill { task, why, asked_at, is_framed } = self;
-        let question = match task {
+        let mut question = match task {
             Task::Keep(question) => question,
             Task::Invalidate { method, url } => {
                 for url in invalidated(&method, &url, parts.status, &parts.headers) {
@@ -139,10 +218,16 @@ impl Fill {
             }
         };
         let times = (asked_at, moment(shared));
-        if let Some(entry) = &question.validating
-            && parts.status == StatusCode::NOT_MODIFIED
+        if parts.status == StatusCode::NOT_MODIFIED
+            && let Some(known) = question.known.take_if(|known| known.is_asked_about)
         {
-            return question.confirmed(entry, shared, &parts.headers, times);
+            return question.confirmed(&known.entry, shared, &parts.headers, times);
+        }
+        if is_failure(parts.status) && question.known.as_ref().is_some_and(|known| known.is_fallback) {
+            return match question.rescue(shared, Some(parts.status)) {
+                Some(answer) => Filled::Confirmed(answer),
+                None => Filled::Flows(None),
+            };
         }
         if question.method != Method::GET {
             shared.dress(CACHE_STATUS, value(Handled::SentOn { why, stored: None }));
@@ -153,17 +238,32 @@ impl Fill {
         // Nothing can be promised of a body that has not come.
         let told = stored.err().filter(|_| is_framed).map(Err);
         shared.dress(CACHE_STATUS, value(Handled::SentOn { why, stored: told }));
-        let keeping = judged.ok().filter(|_| is_framed).map(|storable| Keeping {
+        let Some(storable) = judged.ok().filter(|_| is_framed) else {
+            question.not_kept(shared, parts.status, times.1);
+            return Filled::Flows(None);
+        };
+        let Question { key, era, ticket, .. } = *question;
+        Filled::Flows(Some(Box::new(Keeping {
             room: storable.body_bytes_max(),
             storable,
-            era: question.era,
-            key: question.key,
+            era,
+            key,
             body: BytesMut::new(),
             held: shared.core.held.nothing(),
             core: shared.core.clone(),
-        });
-        Filled::Flows(keeping.map(Box::new))
+            ticket,
+        })))
     }
+}
+
+/// RFC 5861 §4.
+fn is_failure(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 500 | 502 | 503 | 504)
+}
+
+/// Whether the gateway knows who asks.
+pub(super) fn is_identified(inspected: &Inspected) -> bool {
+    inspected.identity().method() != IdentifiedBy::Anonymous
 }
 
 impl Question {
@@ -178,8 +278,33 @@ impl Question {
         }
     }
 
+    /// Nothing is kept of the answer: what was kept is old, and nobody needs to wait for such an answer soon.
+    fn not_kept(self, shared: &Shared, status: StatusCode, now: Moment) {
+        if status.is_server_error() {
+            return;
+        }
+        if let Some(known) = &self.known {
+            shared.core.runtime.shelf().drop_entry(&self.key, &known.entry);
+        }
+        if let Some(lead) = self.ticket.lead {
+            lead.is_not_shared(now.steady_ms);
+        }
+    }
+
+    fn rescue(self, shared: &mut Shared, status: Option<StatusCode>) -> Option<Box<Response<AnswerBody>>> {
+        let known = self.known.filter(|known| known.is_fallback)?;
+        let now = moment(shared);
+        if let Some(lead) = self.ticket.lead {
+            lead.is_failing(now.steady_ms);
+        }
+        shared.record.cached = Some((self.policy_id, Cached::StaleOnError));
+        let ttl = known.entry.ttl(now);
+        shared.dress(CACHE_STATUS, value(Handled::Rescued { status, ttl }));
+        Some(Box::new(answer(&known.entry, &self.method, &self.headers, now)))
+    }
+
     fn confirmed(
-        &self,
+        self,
         entry: &Arc<Entry>,
         shared: &mut Shared,
         headers: &HeaderMap,
@@ -189,6 +314,7 @@ impl Question {
         let entry = match merge(entry, &self.asked(), headers, times) {
             Merged::Kept(merged) => {
                 shelf.keep(&self.key, merged.clone(), self.era);
+                self.ticket.kept();
                 merged
             }
             Merged::Used(used, _) => {
@@ -200,6 +326,7 @@ impl Question {
                 return Filled::Misplaced;
             }
         };
+        shared.record.cached = Some((self.policy_id, Cached::Validated));
         shared.dress(CACHE_STATUS, value(Handled::Validated { status: StatusCode::NOT_MODIFIED }));
         let mut answer = answer(&entry, &self.method, &self.headers, times.1);
         // What the upstream sets with its confirmation is for this caller.
@@ -220,6 +347,7 @@ pub(crate) struct Keeping {
     body: BytesMut,
     held: Held,
     core: Rc<Core>,
+    ticket: Ticket,
 }
 
 impl Keeping {
@@ -235,10 +363,12 @@ impl Keeping {
 
     /// The body has ended as it should.
     pub(crate) fn complete(self) {
-        let Keeping { storable, key, era, body, core, .. } = self;
+        let Keeping { storable, key, era, body, core, ticket, .. } = self;
         // Copied, so that no more is held than is counted.
-        if let Some(entry) = storable.complete(Bytes::copy_from_slice(&body)) {
-            core.runtime.shelf().keep(&key, entry, era);
+        if let Some(entry) = storable.complete(Bytes::copy_from_slice(&body))
+            && core.runtime.shelf().keep(&key, entry, era)
+        {
+            ticket.kept();
         }
     }
 }

@@ -45,6 +45,7 @@ fn judge_key(call: &Call<'_>, key: &[u8]) -> Attempt {
                     identity: Identity::from(identity),
                     consumer: Some(consumer.clone()),
                     aged,
+                    session: None,
                     granted: None,
                 })
             }

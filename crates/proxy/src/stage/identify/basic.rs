@@ -38,6 +38,7 @@ fn known(call: &Call<'_>, identity: BasicIdentity) -> Attempt {
         Some(consumer) => Attempt::Known(Caller {
             consumer: Some(consumer.clone()),
             aged: None,
+            session: None,
             granted: None,
             identity: Identity::from(identity),
         }),

@@ -110,6 +110,7 @@ fn resolve(call: &Call<'_>, token: &TokenIdentity, mapping: &MappingPlan) -> Res
         consumer,
         aged: None,
         granted: Some(Arc::new(granted)),
+        session: None,
     })
 }
 

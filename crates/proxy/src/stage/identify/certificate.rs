@@ -31,6 +31,7 @@ pub(super) fn judge(call: &Call<'_>, plan: &ClientCertificatePlan) -> Attempt {
                 consumer: Some(consumer.clone()),
                 aged: None,
                 granted: granted(call, plan, consumer, &identity),
+                session: None,
                 identity: Identity::from(identity),
             }),
             None => Attempt::Spent(format!("{}: its consumer is not in the documents", of()).into()),

@@ -16,7 +16,7 @@ use bartizan_message::RequestHead;
 use bartizan_telemetry::metrics::FailureCounter;
 use http::{HeaderValue, header};
 
-use super::place::{Found, find};
+use super::place::{Found, cookies, find};
 use crate::{
     exchange::Shared,
     share::{block_key, prefix_key},
@@ -61,6 +61,11 @@ fn claimed_by(shared: &Shared, head: &RequestHead, method: &MethodPlan) -> Claim
                 false => Claimed::Nothing,
             }
         }
+        // A sealed session cannot be guessed either; callbacks are counted for themselves.
+        MethodPlan::OpenIdConnect(plan) => match cookies(headers, &plan.cookie).next() {
+            None => Claimed::Nothing,
+            Some(_) => Claimed::Token,
+        },
         MethodPlan::Jwt(_) | MethodPlan::Introspection(_) => match find(headers, method.places()) {
             Found::Absent => Claimed::Nothing,
             _ => Claimed::Token,
@@ -89,6 +94,16 @@ impl<'a> Counting<'a> {
             }
         }
         None
+    }
+
+    /// The counters for a browser that comes back from signing in: whoever invents codes or states has no account.
+    pub(super) fn of_callback(
+        shared: &'a Shared,
+        policy: &'a AuthenticationPlan,
+        head: &RequestHead,
+    ) -> Option<Self> {
+        let failures = policy.failures.as_deref().filter(|_| shared.rehearsing.is_none())?;
+        Some(Counting { shared, failures, client: head.client(), account: None })
     }
 
     fn attempt(&self) -> Attempt<'_> {

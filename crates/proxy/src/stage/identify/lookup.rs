@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
-use bartizan_identity::{BasicCredentials, BasicIdentity, BasicUsers, introspection::TokenDigest};
+use bartizan_identity::{
+    BasicCredentials, BasicIdentity, BasicUsers, introspection::TokenDigest, oidc::Session,
+};
 use bartizan_model::{Fault, Stage};
 
 use crate::{
     introspect::{Introspector, Said},
     runtime::Runtime,
+    sign_in::{Provider, Renewal},
 };
 
 /// What must be looked up.
@@ -16,6 +19,8 @@ pub(super) enum Lookup {
     KeySet(Arc<str>),
     /// Whether this is the user's password.
     Password(Arc<BasicUsers>, Arc<BasicCredentials>),
+    /// What becomes of a session whose tokens are over.
+    Renewal(Arc<Provider>, Arc<Session>),
     /// What this endpoint says of the token.
     Token(Arc<Introspector>, Box<[u8]>, TokenDigest),
 }
@@ -25,12 +30,18 @@ pub(super) enum Lookup {
 pub(super) struct Asked {
     token: Option<(TokenDigest, Said)>,
     password: Option<Option<BasicIdentity>>,
+    renewal: Option<Renewal>,
 }
 
 impl Asked {
     /// Whose password it is, if one was checked.
     pub(super) fn password(&self) -> Option<Option<&BasicIdentity>> {
         self.password.as_ref().map(Option::as_ref)
+    }
+
+    /// What became of the session, if that was asked.
+    pub(super) fn renewal(&self) -> Option<&Renewal> {
+        self.renewal.as_ref()
     }
 
     /// What was said of this token.
@@ -45,6 +56,7 @@ impl Lookup {
         let what = match self {
             Lookup::KeySet(name) => format!("the keys cannot be fetched: {name}"),
             Lookup::Password(..) => "the password cannot be checked now".to_owned(),
+            Lookup::Renewal(..) => "the session's tokens cannot be renewed now".to_owned(),
             Lookup::Token(..) => "the issuer does not answer about the token".to_owned(),
         };
         Fault::new(Stage::Identify, what)
@@ -69,6 +81,10 @@ impl Lookup {
                     Ok(password) => Ok(Asked { password: Some(password), ..Asked::default() }),
                     Err(_) => Err(self.fault()),
                 }
+            }
+            Lookup::Renewal(provider, session) => {
+                let renewal = Some(provider.renew(outside, session).await);
+                Ok(Asked { renewal, ..Asked::default() })
             }
             Lookup::Token(introspector, token, digest) => {
                 match introspector.ask(&outside.fetcher, token, *digest, now_ms).await {

@@ -58,12 +58,13 @@ pub(crate) fn verified_token<'a, 'p>(
         .find(|token| TokenDigest::of(token).id() == id)
 }
 
-/// Takes the cookie of this name out of a request, and leaves the others.
-pub(crate) fn remove_cookie(headers: &mut HeaderMap, name: &str) {
-    if cookies(headers, name).next().is_none() {
+/// Takes the cookies of these names out of a request, and leaves the others.
+pub(crate) fn remove_cookies(headers: &mut HeaderMap, is_ours: impl Fn(&[u8]) -> bool) {
+    // A crumb without a name is a name without a value to some servers.
+    let is_other = |crumb: &&[u8]| !is_ours(split(crumb).map_or(crumb, |(known, _)| known));
+    if crumbs(headers).all(|crumb| is_other(&crumb)) {
         return;
     }
-    let is_other = |crumb: &&[u8]| split(crumb).is_none_or(|(known, _)| known != name.as_bytes());
     let others: Vec<&[u8]> = crumbs(headers).filter(is_other).collect();
     let line = others.join(&b"; "[..]);
     headers.remove(header::COOKIE);
@@ -86,10 +87,15 @@ fn alone<'a>(mut values: impl Iterator<Item = &'a [u8]>) -> Found<'a> {
 }
 
 /// The values of all cookies of this name (RFC 6265 §4.2.1); names have a case.
-fn cookies<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<Item = &'a [u8]> {
+pub(super) fn cookies<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<Item = &'a [u8]> {
     crumbs(headers)
         .filter_map(move |crumb| split(crumb).filter(|(known, _)| *known == name.as_bytes()))
         .map(|(_, value)| value)
+}
+
+/// The names of all cookies that are text.
+pub(super) fn crumb_names(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    crumbs(headers).filter_map(|crumb| std::str::from_utf8(split(crumb)?.0).ok())
 }
 
 /// The pairs of all `Cookie` fields; HTTP/2 may send each in its own (RFC 9113 §8.2.3).
@@ -151,9 +157,10 @@ mod tests {
             (&[("cookie", "token=x"), ("cookie", "a=b")], Some("a=b")),
             (&[("cookie", "a=b;c=d")], Some("a=b;c=d")),
             (&[("cookie", "xtoken=1; token =2")], Some("xtoken=1")),
+            (&[("cookie", "token; a=b")], Some("a=b")),
         ] {
             let mut headers = headers(fields);
-            remove_cookie(&mut headers, "token");
+            remove_cookies(&mut headers, |name| name == b"token");
             assert_eq!(headers.get("cookie").map(|value| value.to_str().unwrap()), left, "{fields:?}");
         }
     }

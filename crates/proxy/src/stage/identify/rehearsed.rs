@@ -24,6 +24,7 @@ pub(super) fn judge(shared: &Shared, policy: &AuthenticationPlan) -> Option<Judg
                     consumer: Some(plan.clone()),
                     aged: None,
                     granted: None,
+                    session: None,
                 }),
                 None => {
                     let detail = format!("key {key}: its consumer is not in the documents");

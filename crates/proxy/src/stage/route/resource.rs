@@ -38,7 +38,10 @@ pub(super) fn metadata(shared: &Shared, head: &RequestHead) -> Option<Response<A
         match method {
             MethodPlan::Jwt(plan) => issuers.extend(plan.issuers.iter().map(|issuer| &*issuer.name)),
             MethodPlan::Introspection(plan) => issuers.extend(plan.issuer.as_deref()),
-            MethodPlan::ApiKey(_) | MethodPlan::ClientCertificate(_) | MethodPlan::Basic(_) => {}
+            MethodPlan::ApiKey(_)
+            | MethodPlan::ClientCertificate(_)
+            | MethodPlan::Basic(_)
+            | MethodPlan::OpenIdConnect(_) => {}
         }
     }
     // §2: issuers are URLs; a name that is none says nothing to a client.
@@ -66,7 +69,8 @@ pub(crate) fn address(head: &RequestHead) -> String {
     format!("{}{PREFIX}{}", origin(head), if path == "/" { "" } else { path })
 }
 
-fn origin(head: &RequestHead) -> String {
+/// Scheme, host and port that the caller knows us by, as browsers write them.
+pub(crate) fn origin(head: &RequestHead) -> String {
     let (scheme, authority) = (head.scheme().as_str(), head.authority());
     let usual = if scheme == "https" { 443 } else { 80 };
     match authority.port().filter(|port| *port != usual) {

@@ -32,6 +32,7 @@ enum Granted {
     Certificate,
     Password,
     Token(Vec<TokenPlacePlan>),
+    Session,
 }
 
 impl Granted {
@@ -40,6 +41,7 @@ impl Granted {
             MethodPlan::ApiKey(plan) => Granted::Key(plan.header.clone()),
             MethodPlan::ClientCertificate(_) => Granted::Certificate,
             MethodPlan::Basic(_) => Granted::Password,
+            MethodPlan::OpenIdConnect(_) => Granted::Session,
             MethodPlan::Jwt(_) | MethodPlan::Introspection(_) => Granted::Token(method.places().to_vec()),
         }
     }
@@ -121,6 +123,12 @@ impl Walk<'_> {
 
     /// In the order of `proxy/src/stage/identify.rs`: the first credential that is there decides.
     fn judge(&self, policy: &AuthenticationPlan, head: &RequestHead, granted: Option<&Granted>) -> Judged {
+        if let Some(plan) = policy.sign_in()
+            && [&*plan.redirect_path, &*plan.logout_path].contains(&head.path().as_str())
+        {
+            let what = "signing in or out: answered by the gateway itself, as the provider says";
+            return Judged::Unknown(what.to_owned());
+        }
         for method in &policy.methods {
             let is_granted = granted.is_some_and(|granted| *granted == Granted::of(method));
             let sent = sent(method, head);
@@ -140,7 +148,7 @@ impl Walk<'_> {
                     return self.known("client certificate", but_roles(method));
                 }
                 (MethodPlan::Basic(_), _) => return self.known("name and password", ""),
-                (MethodPlan::Jwt(_) | MethodPlan::Introspection(_), _) => {
+                (MethodPlan::OpenIdConnect(_) | MethodPlan::Jwt(_) | MethodPlan::Introspection(_), _) => {
                     return self.judge_token(method, policy);
                 }
             }
@@ -149,7 +157,8 @@ impl Walk<'_> {
             return Judged::Nobody("no credential; callers without one pass as nobody".to_owned());
         }
         let ways: Vec<String> = policy.methods.iter().map(MethodPlan::describe).collect();
-        let detail = format!("no {}", ways.join(" and no "));
+        let sent = if policy.sign_in().is_some() { "; a browser is sent to sign in" } else { "" };
+        let detail = format!("no {}{sent}", ways.join(" and no "));
         Judged::Refused(Denial::new(Reason::CredentialMissing).because(detail))
     }
 
@@ -163,7 +172,8 @@ impl Walk<'_> {
             let detail = format!("{}: no token of it belongs to Consumer {}", policy.label, shown(name));
             return Judged::Refused(Denial::new(Reason::CredentialInvalid).because(detail));
         }
-        match self.known("token", but_roles(method)) {
+        let what = if matches!(method, MethodPlan::OpenIdConnect(_)) { "session" } else { "token" };
+        match self.known(what, but_roles(method)) {
             Judged::Known(consumer, says) => Judged::ByToken(consumer, says),
             other => other,
         }
@@ -238,7 +248,17 @@ fn sent<'h>(method: &MethodPlan, head: &'h RequestHead) -> Option<Sent<'h>> {
             Sent::Twice => true,
         })
     };
+    let cookie = |name: &str| {
+        once(&header::COOKIE).filter(|sent| match sent {
+            Sent::Once(value) => value.to_str().is_ok_and(|cookies| {
+                let mut cookies = cookies.split(';').filter_map(|one| one.trim().split_once('='));
+                cookies.any(|(known, _)| known == name)
+            }),
+            Sent::Twice => true,
+        })
+    };
     match method {
+        MethodPlan::OpenIdConnect(plan) => cookie(&plan.cookie),
         MethodPlan::ApiKey(plan) => once(&plan.header),
         MethodPlan::ClientCertificate(_) => None,
         MethodPlan::Basic(_) => scheme(b"basic"),
@@ -246,15 +266,7 @@ fn sent<'h>(method: &MethodPlan, head: &'h RequestHead) -> Option<Sent<'h>> {
             method.places().iter().find_map(|place| match place {
                 TokenPlacePlan::Bearer => scheme(b"bearer"),
                 TokenPlacePlan::Header(name) => once(name),
-                TokenPlacePlan::Cookie(name) => once(&header::COOKIE).filter(|sent| match sent {
-                    Sent::Once(value) => value.to_str().is_ok_and(|cookies| {
-                        cookies
-                            .split(';')
-                            .filter_map(|one| one.trim().split_once('='))
-                            .any(|(known, _)| known == &**name)
-                    }),
-                    Sent::Twice => true,
-                }),
+                TokenPlacePlan::Cookie(name) => cookie(name),
             })
         }
     }
