@@ -223,7 +223,7 @@ impl DataDir {
     ///
     /// When it cannot be made, or others may read it.
     pub fn session_keys(&self, _lock: &GatewayLock) -> Result<PathBuf, Error> {
-        let path = self.0.join("session-keys");
+        let path = self.path.join("session-keys");
         crate::session_keys::ensure(&path)?;
         Ok(path)
     }
