@@ -5,8 +5,9 @@
 //! providers ([`dialect`]). Usage means the same for all ([`usage`]), and so do failures ([`failure`]).
 //!
 //! Reading order: [`json`] (a tree that keeps order), [`stream`] (bytes to frames), [`chat`], [`event`], [`usage`],
-//! [`failure`], [`dialect`], [`openai`], [`provider`] (where they are), [`entry`] (which paths are served).
+//! [`failure`], [`bound`] (what a call may use at most), [`dialect`], [`openai`], [`provider`] (where they are), [`entry`] (which paths are served).
 
+pub mod bound;
 pub mod chat;
 pub mod dialect;
 pub mod entry;

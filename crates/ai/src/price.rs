@@ -49,6 +49,12 @@ impl fmt::Display for Money {
 }
 
 impl Price {
+    /// What so many tokens cost at most: all input as dear as input can be.
+    pub fn at_most(&self, input: u64, output: u64) -> Money {
+        let dearest = self.cache_write.unwrap_or(0).max(self.input);
+        Money(input.saturating_mul(dearest)).plus(Money(output.saturating_mul(self.output)))
+    }
+
     /// What a call costs.
     pub fn of(&self, usage: &Usage) -> Money {
         let input = usage.input.unwrap_or(0);

@@ -83,6 +83,8 @@ enum Command {
     Keys(command::keys::Args),
     /// Create, list and revoke tokens of the management API.
     Tokens(command::tokens::Args),
+    /// Show what models were used for, by team, consumer and model.
+    Usage(command::usage::Args),
     /// Add, list, change and disable the people who manage the gateway.
     Users(command::users::Args),
     /// Show models, add a provider's, and find out why one does not serve.
@@ -125,6 +127,7 @@ fn main() -> ExitCode {
         Command::Cache(args) => command::cache::run(&args),
         Command::Keys(args) => command::keys::run(&args),
         Command::Tokens(args) => command::tokens::run(&args),
+        Command::Usage(args) => command::usage::run(&args),
         Command::Users(args) => command::users::run(&args),
         Command::Models(args) => command::models::run(&args),
         Command::Verify(args) => command::verify::run(&args),

@@ -57,6 +57,15 @@ pub(crate) struct Receipt {
     breaks: u32,
 }
 
+/// How what a call used differs from what it took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Change {
+    /// So many units less.
+    Unused(u64),
+    /// So many units more.
+    Beyond(u64),
+}
+
 impl Cell {
     /// A cell that means the same as no cell, to be written by a rate of this bound.
     pub(crate) const fn new(kind: Kind, bound: u64) -> Self {
@@ -164,6 +173,27 @@ impl Cell {
             announced = mine;
             let less = word.saturating_sub(receipt.added);
             if self.word.compare_exchange(word, less, AcqRel, Acquire).is_ok() {
+                return;
+            }
+        }
+    }
+
+    /// Settles what a call took, up to the time `until`: what it did not use comes back, as far as time has not given it
+    /// back already; what it used beyond is owed. Others' units on top of a time can be moved with it.
+    pub(crate) fn settle(&self, bucket: &Bucket, receipt: Receipt, until: u64, now: u64, change: Change) {
+        loop {
+            let word = self.word.load(Acquire);
+            let next = match change {
+                Change::Unused(units) => word.saturating_sub(bucket.unused(until, receipt.added, now, units)),
+                Change::Beyond(units) => bucket.owing(word, now, units),
+            };
+            // A sealed cell means the same as none: all of it had come back. What is owed then is not remembered,
+            // which takes a call that ended after its whole limit had come back and nobody else had called.
+            if word == SEALED || next == word {
+                return;
+            }
+            self.breaks.fetch_add(1, Relaxed);
+            if self.word.compare_exchange(word, next, AcqRel, Acquire).is_ok() {
                 return;
             }
         }

@@ -63,6 +63,16 @@ impl Bucket {
         }
     }
 
+    /// How much of what was taken up to `until` is not used: never what time has given back already.
+    pub(crate) fn unused(&self, until: u64, taken: u64, now: u64, units: u64) -> u64 {
+        self.interval.saturating_mul(units).min(taken).min(until.saturating_sub(now))
+    }
+
+    /// The TAT after units that nobody was asked for: it may lie further ahead than any call could move it.
+    pub(crate) fn owing(&self, tat: u64, now: u64, units: u64) -> u64 {
+        tat.max(now).saturating_add(self.interval.saturating_mul(units)).min(NOW_MAX)
+    }
+
     /// The latest TAT that this limit itself can have written at `now`.
     pub(crate) fn reach(&self, now: u64) -> u64 {
         now.saturating_add(self.bound())

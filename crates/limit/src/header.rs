@@ -8,7 +8,7 @@ use std::{fmt::Write, time::Duration};
 
 use crate::{
     few::Few,
-    policy::{Gauge, Policy, Terms},
+    policy::{Gauge, Limit, Policy, Terms},
     verdict::State,
 };
 
@@ -87,7 +87,12 @@ pub(crate) fn policy_items(terms: &Terms, gauges: &[Gauge]) -> String {
         out.push_str(&gauge.name);
         write_integer(&mut out, ";q=", limit.quota());
         match limit.window_seconds() {
-            Some(window) => write_integer(&mut out, ";w=", window),
+            Some(window) => {
+                write_integer(&mut out, ";w=", window);
+                if matches!(limit, Limit::Tokens { .. }) {
+                    out.push_str(";qu=\"tokens\"");
+                }
+            }
             None => out.push_str(";qu=\"concurrent-requests\""),
         }
     }
@@ -145,7 +150,7 @@ mod tests {
     use bartizan_model::{Mode, OnFault};
 
     use super::*;
-    use crate::policy::{Action, KeyPart, Limit, OnAbsent};
+    use crate::policy::{Action, KeyPart, OnAbsent};
 
     fn policy(name: &str, limits: &[Limit], legacy_headers: bool) -> Policy {
         Policy::new(Terms {

@@ -22,6 +22,8 @@ pub struct KeyFacts<'a> {
     pub route: &'a str,
     /// The verified consumer.
     pub consumer: Option<&'a str>,
+    /// Its team.
+    pub team: Option<&'a str>,
     /// The client's block of addresses: an IPv4 address as mapped into IPv6, an IPv6 prefix with zeros after it.
     pub client: u128,
     /// The values of the call's headers.
@@ -56,6 +58,7 @@ impl KeyFacts<'_> {
                     found.then(|| format!("header {name}"))
                 }
                 KeyPart::Route => Some(format!("route {}", self.route)),
+                KeyPart::Team => self.team.map(|name| format!("team {name}")),
             };
             words.push(match (present, policy.on_absent) {
                 (Some(word), _) => word,
@@ -85,6 +88,7 @@ impl KeyHasher {
                 KeyPart::Gateway => hash.part(b'G', b""),
                 KeyPart::Header(name) => hash.values(name, facts.header),
                 KeyPart::Route => hash.part(b'R', facts.route.as_bytes()),
+                KeyPart::Team => facts.team.is_some_and(|name| hash.part(b'T', name.as_bytes())),
             };
             if present {
                 continue;
@@ -188,7 +192,7 @@ mod tests {
     }
 
     fn facts<'a>(consumer: Option<&'a str>, header: &'a HeaderValues<'a>) -> KeyFacts<'a> {
-        KeyFacts { route: "orders", consumer, client: 7, header }
+        KeyFacts { route: "orders", consumer, team: None, client: 7, header }
     }
 
     fn hasher() -> KeyHasher {
@@ -267,9 +271,13 @@ mod tests {
     fn each_part_tells_callers_apart_and_gateway_does_not() {
         let hasher = hasher();
         let none: &HeaderValues<'_> = &|_, _| {};
-        let one = KeyFacts { route: "a", consumer: Some("c"), client: 1, header: none };
+        let one = KeyFacts { route: "a", consumer: Some("c"), team: None, client: 1, header: none };
         let table = [
-            (KeyPart::Gateway, KeyFacts { route: "b", consumer: Some("d"), client: 2, ..one }, true),
+            (
+                KeyPart::Gateway,
+                KeyFacts { route: "b", consumer: Some("d"), team: None, client: 2, ..one },
+                true,
+            ),
             (KeyPart::Route, KeyFacts { consumer: Some("d"), client: 2, ..one }, true),
             (KeyPart::Route, KeyFacts { route: "b", ..one }, false),
             (KeyPart::Consumer, KeyFacts { route: "b", client: 2, ..one }, true),
@@ -302,7 +310,7 @@ mod tests {
                 each(b"secret");
             }
         };
-        let call = KeyFacts { route: "orders", consumer: None, client: 0xFFFF_0A00_0007, header };
+        let call = KeyFacts { route: "orders", consumer: None, team: None, client: 0xFFFF_0A00_0007, header };
         let table: [(&[KeyPart], OnAbsent, Option<&str>); 6] = [
             (&[], OnAbsent::Deny, Some("all callers")),
             (

@@ -7,7 +7,7 @@
 //! Reading order: [`policy`] (what a document asks for), `gcra` (the arithmetic of one rate), `cell` (one atomic
 //! word of state), `table` and [`cache`] (where cells live), [`key`] (whose cell it is), [`verdict`] (the words of
 //! a decision), `reserve` (the decision), [`failures`] (attempts to identify), [`reservation`] (what an admitted call holds), [`header`] (what the caller
-//! is told).
+//! is told). Beside them [`quota`]: calendar windows, accounts by name, money.
 
 pub mod cache;
 mod cell;
@@ -19,6 +19,7 @@ mod gcra;
 pub mod header;
 pub mod key;
 pub mod policy;
+pub mod quota;
 mod rehearse;
 pub mod reservation;
 mod reserve;
@@ -32,5 +33,9 @@ pub use failures::{FailurePolicy, FailureRate, FailureTerms, Held, HeldBy};
 pub use few::Few;
 pub use key::{HeaderValues, Key, KeyFacts};
 pub use policy::{Action, Bite, KeyPart, Limit, OnAbsent, Policy, Terms, Unit, share};
+pub use quota::{
+    ACCOUNTS_MAX, Amounts, Calendar, Holds, Period, QuotaAsk, QuotaFacts, QuotaLimit, QuotaPart, QuotaPolicy,
+    QuotaRefusal, QuotaState, QuotaTerms, QuotaUnit, QuotaVerdict, Quotas, Saved, Used, Window, ZoneUnknown,
+};
 pub use reservation::{Reservation, Waiting};
 pub use verdict::{Ask, Cause, Decision, Refusal, State, Verdict, Would};

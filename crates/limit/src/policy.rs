@@ -55,6 +55,8 @@ pub enum KeyPart {
     Header(Arc<str>),
     /// The route that matched.
     Route,
+    /// The consumer's team.
+    Team,
 }
 
 /// What stands for a part of the key that a call does not have.
@@ -69,13 +71,15 @@ pub enum OnAbsent {
     Skip,
 }
 
-/// What a limit counts. Bytes, tokens and cost will be further units.
+/// What a limit counts. Money is counted by quotas only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Unit {
     /// Calls over time.
     Requests,
     /// Calls at the same time.
     Concurrency,
+    /// Tokens of models over time.
+    Tokens,
 }
 
 impl Unit {
@@ -84,6 +88,7 @@ impl Unit {
         match self {
             Unit::Requests => "requests",
             Unit::Concurrency => "concurrency",
+            Unit::Tokens => "tokens",
         }
     }
 }
@@ -105,6 +110,15 @@ pub enum Limit {
         /// How many.
         requests: NonZeroU32,
     },
+    /// Tokens of models over time.
+    Tokens {
+        /// How many a window admits in the long run.
+        tokens: NonZeroU64,
+        /// The window.
+        window: Duration,
+        /// How many may be used at once after a pause.
+        burst: NonZeroU64,
+    },
 }
 
 impl Limit {
@@ -113,6 +127,7 @@ impl Limit {
         match self {
             Limit::Rate { .. } => Unit::Requests,
             Limit::Concurrency { .. } => Unit::Concurrency,
+            Limit::Tokens { .. } => Unit::Tokens,
         }
     }
 
@@ -121,13 +136,14 @@ impl Limit {
         match *self {
             Limit::Rate { requests, .. } => requests.get(),
             Limit::Concurrency { requests } => requests.get() as u64,
+            Limit::Tokens { tokens, .. } => tokens.get(),
         }
     }
 
     /// The limit's window in whole seconds, rounded up and at least one, as answers state it (`w`).
     pub fn window_seconds(&self) -> Option<u64> {
         match *self {
-            Limit::Rate { window, .. } => Some(header::seconds(window).max(1)),
+            Limit::Rate { window, .. } | Limit::Tokens { window, .. } => Some(header::seconds(window).max(1)),
             Limit::Concurrency { .. } => None,
         }
     }
@@ -189,6 +205,11 @@ impl Policy {
         &self.stated
     }
 
+    /// Whether one of its limits counts this.
+    pub fn counts(&self, unit: Unit) -> bool {
+        self.terms.limits.iter().any(|limit| limit.unit() == unit)
+    }
+
     pub(crate) fn gauges(&self) -> &[Gauge] {
         &self.gauges
     }
@@ -216,6 +237,8 @@ pub(crate) struct Gauge {
     pub(crate) tag: u32,
     /// How to judge.
     pub(crate) measure: Measure,
+    /// What is counted.
+    pub(crate) unit: Unit,
     /// The limit's name in the `RateLimit` field, already quoted.
     pub(crate) name: Box<str>,
 }
@@ -238,10 +261,14 @@ fn gauges(terms: &Terms) -> Vec<Gauge> {
             let same_unit = |&&other: &&usize| terms.limits.get(other).map(Limit::unit) == Some(limit.unit());
             let rank = order.iter().filter(same_unit).position(|&other| other == index).unwrap_or(index);
             Gauge {
+                unit: limit.unit(),
                 tag: ((rank as u32) << 8) | limit.unit() as u32,
                 measure: match *limit {
                     Limit::Rate { requests, window, burst } => {
                         Measure::Rate(Bucket::new(requests, window, burst, terms.action))
+                    }
+                    Limit::Tokens { tokens, window, burst } => {
+                        Measure::Rate(Bucket::new(tokens, window, burst, terms.action))
                     }
                     Limit::Concurrency { requests } => Measure::Permits(u64::from(requests.get())),
                 },
@@ -253,7 +280,7 @@ fn gauges(terms: &Terms) -> Vec<Gauge> {
 
 fn window_of(limit: &Limit) -> Duration {
     match *limit {
-        Limit::Rate { window, .. } => window,
+        Limit::Rate { window, .. } | Limit::Tokens { window, .. } => window,
         Limit::Concurrency { .. } => Duration::ZERO,
     }
 }

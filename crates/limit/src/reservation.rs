@@ -2,8 +2,8 @@
 //!
 //! Everything is given back by `Drop`, so a cancelled task leaks nothing. Units of a rate are spent when the decision
 //! is made and are *not* given back: a caller that leaves does not return its slot, or leaving would be a way around
-//! the limit. A later estimate or settlement of tokens would be a method of [`Reservation`], which is why it is
-//! neither `Clone` nor made of public parts.
+//! the limit. Tokens are taken by an estimate and settled by what was used ([`Reservation::settle`]), which is why a
+//! reservation is neither `Clone` nor made of public parts.
 
 use std::{
     fmt,
@@ -13,18 +13,46 @@ use std::{
     },
 };
 
-use crate::cell::Cell;
+use crate::{
+    cell::{Cell, Change, Receipt},
+    clock::Nanos,
+    gcra::{Bucket, NOW_MAX},
+};
 
 /// An admitted call. Keep it as long as the call runs.
 #[must_use = "dropping a reservation gives its permits back at once"]
 #[derive(Debug, Default)]
 pub struct Reservation {
     permits: Vec<Permit>,
+    portions: Vec<Portion>,
 }
 
 impl Reservation {
     pub(crate) fn hold(&mut self, permit: Permit) {
         self.permits.push(permit);
+    }
+
+    pub(crate) fn portion(&mut self, portion: Portion) {
+        self.portions.push(portion);
+    }
+
+    /// Adds what a later decision about the same call took.
+    pub fn join(&mut self, mut other: Reservation) {
+        self.permits.append(&mut other.permits);
+        self.portions.append(&mut other.portions);
+    }
+
+    /// The call has ended at `now`: of the tokens it took it used so many. What it did not use comes back, what it used
+    /// beyond is owed. Without this, all that was taken stays taken.
+    pub fn settle(&mut self, now: Nanos, tokens: u64) {
+        let now = now.0.min(NOW_MAX);
+        for Portion { cell, bucket, units, until, receipt } in self.portions.drain(..) {
+            let change = match units.checked_sub(tokens) {
+                Some(unused) => Change::Unused(unused),
+                None => Change::Beyond(tokens.saturating_sub(units)),
+            };
+            cell.settle(&bucket, receipt, until, now, change);
+        }
     }
 
     /// How many concurrency limits the call holds permits of, shadows included.
@@ -52,6 +80,17 @@ impl Waiting {
         drop(self.places);
         self.reservation
     }
+}
+
+/// Tokens that a call took of one limit before it was known how many it uses.
+#[derive(Debug)]
+pub(crate) struct Portion {
+    pub(crate) cell: Arc<Cell>,
+    pub(crate) bucket: Bucket,
+    pub(crate) units: u64,
+    /// The cell's time after they were taken.
+    pub(crate) until: u64,
+    pub(crate) receipt: Receipt,
 }
 
 /// A permit of one concurrency limit.

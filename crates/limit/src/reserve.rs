@@ -18,8 +18,8 @@ use crate::{
     few::Few,
     gcra::NOW_MAX,
     header,
-    policy::{Bite, Gauge, Limit, Measure},
-    reservation::{Permit, Places, Reservation, Waiting},
+    policy::{Bite, Gauge, Limit, Measure, Unit},
+    reservation::{Permit, Places, Portion, Reservation, Waiting},
     verdict::{Ask, Cause, Decision, Refusal, State, Verdict, Would},
 };
 
@@ -89,6 +89,10 @@ impl Cells {
     /// Adds the limits of one ask with their cells.
     fn gather(&self, lines: &mut Vec<Line>, cache: &mut CellCache, now: u64, index: usize, ask: &Ask<'_>) {
         for (limit, gauge) in ask.policy.gauges().iter().enumerate() {
+            // Once the body is known, everything else has been taken.
+            if ask.tokens.is_some() && gauge.unit != Unit::Tokens {
+                continue;
+            }
             let key = cell_key(ask.key, gauge, ask.bite);
             let (cell, overflow) = match cache.take(key) {
                 Some(cell) => (cell, false),
@@ -144,7 +148,7 @@ impl Cells {
             let Some((ask, gauge)) = gauge_of(line, asks) else { continue };
             let answer = loop {
                 let answer = match gauge.measure {
-                    Measure::Rate(bucket) => line.cell.look(&bucket, now, ask.cost),
+                    Measure::Rate(bucket) => line.cell.look(&bucket, now, ask.units(gauge.unit)),
                     Measure::Permits(limit) => line.cell.peek(limit),
                 };
                 match answer {
@@ -179,7 +183,7 @@ impl Cells {
         let mut may_wait = bite == Bite::Shadow;
         loop {
             let answer = match gauge.measure {
-                Measure::Rate(bucket) => line.cell.take(&bucket, now, ask.cost, may_wait),
+                Measure::Rate(bucket) => line.cell.take(&bucket, now, ask.units(gauge.unit), may_wait),
                 Measure::Permits(limit) => line.cell.acquire(limit),
             };
             match answer {
@@ -236,11 +240,18 @@ fn give_back(line: &mut Line, asks: &[Ask<'_>]) {
 /// Ends a group: permits go into the reservation, cells back into the core's cache.
 fn keep(lines: &mut Vec<Line>, cache: &mut CellCache, reservation: &mut Reservation, asks: &[Ask<'_>]) {
     for line in lines.drain(..) {
-        if line.taken.is_some()
-            && let Some((_, gauge)) = gauge_of(&line, asks)
-            && matches!(gauge.measure, Measure::Permits(_))
+        if let Some(receipt) = line.taken
+            && let Some((ask, gauge)) = gauge_of(&line, asks)
         {
-            reservation.hold(Permit::new(Arc::clone(&line.cell)));
+            match gauge.measure {
+                Measure::Permits(_) => reservation.hold(Permit::new(Arc::clone(&line.cell))),
+                Measure::Rate(bucket) => {
+                    if let (Unit::Tokens, Some(units)) = (gauge.unit, ask.tokens) {
+                        let cell = Arc::clone(&line.cell);
+                        reservation.portion(Portion { cell, bucket, units, until: line.word, receipt });
+                    }
+                }
+            }
         }
         if !line.overflow {
             cache.put(line.key, line.cell);
@@ -271,6 +282,7 @@ fn states(lines: &[Line], now: u64, asks: &[Ask<'_>]) -> Few<State> {
 
 fn refusal(line: &Line, gauge: &Gauge, retry: u64) -> Refusal {
     let (retry_after, cause) = match gauge.measure {
+        Measure::Rate(_) if gauge.unit == Unit::Tokens => (Duration::from_nanos(retry), Cause::Tokens),
         Measure::Rate(_) => (Duration::from_nanos(retry), Cause::Rate),
         Measure::Permits(_) => (CONCURRENCY_RETRY, Cause::Concurrency),
     };

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::{
     clock::Nanos,
     few::Few,
-    policy::{Bite, Policy},
+    policy::{Bite, Policy, Unit},
     reservation::{Reservation, Waiting},
 };
 
@@ -23,6 +23,20 @@ pub struct Ask<'a> {
     pub bite: Bite,
     /// How many units of each rate the call takes: 1, or the number of operations in a batch; 0 takes nothing. A concurrency counts every call once.
     pub cost: u64,
+    /// Once the body has been read: how many tokens it may use at most, and only limits of tokens are asked. `None`
+    /// before: the others are asked, and of tokens only whether there are any.
+    pub tokens: Option<u64>,
+}
+
+impl Ask<'_> {
+    /// How many units it takes of a limit that counts `unit`.
+    pub(crate) const fn units(&self, unit: Unit) -> u64 {
+        match (unit, self.tokens) {
+            (Unit::Tokens, Some(tokens)) => tokens,
+            (Unit::Tokens, None) => 0,
+            _ => self.cost,
+        }
+    }
 }
 
 /// What the judge says of a call.
@@ -72,6 +86,8 @@ pub enum Cause {
     Concurrency,
     /// The rate, and the slots that may be waited for.
     Rate,
+    /// The tokens, and the slots that may be waited for.
+    Tokens,
     /// The places to wait in.
     Waiters,
 }
@@ -82,6 +98,7 @@ impl Cause {
         match self {
             Cause::Concurrency => "too many calls at once",
             Cause::Rate => "too many calls",
+            Cause::Tokens => "too many tokens",
             Cause::Waiters => "too many calls wait already",
         }
     }

@@ -35,7 +35,7 @@ fn cost_of_a_decision() {
                 for call in 0..CALLS {
                     now += 1_000;
                     let key = keys[order(call) % keys.len()];
-                    let ask = Ask { policy: &policy, key, bite: Bite::Enforce, cost: 1 };
+                    let ask = Ask { policy: &policy, key, bite: Bite::Enforce, cost: 1, tokens: None };
                     std::hint::black_box(cells.reserve(&mut cache, Nanos(now), &[ask]));
                 }
                 start.elapsed().as_nanos() as f64 / CALLS as f64
@@ -56,6 +56,7 @@ fn cost_of_a_decision() {
 
     let facts = bartizan_limit::KeyFacts {
         route: "orders",
+        team: None,
         consumer: Some("caller-1"),
         client: 1,
         header: &|_, _| {},

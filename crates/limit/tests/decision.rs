@@ -73,7 +73,8 @@ fn the_extremes_of_every_number_neither_panic_nor_admit_without_end() {
         let mut judge = Judge::new(10);
         for now in times.iter().chain(times.iter().rev()) {
             for cost in [0, 1, u64::MAX] {
-                let ask = Ask { policy, key: judge.key(policy, "anna"), bite: Bite::Enforce, cost };
+                let ask =
+                    Ask { policy, key: judge.key(policy, "anna"), bite: Bite::Enforce, cost, tokens: None };
                 let verdict = judge.cells.reserve(&mut judge.cache, Nanos(*now), &[ask]);
                 assert!(cost < u64::MAX || refusal_of(&verdict).is_some(), "{policy:?} admits every cost");
             }
@@ -371,7 +372,7 @@ fn a_cost_takes_several_units_or_none() {
     let policy = policy("p", &[rate(10, MINUTE, 10)], Action::Reject);
     let key = judge.key(&policy, "anna");
     let mut batch = |cost| {
-        let ask = Ask { policy: &policy, key, bite: Bite::Enforce, cost };
+        let ask = Ask { policy: &policy, key, bite: Bite::Enforce, cost, tokens: None };
         outcome(START, judge.cells.reserve(&mut judge.cache, START, &[ask]))
     };
     assert_eq!(batch(7), "go");
@@ -421,7 +422,7 @@ fn an_evicted_cell_that_a_core_still_remembers_is_looked_up_again() {
     let mut other_core = CellCache::default();
     let policy = policy("p", &[rate(1, MINUTE, 1)], Action::Reject);
     let (anna, boris) = (judge.key(&policy, "anna"), judge.key(&policy, "boris"));
-    let ask = |key| [Ask { policy: &policy, key, bite: Bite::Enforce, cost: 1 }];
+    let ask = |key| [Ask { policy: &policy, key, bite: Bite::Enforce, cost: 1, tokens: None }];
     assert!(is_admitted(&judge.cells.reserve(&mut other_core, START, &ask(anna))));
     let later = START + MINUTE;
     assert!(is_admitted(&judge.cells.reserve(&mut judge.cache, later, &ask(boris))));

@@ -22,7 +22,7 @@ fn cells(cells_max: usize) -> Cells {
 }
 
 fn enforced(policy: &Policy, key: u128) -> Ask<'_> {
-    Ask { policy, key, bite: Bite::Enforce, cost: 1 }
+    Ask { policy, key, bite: Bite::Enforce, cost: 1, tokens: None }
 }
 
 /// Runs `work` on so many threads at once and adds up what they return.

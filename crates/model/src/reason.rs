@@ -137,10 +137,16 @@ reasons! {
     TooManyFailures => Identify,
     /// The caller is known and may not do this.
     NotAllowed => Authorize,
+    /// The call does not bound its output, and a budget applies that must know it.
+    OutputUnbounded => Limit,
+    /// The model has no price, and a budget in money applies.
+    PriceUnknown => Limit,
     /// A quota is used up.
     QuotaExceeded => Limit,
     /// A rate or concurrency limit is reached.
     RateExceeded => Limit,
+    /// What the call would use cannot be told before, and a budget applies that must know it.
+    UseUnknown => Limit,
     /// The request matches a rule against attacks.
     AttackDetected => Inspect,
     /// The body is larger than the route admits.

@@ -26,7 +26,7 @@ mod word;
 
 pub use access::{Condition, RouteScope};
 pub use http::{HeaderName, HeaderValue, Method, PathText};
-pub use model::{ModelName, Price};
+pub use model::{Dollars, ModelName, Price};
 pub use moment::Moment;
 pub use name::{Name, Pattern};
 pub use net::{Cidr, EndpointUrl, HostText, ListenAddress};

@@ -262,7 +262,13 @@ pub const fn wording(reason: Reason) -> (StatusCode, &'static str) {
         Reason::NotAllowed => (StatusCode::FORBIDDEN, "The caller is not allowed to do this."),
         Reason::OperationNotAllowed => (StatusCode::FORBIDDEN, "The operation is not allowed."),
         Reason::OperationUnsupported => (StatusCode::BAD_REQUEST, "The model cannot be asked for this."),
+        Reason::OutputUnbounded => {
+            (StatusCode::BAD_REQUEST, "A budget applies: the call must bound the tokens of its answer.")
+        }
         Reason::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "The service is over its capacity."),
+        Reason::PriceUnknown => {
+            (StatusCode::FORBIDDEN, "A budget applies, and the price of the model is not known.")
+        }
         Reason::PromptRefused => (StatusCode::FORBIDDEN, "The prompt was refused."),
         Reason::QuotaExceeded => (StatusCode::TOO_MANY_REQUESTS, "The quota is used up."),
         Reason::RateExceeded => (StatusCode::TOO_MANY_REQUESTS, "Too many requests."),
@@ -272,6 +278,9 @@ pub const fn wording(reason: Reason) -> (StatusCode, &'static str) {
             (StatusCode::UNPROCESSABLE_ENTITY, "The request body does not have the required form.")
         }
         Reason::TooManyFailures => (StatusCode::TOO_MANY_REQUESTS, "Too many failed attempts."),
+        Reason::UseUnknown => {
+            (StatusCode::FORBIDDEN, "A budget applies, and what the call would use is not known.")
+        }
         Reason::UpstreamMisbehaved => (StatusCode::BAD_GATEWAY, "The service's answer was not valid."),
         Reason::UpstreamTimeout => (StatusCode::GATEWAY_TIMEOUT, "The service did not answer in time."),
         Reason::UriTooLong => (StatusCode::URI_TOO_LONG, "The request target is too long."),

@@ -18,6 +18,7 @@ use std::{
 
 use bartizan_config::snapshot::Snapshot;
 use bartizan_identity::{BasicUsers, KeyTable, Pepper};
+use bartizan_limit::Quotas;
 use bartizan_model::{Reference, SecretValue};
 use bartizan_telemetry::{AccessLog, Metrics};
 use tokio::sync::oneshot;
@@ -51,6 +52,8 @@ pub struct GateOptions {
     pub pepper: Option<Arc<Pepper>>,
     /// The API keys as they are at start.
     pub keys: Arc<KeyTable>,
+    /// The accounts of quotas, as far as they are known.
+    pub quotas: Arc<Quotas>,
     /// How secrets are read.
     pub read_secret: Box<ReadSecret>,
     /// What seals the sessions of policies that name no key of their own; the data directory's.
@@ -115,6 +118,7 @@ impl Gate {
             access_log,
             pepper,
             keys,
+            quotas,
             read_secret,
             session_keys,
             grace,
@@ -145,6 +149,7 @@ impl Gate {
             metrics.clone(),
             pepper,
             Some(Outside { fetcher, key_sets: key_sets.clone(), passwords: passwords.clone() }),
+            quotas,
         );
         runtime.set_keys(keys);
         let options = CoreOptions { events: Arc::new(Events::new(metrics)), ..CoreOptions::default() };

@@ -19,6 +19,7 @@ pub mod gate;
 mod introspect;
 pub mod listener;
 pub mod live;
+mod models;
 mod passwords;
 mod patience;
 #[doc(hidden)]

@@ -255,7 +255,7 @@ impl Live {
         endpoints.iter().find(|(known, _)| **known == *authority).map_or(EndpointId::NONE, |(_, id)| *id)
     }
 
-    /// The number of a policy about identity or authorization. Asked for only when one could not decide.
+    /// The number of a policy about identity or authorization, asked for only when one could not decide; or of a quota.
     pub(crate) fn policy_id(&self, label: &str) -> PolicyId {
         self.ids.policies.get(label).copied().unwrap_or(PolicyId::NONE)
     }
@@ -335,7 +335,7 @@ fn sign_ins(snapshot: &Snapshot) -> Vec<Arc<OpenIdConnectPlan>> {
     plans
 }
 
-/// The policies whose judges may fail to decide, by label.
+/// The policies whose judges may fail to decide, and quotas, by label.
 fn faulting(snapshot: &Snapshot) -> impl Iterator<Item = &Arc<str>> {
     let authentication = snapshot.routes.iter().flat_map(|route| {
         let settled = &route.authentication;
@@ -343,5 +343,8 @@ fn faulting(snapshot: &Snapshot) -> impl Iterator<Item = &Arc<str>> {
     });
     let of_routes = snapshot.routes.iter().flat_map(|route| &route.authorization);
     let of_consumers = snapshot.consumers.values().flat_map(|consumer| &consumer.authorization);
-    authentication.chain(of_routes.chain(of_consumers).map(|plan| &plan.label))
+    let quotas = snapshot.routes.iter().flat_map(|route| &route.quotas);
+    let quotas = quotas.chain(snapshot.consumers.values().flat_map(|consumer| &consumer.quotas));
+    let authorization = of_routes.chain(of_consumers).map(|plan| &plan.label);
+    authentication.chain(authorization).chain(quotas.map(|plan| &plan.label))
 }

@@ -105,7 +105,7 @@ impl Theatre {
         let parts = LiveParts { trusts, ..LiveParts::default() };
         let live = Live::new(snapshot, Arc::new(UpstreamSet::default()), parts, &metrics);
         let (table, pepper) = props.keys.unzip();
-        let runtime = Runtime::new(live.clone(), metrics, pepper, None);
+        let runtime = Runtime::new(live.clone(), metrics, pepper, None, Arc::default());
         if let Some(table) = table {
             runtime.set_keys(table);
         }
@@ -203,6 +203,7 @@ impl Rehearse for Theatre {
     fn reset(&mut self) {
         self.held.clear();
         self.core.runtime.cells().clear();
+        self.core.runtime.quotas().clear();
         *self.core.cells.borrow_mut() = CellCache::default();
     }
 }

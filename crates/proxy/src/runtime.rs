@@ -12,11 +12,12 @@ use std::{
 use arc_swap::ArcSwap;
 use bartizan_cache::{Purge, Shelf, ShelfLimits, Url};
 use bartizan_identity::{KeyTable, Pepper};
-use bartizan_limit::{CELLS_MAX, Cells, Nanos};
-use bartizan_telemetry::Metrics;
+use bartizan_limit::{CELLS_MAX, Cells, Nanos, Quotas};
+use bartizan_telemetry::{Metrics, usage::UsageTable};
 
 use crate::{
     live::Live,
+    models::ModelStates,
     passwords::Passwords,
     stage::{
         Flights, JudgePool,
@@ -38,6 +39,8 @@ pub struct Runtime {
     pepper: OnceLock<Arc<Pepper>>,
     outside: Option<Outside>,
     cells: Arc<Cells>,
+    quotas: Arc<Quotas>,
+    models: ModelStates,
     metrics: Arc<Metrics>,
     judges: JudgePool,
     shelf: Shelf,
@@ -66,6 +69,7 @@ impl Runtime {
         metrics: Arc<Metrics>,
         pepper: Option<Arc<Pepper>>,
         outside: Option<Outside>,
+        quotas: Arc<Quotas>,
     ) -> Arc<Self> {
         Arc::new(Runtime {
             current: Arc::new(ArcSwap::new(live)),
@@ -73,6 +77,8 @@ impl Runtime {
             pepper: pepper.map_or_else(OnceLock::new, OnceLock::from),
             outside,
             cells: Arc::new(Cells::new(CELLS_MAX, [RandomState::new(), RandomState::new()])),
+            quotas,
+            models: ModelStates::default(),
             metrics,
             judges: JudgePool::default(),
             shelf: Shelf::new(ShelfLimits::default(), RandomState::new()),
@@ -130,6 +136,21 @@ impl Runtime {
     /// The limit cells.
     pub fn cells(&self) -> &Arc<Cells> {
         &self.cells
+    }
+
+    /// The accounts of quotas and budgets.
+    pub fn quotas(&self) -> &Arc<Quotas> {
+        &self.quotas
+    }
+
+    /// What models were used for.
+    pub fn usage(&self) -> &Arc<UsageTable> {
+        self.metrics.usage()
+    }
+
+    /// What is learned of models.
+    pub(crate) fn models(&self) -> &ModelStates {
+        &self.models
     }
 
     /// How many answers are kept, and their bytes.

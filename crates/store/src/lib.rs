@@ -8,7 +8,8 @@
 //! Reading order: [`data_dir`] (where it lies and whose it is), `pepper`, [`store`] (opening), [`keys`] (the
 //! commands), [`key_life`] (rotation, and what is told once), [`key_feed`] (how a gateway follows); likewise [`revision`], [`revisions`], [`revision_feed`], and
 //! [`last_good`] (what a gateway keeps for the day on which the store is gone); [`tokens`], [`users`],
-//! [`sessions`] and [`audit`] (the management API's). [`outbox`] and [`claims`] (what is told, and taken
+//! [`sessions`] and [`audit`] (the management API's), [`usage`] (what
+//! quotas have counted and models were used for). [`outbox`] and [`claims`] (what is told, and taken
 //! over); [`root`] and [`vault`] (what lies here sealed).
 
 pub mod alerts;
@@ -36,6 +37,7 @@ pub mod sessions;
 pub mod store;
 mod text;
 pub mod tokens;
+pub mod usage;
 pub mod users;
 pub mod vault;
 
@@ -61,5 +63,6 @@ pub use secret_text::SecretText;
 pub use sessions::{NewSession, SessionRow, Sessions};
 pub use store::Store;
 pub use tokens::{NewToken, TokenRow, TokenText, Tokens};
+pub use usage::{Usage, day_of};
 pub use users::{Known, LinkFor, NewUser, UserChange, UserRow, Users};
 pub use vault::{NewRoot, Vault};

@@ -39,6 +39,7 @@ fn steps() -> Vec<Migration> {
         (4, "the life of keys", include_str!("../migrations/0004_key_life.sql")),
         (5, "users", include_str!("../migrations/0005_users.sql")),
         (6, "notices", include_str!("../migrations/0006_notices.sql")),
+        (7, "quotas and usage", include_str!("../migrations/0007_quotas_and_usage.sql")),
     ]
     .into_iter()
     .map(|(version, name, sql)| {

@@ -24,6 +24,7 @@ use crate::{
     schema,
     sessions::Sessions,
     tokens::Tokens,
+    usage::Usage,
     users::Users,
     vault::{self, Vault},
 };
@@ -145,6 +146,11 @@ impl Store {
     /// Seals what must not lie open in the database.
     pub fn vault(&self) -> &Vault {
         &self.0.vault
+    }
+
+    /// What quotas have counted and models were used for.
+    pub const fn usage(&self) -> Usage<'_> {
+        Usage::of(self)
     }
 
     /// Notes where management is to be found, for commands that print links to it.

@@ -154,6 +154,7 @@ fn of_model(model: &ModelRecord, out: &mut Vec<u8>) {
     out.extend_from_slice(model.operation.as_bytes());
     out.push(b'"');
     name(key!("name"), model.model.as_deref(), out);
+    name(key!("team"), model.team.as_deref(), out);
     if !model.provider.is_empty() {
         string(key!("provider"), model.provider.as_bytes(), out);
     }
@@ -197,6 +198,43 @@ fn of_model(model: &ModelRecord, out: &mut Vec<u8>) {
         string(key!("lost"), model.lost.join(",").as_bytes(), out);
     }
     out.push(b'}');
+    by_convention(model, out);
+}
+
+/// The same under the names of OpenTelemetry's semantic conventions for generative AI, so that their tools read it as
+/// it is.
+fn by_convention(model: &ModelRecord, out: &mut Vec<u8>) {
+    if !model.operation.is_empty() {
+        let operation =
+            if matches!(model.operation, "embeddings" | "models") { model.operation } else { "chat" };
+        string(key!("gen_ai.operation.name"), operation.as_bytes(), out);
+    }
+    if !model.provider.is_empty() {
+        let provider = match model.provider {
+            "OpenAi" => "openai",
+            "Anthropic" => "anthropic",
+            "Gemini" => "gcp.gemini",
+            "Mistral" => "mistral_ai",
+            "DeepSeek" => "deepseek",
+            "Groq" => "groq",
+            // Not in the list of known values: the word in lower case, as it asks for.
+            "DashScope" => "dashscope",
+            "OpenRouter" => "openrouter",
+            "Ollama" => "ollama",
+            _ => "compatible",
+        };
+        string(key!("gen_ai.provider.name"), provider.as_bytes(), out);
+    }
+    name(key!("gen_ai.request.model"), model.model.as_deref(), out);
+    name(key!("gen_ai.response.model"), model.target.as_deref(), out);
+    for (key, count) in [
+        (key!("gen_ai.usage.input_tokens"), model.input_tokens),
+        (key!("gen_ai.usage.output_tokens"), model.output_tokens),
+    ] {
+        if let Some(count) = count {
+            number(key, count, out);
+        }
+    }
 }
 
 fn outcome(record: &RequestRecord, out: &mut Vec<u8>) {
@@ -392,7 +430,13 @@ fields! {
     "endpoint" "The endpoint that was asked last." "\"10.0.0.5:8080\"";
     "upstream_attempts" "How many endpoints were asked; absent when none was." "1";
     "cache" "What the cache did under a `CachePolicy`: `hit`, `stale`, `stale_on_error`, `validated`, `collapsed`, `miss`, `bypass`; absent without one." "\"hit\"";
-    "model" "What a model was asked for: an object with `operation`, `name`, `provider`, `target`, `input_tokens`, `cached_tokens`, `output_tokens`, `reasoning_tokens`, `cost_pico` (picodollars), `first_token_us`, `usage` (`provider`, `estimated`, `partial`), `stream`, `failures` (targets that did not serve, and why), `lost`. No word of prompts or answers." "{\"operation\":\"chat\",…}";
+    "model" "What a model was asked for: an object with `operation`, `name`, `team`, `provider`, `target`, `input_tokens`, `cached_tokens`, `output_tokens`, `reasoning_tokens`, `cost_pico` (picodollars), `first_token_us`, `usage` (`provider`, `estimated`, `partial`), `stream`, `failures` (targets that did not serve, and why), `lost`. No word of prompts or answers." "{\"operation\":\"chat\",…}";
+    "gen_ai.operation.name" "What was asked of a model, by OpenTelemetry's conventions: `chat` or `embeddings`." "\"chat\"";
+    "gen_ai.provider.name" "The provider, by OpenTelemetry's conventions." "\"openai\"";
+    "gen_ai.request.model" "The model as the caller asked for it." "\"fast\"";
+    "gen_ai.response.model" "The provider's name of the model that served." "\"gpt-4o-mini\"";
+    "gen_ai.usage.input_tokens" "Input tokens, as in `model`." "11";
+    "gen_ai.usage.output_tokens" "Output tokens, as in `model`." "7";
     "status" "The status that was sent; absent when none was." "200";
     "exit" "How it ended: `complete`, `refused`, `client_gone`, `upstream_reset`, `timeout`, `shutdown`, `error`, `abandoned`." "\"complete\"";
     "request_bytes" "Bytes of the request's body." "0";
@@ -578,7 +622,15 @@ pub(crate) mod tests {
     /// A record in which every field is there.
     fn complete_record() -> Box<RequestRecord> {
         let mut record = full_record();
-        record.model = Some(Box::new(ModelRecord { operation: "chat", ..ModelRecord::default() }));
+        record.model = Some(Box::new(ModelRecord {
+            operation: "chat",
+            model: Some("fast".into()),
+            provider: "OpenAi",
+            target: Some("gpt-4o-mini".into()),
+            input_tokens: Some(11),
+            output_tokens: Some(7),
+            ..ModelRecord::default()
+        }));
         record.leaks.push(LeakCount {
             policy: "InspectionPolicy/i".into(),
             class: "private-key",

@@ -28,6 +28,7 @@ pub mod sink;
 pub mod tap;
 pub mod text;
 pub mod time;
+pub mod usage;
 pub mod writer;
 
 pub use losses::{LogCounters, LogFigures};

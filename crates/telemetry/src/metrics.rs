@@ -37,7 +37,7 @@ pub use self::{
     table::metrics_page,
     text::Format,
 };
-use crate::losses::LogCounters;
+use crate::{losses::LogCounters, usage::UsageTable};
 
 /// All metrics of the process.
 #[derive(Debug)]
@@ -48,6 +48,7 @@ pub struct Metrics {
     limit: LimitGauges,
     cache: CacheGauges,
     log: OnceLock<Arc<LogCounters>>,
+    usage: Arc<UsageTable>,
     insight: Mutex<InsightFigures>,
     version: &'static str,
     started_unix_nanos: u64,
@@ -102,6 +103,7 @@ impl Metrics {
             limit: LimitGauges::default(),
             cache: CacheGauges::default(),
             log: OnceLock::new(),
+            usage: Arc::default(),
             insight: Mutex::default(),
             version,
             started_unix_nanos: crate::time::unix_nanos(started),
@@ -114,6 +116,11 @@ impl Metrics {
         let cells = Arc::new(CoreCells::default());
         lock(&self.cores).push(Arc::clone(&cells));
         CoreMetrics::new(cells)
+    }
+
+    /// What models were used for.
+    pub const fn usage(&self) -> &Arc<UsageTable> {
+        &self.usage
     }
 
     /// Registers a listener's name; the same name gives the same number, also after a reload.

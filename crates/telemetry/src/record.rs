@@ -321,6 +321,8 @@ pub struct ModelRecord {
     pub operation: &'static str,
     /// The public name.
     pub model: Option<Arc<str>>,
+    /// The caller's team.
+    pub team: Option<Arc<str>>,
     /// The provider's word.
     pub provider: &'static str,
     /// The provider's name of the model.

@@ -202,6 +202,10 @@ impl<'s> Row<'s> {
                     let name = biting(&policy.label, policy.mode, policy.enforce_percent);
                     format!("{name}: {}", words::limits(policy))
                 })
+                .chain(plan.quotas.iter().map(|policy| {
+                    let name = biting(&policy.label, policy.mode, policy.enforce_percent);
+                    format!("{name}: {}", words::quotas(policy))
+                }))
                 .collect(),
             inspect: of_inspection.chain(of_schemas).collect(),
             headers: of_headers.collect(),
@@ -363,6 +367,7 @@ impl<'s> Exposed<'s> {
             .chain(all(&plan.cors).map(|policy| &policy.label))
             .chain(plan.headers.iter().map(|policy| &policy.label))
             .chain(plan.limits.iter().map(|policy| &policy.label))
+            .chain(plan.quotas.iter().map(|policy| &policy.label))
             .chain(plan.inspection.iter().map(|policy| &policy.label))
             .chain(plan.schemas.iter().map(|policy| &policy.label));
         met.extend(labels.filter_map(|label| words::kind_and_name(label)));

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bartizan_config::snapshot::{Backends, HostPattern, ListenerPlan, MethodSet, Snapshot};
-use bartizan_limit::{Action, Limit, Policy};
+use bartizan_limit::{Action, Limit, Policy, QuotaLimit, QuotaPolicy, QuotaUnit};
 use bartizan_model::{Mode, document::Kind, scalar::Time};
 
 /// How far a policy bites: `enforce`, `enforce 25 %`, `shadow`, `off`.
@@ -40,8 +40,26 @@ fn limit(limit: &Limit) -> String {
             format!("{requests} per {}", time(window))
         }
         Limit::Rate { requests, window, burst } => format!("{requests} per {}, burst {burst}", time(window)),
+        Limit::Tokens { tokens, window, burst } if burst == tokens => {
+            format!("{tokens} tokens per {}", time(window))
+        }
+        Limit::Tokens { tokens, window, burst } => {
+            format!("{tokens} tokens per {}, burst {burst}", time(window))
+        }
         Limit::Concurrency { requests } => format!("{requests} at once"),
     }
+}
+
+/// The quotas of a policy: `$50.00 per month (UTC); 1000 requests per day (Europe/Berlin)`.
+pub(crate) fn quotas(policy: &QuotaPolicy) -> String {
+    let one = |limit: &QuotaLimit| {
+        let amount = match limit.unit {
+            QuotaUnit::Cost => format!("${}", bartizan_ai::price::Money(limit.amount)),
+            QuotaUnit::Requests | QuotaUnit::Tokens => format!("{} {}", limit.amount, limit.unit.as_str()),
+        };
+        format!("{amount} per {} ({})", limit.calendar.period().as_str(), limit.calendar.zone())
+    };
+    policy.limits.iter().map(one).collect::<Vec<_>>().join("; ")
 }
 
 /// What happens over the limit.

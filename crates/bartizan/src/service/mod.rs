@@ -14,6 +14,7 @@ mod process;
 mod revisions;
 mod rotation;
 mod secrets;
+mod spending;
 mod watch;
 mod wish;
 

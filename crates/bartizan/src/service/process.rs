@@ -40,6 +40,7 @@ use super::{
     revisions::{self, Loaded, REVISION, RevisionWatch},
     rotation::Schedule,
     secrets,
+    spending::{self, Spending},
     watch::FileWatch,
     wish::{Wish, Wishes},
 };
@@ -126,6 +127,7 @@ pub(crate) struct Service {
     watcher: Option<Watcher>,
     events: Feed,
     findings: Findings,
+    spending: Option<Spending>,
     wishes: Wishes,
     _lock: GatewayLock,
 }
@@ -216,8 +218,10 @@ impl Service {
         let (tap, lines) = tap(TAP_LINES);
         let log = start_log(&log_plan, &data_dir, access_log, records, tap, &events)?;
         metrics.watch_log(log.counters());
+        let quotas = spending::remembered(&store_dir);
         let session_keys = data_dir.session_keys(&lock).map_err(|error| Failure::of(&error))?;
         let gate_options = |keys: Option<&Keys>| GateOptions {
+            quotas: quotas.clone(),
             cores: workers,
             lock_dir: Some(data_dir.path().to_path_buf()),
             metrics: metrics.clone(),
@@ -264,6 +268,8 @@ impl Service {
         let channels = notices::channels(&gate.runtime().live().snapshot).map_err(Failure::Process)?;
         let sender = notices::start(store_dir.clone(), gate.runtime(), channels)
             .map_err(|error| Failure::Process(format!("notices cannot be sent: {error}")))?;
+        let spending = Spending::start(store_dir.clone(), gate.runtime().clone())
+            .map_err(|error| Failure::Process(format!("what is used cannot be followed: {error}")))?;
         let insight = Insight::start(insight::Given {
             lines,
             data_dir: data_dir.clone(),
@@ -304,6 +310,7 @@ impl Service {
             watcher: Some(watcher),
             events,
             findings: found,
+            spending: Some(spending),
             wishes,
             _lock: lock,
         }))
@@ -497,6 +504,8 @@ impl Service {
         drop(self.schedule.take());
         drop(self.watcher.take());
         drop(self.sender.take());
+        // The cores have ended, so everything is settled.
+        drop(self.spending.take());
         drop(self.following.take());
         // The cores have ended, so every record is on its way; one second is enough for a disk that works.
         if self.access_log.stop(Duration::from_secs(1)) == bartizan_telemetry::Flushed::TimedOut {

@@ -25,6 +25,7 @@ fn serve(snapshot: Arc<Snapshot>) -> InProcess {
         access_log: None,
         pepper: None,
         keys: Arc::new(KeyTable::empty()),
+        quotas: Arc::default(),
         read_secret: Box::new(|_| Err("no secrets here".to_owned())),
         session_keys: None,
         grace: Duration::from_millis(100),

@@ -18,6 +18,7 @@ mod at_rest;
 mod authorization;
 mod balance;
 mod basic;
+mod budgets;
 mod cache;
 mod certificates;
 mod cors;

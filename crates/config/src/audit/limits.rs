@@ -114,14 +114,20 @@ fn policies(house: &mut House<'_>) {
 
 fn one(house: &mut House<'_>, document: &Document, target: &str, policy: &Policy) {
     let by_header = policy.key.iter().any(|part| matches!(part, KeyPart::Header(_)));
-    let by_caller = policy.key.iter().any(|part| matches!(part, KeyPart::Consumer | KeyPart::ClientAddress));
+    let by_caller = policy
+        .key
+        .iter()
+        .any(|part| matches!(part, KeyPart::Consumer | KeyPart::Team | KeyPart::ClientAddress));
     if by_header && !by_caller {
         let message = format!("{target} counts by headers alone, which callers choose");
         let fix = Fix::patch(target, "add", "/spec/key/-", "consumer");
         house.find(&LIMIT_BY_CHOICE, document, message, fix);
     }
     if policy.on_absent == OnAbsent::Skip
-        && policy.key.iter().any(|part| matches!(part, KeyPart::Header(_) | KeyPart::Consumer))
+        && policy
+            .key
+            .iter()
+            .any(|part| matches!(part, KeyPart::Header(_) | KeyPart::Consumer | KeyPart::Team))
     {
         let message = format!("{target} does not count callers that leave a part of its key out");
         house.find(&LIMIT_AVOIDABLE, document, message, Fix::merge(target, "onAbsent: clientAddress"));

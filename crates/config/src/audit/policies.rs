@@ -71,6 +71,7 @@ impl Terms {
             Spec::AuthorizationPolicy(spec) => terms(spec.mode, &spec.enforce_percent, spec.on_fault),
             Spec::CorsPolicy(spec) => terms(spec.mode, &spec.enforce_percent, spec.on_fault),
             Spec::HeaderPolicy(spec) => terms(spec.mode, &spec.enforce_percent, spec.on_fault),
+            Spec::QuotaPolicy(spec) => terms(spec.mode, &spec.enforce_percent, spec.on_fault),
             Spec::RateLimitPolicy(spec) => terms(spec.mode, &spec.enforce_percent, spec.on_fault),
             _ => None,
         }

@@ -36,6 +36,8 @@ pub(super) enum Judge {
     NetworksTrusted,
     /// One of these words, the strongest first.
     Order(&'static [&'static str]),
+    /// Quotas of the calendar: more for a window, or fewer quotas, is weaker.
+    Quotas,
     /// Rules that allow and deny.
     Rules,
     /// Off is weaker.
@@ -118,6 +120,7 @@ impl Judge {
                     _ => Stands::default(),
                 }
             }
+            Judge::Quotas => quotas(before, after),
             Judge::Rules => rules(before, after),
             Judge::SwitchedOff => Stands::of(after == &Value::Bool(false), before == &Value::Bool(false)),
             Judge::SwitchedOn => Stands::of(after == &Value::Bool(true), before == &Value::Bool(true)),
@@ -178,10 +181,11 @@ fn widths(before: &[Cidr], after: &[Cidr]) -> Stands {
 /// Limits by what they count: `(calls per second, burst)` of rates, and calls at once. One that is not there is
 /// endless.
 fn limits(before: &Value, after: &Value) -> Stands {
-    let of = |value: &Value| -> (f64, f64, f64) {
+    let of = |value: &Value| -> [f64; 4] {
         let one = std::slice::from_ref(value);
         let limits = if value.is_object() { one } else { list(value) };
         let (mut rate, mut burst, mut at_once) = (f64::INFINITY, f64::INFINITY, f64::INFINITY);
+        let mut token_rate = f64::INFINITY;
         for limit in limits {
             let number = |name: &str| limit.get(name).and_then(|value| amount(value, Unit::Number));
             let window =
@@ -190,15 +194,45 @@ fn limits(before: &Value, after: &Value) -> Stands {
                 rate = rate.min(requests / window);
                 burst = burst.min(number("burst").unwrap_or(requests));
             }
+            if let (Some(tokens), Some(window)) = (number("tokens"), window) {
+                token_rate = token_rate.min(tokens / window);
+            }
             at_once = at_once.min(number("concurrency").unwrap_or(f64::INFINITY));
         }
-        (rate, burst, at_once)
+        [rate, burst, at_once, token_rate]
     };
     let (before, after) = (of(before), of(after));
-    let pairs = [(before.0, after.0), (before.1, after.1), (before.2, after.2)];
+    let pairs: Vec<_> = before.into_iter().zip(after).collect();
     let found =
         Stands::of(pairs.iter().any(|(old, new)| new > old), pairs.iter().any(|(old, new)| new < old));
     // Windows that differ without the tightest rate: neither can be said.
+    if found == Stands::default() { Stands::DIFFERENT } else { found }
+}
+
+/// Quotas by what they count and for how long. One that is not there is endless. Another zone moves the edges only.
+fn quotas(before: &Value, after: &Value) -> Stands {
+    let of = |value: &Value| -> Vec<(String, f64)> {
+        let one = std::slice::from_ref(value);
+        let limits = if value.is_object() { one } else { list(value) };
+        let mut found = Vec::new();
+        for limit in limits {
+            for unit in ["requests", "tokens", "cost"] {
+                let per = limit.get("per").and_then(Value::as_str).unwrap_or_default();
+                if let Some(amount) = limit.get(unit).and_then(|value| amount(value, Unit::Number)) {
+                    found.push((format!("{unit} {per}"), amount));
+                }
+            }
+        }
+        found
+    };
+    let (before, after) = (of(before), of(after));
+    let find = |list: &[(String, f64)], name: &str| {
+        list.iter().find(|(known, _)| known == name).map_or(f64::INFINITY, |(_, amount)| *amount)
+    };
+    let names: Vec<&String> = before.iter().chain(&after).map(|(name, _)| name).collect();
+    let is =
+        |test: fn(f64, f64) -> bool| names.iter().any(|name| test(find(&before, name), find(&after, name)));
+    let found = Stands::of(is(|old, new| new > old), is(|old, new| new < old));
     if found == Stands::default() { Stands::DIFFERENT } else { found }
 }
 
@@ -272,6 +306,19 @@ mod tests {
             (Judge::NetworksAllowed, json!(["10.0.0.0/8", "10.1.0.0/16"]), json!(["10.0.0.0/8"]), none),
             (Judge::NetworksDenied, json!(["10.0.0.0/8"]), json!(["10.0.0.0/9"]), weaker),
             (Judge::NetworksTrusted, json!([]), json!(["10.0.0.0/8"]), weaker),
+            (Judge::Quotas, json!({"cost": "5", "per": "day"}), json!({"cost": "9.5", "per": "day"}), weaker),
+            (
+                Judge::Quotas,
+                json!([{"tokens": 5, "per": "day"}]),
+                json!([{"tokens": 4, "per": "day"}]),
+                stronger,
+            ),
+            (
+                Judge::Quotas,
+                json!([{"tokens": 5, "per": "day"}]),
+                json!([{"tokens": 5, "per": "month"}]),
+                both,
+            ),
             (
                 Judge::Limits,
                 json!([{"requests": 100, "timeWindow": "1m"}]),

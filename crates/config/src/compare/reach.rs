@@ -209,10 +209,10 @@ enum Proof {
 struct Guards<'s> {
     proof: Proof,
     authentication: Option<&'s str>,
-    /// Everything else by kind: authorization, limits, headers.
-    policies: [BTreeSet<&'s str>; 3],
+    /// Everything else by kind: authorization, limits, headers, quotas.
+    policies: [BTreeSet<&'s str>; 4],
     /// Whether one of each of these kinds bites.
-    bites: [bool; 3],
+    bites: [bool; 4],
     body_max: u64,
     upstreams: BTreeSet<&'s str>,
 }
@@ -237,11 +237,13 @@ impl<'s> Guards<'s> {
                 plan.authorization.iter().map(|policy| &*policy.label).collect(),
                 plan.limits.iter().map(|policy| &*policy.label).collect(),
                 plan.headers.iter().map(|policy| &*policy.label).collect(),
+                plan.quotas.iter().map(|policy| &*policy.label).collect(),
             ],
             bites: [
                 plan.authorization.iter().any(|policy| bites(policy.bite)),
                 plan.limits.iter().any(|limit| limit.mode == Mode::Enforce && limit.enforce_percent > 0),
                 plan.headers.iter().any(|policy| bites(policy.bite)),
+                plan.quotas.iter().any(|quota| quota.mode == Mode::Enforce && quota.enforce_percent > 0),
             ],
             body_max: plan.body_bytes_max.unwrap_or(listener.plan.admission.body_bytes_max),
             upstreams: upstreams
@@ -258,7 +260,7 @@ impl<'s> Guards<'s> {
             (Proof::Optional, Some(label)) => format!("{label} (callers without a credential pass)"),
             _ => "no authentication".to_owned(),
         }];
-        for (policies, none) in self.policies.iter().zip(["no authorization", "no limit", ""]) {
+        for (policies, none) in self.policies.iter().zip(["no authorization", "no limit", "", ""]) {
             if policies.is_empty() && !none.is_empty() {
                 words.push(none.to_owned());
             }
@@ -299,7 +301,7 @@ impl Weighed {
         let route = &*after.2.route;
         let own = format!("Route/{route}");
         self.proof(&old, &new, &own, route);
-        const LAST: [(&str, Weight, &str, &str); 3] = [
+        const LAST: [(&str, Weight, &str, &str); 4] = [
             (
                 "authorization",
                 Weight::Grave,
@@ -308,6 +310,7 @@ impl Weighed {
             ),
             ("limit", Weight::Notable, "callers are no longer limited", "callers are limited"),
             ("headers", Weight::Slight, "headers are no longer judged", "headers are judged"),
+            ("quota", Weight::Notable, "use is no longer counted", "use is counted"),
         ];
         for (index, (code, weight, none, some)) in LAST.into_iter().enumerate() {
             let (Some(was), Some(is)) = (old.policies.get(index), new.policies.get(index)) else { continue };

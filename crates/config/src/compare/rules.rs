@@ -41,7 +41,7 @@ const fn rule(
 
 use Judge::{
     Differs, Endpoints, Fewer, Guard, Less, Limits, More, MoreOrAll, Most, MostOrEndless, NetworksAllowed,
-    NetworksDenied, NetworksTrusted, Order, Rules, SwitchedOff, SwitchedOn, Ways,
+    NetworksDenied, NetworksTrusted, Order, Quotas, Rules, SwitchedOff, SwitchedOn, Ways,
 };
 use Unit::{Bytes, Number, Time};
 use Weight::{Grave, Notable, Slight};
@@ -57,10 +57,12 @@ const KEY_ROTATION: Option<Kind> = Some(Kind::KeyRotationPolicy);
 const LISTENER: Option<Kind> = Some(Kind::Listener);
 const LIMIT: Option<Kind> = Some(Kind::RateLimitPolicy);
 const NOTICE: Option<Kind> = Some(Kind::NoticeChannel);
+const QUOTA: Option<Kind> = Some(Kind::QuotaPolicy);
 const RECORD: Option<Kind> = Some(Kind::RecordPolicy);
 const ROLE: Option<Kind> = Some(Kind::Role);
 const ROUTE: Option<Kind> = Some(Kind::Route);
 const SECRET: Option<Kind> = Some(Kind::Secret);
+const TEAM: Option<Kind> = Some(Kind::Team);
 const UPSTREAM: Option<Kind> = Some(Kind::Upstream);
 
 /// The table. Several rows may have the same field.
@@ -169,6 +171,10 @@ const RULES: &[Rule] = &[
     rule(LIMIT, "spec.action.type", Differs, Slight, "limit-action", "what happens over the limit changes", ""),
     rule(LIMIT, "spec.action.maxRetry", Most(Number), Slight, "limit-action", "more calls may wait for a slot", "fewer calls may wait for a slot"),
 
+    rule(QUOTA, "spec.limits", Quotas, Notable, "quota", "callers may use more", "callers may use less"),
+    rule(QUOTA, "spec.key", Differs, Notable, "quota-key", "use is counted together in another way", ""),
+    rule(QUOTA, "spec.onAbsent", Order(&["deny", "skip"]), Notable, "quota-absent", "callers without the key are not counted", "callers without the key are refused"),
+
     rule(RECORD, "spec.accessLog", SwitchedOff, Notable, "record", "requests are no longer written down", "requests are written down"),
     rule(RECORD, "spec.addressPrivacy", Order(&["hashed", "truncated", "full"]), Notable, "record-privacy", "more of callers' addresses is written down", "less of callers' addresses is written down"),
     rule(RECORD, "spec.queryValues", Order(&["masked", "full"]), Notable, "record-privacy", "values of queries are written down", "values of queries are no longer written down"),
@@ -183,6 +189,11 @@ const RULES: &[Rule] = &[
     rule(ROUTE, "spec.rules.timeouts.idle", Most(Time), Slight, "route-time", "upstreams may be silent longer", "upstreams may be silent less"),
 
     rule(SECRET, "spec.valueRef", Differs, Notable, "secret", "the secret is read from another place", ""),
+
+    rule(TEAM, "spec.members", Differs, Notable, "team-members", "others share its models and budget", ""),
+    rule(TEAM, "spec.models", MoreOrAll, Grave, "team-models", "its members may use more models", "its members may use fewer models"),
+    rule(TEAM, "spec.budget", Guard, Notable, "team-budget", "its members are no longer held to a budget", "its members are held to a budget"),
+    rule(TEAM, "spec.budget", Quotas, Notable, "team-budget", "its members may use more", "its members may use less"),
 
     rule(UPSTREAM, "spec.endpoints", Endpoints, Notable, "upstream-endpoints", "requests go to other endpoints, or in clear text", "requests go over TLS"),
     rule(UPSTREAM, "spec.tls.dangerAcceptAnyCertificate", SwitchedOn, Grave, "upstream-verification", "any certificate is accepted", "certificates are verified"),

@@ -59,9 +59,15 @@ pub(super) fn consumers(
                 let rules = plan.authorization.iter().map(|policy| &*policy.label);
                 rules
                     .chain(plan.limits.iter().map(|policy| &*policy.label))
+                    .chain(plan.quotas.iter().map(|policy| &*policy.label))
                     .any(|label| changed.contains(label))
             });
-            if own || by_role || attached {
+            let by_team = snapshot
+                .consumers
+                .get(name)
+                .and_then(|plan| plan.team.as_ref())
+                .is_some_and(|team| changed.contains(&format!("Team/{}", team.name)));
+            if own || by_role || attached || by_team {
                 consumers.insert(name.to_owned());
             }
         }
@@ -85,6 +91,7 @@ fn labels(snapshot: &Snapshot, plan: &RoutePlan) -> Vec<String> {
     labels.extend(plan.authorization.iter().map(|policy| policy.label.to_string()));
     labels.extend(plan.headers.iter().map(|policy| policy.label.to_string()));
     labels.extend(plan.limits.iter().map(|policy| policy.label.to_string()));
+    labels.extend(plan.quotas.iter().map(|policy| policy.label.to_string()));
     if !plan.record.name.is_empty() {
         labels.push(plan.record.name.to_string());
     }

@@ -239,6 +239,7 @@ pub(super) struct Attached<'p, 'd> {
     inspection: ByTarget<'p, 'd, InspectionTerms>,
     schemas: ByTarget<'p, 'd, SchemaPlan>,
     limits: ByTarget<'p, 'd, bartizan_limit::Policy>,
+    quotas: ByTarget<'p, 'd, bartizan_limit::QuotaPolicy>,
     records: ByTarget<'p, 'd, RecordPlan>,
     rotations: ByTarget<'p, 'd, RotationPlan>,
     default_record: Arc<RecordPlan>,
@@ -257,6 +258,7 @@ impl<'p, 'd> Attached<'p, 'd> {
             inspection: ByTarget::build(&policies.inspection),
             schemas: ByTarget::build(&policies.schemas),
             limits: ByTarget::build(&policies.limits),
+            quotas: ByTarget::build(&policies.quotas),
             records: ByTarget::build(&policies.records),
             rotations: ByTarget::build(&policies.rotations),
             default_record: Arc::new(RecordPlan::new("")),
@@ -281,6 +283,7 @@ impl<'p, 'd> Attached<'p, 'd> {
             || self.inspection.has_listener(name)
             || self.schemas.has_listener(name)
             || self.limits.has_listener(name)
+            || self.quotas.has_listener(name)
             || self.records.has_listener(name)
     }
 
@@ -327,6 +330,14 @@ impl<'p, 'd> Attached<'p, 'd> {
 
     pub(super) fn consumer_limits(&self, consumer: &str) -> Vec<Arc<bartizan_limit::Policy>> {
         self.limits.at(&Target::Consumer(consumer.into())).iter().map(|policy| policy.plan.clone()).collect()
+    }
+
+    pub(super) fn quotas(&self, place: Place<'_>) -> Vec<Arc<bartizan_limit::QuotaPolicy>> {
+        self.quotas.adding(place)
+    }
+
+    pub(super) fn consumer_quotas(&self, consumer: &str) -> Vec<Arc<bartizan_limit::QuotaPolicy>> {
+        self.quotas.at(&Target::Consumer(consumer.into())).iter().map(|policy| policy.plan.clone()).collect()
     }
 
     /// The policy about a consumer's keys: its own, where the gateway's allows that, else the gateway's.
@@ -394,6 +405,7 @@ fn mentions(policies: &Policies<'_>) -> Vec<PolicyMention> {
         .chain(of(&policies.inspection))
         .chain(of(&policies.schemas))
         .chain(of(&policies.limits))
+        .chain(of(&policies.quotas))
         .chain(of(&policies.records))
         .chain(of(&policies.rotations))
         .collect()

@@ -14,14 +14,16 @@ use super::{
     index::{Index, spec_of},
     listener::address_set,
     notice,
+    team::Teams,
 };
-use crate::snapshot::{ConsumerPlan, ContactPlan, NameMap};
+use crate::snapshot::{ConsumerPlan, ContactPlan, NameMap, TeamPlan};
 
 /// Compiles all consumers with the limits attached to them.
 pub(super) fn compile_all(
     index: &Index<'_>,
     all_roles: &Roles,
     attached: &Attached<'_, '_>,
+    teams: &Teams,
     clashes: &mut Clashes,
     problems: &mut Problems,
 ) -> NameMap<Arc<ConsumerPlan>> {
@@ -41,6 +43,8 @@ pub(super) fn compile_all(
             authorization: attached.consumer_authorization(&name),
             limits: attached.consumer_limits(&name),
             contacts: contacts(index, &spec.contacts, problems),
+            quotas: quotas(attached, teams.of(&name), &name),
+            team: teams.of(&name).cloned(),
             rotation: attached.consumer_rotation(&name, clashes),
             name: name.clone(),
         };
@@ -64,6 +68,17 @@ fn contacts(index: &Index<'_>, contacts: &[Contact], problems: &mut Problems) ->
         });
     }
     plans
+}
+
+/// The quotas of a consumer, its team's budget last: it is the widest that can be named beside them.
+fn quotas(
+    attached: &Attached<'_, '_>,
+    team: Option<&Arc<TeamPlan>>,
+    name: &str,
+) -> Vec<Arc<bartizan_limit::QuotaPolicy>> {
+    let mut quotas = attached.consumer_quotas(name);
+    quotas.extend(team.and_then(|team| team.budget.clone()));
+    quotas
 }
 
 /// Names consist of letters, digits, `-` and `.`, so they always are header values.

@@ -69,6 +69,7 @@ pub(super) fn list(
     of_policies(&policies.schemas, problems);
     of_inspection(&policies.inspection, problems);
     of_policies(&policies.limits, problems);
+    of_policies(&policies.quotas, problems);
     of_policies(&policies.records, problems);
     of_policies(&policies.rotations, problems);
 }

@@ -81,9 +81,14 @@ pub(super) fn address_policy(
 
 fn compile_limit(limit: &Spanned<LimitSpec>, problems: &mut Problems) -> Option<Limit> {
     const PATH: &str = "spec.limits";
-    match (&limit.requests, &limit.time_window, &limit.concurrency) {
-        (Some(requests), Some(window), None) => {
-            let requests = requests.get();
+    let rate = match (&limit.requests, &limit.tokens) {
+        (Some(requests), None) => Some((requests.get(), false)),
+        (None, Some(tokens)) => Some((tokens.get(), true)),
+        _ => None,
+    };
+    let counts_nothing = limit.requests.is_none() && limit.tokens.is_none();
+    match (rate, &limit.time_window, &limit.concurrency) {
+        (Some((units, is_tokens)), Some(window), None) => {
             let window = window.get();
             if window.is_zero() {
                 problems.push(Problem::new(
@@ -94,16 +99,21 @@ fn compile_limit(limit: &Spanned<LimitSpec>, problems: &mut Problems) -> Option<
                 ));
                 return None;
             }
-            let burst = limit.burst.as_ref().map_or(requests, |burst| burst.get());
-            Some(Limit::Rate { requests, window, burst })
+            let burst = limit.burst.as_ref().map_or(units, |burst| burst.get());
+            Some(match is_tokens {
+                true => Limit::Tokens { tokens: units, window, burst },
+                false => Limit::Rate { requests: units, window, burst },
+            })
         }
-        (None, None, Some(concurrency)) if limit.burst.is_none() => Some(Limit::Concurrency {
-            requests: NonZeroU32::new(count(concurrency)).unwrap_or(NonZeroU32::MIN),
-        }),
+        (None, None, Some(concurrency)) if limit.burst.is_none() && counts_nothing => {
+            Some(Limit::Concurrency {
+                requests: NonZeroU32::new(count(concurrency)).unwrap_or(NonZeroU32::MIN),
+            })
+        }
         _ => {
             problems.push(
                 Problem::new(Code::NotExactlyOne, limit.at, PATH, "a limit is a rate or a concurrency").hint(
-                    "write `requests` with `timeWindow` (and `burst` if you like), or `concurrency` alone",
+                    "write `requests` or `tokens` with `timeWindow` (and `burst` if you like), or `concurrency` alone",
                 ),
             );
             None
@@ -170,6 +180,7 @@ fn key_part(part: &KeyPartSpec) -> KeyPart {
         KeyPartSpec::Word(KeyWord::Gateway) => KeyPart::Gateway,
         KeyPartSpec::Word(KeyWord::Route) => KeyPart::Route,
         KeyPartSpec::Word(KeyWord::Consumer) => KeyPart::Consumer,
+        KeyPartSpec::Word(KeyWord::Team) => KeyPart::Team,
         KeyPartSpec::Word(KeyWord::ClientAddress) => KeyPart::ClientAddress,
         KeyPartSpec::Header(header) => KeyPart::Header(header.header.as_str().into()),
     }

@@ -80,6 +80,7 @@ fn compile(
         targets: targets.filter_map(|one| target(index, document, one, price, upstreams, problems)).collect(),
         weighted: spec.strategy == ModelStrategy::Weighted,
         roles: spec.roles.iter().map(|role| role.as_str().into()).collect(),
+        tells_target: spec.tell_target,
         max_output: spec.max_output_tokens.as_ref().map(|tokens| u64::from(count(tokens))),
     }
 }

@@ -23,7 +23,7 @@ use super::{
     authentication, authorization, cache,
     index::{Index, spec_of},
     inspection::{self, InspectionTerms},
-    label, limit, pattern, record, rotation, schema,
+    label, limit, pattern, quota, record, rotation, schema,
 };
 use crate::snapshot::{
     AuthenticationPlan, AuthorizationPlan, Bite, CachePlan, CorsPlan, HeaderChangesPlan, HeaderCheckPlan,
@@ -40,6 +40,7 @@ pub(super) struct Policies<'d> {
     pub(super) inspection: Vec<Scoped<'d, InspectionTerms>>,
     pub(super) schemas: Vec<Scoped<'d, SchemaPlan>>,
     pub(super) limits: Vec<Scoped<'d, bartizan_limit::Policy>>,
+    pub(super) quotas: Vec<Scoped<'d, bartizan_limit::QuotaPolicy>>,
     pub(super) records: Vec<Scoped<'d, RecordPlan>>,
     pub(super) rotations: Vec<Scoped<'d, RotationPlan>>,
 }
@@ -61,6 +62,7 @@ pub(super) fn compile_all<'d>(
         inspection: inspection::policies(index, problems),
         schemas: schema::policies(index, problems),
         limits: limits(index, problems),
+        quotas: quotas(index, problems),
         records: records(index, &secrets, problems),
         rotations: rotation::policies(index, problems),
         authentication,
@@ -314,6 +316,19 @@ fn limits<'d>(index: &Index<'d>, problems: &mut Problems) -> Vec<Scoped<'d, bart
         let Some(spec) = spec_of!(document, RateLimitPolicy) else { continue };
         let targets = targets(index, &spec.target_refs, AFTER_IDENTIFY, problems);
         if let Some(plan) = limit::compile(document, spec, problems) {
+            let bite = bite(spec.mode, spec.enforce_percent, spec.on_fault);
+            scoped.push(Scoped { document, plan: Arc::new(plan), bite, allow_override: false, targets });
+        }
+    }
+    scoped
+}
+
+fn quotas<'d>(index: &Index<'d>, problems: &mut Problems) -> Vec<Scoped<'d, bartizan_limit::QuotaPolicy>> {
+    let mut scoped = Vec::new();
+    for document in index.of(Kind::QuotaPolicy) {
+        let Some(spec) = spec_of!(document, QuotaPolicy) else { continue };
+        let targets = targets(index, &spec.target_refs, AFTER_IDENTIFY, problems);
+        if let Some(plan) = quota::compile(document, spec, problems) {
             let bite = bite(spec.mode, spec.enforce_percent, spec.on_fault);
             scoped.push(Scoped { document, plan: Arc::new(plan), bite, allow_override: false, targets });
         }

@@ -339,6 +339,7 @@ impl Compiler<'_, '_> {
             authentication: self.attached.authentication(place, self.clashes),
             authorization: self.attached.authorization(place),
             limits: self.attached.limits(place),
+            quotas: self.attached.quotas(place),
             inspection,
             schemas: self.attached.schemas(place),
             caching: self.attached.cache(place, self.clashes),

@@ -88,6 +88,9 @@ impl Needs {
                 needs.note_share(policy.mode, policy.enforce_percent, &policy.label);
                 of_limit(policy, &mut found);
             }
+            for policy in &consumer.quotas {
+                needs.note_share(policy.mode, policy.enforce_percent, &policy.label);
+            }
             needs.consumers.insert(name.clone(), found);
         }
         for listener in &snapshot.listeners {
@@ -213,6 +216,9 @@ impl Needs {
             self.note_share(policy.mode, policy.enforce_percent, &policy.label);
             of_limit(policy, &mut found);
         }
+        for policy in &plan.quotas {
+            self.note_share(policy.mode, policy.enforce_percent, &policy.label);
+        }
         for policy in plan.inspection.iter().filter(|policy| policy.request.is_some()) {
             self.note_bite(policy.bite, &policy.label);
             for what in [What::Headers, What::Query] {
@@ -301,8 +307,10 @@ fn of_limit(policy: &bartizan_limit::Policy, found: &mut Vec<Need>) {
         match part {
             KeyPart::ClientAddress => need(What::Client),
             KeyPart::Header(_) => need(What::Headers),
-            KeyPart::Consumer if policy.on_absent == OnAbsent::ClientAddress => need(What::ClientOfNobody),
-            KeyPart::Consumer | KeyPart::Gateway | KeyPart::Route => {}
+            KeyPart::Consumer | KeyPart::Team if policy.on_absent == OnAbsent::ClientAddress => {
+                need(What::ClientOfNobody);
+            }
+            KeyPart::Consumer | KeyPart::Gateway | KeyPart::Route | KeyPart::Team => {}
         }
     }
 }

@@ -37,6 +37,8 @@ pub struct ModelPlan {
     pub roles: Vec<Arc<str>>,
     /// Tokens of an answer where the caller sets no bound and the dialect demands one.
     pub max_output: Option<u64>,
+    /// Whether callers are told who served.
+    pub tells_target: bool,
 }
 
 /// A provider's model.

@@ -214,8 +214,23 @@ pub struct ConsumerPlan {
     pub limits: Vec<Arc<bartizan_limit::Policy>>,
     /// Whom to tell about its keys.
     pub contacts: Vec<super::ContactPlan>,
+    /// Its team.
+    pub team: Option<Arc<TeamPlan>>,
+    /// Quotas attached to the consumer, in order of name, and its team's budget.
+    pub quotas: Vec<Arc<bartizan_limit::QuotaPolicy>>,
     /// How its keys age and are rotated.
     pub rotation: Option<Arc<RotationPlan>>,
+}
+
+/// A compiled `Team`.
+#[derive(Clone, Debug)]
+pub struct TeamPlan {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Models that its members may use; none: all that they may otherwise.
+    pub models: Vec<Arc<str>>,
+    /// What its members may use together.
+    pub budget: Option<Arc<bartizan_limit::QuotaPolicy>>,
 }
 
 /// A compiled `KeyRotationPolicy`.

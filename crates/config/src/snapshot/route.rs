@@ -42,6 +42,8 @@ pub struct RoutePlan {
     pub authorization: Vec<Arc<AuthorizationPlan>>,
     /// Limits, wide → narrow, then by name. A consumer's own come from its plan.
     pub limits: Vec<Arc<bartizan_limit::Policy>>,
+    /// Quotas, wide → narrow and then by name.
+    pub quotas: Vec<Arc<bartizan_limit::QuotaPolicy>>,
     /// What requests and answers are inspected by, wide → narrow, then by name.
     pub inspection: Vec<Arc<InspectionPlan>>,
     /// What bodies must look like, wide → narrow, then by name.

@@ -89,6 +89,10 @@ pub(super) fn write(out: &mut String, snapshot: &Snapshot) {
         }
         consumer.authorization.iter().for_each(|policy| write_authorization(out, policy));
         consumer.limits.iter().for_each(|limit| write_limit(out, limit));
+        if let Some(team) = &consumer.team {
+            let _ = writeln!(out, "  team {} {:?}", team.name, team.models);
+        }
+        consumer.quotas.iter().for_each(|quota| write_quota(out, quota));
     }
     for plan in &snapshot.routes {
         write_route(out, snapshot, plan);
@@ -198,6 +202,22 @@ fn write_limit(out: &mut String, limit: &bartizan_limit::Policy) {
     );
 }
 
+fn write_quota(out: &mut String, quota: &bartizan_limit::QuotaPolicy) {
+    let limits: Vec<String> = quota
+        .limits
+        .iter()
+        .map(|limit| format!("{} {} per {:?}", limit.amount, limit.unit.as_str(), limit.calendar))
+        .collect();
+    let _ = writeln!(
+        out,
+        "  quota {} {:?}{} {limits:?}{}",
+        quota.label,
+        quota.key,
+        if quota.skips_absent { " skip" } else { "" },
+        bite(Bite { mode: quota.mode, percent: quota.enforce_percent, on_fault: quota.on_fault }),
+    );
+}
+
 fn method(method: &MethodPlan) -> String {
     match method {
         MethodPlan::ApiKey(plan) => plan.header.to_string(),
@@ -292,6 +312,7 @@ fn write_route(out: &mut String, snapshot: &Snapshot, plan: &RoutePlan) {
     }
     plan.authorization.iter().for_each(|policy| write_authorization(out, policy));
     plan.limits.iter().for_each(|limit| write_limit(out, limit));
+    plan.quotas.iter().for_each(|quota| write_quota(out, quota));
     for policy in &plan.inspection {
         let _ = writeln!(out, "  inspection {}{}", policy.label, bite(policy.bite));
         for (half, body) in [("request", policy.request), ("response", policy.response)] {

@@ -77,14 +77,21 @@ impl Judge {
     pub fn ask(&mut self, now: Nanos, consumer: &str, policies: &[(&Policy, Bite)]) -> Verdict {
         let asks: Vec<_> = policies
             .iter()
-            .map(|&(policy, bite)| Ask { policy, key: self.key(policy, consumer), bite, cost: 1 })
+            .map(|&(policy, bite)| Ask {
+                policy,
+                key: self.key(policy, consumer),
+                bite,
+                cost: 1,
+                tokens: None,
+            })
             .collect();
         self.cells.reserve(&mut self.cache, now, &asks)
     }
 }
 
 pub fn key(cells: &Cells, policy: &Policy, consumer: &str) -> u128 {
-    let facts = KeyFacts { route: "orders", consumer: Some(consumer), client: 1, header: &|_, _| {} };
+    let facts =
+        KeyFacts { route: "orders", consumer: Some(consumer), team: None, client: 1, header: &|_, _| {} };
     match cells.key_of(policy, &facts) {
         Key::Of(key) => key,
         other => panic!("{other:?}"),

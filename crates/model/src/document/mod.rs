@@ -27,12 +27,14 @@ pub mod listener;
 pub mod model;
 pub mod notice_channel;
 pub mod policy_test;
+pub mod quota;
 pub mod rate_limit;
 pub mod record;
 pub mod role;
 pub mod route;
 pub mod schema;
 pub mod secret;
+pub mod team;
 pub mod upstream;
 
 /// The version every document states.
@@ -146,12 +148,14 @@ kinds! {
     Model => model::ModelSpec, "models";
     NoticeChannel => notice_channel::NoticeChannelSpec, "notice-channels";
     PolicyTest => policy_test::PolicyTestSpec, "policy-tests";
+    QuotaPolicy => quota::QuotaPolicySpec, "quota-policies";
     RateLimitPolicy => rate_limit::RateLimitPolicySpec, "rate-limit-policies";
     RecordPolicy => record::RecordPolicySpec, "record-policies";
     Role => role::RoleSpec, "roles";
     Route => route::RouteSpec, "routes";
     SchemaPolicy => schema::SchemaPolicySpec, "schema-policies";
     Secret => secret::SecretSpec, "secrets";
+    Team => team::TeamSpec, "teams";
     Upstream => upstream::UpstreamSpec, "upstreams";
 }
 

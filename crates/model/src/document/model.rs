@@ -27,10 +27,12 @@ crate::document! {
         pub strategy: ModelStrategy = ModelStrategy::Ordered,
         /// Callers must have one of these roles; none means whoever the route's policies let pass.
         pub roles: Vec<Spanned<Name>> = Vec::new(),
-        /// Tokens of an answer where the caller sets no bound and the provider demands one.
+        /// Tokens of an answer where the caller sets no bound and the provider, or a budget, demands one.
         pub max_output_tokens: Option<Count>,
         /// What it costs; the gateway's own table where absent.
         pub price: Option<Spanned<ModelPrice>>,
+        /// Tell callers who served, in `X-AI-Provider` and `X-AI-Model`.
+        pub tell_target: bool = false,
     }
 }
 

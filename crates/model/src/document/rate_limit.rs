@@ -44,6 +44,8 @@ crate::choice! {
         Route = "route",
         /// Each verified consumer.
         Consumer = "consumer",
+        /// Each team; its members share.
+        Team = "team",
         /// Each client address (IPv6 by /64).
         ClientAddress = "clientAddress",
     }
@@ -101,13 +103,15 @@ crate::choice! {
 }
 
 crate::document! {
-    /// One limit: `requests` per `timeWindow`, or `concurrency`.
+    /// One limit: `requests` or `tokens` per `timeWindow`, or `concurrency`.
     pub struct LimitSpec {
         /// Requests per `timeWindow`.
         pub requests: Option<Count>,
-        /// The time that `requests` counts for.
+        /// Tokens of models per `timeWindow`, input and output together.
+        pub tokens: Option<Count>,
+        /// The time that `requests` or `tokens` counts for.
         pub time_window: Option<Spanned<Time>>,
-        /// Requests at once before the rate counts; `requests` where absent.
+        /// Requests or tokens at once before the rate counts; as many as the rate's where absent.
         pub burst: Option<Count>,
         /// Requests in progress at the same time.
         pub concurrency: Option<Count>,

@@ -76,18 +76,20 @@ impl FromStr for Price {
             Wrong::new(Code::BadValue, message)
                 .hint("write dollars for a million tokens with at most six decimals, for example `0.15`")
         };
-        let (whole, part) = text.split_once('.').unwrap_or((text, "0"));
-        let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-        if !digits(whole) || !digits(part) || part.len() > 6 {
-            return Err(wrong());
-        }
-        let dollars: u64 = whole.parse().map_err(|_| wrong())?;
-        let millionths: u64 = format!("{part:0<6}").parse().map_err(|_| wrong())?;
-        if dollars > Price::DOLLARS_MAX {
-            return Err(wrong());
-        }
-        Ok(Price(dollars * 1_000_000 + millionths))
+        let price = millionths(text).filter(|price| price / 1_000_000 <= Price::DOLLARS_MAX);
+        price.map(Price).ok_or_else(wrong)
     }
+}
+
+/// Dollars with at most six decimals, in millionths.
+fn millionths(text: &str) -> Option<u64> {
+    let (whole, part) = text.split_once('.').unwrap_or((text, "0"));
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if !digits(whole) || !digits(part) || part.len() > 6 {
+        return None;
+    }
+    let part: u64 = format!("{part:0<6}").parse().ok()?;
+    whole.parse::<u64>().ok()?.checked_mul(1_000_000)?.checked_add(part)
 }
 
 impl fmt::Display for Price {
@@ -102,6 +104,45 @@ scalar!(
     from_text_or_number,
     text_shape("dollars for a million tokens", "^[0-9]+([.][0-9]{1,6})?$", "0.15")
 );
+
+/// An amount of money in dollars, as millionths of a dollar: an exact number, never a float.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Dollars(u64);
+
+impl Dollars {
+    /// Most dollars of a budget: in picodollars it still fits a signed number of 64 bits.
+    const DOLLARS_MAX: u64 = 9_000_000;
+
+    /// Picodollars, in which calls are charged.
+    pub const fn picodollars(self) -> u64 {
+        self.0 * 1_000_000
+    }
+}
+
+impl FromStr for Dollars {
+    type Err = Wrong;
+
+    fn from_str(text: &str) -> Result<Self, Wrong> {
+        let wrong = || {
+            let message = format!("{} is not an amount of money", crate::problem::shown(text));
+            let most = Dollars::DOLLARS_MAX;
+            Wrong::new(Code::BadValue, message)
+                .hint(format!("write dollars with at most six decimals, up to {most}, for example `50.00`"))
+        };
+        // Nothing at all is no budget: whoever means it denies the models.
+        let amount =
+            millionths(text).filter(|amount| (1..=Dollars::DOLLARS_MAX * 1_000_000).contains(amount));
+        amount.map(Dollars).ok_or_else(wrong)
+    }
+}
+
+impl fmt::Display for Dollars {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Price(self.0).fmt(f)
+    }
+}
+
+scalar!(Dollars, from_text_or_number, text_shape("dollars", "^[0-9]+([.][0-9]{1,6})?$", "50.00"));
 
 #[cfg(test)]
 mod tests {
@@ -129,6 +170,15 @@ mod tests {
         assert_eq!(Price::parse("0.15").unwrap().to_string(), "0.15");
         for text in ["", ".5", "1.", "-1", "1e3", "0.0000001", "10000000", "1,5"] {
             assert!(Price::parse(text).is_err(), "{text}");
+        }
+        for (text, picodollars) in
+            [("50", 50_000_000_000_000), ("0.000001", 1_000_000), ("9000000", 9_000_000_000_000_000_000)]
+        {
+            assert_eq!(Dollars::parse(text).unwrap().picodollars(), picodollars);
+        }
+        assert_eq!(Dollars::parse("12.50").unwrap().to_string(), "12.5");
+        for text in ["", "0", "0.0", "-1", "$5", "9000000.000001", "99999999999999999999", "1.1234567"] {
+            assert!(Dollars::parse(text).is_err(), "{text}");
         }
     }
 }

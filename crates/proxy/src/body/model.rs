@@ -10,6 +10,7 @@ use std::{
 
 use bartizan_ai::{
     Decoder, Dialect, Event, Failure, Source, StreamWriter, Usage,
+    bound::tokens_of,
     json::Json,
     price::Price,
     spoken::{Told, error_event},
@@ -67,8 +68,8 @@ pub(crate) struct Passing {
 pub(crate) struct Meter {
     /// When the head was complete.
     pub(crate) started: Instant,
-    /// Bytes of the request.
-    pub(crate) request_bytes: u64,
+    /// Input tokens as estimated.
+    pub(crate) input: u64,
     /// Whether the call asks for a number of tokens and uses none.
     pub(crate) is_free: bool,
     /// What a token costs.
@@ -86,7 +87,6 @@ impl Meter {
         }
         let told = usage.unwrap_or_default();
         // Absent is estimated; an explicit zero stays.
-        let estimate = |bytes: u64| bytes.saturating_mul(2).div_ceil(7);
         let source = match usage {
             _ if !whole => Source::Partial,
             Some(usage) if usage.input.is_some() && usage.output.is_some() => usage.source,
@@ -94,11 +94,11 @@ impl Meter {
         };
         let output = match told.output {
             // The number at the beginning of a stream is a placeholder: what was delivered is charged at least.
-            Some(output) if !whole => output.max(estimate(delivered)),
+            Some(output) if !whole => output.max(tokens_of(delivered)),
             Some(output) => output,
-            None => estimate(delivered),
+            None => tokens_of(delivered),
         };
-        let input = told.input.unwrap_or_else(|| estimate(self.request_bytes));
+        let input = told.input.unwrap_or(self.input);
         let usage = Usage { input: Some(input), output: Some(output), source, ..told };
         record.input_tokens = usage.input;
         record.output_tokens = usage.output;

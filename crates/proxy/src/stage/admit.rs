@@ -107,13 +107,14 @@ fn address_denial(shared: &mut Shared, head: &RequestHead) -> Option<Denial> {
         return Some(denial);
     }
     let policy = admission.rate_per_address.clone()?;
-    let facts = KeyFacts { route: "", consumer: None, client: block_key(client), header: &|_, _| {} };
+    let facts =
+        KeyFacts { route: "", consumer: None, team: None, client: block_key(client), header: &|_, _| {} };
     let key = match shared.core.runtime.cells().key_of(&policy, &facts) {
         Key::Of(key) => key,
         Key::Skip => return None,
         Key::Deny => return Some(Denial::new(Reason::AddressLimited).by(policy.label.clone())),
     };
-    let ask = Ask { policy: &policy, key, bite: Bite::Enforce, cost: 1 };
+    let ask = Ask { policy: &policy, key, bite: Bite::Enforce, cost: 1, tokens: None };
     let now = shared.core.runtime.nanos(shared.record.started);
     let verdict = shared.core.runtime.cells().reserve(&mut shared.core.cells.borrow_mut(), now, &[ask]);
     match verdict.decision {

@@ -3,6 +3,7 @@
 //! Every limit of the route and of the consumer is asked at once: all reserve or none. A call over its rate may wait
 //! for its own slot where the policy throttles; it waits here, once, before its body is read.
 
+mod quota;
 mod rehearsed;
 
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use bartizan_telemetry::{
 };
 use http::{HeaderName, HeaderValue, header};
 
+pub(crate) use self::quota::{Charges, Held, Most, before_model, is_budgeted};
 use super::{Authorized, Granted, Routed, route::mode_for};
 use crate::{
     exchange::{Exchange, Shared, Stop},
@@ -99,30 +101,49 @@ pub struct Wait {
 pub fn limit(x: Exchange<Authorized>) -> Result<Limited, Stop> {
     let mut x = x;
     // Most routes have a limit or two; a route without any costs this branch.
-    if x.proof.plan().limits.is_empty()
-        && x.proof.consumer().is_none_or(|consumer| consumer.limits.is_empty())
-    {
+    let plan = x.proof.plan();
+    let is_free = |consumer: &Arc<ConsumerPlan>| consumer.limits.is_empty() && consumer.quotas.is_empty();
+    if plan.limits.is_empty() && plan.quotas.is_empty() && x.proof.consumer().is_none_or(is_free) {
         return Ok(Limited::Admitted(x.prove(|authorized| Metered { authorized })));
     }
-    let bearings = match bearings(&mut x.shared, &x.proof) {
+    let call = Call { plan: x.proof.plan(), consumer: x.proof.consumer(), head: x.proof.head() };
+    let bearings = match bearings(&mut x.shared, &call) {
         Ok(bearings) => bearings,
         Err(denial) => return Err(x.deny(Stage::Limit, denial)),
     };
-    let verdict = reserve(&x.shared, &bearings);
-    rehearsed::note(&mut x.shared, &x.proof, &bearings, &verdict.states);
+    let verdict = reserve(&x.shared, &bearings, None);
+    rehearsed::note(&mut x.shared, &call, &bearings, &verdict.states);
     tell(&mut x.shared, &bearings, &verdict.states);
     count(&mut x.shared, &bearings, &verdict);
+    if let Decision::Refuse(refusal) = &verdict.decision {
+        let denial = refuse(&mut x.shared, &bearings, refusal);
+        return Err(x.deny(Stage::Limit, denial));
+    }
+    // After the rates: a call that is refused for its pace uses up no quota.
+    if let Some(denial) = quota::before_body(&mut x.shared, &call) {
+        return Err(x.deny(Stage::Limit, denial));
+    }
     match verdict.decision {
         Decision::Admit(reservation) => x.shared.reservation = Some(reservation),
-        Decision::Refuse(refusal) => {
-            let denial = refuse(&mut x.shared, &bearings, &refusal);
-            return Err(x.deny(Stage::Limit, denial));
-        }
         Decision::Wait { until, reservation } => {
             return Ok(Limited::Waits(Box::new(Wait { x, until, reservation })));
         }
+        Decision::Refuse(_) => {}
     }
     Ok(Limited::Admitted(x.prove(|authorized| Metered { authorized })))
+}
+
+/// What a call is known by.
+struct Call<'a> {
+    plan: &'a Arc<RoutePlan>,
+    consumer: Option<&'a Arc<ConsumerPlan>>,
+    head: &'a RequestHead,
+}
+
+impl Call<'_> {
+    fn team(&self) -> Option<&str> {
+        self.consumer.and_then(|consumer| consumer.team.as_ref()).map(|team| &*team.name)
+    }
 }
 
 /// Waits for the call's own slot.
@@ -150,18 +171,17 @@ pub async fn wait(wait: Box<Wait>) -> Result<Exchange<Metered>, Stop> {
 }
 
 /// The policies that bear on the call, the route's before the consumer's.
-fn bearings(shared: &mut Shared, proof: &Authorized) -> Result<Vec<Bearing>, Denial> {
-    let head = proof.head();
-    let consumer = proof.consumer();
+fn bearings(shared: &mut Shared, call: &Call<'_>) -> Result<Vec<Bearing>, Denial> {
+    let Call { plan, consumer, head } = *call;
     let header = |name: &str, each: &mut dyn FnMut(&[u8])| values_of(head, name, each);
-    let facts = key_facts(proof, &header);
+    let facts = key_facts(call, &header);
     let live = shared.live.clone();
-    let of_route = proof.plan().limits.iter().zip(live.route_limit_marks(proof.plan()));
+    let of_route = plan.limits.iter().zip(live.route_limit_marks(plan));
     let of_consumer = consumer
         .into_iter()
         .flat_map(|consumer| consumer.limits.iter().zip(live.consumer_limit_marks(consumer)))
         // A policy attached to the route as well as to the consumer is asked once.
-        .filter(|(policy, _)| !proof.plan().limits.iter().any(|wider| Arc::ptr_eq(wider, policy)));
+        .filter(|(policy, _)| !plan.limits.iter().any(|wider| Arc::ptr_eq(wider, policy)));
     let mut bearings = Vec::with_capacity(2);
     let mut denied = None;
     for (policy, mark) in of_route.chain(of_consumer) {
@@ -189,11 +209,12 @@ fn values_of(head: &RequestHead, name: &str, each: &mut dyn FnMut(&[u8])) {
 }
 
 /// What keys are made of.
-fn key_facts<'a>(proof: &'a Authorized, header: &'a HeaderValues<'a>) -> KeyFacts<'a> {
+fn key_facts<'a>(call: &'a Call<'_>, header: &'a HeaderValues<'a>) -> KeyFacts<'a> {
     KeyFacts {
-        route: &proof.plan().route,
-        consumer: proof.consumer().map(|consumer| &*consumer.name),
-        client: block_key(proof.head().client()),
+        route: &call.plan.route,
+        consumer: call.consumer.map(|consumer| &*consumer.name),
+        team: call.team(),
+        client: block_key(call.head.client()),
         header,
     }
 }
@@ -220,13 +241,15 @@ fn bite_for(shared: &Shared, policy: &Policy, head: &RequestHead) -> Bite {
     }
 }
 
-fn reserve(shared: &Shared, bearings: &[Bearing]) -> Verdict {
+fn reserve(shared: &Shared, bearings: &[Bearing], tokens: Option<u64>) -> Verdict {
     let asks: Vec<Ask<'_>> = bearings
         .iter()
-        .map(|bearing| Ask { policy: &bearing.policy, key: bearing.key, bite: bearing.bite, cost: 1 })
+        .map(|bearing| Ask { policy: &bearing.policy, key: bearing.key, bite: bearing.bite, cost: 1, tokens })
         .collect();
     let now = shared.core.runtime.nanos(shared.instant());
-    rehearsed::put_cells(shared, now, &asks);
+    if tokens.is_none() {
+        rehearsed::put_cells(shared, now, &asks);
+    }
     shared.core.runtime.cells().reserve(&mut shared.core.cells.borrow_mut(), now, &asks)
 }
 

@@ -2,7 +2,7 @@
 //!
 //! The record of a request is closed here, once, whatever happened: at the end of its answer, at a reset, or when its
 //! task was dropped, however far it had come. Until then its exchange holds what must live as long: the permits of
-//! concurrency limits.
+//! concurrency limits, and what a call to a model holds of budgets, which is settled here by what it used.
 
 use std::{
     ops::{Deref, DerefMut},
@@ -14,10 +14,10 @@ use bartizan_model::Denial;
 use bartizan_telemetry::{Exit, RequestRecord};
 
 use crate::{
-    body::{BodyWatch, Broken, ModelBody},
+    body::{BodyWatch, Broken, Meter, ModelBody},
     core::Core,
     exchange::Shared,
-    stage::inspect::Watching,
+    stage::{inspect::Watching, limit::Charges},
 };
 
 /// An open record. Dropping it closes it: a caller that leaves while its request waits is recorded too.
@@ -31,6 +31,8 @@ pub(crate) struct OpenRecord {
     asked: Option<Instant>,
     /// Inspections that only watch.
     watching: Option<Box<Watching>>,
+    /// What a call to a model holds of budgets.
+    charges: Option<Box<Charges>>,
     is_counted: bool,
 }
 
@@ -46,7 +48,15 @@ impl OpenRecord {
     /// The record of what nobody asked for: neither counted nor logged.
     pub(crate) fn aside(core: Rc<Core>, record: Box<RequestRecord>) -> Self {
         let watch = BodyWatch::default();
-        OpenRecord { core, record: Some(record), watch, asked: None, watching: None, is_counted: false }
+        OpenRecord {
+            core,
+            record: Some(record),
+            watch,
+            asked: None,
+            watching: None,
+            charges: None,
+            is_counted: false,
+        }
     }
 
     /// Inspections watch the exchange; they judge when it has ended.
@@ -70,6 +80,18 @@ impl OpenRecord {
         self.watch = watch;
     }
 
+    /// What the call holds is settled when it has ended.
+    pub(crate) fn charge(&mut self, charges: Box<Charges>) {
+        self.charges = Some(charges);
+    }
+
+    /// A provider has the request, or has it no more: by `meter` it is charged if the caller leaves meanwhile.
+    pub(crate) fn sends(&mut self, meter: Option<Meter>) {
+        if let Some(charges) = &mut self.charges {
+            charges.sent = meter;
+        }
+    }
+
     fn end(&mut self, exit: Exit) {
         let Some(mut record) = self.record.take() else { return };
         if !self.is_counted {
@@ -79,6 +101,13 @@ impl OpenRecord {
         record.total = now.saturating_duration_since(record.started);
         record.request_bytes = record.request_bytes.max(self.watch.bytes());
         record.upstream_time = self.asked.map(|asked| now.saturating_duration_since(asked));
+        if let Some(charges) = self.charges.take() {
+            charges.settle(self.core.runtime.nanos(now), &mut record, now);
+        }
+        if let Some(model) = &record.model {
+            let unix_ms = record.time_unix_nanos / 1_000_000;
+            self.core.runtime.usage().add(unix_ms, record.consumer.as_ref(), model);
+        }
         // A limit of ours that ends a body after the answer has begun is a refusal that nobody can be told any more.
         if let (Some(Broken::Refused(reason)), None) = (self.watch.broken(), &record.refusal) {
             record.refuse(reason.stage(), Denial::new(reason));

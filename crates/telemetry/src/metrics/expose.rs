@@ -16,11 +16,12 @@ use super::{
         RefusedConnection,
     },
     lock,
-    names::{Name, Names, Table},
+    names::{NONE, Name, Names, Table},
     process::ProcessFigures,
     table,
     text::{Exposition, Format},
 };
+use crate::usage::UsageSums;
 
 impl Metrics {
     /// The text of a scrape.
@@ -34,6 +35,7 @@ impl Metrics {
         sums.upstreams(&mut out);
         sums.listeners(&mut out);
         drop(names);
+        self.models(&mut out);
         self.limits_and_log(&mut out);
         self.configuration(&mut out);
         self.process(&mut out, &ProcessFigures::read());
@@ -59,6 +61,47 @@ impl Metrics {
         let mut alerts = out.family(table::INSIGHT_ALERTS);
         alerts.integer(&["told"], insight.told);
         alerts.integer(&["held_back"], insight.held_back);
+    }
+
+    fn models(&self, out: &mut Exposition) {
+        let rows = self.usage.all();
+        let name = |name: &Option<Arc<str>>| name.clone().unwrap_or_else(|| NONE.into());
+        let rows: Vec<_> = rows
+            .iter()
+            .map(|(key, sums)| ([name(&key.team), name(&key.consumer), key.model.clone()], sums))
+            .collect();
+        let families: [(_, fn(&UsageSums) -> u64); 4] = [
+            (table::MODEL_REQUESTS, |sums| sums.requests),
+            (table::MODEL_FAILURES, |sums| sums.failed),
+            (table::MODEL_UNPRICED, |sums| sums.unpriced),
+            (table::MODEL_FALLBACKS, |sums| sums.fallbacks),
+        ];
+        for (family, count) in families {
+            let mut samples = out.family(family);
+            for ([team, consumer, model], sums) in &rows {
+                nonzero(&mut samples, &[team, consumer, model], count(sums));
+            }
+        }
+        let mut tokens = out.family(table::MODEL_TOKENS);
+        for ([team, consumer, model], sums) in &rows {
+            for (class, count) in [
+                ("input", sums.input),
+                ("cached", sums.cached),
+                ("output", sums.output),
+                ("reasoning", sums.reasoning),
+            ] {
+                nonzero(&mut tokens, &[team, consumer, model, class], count);
+            }
+        }
+        let mut cost = out.family(table::MODEL_COST);
+        for ([team, consumer, model], sums) in rows.iter().filter(|(_, sums)| sums.cost_pico > 0) {
+            // Nine decimals of a dollar are enough for a counter.
+            cost.seconds(&[team, consumer, model], u128::from(sums.cost_pico / 1_000));
+        }
+        let mut first = out.family(table::MODEL_FIRST_TOKEN);
+        for (model, sum) in self.usage.first_tokens() {
+            first.histogram(&[&model], TOTAL_BOUNDS, &sum);
+        }
     }
 
     fn configuration(&self, out: &mut Exposition) {
@@ -250,7 +293,7 @@ impl Sums<'_> {
             self.named(&self.names.listeners, |core, index| core.listeners.existing(index)).collect()
         };
         // A registered listener is always shown: no connection is a fact worth seeing.
-        let shared = [super::NONE, super::OVERFLOW];
+        let shared = [NONE, super::OVERFLOW];
         let mut connections = out.family(table::CONNECTIONS);
         for ([listener, _], cells) in cells() {
             let open = gauge(cells.iter().map(|cell| &cell.connections));

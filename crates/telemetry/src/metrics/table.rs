@@ -110,6 +110,20 @@ families! {
         "Calls that wait for their slot in a rate limit.";
     LIMIT_OVERFLOW = Counter "bartizan_limit_overflow_total" []
         "Times a full table made a key share its policy's overflow cell.";
+    MODEL_REQUESTS = Counter "bartizan_model_requests_total" ["team", "consumer", "model"]
+        "Calls to models that ended.";
+    MODEL_FAILURES = Counter "bartizan_model_failures_total" ["team", "consumer", "model"]
+        "Calls to models that were refused, or that no target served.";
+    MODEL_TOKENS = Counter "bartizan_model_tokens_total" ["team", "consumer", "model", "type"]
+        "Tokens that models used; cached ones are a share of the input, reasoning is a share of the output.";
+    MODEL_COST = Counter "bartizan_model_cost_dollars_total" ["team", "consumer", "model"]
+        "What calls to models cost; calls without a known price are not in it.";
+    MODEL_UNPRICED = Counter "bartizan_model_unpriced_requests_total" ["team", "consumer", "model"]
+        "Calls to models whose price is not known.";
+    MODEL_FALLBACKS = Counter "bartizan_model_fallbacks_total" ["team", "consumer", "model"]
+        "Targets that did not serve before another one did.";
+    MODEL_FIRST_TOKEN = Histogram "bartizan_model_first_token_seconds" ["model"]
+        "Time from the complete head to the first content of a model's answer.";
     LOG_WRITTEN = Counter "bartizan_access_log_written_total" []
         "Lines written to the access log.";
     LOG_LOST = Counter "bartizan_access_log_lost_total" ["why"]
@@ -192,6 +206,8 @@ const PAGE_TAIL: &str = "
   `cancelled`; of a reload `applied` or `refused`.
 * `outcome` of an alert is `told` or `held_back`.
 * `state` is `active` or `idle`.
+* `team`, `consumer` and `model` are names from the documents; the first 2,000 triples of the process have their own
+  series, all beyond it share `_overflow`. `type` of tokens is `input`, `cached`, `output` or `reasoning`.
 * `why` of a refused connection is `address_denied`, `listener_full`, `address_full`, `prefix_full`, `proxy_header`,
   `head_timeout` or `resources`; of a lost record `overflow` (the writer could not keep up) or `write_error`.
 ";

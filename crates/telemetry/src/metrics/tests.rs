@@ -15,7 +15,7 @@ use http::Method;
 use super::*;
 use crate::{
     plan::RecordPlan,
-    record::{Protocol, RequestRecord, Would, WouldDeny},
+    record::{ModelRecord, Protocol, RequestRecord, Would, WouldDeny},
     rules::{RuleMatch, RuleRole},
 };
 
@@ -39,6 +39,18 @@ fn everything() -> Arc<Metrics> {
     let (listener, upstream) = (metrics.listener(hostile), metrics.upstream(hostile));
     let (endpoint, policy) = (metrics.endpoint(hostile, "[::1]:80"), metrics.policy(hostile));
     metrics.set_endpoint_healthy(endpoint, Some(true));
+    let used = ModelRecord {
+        model: Some(hostile.into()),
+        input_tokens: Some(11),
+        usage_source: "provider",
+        cost_pico: Some(5_000),
+        first_token: Some(Duration::from_millis(3)),
+        failures: vec![(hostile.into(), "server_error")],
+        ..ModelRecord::default()
+    };
+    metrics.usage().add(0, None, &used);
+    metrics.usage().add(0, None, &ModelRecord { cost_pico: None, ..used.clone() });
+    metrics.usage().add(0, None, &ModelRecord { usage_source: "", ..used });
     for core in [&one, &two] {
         let mut full = record(metrics.route(hostile), 429);
         full.listener_id = listener;

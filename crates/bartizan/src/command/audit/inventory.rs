@@ -105,7 +105,9 @@ impl<'s> Inventory<'s> {
         let mut consumers: Vec<_> = self.sound.snapshot.consumers.values().collect();
         consumers.sort_by(|a, b| a.name.cmp(&b.name));
         for consumer in consumers {
-            let limits: Vec<String> = consumer.limits.iter().map(|limit| limit.label.to_string()).collect();
+            let quotas = consumer.quotas.iter().map(|quota| quota.label.to_string());
+            let limits: Vec<String> =
+                consumer.limits.iter().map(|limit| limit.label.to_string()).chain(quotas).collect();
             let roles: Vec<String> = consumer.roles.iter().map(ToString::to_string).collect();
             let enabled = if consumer.enabled { "yes" } else { "no" };
             out.push_str(&format!(
@@ -137,7 +139,9 @@ impl<'s> Inventory<'s> {
             .consumers
             .values()
             .map(|consumer| {
-                let limits: Vec<_> = consumer.limits.iter().map(|limit| &*limit.label).collect();
+                let quotas = consumer.quotas.iter().map(|quota| &*quota.label);
+                let limits: Vec<_> =
+                    consumer.limits.iter().map(|limit| &*limit.label).chain(quotas).collect();
                 let roles: Vec<_> = consumer.roles.iter().map(|role| &**role).collect();
                 (&*consumer.name, json!({ "roles": roles, "limits": limits, "enabled": consumer.enabled }))
             })

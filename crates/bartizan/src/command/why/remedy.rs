@@ -59,6 +59,17 @@ fn general(reason: Reason, line: &Line) -> Vec<String> {
             "waiting as long as `Retry-After` said, and spreading calls out".to_owned(),
             format!("a higher limit in {policy}"),
         ],
+        Reason::OutputUnbounded => one(
+            "a bound in the call (`max_tokens` and its like), or `maxOutputTokens` in the Model's document"
+                .to_owned(),
+        ),
+        Reason::PriceUnknown => {
+            one("`price` in the Model's document: the gateway's own table has none for one of its targets"
+                .to_owned())
+        }
+        Reason::UseUnknown => one(format!(
+            "another path, or a route that {policy} does not apply to: pictures and speech have no bound"
+        )),
         Reason::HeaderRefused => one(format!("the header as {policy} asks for it")),
         Reason::MethodNotAllowed => {
             one("a method that the answer's `Allow` names, or a rule of a Route that publishes this one"

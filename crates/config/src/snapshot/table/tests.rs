@@ -28,6 +28,7 @@ fn plan(label: &str) -> Arc<RoutePlan> {
         authentication: Settled::default(),
         authorization: Vec::new(),
         limits: Vec::new(),
+        quotas: Vec::new(),
         inspection: Vec::new(),
         schemas: Vec::new(),
         caching: None,

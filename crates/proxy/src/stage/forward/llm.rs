@@ -13,6 +13,7 @@ use std::{sync::Arc, time::Duration};
 use bartizan_ai::{Class, Failure, Refused};
 use bartizan_config::snapshot::{LlmPlan, ModelPlan, ModelTargetPlan, RoutePlan};
 use bartizan_model::{Denial, Reason, Stage};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::Sendable;
 use crate::{
@@ -124,7 +125,9 @@ impl Call {
                 None => None,
             };
             self.attempts += 1;
-            let failure = match self.attempt(&aim, &outgoing, key.as_ref().map(|(_, value)| value)).await {
+            let attempt = self.attempt(&aim, &outgoing, key.as_ref().map(|(_, value)| value)).await;
+            self.shared.record.sends(None);
+            let failure = match attempt {
                 Ok(answer) => return Some(answer),
                 Err(failure) => failure,
             };
@@ -160,8 +163,24 @@ impl Call {
 
     fn answered(mut self, mut answer: http::Response<crate::answer::AnswerBody>) -> Stop {
         self.shared.record.upstream_attempts = u16::try_from(self.attempts).unwrap_or(u16::MAX);
+        self.tell_target(answer.headers_mut());
         crate::answer::change(&self.shared, &self.plan, answer.headers_mut());
         Stop { shared: self.shared, why: Why::Answered(Box::new(answer)) }
+    }
+
+    /// Who served, where the model's document says that callers are told.
+    fn tell_target(&self, headers: &mut HeaderMap) {
+        let Some(record) = self.shared.record.model.as_ref().filter(|_| self.asking.model.tells_target)
+        else {
+            return;
+        };
+        for (name, value) in
+            [("x-ai-provider", Some(record.provider)), ("x-ai-model", record.target.as_deref())]
+        {
+            if let Some(value) = value.and_then(|value| HeaderValue::from_str(value).ok()) {
+                headers.insert(HeaderName::from_static(name), value);
+            }
+        }
     }
 
     fn failed(mut self) -> Stop {
@@ -237,6 +256,7 @@ mod tests {
             weighted: true,
             roles: Vec::new(),
             max_output: None,
+            tells_target: false,
         };
         let mut first = [0; 3];
         for step in 0..5_u64 {

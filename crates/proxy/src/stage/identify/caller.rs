@@ -129,6 +129,8 @@ fn unknown(name: &Arc<str>) -> Result<ConsumerPlan, String> {
         role_set: RoleSet::default(),
         authorization: Vec::new(),
         limits: Vec::new(),
+        team: None,
+        quotas: Vec::new(),
         rotation: None,
         models: Vec::new(),
     })

@@ -7,10 +7,12 @@ use std::{future::poll_fn, pin::Pin, sync::Arc};
 
 use bartizan_ai::{
     Entry, Native, Refused, Request,
+    bound::{self, Output},
     dialect::EmbedRequest,
     json::{Json, Object},
 };
 use bartizan_config::snapshot::{ConsumerPlan, ModelPlan, RouteAction};
+use bartizan_limit::{Nanos, Waiting};
 use bartizan_model::{Denial, Reason, Stage};
 use bartizan_telemetry::record::ModelRecord;
 use bytes::Bytes;
@@ -22,6 +24,7 @@ use crate::{
     body::{BodyWatch, Broken, RequestBody},
     exchange::{Exchange, Shared, Stop, Why},
     spoken,
+    stage::limit::{Charges, Held, Most, before_model, is_budgeted},
 };
 
 /// What is asked of which model.
@@ -30,8 +33,8 @@ pub(crate) struct Asking {
     pub(crate) model: Arc<ModelPlan>,
     /// The request.
     pub(crate) what: What,
-    /// Bytes of the body, the ground of an estimate.
-    pub(crate) bytes: u64,
+    /// Input tokens as estimated.
+    pub(crate) input: u64,
 }
 
 /// A request to a model, read.
@@ -80,15 +83,82 @@ pub async fn operation(x: Exchange<Inspected>) -> Result<Exchange<Inspected>, St
         Ok(read) => read,
         Err(refused) => return Err(refuse(shared, &refused)),
     };
-    match choose(&mut shared, &name, consumer.as_deref()) {
-        Ok(model) => {
-            if let Some(record) = &mut shared.record.model {
-                record.model = Some(model.name.clone());
-            }
-            proof.asking = Some(Box::new(Asking { model, what, bytes }));
-            Ok(Exchange { shared, proof })
+    let model = match choose(&mut shared, &name, consumer.as_deref()) {
+        Ok(model) => model,
+        Err(denial) => return Err(Exchange { shared, proof: () }.deny(Stage::Inspect, denial)),
+    };
+    if let Some(record) = &mut shared.record.model {
+        record.model = Some(model.name.clone());
+        record.team =
+            consumer.as_ref().and_then(|consumer| consumer.team.as_ref()).map(|team| team.name.clone());
+    }
+    let mut asking = Asking { input: what.input(bytes), model, what };
+    let output = asking.output(is_budgeted(&shared, (&proof.plan, consumer.as_ref(), &proof.head)));
+    let most = Most { model: &asking.model, input: asking.input, output };
+    let held = before_model(&mut shared, (&proof.plan, consumer.as_ref(), &proof.head), &most);
+    match held {
+        Ok(Held::Now(charges)) => shared.record.charge(charges),
+        Ok(Held::At(until, slot, charges)) => wait(&mut shared, until, slot, charges).await,
+        Err(denial) => return Err(Exchange { shared, proof: () }.deny(denial.reason.stage(), denial)),
+    }
+    proof.asking = Some(Box::new(asking));
+    Ok(Exchange { shared, proof })
+}
+
+/// Waits for the slot of a call that takes many tokens.
+async fn wait(shared: &mut Shared, until: Nanos, slot: Waiting, mut charges: Box<Charges>) {
+    let until = shared.core.runtime.instant(until);
+    let begun = shared.instant();
+    shared.record.waited += until.saturating_duration_since(begun);
+    // Nothing waits in a rehearsal.
+    if shared.rehearsing.is_none() {
+        tokio::time::sleep_until(until.into()).await;
+    }
+    charges.started(slot.start());
+    shared.record.charge(charges);
+}
+
+impl What {
+    /// Input tokens, estimated.
+    fn input(&self, bytes: u64) -> u64 {
+        match self {
+            What::Chat(request) => bound::input_of(request, bytes),
+            What::Embeddings(_) | What::Native { .. } => bound::tokens_of(bytes),
         }
-        Err(denial) => Err(Exchange { shared, proof: () }.deny(Stage::Inspect, denial)),
+    }
+}
+
+impl Asking {
+    /// The most that the call may say. One that does not bound itself is taken for bounded by its model, where that has a
+    /// bound; and is, where a budget is enforced. What only watches changes nothing of what is sent.
+    fn output(&mut self, is_budgeted: bool) -> Output {
+        let most = self.model.max_output;
+        match &mut self.what {
+            What::Embeddings(_) => Output::AtMost(0),
+            What::Chat(request) => match (bound::output_of(request), most) {
+                (Output::Unbounded, Some(most)) => {
+                    if is_budgeted {
+                        request.bound(most);
+                    }
+                    Output::AtMost(most.saturating_mul(request.chat.count.max(1)))
+                }
+                (output, _) => output,
+            },
+            What::Native { native, body, .. } => {
+                let Ok(json) = Json::read_strict(body) else { return Output::Unknown };
+                match (native.output(&json), most.and_then(|most| native.bounded(&json, most))) {
+                    (Output::Unbounded, Some(bounded)) => {
+                        let output =
+                            Json::read(&bounded).map_or(Output::Unbounded, |json| native.output(&json));
+                        if is_budgeted {
+                            *body = Bytes::from(bounded);
+                        }
+                        output
+                    }
+                    (output, _) => output,
+                }
+            }
+        }
     }
 }
 
@@ -175,13 +245,15 @@ fn choose(
     .into()))
 }
 
-/// Whether a caller may use a model: by its roles, and by the models that the consumer is held to.
+/// Whether a caller may use a model: by its roles, and by the models that the consumer and its team are held to.
 fn may_use(model: &ModelPlan, consumer: Option<&ConsumerPlan>) -> bool {
     let by_role = model.roles.is_empty()
         || consumer.is_some_and(|consumer| model.roles.iter().any(|role| consumer.roles.contains(role)));
     let by_name =
         consumer.is_none_or(|consumer| consumer.models.is_empty() || consumer.models.contains(&model.name));
-    by_role && by_name
+    let team = consumer.and_then(|consumer| consumer.team.as_ref());
+    let by_team = team.is_none_or(|team| team.models.is_empty() || team.models.contains(&model.name));
+    by_role && by_name && by_team
 }
 
 /// `GET /v1/models`: those that the caller may use, and nothing of who serves them.

@@ -3,7 +3,7 @@
 use bartizan_config::rehearsal::LimitState;
 use bartizan_limit::{Ask, Bite, Few, Nanos, State};
 
-use super::{Authorized, Bearing, key_facts, values_of};
+use super::{Bearing, Call, key_facts, values_of};
 use crate::exchange::Shared;
 
 /// Puts cells where the rehearsed request found them.
@@ -22,10 +22,10 @@ pub(super) fn put_cells(shared: &Shared, now: Nanos, asks: &[Ask<'_>]) {
 }
 
 /// Notes where the enforced limits stand.
-pub(super) fn note(shared: &mut Shared, proof: &Authorized, bearings: &[Bearing], states: &Few<State>) {
+pub(super) fn note(shared: &mut Shared, call: &Call<'_>, bearings: &[Bearing], states: &Few<State>) {
     let Some(given) = &mut shared.rehearsing else { return };
-    let header = |name: &str, each: &mut dyn FnMut(&[u8])| values_of(proof.head(), name, each);
-    let facts = key_facts(proof, &header);
+    let header = |name: &str, each: &mut dyn FnMut(&[u8])| values_of(call.head, name, each);
+    let facts = key_facts(call, &header);
     for state in states.iter() {
         let Some(bearing) = bearings.get(state.ask) else { continue };
         given.limits.push(LimitState {

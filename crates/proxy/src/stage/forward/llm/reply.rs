@@ -40,11 +40,13 @@ impl Call {
         let request = ask::request(asked, aim, key, head.headers(), stream, head.raw_query())
             .ok_or_else(|| Failure::broken("the request cannot be written"))?;
         self.describe(aim, asked, stream);
+        let meter = self.meter(aim, asked);
         let since = Instant::now();
         self.shared.record.asks_upstream(since, BodyWatch::default());
         let limit = self.plan.timeouts.backend_request;
         let pick = Pick { now: Some(since), ..Pick::default() };
         let mut request = Some(request);
+        self.shared.record.sends(Some(meter.clone()));
         let sent = {
             let sending = pin!(upstream::send(&self.shared.core.pools, &aim.prepared, &pick, &mut request));
             within(&self.shared.connection, limit, sending).await
@@ -73,14 +75,6 @@ impl Call {
             let body = collect(&mut source, FAILURE_BYTES_MAX).await.unwrap_or_default();
             return Err(Failure::from_answer(status, &body, advice(&parts.headers)));
         }
-        let meter = Meter {
-            started: self.shared.record.started,
-            request_bytes: self.asking.bytes,
-            is_free: asked.outgoing.path.ends_with("/count_tokens")
-                || asked.outgoing.path.ends_with(":countTokens"),
-            price: aim.target.price,
-            first: None,
-        };
         let mut answer = match &self.asking.what {
             What::Native { .. } => self.pass(asked.dialect, &parts, source, meter),
             What::Chat(_) if stream => self.stream(asked.dialect, &parts, source, meter).await?,
@@ -93,6 +87,18 @@ impl Call {
             answer.headers_mut().insert(X_AI_LOST, lost);
         }
         Ok(answer)
+    }
+
+    /// By what the call is charged at this target.
+    fn meter(&self, aim: &Aim, asked: &ask::Asked) -> Meter {
+        let path = &asked.outgoing.path;
+        Meter {
+            started: self.shared.record.started,
+            input: self.asking.input,
+            is_free: path.ends_with("/count_tokens") || path.ends_with(":countTokens"),
+            price: aim.target.price,
+            first: None,
+        }
     }
 
     fn describe(&mut self, aim: &Aim, asked: &ask::Asked, stream: bool) {
