@@ -7,6 +7,7 @@
 //! document names, and no command line.
 
 pub mod answer;
+mod base64;
 mod body;
 pub mod core;
 pub mod desk;
@@ -35,5 +36,3 @@ pub mod stage;
 mod tokens;
 mod tunnel;
 pub mod upstream;
-
-use bartizan_identity::base64;
