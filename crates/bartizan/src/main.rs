@@ -63,6 +63,8 @@ enum Command {
     History(command::revision::history::Args),
     /// Make an older revision's documents the active ones again.
     Rollback(command::revision::rollback::Args),
+    /// Try a revision on a growing share of callers, and take it back when it is worse.
+    Rollout(command::rollout::Args),
     /// Write a first set of documents for an API of your own.
     Init(command::init::Args),
     /// Try the rules of an inspection on a request, offline.
@@ -117,6 +119,7 @@ fn main() -> ExitCode {
         Command::Get(args) => command::revision::get::run(&args),
         Command::History(args) => command::revision::history::run(&args),
         Command::Rollback(args) => command::revision::rollback::run(&args),
+        Command::Rollout(args) => command::rollout::run(&args),
         Command::Init(args) => command::init::run(&args),
         Command::Inspect(args) => command::inspect::run(&args),
         Command::Backup(args) => command::backup::back_up(&args),

@@ -44,6 +44,29 @@ pub struct Finding {
     pub fix: Option<Fix>,
 }
 
+/// What makes a finding the same in a later audit: rule, document and message, not its line, which other changes move.
+/// Days in a message do not count, for they pass by themselves.
+pub type Identity = (String, String, String);
+
+impl Finding {
+    /// The finding as it is known again.
+    pub fn identity(&self) -> Identity {
+        (self.rule.id.to_owned(), self.document.clone(), timeless(&self.message))
+    }
+}
+
+/// A message without the numbers in front of `days`.
+pub fn timeless(message: &str) -> String {
+    let words: Vec<&str> = message.split(' ').collect();
+    let is_days =
+        |at: usize| words.get(at + 1).is_some_and(|next| next.trim_end_matches([',', '.']) == "days");
+    let kept = words.iter().enumerate().map(|(at, word)| {
+        let is_count = !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit());
+        if is_count && is_days(at) { "N" } else { word }
+    });
+    kept.collect::<Vec<_>>().join(" ")
+}
+
 /// Audits a set: its documents, what they compile to, and what is known beside them. The gravest findings come first.
 pub fn audit(documents: &[Document], snapshot: &Snapshot, state: &State) -> Vec<Finding> {
     let mut house = House { documents, snapshot, state, findings: Vec::new() };

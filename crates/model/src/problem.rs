@@ -178,6 +178,7 @@ codes! {
     RevocationOpen = "BZ-9015": "A listener accepts certificates whose revocation is not known.",
     FailuresUncounted = "BZ-9016": "Failed attempts to identify are not limited.",
     CredentialClearText = "BZ-9017": "A credential is sent to an upstream without TLS, beyond this machine.",
+    PathsAmbiguous = "BZ-9018": "A listener admits paths that servers read in two ways.",
     BodyUnjudged = "BZ-9030": "An InspectionPolicy lets bodies or parts of them pass unjudged.",
     RulesSwitchedOff = "BZ-9031": "Rules of an InspectionPolicy are off, or only watch.",
 }

@@ -16,6 +16,29 @@ pub(crate) fn encode(bytes: &[u8]) -> String {
     text
 }
 
+/// The bytes of a text in the alphabet for URLs (RFC 4648 §5), without padding; `None` where it is not one.
+pub(crate) fn decode_url(text: &str) -> Option<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(text.len() / 4 * 3 + 2);
+    let (mut group, mut bits) = (0_u32, 0_u32);
+    for letter in text.bytes() {
+        let value = match letter {
+            b'A'..=b'Z' => letter - b'A',
+            b'a'..=b'z' => letter - b'a' + 26,
+            b'0'..=b'9' => letter - b'0' + 52,
+            b'-' => 62,
+            b'_' => 63,
+            _ => return None,
+        };
+        group = (group << 6) | u32::from(value);
+        bits += 6;
+        if bits >= 8 {
+            bits -= 8;
+            bytes.push(u8::try_from((group >> bits) & 0xff).unwrap_or_default());
+        }
+    }
+    Some(bytes)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -34,5 +57,13 @@ mod tests {
             assert_eq!(encode(bytes.as_bytes()), text);
         }
         assert_eq!(encode(&[0xfb, 0xff, 0xfe]), "+//+");
+        for (text, bytes) in [
+            ("", Some(&b""[..])),
+            ("Zm9vYg", Some(b"foob")),
+            ("-__-", Some(&[0xfb, 0xff, 0xfe])),
+            ("Zg==", None),
+        ] {
+            assert_eq!(decode_url(text).as_deref(), bytes, "{text}");
+        }
     }
 }

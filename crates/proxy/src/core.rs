@@ -6,11 +6,12 @@ use std::{
     cell::{Cell, RefCell},
     future::Future,
     rc::Rc,
-    sync::Arc,
+    sync::{Arc, Mutex, Weak},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use arc_swap::Cache;
+use bartizan_config::rollout::Tally;
 use bartizan_identity::jwt::{KeyRing, TokenCache};
 use bartizan_limit::CellCache;
 use bartizan_message::{AuthorityMemo, RequestId};
@@ -29,6 +30,7 @@ use crate::{
     rehearsal::Rehearsing,
     runtime::{Current, Runtime},
     stage::{CallerMemo, OpenRecord, SessionMemo},
+    trial::{Assigned, Trial},
     upstream::CorePools,
 };
 use bartizan_fetch::keys::CurrentRing;
@@ -38,6 +40,9 @@ const CELL_CACHE: usize = 1_024;
 
 /// How long the monotonic clock stands in for the system's: a step of the latter shows within this time.
 const CLOCK_TRUSTED: Duration = Duration::from_secs(1);
+
+/// A trial, and the counts of one core.
+type TrialCounts = (Weak<Trial>, Arc<Mutex<Tally>>);
 
 /// One core.
 pub struct Core {
@@ -62,6 +67,8 @@ pub struct Core {
     pub(crate) tokens: RefCell<Option<TokenCache>>,
     /// What they meant.
     pub(crate) callers: RefCell<CallerMemo>,
+    /// This core's counts of the trial that it served last.
+    trial: RefCell<Option<TrialCounts>>,
     /// Sessions opened before.
     pub(crate) sessions: RefCell<SessionMemo>,
     served: Cell<u64>,
@@ -91,6 +98,7 @@ impl Core {
             watched: Rc::new(()),
             refreshing: Rc::new(()),
             random,
+            trial: RefCell::default(),
             served: Cell::new(0),
             read_clock: Cell::new((Instant::now(), 0)),
             runtime,
@@ -120,6 +128,21 @@ impl Core {
     /// A number that nobody has to be unable to guess: ids, shares of traffic.
     pub(crate) fn draw(&self) -> u64 {
         self.random.next()
+    }
+
+    /// Counts what came of a request in a trial, in this core's own table.
+    pub(crate) fn settle(&self, assigned: Assigned, record: &RequestRecord) {
+        let mut own = self.trial.borrow_mut();
+        let trial = assigned.trial();
+        let counts = match &*own {
+            Some((of, counts)) if of.as_ptr() == Arc::as_ptr(trial) => counts.clone(),
+            _ => {
+                let counts = trial.counts_of_a_core();
+                *own = Some((Arc::downgrade(trial), counts.clone()));
+                counts
+            }
+        };
+        assigned.settle(record, &counts);
     }
 
     /// Counts a record that is complete and hands it to the log.
@@ -153,7 +176,12 @@ impl Core {
         (started, unix_nanos): (Instant, u64),
         rehearsing: Option<Box<Rehearsing>>,
     ) -> Exchange<Received> {
-        let live = self.live();
+        let mut live = self.live();
+        // Chosen once: what it is judged by from here on is the one set or the other.
+        let assigned = live.trial.as_ref().map(|trial| trial.assign(&live, &connection, &request));
+        if let Some(assigned) = assigned.as_ref().filter(|assigned| assigned.is_candidate()) {
+            live = assigned.trial().candidate().clone();
+        }
         let listener = live.listener_index(&connection.listener.name);
         let protocol = match request.version() {
             Version::HTTP_2 => Protocol::Http2,
@@ -177,7 +205,7 @@ impl Core {
             record.revision = Some(live.snapshot.revision.id.clone());
         }
         self.served.set(self.served.get().wrapping_add(1));
-        let record = OpenRecord::new(Rc::clone(&self), record);
+        let record = OpenRecord::new(Rc::clone(&self), record, assigned);
         let share = Cell::new(rehearsing.as_ref().and_then(|given| given.share));
         let shared = Box::new(Shared {
             core: self,

@@ -16,7 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bartizan_config::snapshot::Snapshot;
+use bartizan_config::snapshot::{ListenerPlan, PublishedListener, Snapshot};
 use bartizan_identity::{BasicUsers, KeyTable, Pepper};
 use bartizan_limit::Quotas;
 use bartizan_model::{Reference, SecretValue};
@@ -31,6 +31,7 @@ use crate::{
     passwords::Passwords,
     runtime::{Outside, Runtime},
     tokens::TokenSet,
+    trial::{Trial, TrialOptions},
     upstream::{UpstreamSet, run_checks},
 };
 use bartizan_fetch::{Fetcher, KeySets};
@@ -96,7 +97,12 @@ pub struct Gate {
     grace: Duration,
     /// The active health checks of the set in force; dropping the sender ends them.
     checks: Mutex<Option<oneshot::Sender<()>>>,
+    /// The candidate that is tried beside the set in force; a reload keeps it.
+    trial: Mutex<Option<Arc<Trial>>>,
 }
+
+/// A candidate whose certificates, secrets and upstreams are ready.
+pub struct Candidate(Arc<Live>);
 
 /// A snapshot whose sockets, certificates and upstreams are ready.
 struct Prepared {
@@ -174,6 +180,7 @@ impl Gate {
             session_keys,
             grace,
             checks,
+            trial: Mutex::default(),
         };
         gate.publish(prepared)?;
         Ok(gate)
@@ -185,19 +192,76 @@ impl Gate {
     ///
     /// Every problem found while preparing; the snapshot in force stays in force then.
     pub fn reload(&self, snapshot: Arc<Snapshot>) -> Result<(), Vec<PrepareProblem>> {
-        let preparing = Preparing {
-            count: self.count,
-            lock: self.lock_dir.as_deref(),
-            tickets: &self.tickets,
-            passwords: &self.passwords,
-            secrets: &*self.read_secret,
-            session_keys: self.session_keys.as_ref(),
-            metrics: self.runtime.metrics(),
-            key_sets: &self.key_sets,
-        };
+        let preparing = self.preparing();
         let previous = self.runtime.live();
         let prepared = preparing.prepare(snapshot, Some(&previous), &|name| self.cores.bound(name))?;
         self.publish(prepared)
+    }
+
+    /// Prepares a candidate to be tried beside the set in force. It comes by the listeners that are there, so it must not
+    /// change what they are bound and handshaken with.
+    ///
+    /// # Errors
+    ///
+    /// Every problem found while preparing; nothing has changed then.
+    pub fn try_out(&self, snapshot: Arc<Snapshot>) -> Result<Candidate, Vec<PrepareProblem>> {
+        let active = self.runtime.live();
+        let mut problems: Vec<PrepareProblem> = other_listeners(&active.snapshot, &snapshot)
+            .map(|name| PrepareProblem {
+                document: format!("Listener/{name}"),
+                message: "a candidate is tried on the listeners that are there: addresses, TLS and protocols must be \
+                          those of the active set; change them by `bartizan apply` first"
+                    .to_owned(),
+            })
+            .collect();
+        let preparing = self.preparing();
+        let ready = preparing.beside_listeners(&snapshot, Some(&active), &mut problems);
+        match ready {
+            Some((upstreams, users, tokens, secrets)) if problems.is_empty() => {
+                let trust = |listener: &PublishedListener| {
+                    active.trust_of(active.listener_index(&listener.plan.name))
+                };
+                let trusts = snapshot.listeners.iter().map(trust).collect();
+                let parts = LiveParts { trusts, users, tokens, secrets };
+                let live = Live::new(snapshot, upstreams, parts, self.runtime.metrics());
+                Ok(Candidate(live.described()))
+            }
+            _ => Err(problems),
+        }
+    }
+
+    /// Tries a candidate from now on, as `options` say; another trial ends with it.
+    pub fn begin_trial(&self, candidate: &Candidate, options: TrialOptions) -> Arc<Trial> {
+        let trial = Trial::new(candidate.0.clone(), options);
+        self.set_trial(Some(trial.clone()));
+        trial
+    }
+
+    /// The set in force serves everybody again.
+    pub fn end_trial(&self) {
+        self.set_trial(None);
+    }
+
+    fn set_trial(&self, trial: Option<Arc<Trial>>) {
+        let mut own = self.trial.lock().unwrap_or_else(PoisonError::into_inner);
+        let live = self.runtime.live();
+        if let Some(before) = &*own
+            && trial.as_ref().is_none_or(|trial| !Arc::ptr_eq(trial.candidate(), before.candidate()))
+        {
+            before.candidate().retire(&live, self.runtime.metrics());
+        }
+        (*own).clone_from(&trial);
+        self.watch_key_sets(&live, trial.as_ref());
+        self.runtime.publish(live.with_trial(trial));
+    }
+
+    /// Keeps the key sets of the set in force and of a candidate fresh.
+    fn watch_key_sets(&self, live: &Live, trial: Option<&Arc<Trial>>) {
+        let mut sources = live.prepared.tokens.sources.clone();
+        for (name, source) in trial.iter().flat_map(|trial| &trial.candidate().prepared.tokens.sources) {
+            sources.entry(name.clone()).or_insert_with(|| source.clone());
+        }
+        self.key_sets.watch(sources);
     }
 
     /// The state shared by the cores.
@@ -208,7 +272,7 @@ impl Gate {
     /// Every address that is served.
     pub fn addresses(&self) -> Vec<ServedAddress> {
         let live = self.runtime.live();
-        let of_listener = |listener: &bartizan_config::snapshot::PublishedListener| {
+        let of_listener = |listener: &PublishedListener| {
             let plan = listener.plan.clone();
             self.cores.local_addresses(&plan.name).into_iter().map(move |address| ServedAddress {
                 listener: plan.name.clone(),
@@ -238,19 +302,33 @@ impl Gate {
         self.cores.is_finished()
     }
 
+    fn preparing(&self) -> Preparing<'_> {
+        Preparing {
+            count: self.count,
+            lock: self.lock_dir.as_deref(),
+            tickets: &self.tickets,
+            passwords: &self.passwords,
+            secrets: &*self.read_secret,
+            session_keys: self.session_keys.as_ref(),
+            metrics: self.runtime.metrics(),
+            key_sets: &self.key_sets,
+        }
+    }
+
     fn publish(&self, prepared: Prepared) -> Result<(), Vec<PrepareProblem>> {
         let Prepared { live, listeners } = prepared;
+        let trial = self.trial.lock().unwrap_or_else(PoisonError::into_inner);
+        let live = if trial.is_some() { live.with_trial(trial.clone()) } else { live };
         let upstreams = live.upstreams.clone();
-        let sources = live.prepared.tokens.sources.clone();
         let names: Vec<Arc<str>> = listeners.iter().map(|listener| listener.plan.name.clone()).collect();
         let before = self.runtime.publish(live);
         if let Err(error) = self.cores.apply(listeners, self.grace) {
             // No descriptor was left for a new socket: the set before stays in force, as if nothing had happened.
-            self.key_sets.watch(before.prepared.tokens.sources.clone());
+            self.watch_key_sets(&before, trial.as_ref());
             self.runtime.publish(before);
             return Err(vec![process_problem(format!("the listeners could not be changed: {error}"))]);
         }
-        self.key_sets.watch(sources);
+        self.watch_key_sets(&self.runtime.live(), trial.as_ref());
         before.retire(&self.runtime.live(), self.runtime.metrics());
         self.tickets.retain(|name| names.iter().any(|known| **known == *name));
         self.watch_health(upstreams);
@@ -284,6 +362,9 @@ impl Gate {
         drop(self.checks.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 }
+
+/// What is read for a snapshot beside its listeners: upstreams, users, tokens, and a sum of the secrets.
+type Beside = (Arc<UpstreamSet>, HashMap<Reference, Arc<BasicUsers>>, TokenSet, u64);
 
 /// Sums up the secrets that upstreams are given, under keys of this process: nothing can be told from a sum.
 static SECRETS_SEEN: LazyLock<RandomState> = LazyLock::new(RandomState::new);
@@ -327,8 +408,28 @@ impl Preparing<'_> {
                 Err(error) => problem(error.to_string()),
             }
         }
+        let ready = self.beside_listeners(&snapshot, previous, &mut problems);
+        match ready {
+            Some((upstreams, users, tokens, secrets)) if problems.is_empty() => {
+                // Without a problem each listener of the snapshot is here, in its order.
+                let trusts =
+                    listeners.iter().map(|ready| ready.tls.as_ref().map(|tls| tls.trust())).collect();
+                let parts = LiveParts { trusts, users, tokens, secrets };
+                Ok(Prepared { live: Live::new(snapshot, upstreams, parts, self.metrics), listeners })
+            }
+            _ => Err(problems),
+        }
+    }
+
+    /// Reads and builds what does not hang on listeners.
+    fn beside_listeners(
+        &self,
+        snapshot: &Snapshot,
+        previous: Option<&Live>,
+        problems: &mut Vec<PrepareProblem>,
+    ) -> Option<Beside> {
         let tokens = TokenSet::prepare(
-            &snapshot,
+            snapshot,
             &self.secrets,
             self.session_keys,
             previous.map(|previous| &previous.prepared.tokens),
@@ -355,19 +456,11 @@ impl Preparing<'_> {
                 None
             }
         };
-        let users = self.users(&snapshot, &mut problems);
-        problems.extend(warm(&snapshot));
-        match upstreams {
-            Some(upstreams) if problems.is_empty() => {
-                // Without a problem each listener of the snapshot is here, in its order.
-                let trusts =
-                    listeners.iter().map(|ready| ready.tls.as_ref().map(|tls| tls.trust())).collect();
-                self.fetch_keys(&tokens);
-                let parts = LiveParts { trusts, users, tokens, secrets: read.get() };
-                Ok(Prepared { live: Live::new(snapshot, upstreams, parts, self.metrics), listeners })
-            }
-            _ => Err(problems),
-        }
+        let users = self.users(snapshot, problems);
+        problems.extend(warm(snapshot));
+        let upstreams = upstreams.filter(|_| problems.is_empty())?;
+        self.fetch_keys(&tokens);
+        Some((upstreams, users, tokens, read.get()))
     }
 }
 
@@ -430,6 +523,24 @@ impl Preparing<'_> {
 
 /// 5 s: so long a start or a reload waits for issuers.
 const PREFETCH_MAX: Duration = Duration::from_secs(5);
+
+/// The listeners of a candidate that are not bound and handshaken with as those in force, and those that it lacks.
+fn other_listeners<'s>(active: &'s Snapshot, candidate: &'s Snapshot) -> impl Iterator<Item = &'s Arc<str>> {
+    let same = |one: &ListenerPlan, other: &ListenerPlan| {
+        one.name == other.name
+            && one.addresses == other.addresses
+            && one.tls == other.tls
+            && one.http2 == other.http2
+            && one.proxy_protocol_from == other.proxy_protocol_from
+    };
+    let lacks = move |snapshot: &Snapshot, plan: &ListenerPlan| {
+        !snapshot.listeners.iter().any(|listener| same(&listener.plan, plan))
+    };
+    let plans = |snapshot: &'s Snapshot| snapshot.listeners.iter().map(|listener| &*listener.plan);
+    let new = plans(candidate).filter(move |plan| lacks(active, plan));
+    let gone = plans(active).filter(move |plan| !plans(candidate).any(|other| other.name == plan.name));
+    new.chain(gone).map(|plan| &plan.name)
+}
 
 fn process_problem(message: String) -> PrepareProblem {
     PrepareProblem { document: "process".to_owned(), message }

@@ -34,5 +34,6 @@ mod spoken;
 #[doc(hidden)]
 pub mod stage;
 mod tokens;
+pub mod trial;
 mod tunnel;
 pub mod upstream;

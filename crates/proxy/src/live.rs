@@ -24,6 +24,7 @@ use http::{HeaderName, HeaderValue};
 use crate::{
     listener::TlsTrust,
     tokens::TokenSet,
+    trial::Trial,
     upstream::{EndpointState, UpstreamSet},
 };
 
@@ -44,8 +45,10 @@ pub struct Live {
     /// Where browsers sign in, on any route; no upstream gets cookies of theirs.
     sign_ins: Vec<Arc<OpenIdConnectPlan>>,
     /// What was read for it.
-    pub(crate) prepared: LiveParts,
-    ids: Ids,
+    pub(crate) prepared: Arc<LiveParts>,
+    ids: Arc<Ids>,
+    /// A candidate that is tried beside it.
+    pub(crate) trial: Option<Arc<Trial>>,
 }
 
 /// What is known of a limit policy beside its terms.
@@ -167,7 +170,7 @@ impl Live {
                 })
                 .collect(),
         };
-        let logs = snapshot.record.access_log || snapshot.routes.iter().any(|plan| plan.record.access_log);
+        let logs = logs(&snapshot);
         let credential_headers = credential_headers(&snapshot);
         let sign_ins = sign_ins(&snapshot);
         let enforced = snapshot.routes.iter().filter_map(|plan| plan.authentication.enforced.as_ref());
@@ -179,10 +182,37 @@ impl Live {
             id,
             credential_headers,
             sign_ins,
-            prepared,
+            prepared: Arc::new(prepared),
             logs,
-            ids,
+            ids: Arc::new(ids),
+            trial: None,
         })
+    }
+
+    /// The same set with another trial beside it, or with none. Requests are described while there is one: whoever reads
+    /// about it wants to know whom it concerns.
+    pub(crate) fn with_trial(&self, trial: Option<Arc<Trial>>) -> Arc<Self> {
+        Arc::new(Live {
+            snapshot: self.snapshot.clone(),
+            upstreams: self.upstreams.clone(),
+            publishes_resources: self.publishes_resources,
+            id: self.id,
+            logs: trial.is_some() || logs(&self.snapshot),
+            credential_headers: self.credential_headers.clone(),
+            sign_ins: self.sign_ins.clone(),
+            prepared: self.prepared.clone(),
+            ids: self.ids.clone(),
+            trial,
+        })
+    }
+
+    /// The same set, described request by request: a candidate in a trial.
+    pub(crate) fn described(&self) -> Arc<Self> {
+        let mut live = self.with_trial(None);
+        if let Some(live) = Arc::get_mut(&mut live) {
+            live.logs = true;
+        }
+        live
     }
 
     /// What handshakes on a listener of the snapshot prove; nothing for clear text.
@@ -286,6 +316,11 @@ impl Live {
     pub(crate) fn consumer_limit_marks(&self, consumer: &ConsumerPlan) -> &[LimitMark] {
         self.ids.consumer_limits.get(&consumer.name).map_or(&[], Vec::as_slice)
     }
+}
+
+/// Whether any plan writes an access log.
+fn logs(snapshot: &Snapshot) -> bool {
+    snapshot.record.access_log || snapshot.routes.iter().any(|plan| plan.record.access_log)
 }
 
 fn mark(policy: &bartizan_limit::Policy, metrics: &Metrics) -> LimitMark {

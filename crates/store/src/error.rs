@@ -220,6 +220,17 @@ pub enum Error {
         number: u64,
     },
 
+    /// There was never a rollout.
+    #[error("there is no rollout; begin one with `bartizan rollout start`")]
+    RolloutNone,
+
+    /// Another rollout is under way.
+    #[error("rollout {number} is under way; end it first (`bartizan rollout promote` or `abort`)")]
+    RolloutOpen {
+        /// Its number.
+        number: u64,
+    },
+
     /// There is no active revision.
     #[error("there is no revision yet; make the first one with `bartizan apply`")]
     RevisionNone,

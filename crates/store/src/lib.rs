@@ -6,7 +6,7 @@
 //! own file and migration here.
 //!
 //! Reading order: [`data_dir`] (where it lies and whose it is), `pepper`, [`store`] (opening), [`keys`] (the
-//! commands), [`key_life`] (rotation, and what is told once), [`key_feed`] (how a gateway follows); likewise [`revision`], [`revisions`], [`revision_feed`], and
+//! commands), [`key_life`] (rotation, and what is told once), [`key_feed`] (how a gateway follows); likewise [`revision`], [`revisions`], [`revision_feed`], [`rollouts`], and
 //! [`last_good`] (what a gateway keeps for the day on which the store is gone); [`tokens`], [`users`],
 //! [`sessions`] and [`audit`] (the management API's), [`usage`] (what
 //! quotas have counted and models were used for). [`outbox`] and [`claims`] (what is told, and taken
@@ -29,6 +29,7 @@ mod private_file;
 pub mod revision;
 pub mod revision_feed;
 pub mod revisions;
+pub mod rollouts;
 pub mod root;
 mod schema;
 mod secret_text;
@@ -58,6 +59,7 @@ pub use revision::{
 };
 pub use revision_feed::RevisionFeed;
 pub use revisions::{NewRevision, Put, RevisionPage, Revisions, Rollback};
+pub use rollouts::{NewMove, NewRollout, RolloutMove, RolloutNumber, RolloutRow, Rollouts, Standing};
 pub use root::RootKey;
 pub use secret_text::SecretText;
 pub use sessions::{NewSession, SessionRow, Sessions};

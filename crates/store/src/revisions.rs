@@ -162,21 +162,23 @@ impl<'a> Revisions<'a> {
         if let Some(active) = active.as_ref().filter(|active| active.digest == new.digest) {
             return Ok(Put::Same(active.clone()));
         }
-        let row = Facts {
-            digest: new.digest,
-            parent: active.map(|active| active.number),
-            restores: None,
-            author: new.author,
-            reason: new.reason,
-            files: new.files.len() as u64,
-            documents: new.documents,
-            bytes,
-        };
-        let number = insert(&mut transaction, &row, now_unix_ms).await.map_err(&fault)?;
-        for (position, file) in new.files.iter().enumerate() {
-            keep(&mut transaction, number, position, file).await.map_err(&fault)?;
-        }
+        let number = write(&mut transaction, &new, bytes, active, now_unix_ms).await.map_err(&fault)?;
         self.activate(transaction, number).await.map(Put::Made)
+    }
+
+    /// Makes a revision that is not the active one: a candidate, to be tried by a rollout.
+    ///
+    /// # Errors
+    /// [`Error::RevisionTooLarge`], [`Error::BadText`], or what the database reports; then nothing has changed.
+    pub async fn propose(self, new: NewRevision<'_>, now_unix_ms: u64) -> Result<RevisionRow, Error> {
+        let bytes = examine(&new)?;
+        let fault = self.0.fault("store a candidate");
+        let mut transaction = self.begin().await?;
+        let active = find_active(&mut transaction).await.map_err(&fault)?;
+        let number = write(&mut transaction, &new, bytes, active, now_unix_ms).await.map_err(&fault)?;
+        let made = find(&mut transaction, &RevisionRef::Number(number)).await.map_err(&fault)?;
+        transaction.commit().await.map_err(&fault)?;
+        made.ok_or(Error::RevisionDamaged { number })
     }
 
     /// Makes a revision that repeats an older one's documents and makes it the active one, if the active one still is
@@ -284,6 +286,31 @@ struct Facts<'a> {
     files: u64,
     documents: u64,
     bytes: u64,
+}
+
+/// Writes a new revision with its texts; makes nothing active.
+async fn write(
+    connection: &mut SqliteConnection,
+    new: &NewRevision<'_>,
+    bytes: u64,
+    active: Option<RevisionRow>,
+    now_unix_ms: u64,
+) -> Result<RevisionNumber, sqlx::Error> {
+    let row = Facts {
+        digest: new.digest,
+        parent: active.map(|active| active.number),
+        restores: None,
+        author: new.author,
+        reason: new.reason,
+        files: new.files.len() as u64,
+        documents: new.documents,
+        bytes,
+    };
+    let number = insert(connection, &row, now_unix_ms).await?;
+    for (position, file) in new.files.iter().enumerate() {
+        keep(connection, number, position, file).await?;
+    }
+    Ok(number)
 }
 
 async fn insert(
@@ -407,7 +434,10 @@ fn unknown(which: &RevisionRef) -> Error {
     }
 }
 
-fn matches_expected(active: Option<&RevisionRow>, expected: Option<RevisionNumber>) -> Result<(), Error> {
+pub(crate) fn matches_expected(
+    active: Option<&RevisionRow>,
+    expected: Option<RevisionNumber>,
+) -> Result<(), Error> {
     let active = active.map(|active| active.number);
     if active == expected { Ok(()) } else { Err(Error::RevisionConflict { expected, active }) }
 }

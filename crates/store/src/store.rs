@@ -21,6 +21,7 @@ use crate::{
     outbox::Outbox,
     pepper, private_file,
     revisions::Revisions,
+    rollouts::Rollouts,
     schema,
     sessions::Sessions,
     tokens::Tokens,
@@ -111,6 +112,11 @@ impl Store {
     /// The tokens of the management API: make, recognise, list, revoke.
     pub const fn tokens(&self) -> Tokens<'_> {
         Tokens::of(self)
+    }
+
+    /// The rollouts: begin, move on, what was seen.
+    pub const fn rollouts(&self) -> Rollouts<'_> {
+        Rollouts::of(self)
     }
 
     /// The people who manage the gateway.

@@ -9,12 +9,14 @@
 //! * [`json`] one line per record, with [`escape`] and [`time`];
 //! * [`ring`] the bounded way to the writer, [`writer`] the thread, [`sink`] stdout or a rotated file, [`losses`] what
 //!   did not arrive, [`records`] the last requests to be found again;
+//! * [`event`] what happened to the process, for alerts;
 //! * [`tap`] lines for someone who looks at them as they are written;
 //! * [`capture`] the encrypted file of what judges were given;
 //! * [`metrics`] counters per core, summed when scraped.
 
 pub mod capture;
 pub mod escape;
+pub mod event;
 pub mod json;
 pub mod losses;
 pub mod metrics;
@@ -31,6 +33,7 @@ pub mod time;
 pub mod usage;
 pub mod writer;
 
+pub use event::{ProcessEvent, ProcessEvents};
 pub use losses::{LogCounters, LogFigures};
 pub use metrics::{CoreMetrics, InsightFigures, Metrics};
 pub use plan::{AddressPrivacy, QueryValues, RecordPlan};

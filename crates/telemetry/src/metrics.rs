@@ -46,6 +46,7 @@ pub struct Metrics {
     cores: Mutex<Vec<Arc<CoreCells>>>,
     config: Mutex<ConfigFigures>,
     limit: LimitGauges,
+    audit: Mutex<AuditFigures>,
     cache: CacheGauges,
     log: OnceLock<Arc<LogCounters>>,
     usage: Arc<UsageTable>,
@@ -61,6 +62,13 @@ struct ConfigFigures {
     applied: u64,
     refused: u64,
     last_success_unix_nanos: Option<u64>,
+}
+
+/// What the last audit of the set in force found.
+#[derive(Clone, Debug, Default)]
+struct AuditFigures {
+    findings: Vec<(&'static str, u64)>,
+    at_unix_nanos: Option<u64>,
 }
 
 /// Figures of the limit engine; see [`Metrics::set_limit`].
@@ -101,6 +109,7 @@ impl Metrics {
             cores: Mutex::default(),
             config: Mutex::default(),
             limit: LimitGauges::default(),
+            audit: Mutex::default(),
             cache: CacheGauges::default(),
             log: OnceLock::new(),
             usage: Arc::default(),
@@ -183,6 +192,12 @@ impl Metrics {
         self.limit.cells.store(cells, Ordering::Relaxed);
         self.limit.waiters.store(waiters, Ordering::Relaxed);
         self.limit.overflow.store(overflow_total, Ordering::Relaxed);
+    }
+
+    /// Notes what an audit of the set in force found, by gravity.
+    pub fn set_audit(&self, findings: &[(&'static str, u64)], now: SystemTime) {
+        let at_unix_nanos = Some(crate::time::unix_nanos(now));
+        *lock(&self.audit) = AuditFigures { findings: findings.to_vec(), at_unix_nanos };
     }
 
     /// Notes the figures of the detectors of unusual behaviour.

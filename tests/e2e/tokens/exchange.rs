@@ -138,3 +138,24 @@ fn a_token_is_exchanged_anew_when_it_ends_and_a_failing_endpoint_is_left_alone()
     thread::sleep(Duration::from_millis(2_100));
     assert_eq!(house.call(&token).0, 200);
 }
+
+#[test]
+fn a_token_is_exchanged_ahead_of_its_end_beside_a_request_that_goes_on_with_the_old_one() {
+    let Some(provider) = provider() else { return };
+    let token = provider.issue("shop");
+    provider.control("/set", &json!({ "accessTokenTTL": 15 }));
+    let house = house(&provider, &provider.jwt(CLAIMS), &[SHOP]);
+    let before = provider.count("/token");
+    let sent = || {
+        assert_eq!(house.call(&token).0, 200);
+        house.origin.take().pop().unwrap().header("authorization").unwrap().to_owned()
+    };
+    let first = sent();
+    assert_eq!((sent(), provider.count("/token") - before), (first.clone(), 1));
+    // In the last fifth of its time.
+    thread::sleep(Duration::from_millis(12_500));
+    assert_eq!(sent(), first, "nobody waits");
+    thread::sleep(Duration::from_millis(800));
+    assert_eq!(provider.count("/token") - before, 2, "renewed before its end");
+    assert_ne!(sent(), first);
+}

@@ -5,16 +5,18 @@
 
 mod inventory;
 mod report;
-mod state;
+mod since;
 
 use std::{collections::BTreeSet, path::PathBuf, process::ExitCode};
 
 use bartizan_config::audit::{Finding, Gravity, RULES, audit};
+use bartizan_store::RevisionRef;
 use clap::Subcommand;
 
 use super::{
-    data_dir::DataDirArg,
+    audit_state,
     print::{self, Outcome},
+    revision::{HouseArg, base},
     sarif,
     set::Sound,
 };
@@ -40,7 +42,7 @@ enum What {
 
 #[derive(Debug, clap::Args)]
 struct Audit {
-    /// Files and directories with documents; `-` is standard input.
+    /// Files and directories with documents; `-` is standard input [default, with `--since`: the active revision].
     #[arg(value_name = "PATH")]
     paths: Vec<PathBuf>,
     /// How the findings are printed.
@@ -58,11 +60,14 @@ struct Audit {
     /// A former report (`--format json`): only what is new since then is shown and counted.
     #[arg(long, value_name = "FILE")]
     baseline: Option<PathBuf>,
+    /// Only what is new since this revision is shown and counted: its number or digest.
+    #[arg(long, value_name = "REV", value_parser = base::revision, conflicts_with = "baseline")]
+    since: Option<RevisionRef>,
     /// Look at the API keys in the data directory too.
     #[arg(long)]
     keys: bool,
     #[command(flatten)]
-    data_dir: DataDirArg,
+    house: HouseArg,
 }
 
 /// How findings are printed.
@@ -106,17 +111,27 @@ pub(crate) fn run(args: &Args) -> ExitCode {
 }
 
 fn look(args: &Audit) -> Outcome {
-    if args.paths.is_empty() {
+    if args.paths.is_empty() && args.since.is_none() {
         return Err("say which documents to audit: `bartizan audit PATH…`".into());
     }
     let skipped = rules(&args.skip)?;
-    let known = args.baseline.as_deref().map(report::baseline).transpose()?;
-    Sound::with(&args.paths, |sound| {
-        let state = state::gather(sound, args.keys.then_some(&args.data_dir))?;
+    let keys = match args.keys {
+        true => audit_state::keys(&args.house.data_dir()?, usize::MAX)?,
+        false => Vec::new(),
+    };
+    let known = match (&args.baseline, &args.since) {
+        (Some(path), _) => Some(report::baseline(path)?),
+        (None, Some(since)) => Some(since::findings(&args.house, since, &keys)?),
+        (None, None) => None,
+    };
+    let tell = |sound: &Sound| {
+        let (mut state, notes) = audit_state::gather(sound);
+        notes.iter().for_each(|note| print::note(&format!("not audited: {note}")));
+        state.keys.clone_from(&keys);
         let mut findings = audit(&sound.set.documents, &sound.snapshot, &state);
         findings.retain(|finding| !skipped.contains(finding.rule.id));
         if let Some(known) = &known {
-            findings.retain(|finding| !known.contains(&report::identity(finding)));
+            findings.retain(|finding| !known.contains(&finding.identity()));
         }
         match args.format {
             Format::Table => print::data(&report::text(sound, &findings, args.fixes))?,
@@ -125,7 +140,11 @@ fn look(args: &Audit) -> Outcome {
         }
         let fails = |finding: &Finding| args.fail_on.is_some_and(|least| finding.gravity >= least.gravity());
         Ok(if findings.iter().any(fails) { ExitCode::from(print::FOUND) } else { ExitCode::SUCCESS })
-    })
+    };
+    if args.paths.is_empty() {
+        return tell(&since::sound(&args.house, &RevisionRef::Active)?.0);
+    }
+    Sound::with(&args.paths, tell)
 }
 
 /// The ids of rules that were named by id or name.

@@ -17,6 +17,7 @@ pub(crate) mod models;
 pub(crate) mod replay;
 pub(crate) mod review;
 pub(crate) mod revision;
+pub(crate) mod rollout;
 pub(crate) mod routes;
 pub(crate) mod run;
 pub(crate) mod schema;
@@ -27,13 +28,15 @@ pub(crate) mod users;
 pub(crate) mod verify;
 pub(crate) mod why;
 
+pub(crate) mod audit_state;
+
 mod author;
 mod data_dir;
 mod deed;
 mod print;
 mod records;
 mod sarif;
-mod set;
+pub(crate) mod set;
 pub(crate) mod when;
 mod words;
 

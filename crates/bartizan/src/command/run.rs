@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
-use bartizan_model::scalar::ByteSize;
+use bartizan_model::scalar::{ByteSize, Time};
 use bartizan_proxy::gate::ServedAddress;
 use bartizan_store::data_dir::ON_STORE;
 use serde_json::{Map, Value, json};
@@ -36,6 +36,9 @@ pub(crate) struct Args {
     /// Share in percent that is kept of requests in which nothing was refused and nothing failed; the others always are.
     #[arg(long, value_name = "PERCENT", default_value_t = 100, value_parser = clap::value_parser!(u8).range(0..=100))]
     records_sample: u8,
+    /// How often the set in force is audited, beside each time that another one went into force; 0s never.
+    #[arg(long, value_name = "TIME", default_value = "1d", value_parser = super::keys::time)]
+    audit_every: Time,
     /// How the process's own log on standard error is written.
     #[arg(long, value_enum, default_value = "text")]
     log: LogFormat,
@@ -85,6 +88,7 @@ fn serve(args: Args) -> Result<(), Failure> {
         access_log: None,
         records: (args.records.get() > 0)
             .then_some(RecordLimits { bytes_max: args.records.get(), others_percent: args.records_sample }),
+        audit_every: Some(args.audit_every.get()).filter(|every| !every.is_zero()),
     };
     let waiting = |admin: SocketAddr, setup: Option<&str>| {
         setup.into_iter().for_each(service::show_link);

@@ -51,6 +51,12 @@ pub(crate) fn section(set: &Set, severity: Severity) -> String {
 }
 
 impl Sound {
+    /// A set, if it compiled.
+    pub(crate) fn of(mut set: Set) -> Option<Sound> {
+        let snapshot = set.compiled.snapshot.take()?;
+        Some(Sound { set, snapshot })
+    }
+
     /// Runs `look` on the set at `paths`, if it is sound.
     pub(crate) fn with(
         paths: &[PathBuf],

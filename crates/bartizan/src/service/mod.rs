@@ -4,6 +4,7 @@
 //! can fail fails before the first socket accepts, and says what to do.
 
 mod alerts;
+mod audit;
 mod desk;
 mod files;
 mod insight;
@@ -12,8 +13,10 @@ mod management;
 mod notices;
 mod process;
 mod revisions;
+pub(crate) mod rollout;
 mod rotation;
 mod secrets;
+mod shadow;
 mod spending;
 mod watch;
 mod wish;

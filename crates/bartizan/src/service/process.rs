@@ -20,24 +20,26 @@ use bartizan_manage::{
 };
 use bartizan_model::Reference;
 use bartizan_proxy::{
-    gate::{Gate, GateOptions, PrepareProblem, ServedAddress},
+    gate::{Candidate, Gate, GateOptions, PrepareProblem, ServedAddress},
     rehearsal::PipelineRehearsal,
     runtime::Runtime,
 };
-use bartizan_store::{DataDir, GatewayLock, RevisionFile, RevisionNumber, SetDigest, Went};
+use bartizan_store::{DataDir, GatewayLock, Revision, RevisionFile, RevisionNumber, SetDigest, Went};
 use bartizan_telemetry::{
-    AccessLog, Destination, FileOptions, LogOptions, Metrics, RecordOptions, Tap, records, tap,
-    tap::TAP_LINES,
+    AccessLog, Destination, FileOptions, LogOptions, Metrics, ProcessEvents, RecordOptions, Tap, records,
+    tap, tap::TAP_LINES,
 };
 
 use super::{
     alerts::{Findings, House},
+    audit::{self, Auditing, Auditor},
     desk::Desk,
     insight::{self, Insight},
     keys::{Following, Keys, chain},
     management::{self, Admin},
     notices,
     revisions::{self, Loaded, REVISION, RevisionWatch},
+    rollout::{Order, RolloutWatch},
     rotation::Schedule,
     secrets,
     spending::{self, Spending},
@@ -73,6 +75,8 @@ pub(crate) struct Options {
     pub(crate) access_log: Option<PathBuf>,
     /// How many requests are kept for `why` and `log`; `None` keeps none.
     pub(crate) records: Option<RecordLimits>,
+    /// How often the set in force is audited; `None`: never.
+    pub(crate) audit_every: Option<Duration>,
 }
 
 /// How many requests are kept.
@@ -127,6 +131,11 @@ pub(crate) struct Service {
     watcher: Option<Watcher>,
     events: Feed,
     findings: Findings,
+    auditor: Option<Auditor>,
+    /// With a store: the rollout that is under way.
+    rollout: Option<RolloutWatch>,
+    /// The candidate that was prepared last.
+    candidate: Option<(RevisionNumber, Candidate)>,
     spending: Option<Spending>,
     wishes: Wishes,
     _lock: GatewayLock,
@@ -143,7 +152,12 @@ enum Source {
         secrets: [u8; 32],
         watch: notify::Result<FileWatch>,
     },
-    Store(RevisionWatch),
+    Store {
+        revisions: RevisionWatch,
+        /// Of the files that the documents in force name.
+        secrets: [u8; 32],
+        watch: notify::Result<FileWatch>,
+    },
 }
 
 impl Source {
@@ -151,7 +165,7 @@ impl Source {
     fn set(&self) -> Option<Arc<Set>> {
         match self {
             Source::Files { set, .. } => Some(Arc::clone(set)),
-            Source::Store(_) => None,
+            Source::Store { .. } => None,
         }
     }
 }
@@ -175,11 +189,26 @@ impl Service {
         options: Options,
         waiting: impl Fn(SocketAddr, Option<&str>),
     ) -> Result<Option<Self>, Failure> {
-        let Options { documents, data_dir, lock, keys, admin, workers, drain, access_log, records } = options;
+        let Options {
+            documents,
+            data_dir,
+            lock,
+            keys,
+            admin,
+            workers,
+            drain,
+            access_log,
+            records,
+            audit_every,
+        } = options;
         // Before anybody can be told that the gateway is ready: a signal is for us then, not for the process's default.
         let wishes = Wishes::listen().map_err(|error| Failure::Process(format!("no signals: {error}")))?;
         let metrics = Metrics::new(env!("CARGO_PKG_VERSION"), SystemTime::now());
         let data_plane: Arc<OnceLock<Arc<Runtime>>> = Arc::default();
+        let audited = match &documents {
+            Documents::Files(paths) => audit::Place::Files(paths.clone()),
+            Documents::Store(_) => audit::Place::Kept,
+        };
         let (store_dir, source) = match &documents {
             Documents::Store(dir) => (dir.clone(), DocumentSource::Store),
             Documents::Files(_) => (data_dir.clone(), DocumentSource::Files),
@@ -236,7 +265,8 @@ impl Service {
         let (gate, served) = match Gate::start(snapshot, gate_options(keys.as_ref())) {
             Ok(gate) => (gate, revision),
             Err(problems) => {
-                let (Source::Store(watch), Some((number, digest, _)), false) = (&source, &revision, is_kept)
+                let (Source::Store { revisions: watch, .. }, Some((number, digest, _)), false) =
+                    (&source, &revision, is_kept)
                 else {
                     return Err(Failure::Process(shown(&problems)));
                 };
@@ -257,6 +287,34 @@ impl Service {
             None => Following::once_back(store_dir.clone(), gate.runtime().clone()),
         }
         .map_err(|error| Failure::Process(format!("the keys cannot be followed: {error}")))?;
+        let happened = ProcessEvents::default();
+        let auditor = audit_every
+            .map(|every| {
+                Auditor::start(Auditing {
+                    place: audited,
+                    data_dir: data_dir.clone(),
+                    store: store_dir.clone(),
+                    data_plane: gate.runtime().clone(),
+                    metrics: metrics.clone(),
+                    events: happened.clone(),
+                    every,
+                })
+            })
+            .transpose()
+            .map_err(|error| Failure::Process(format!("the set cannot be audited: {error}")))?;
+        let rollout = match &source {
+            Source::Store { .. } => Some(RolloutWatch::start(
+                store_dir.clone(),
+                &data_dir,
+                gate.runtime().clone(),
+                happened.clone(),
+                wishes.sender(),
+            )),
+            Source::Files { .. } => None,
+        };
+        let rollout = rollout
+            .transpose()
+            .map_err(|error| Failure::Process(format!("rollouts cannot be followed: {error}")))?;
         found.set(findings);
         let house =
             House { data_plane: gate.runtime().clone(), store: store_dir.clone(), findings: found.clone() };
@@ -282,7 +340,8 @@ impl Service {
         .map_err(|error| Failure::Process(format!("nobody can look for unusual behaviour: {error}")))?;
         let schedule = Schedule::start(store_dir, gate.runtime().clone())
             .map_err(|error| Failure::Process(format!("the lives of keys cannot be followed: {error}")))?;
-        if let (Source::Store(watch), Some((number, digest, files)), false) = (&source, served, is_kept)
+        if let (Source::Store { revisions: watch, .. }, Some((number, digest, files)), false) =
+            (&source, served, is_kept)
             && !state.notices.all().contains_key(REVISION)
         {
             watch.tell(number, Went::Live, "");
@@ -310,6 +369,9 @@ impl Service {
             watcher: Some(watcher),
             events,
             findings: found,
+            auditor,
+            rollout,
+            candidate: None,
             spending: Some(spending),
             wishes,
             _lock: lock,
@@ -344,13 +406,16 @@ impl Service {
     /// Serves until a signal ends it: SIGHUP and changed files reload, SIGTERM and SIGINT drain, a second one ends at
     /// once.
     pub(crate) fn serve(mut self) -> Result<(), Failure> {
-        if let Source::Files { watch: Err(error), .. } = &self.source {
+        if let Source::Files { watch: Err(error), .. } | Source::Store { watch: Err(error), .. } =
+            &self.source
+        {
             tracing::warn!(%error, "files cannot be watched; reload with SIGHUP");
         }
         loop {
             match self.wishes.next() {
                 Wish::FilesChanged => self.reload(false),
                 Wish::Revision => self.take_up(),
+                Wish::Rollout => self.try_out(),
                 Wish::Reload => {
                     self.access_log.reopen();
                     self.renew_admin();
@@ -379,7 +444,7 @@ impl Service {
         let Source::Files { config, digest: in_force, secrets: secrets_in_force, watch, .. } =
             &mut self.source
         else {
-            return self.prepare_again();
+            return self.prepare_again(asked);
         };
         let (snapshot, set) = match load(config) {
             Ok(loaded) => loaded,
@@ -414,7 +479,13 @@ impl Service {
 
     /// Prepares the revision in force once more, for certificates and secrets that have changed on the disk. Revisions
     /// themselves come without being asked for.
-    fn prepare_again(&mut self) {
+    fn prepare_again(&mut self, asked: bool) {
+        if let Source::Store { secrets, watch, .. } = &mut self.source {
+            let found = look_at_secrets(&self.gate.runtime().live().snapshot, watch);
+            if std::mem::replace(secrets, found) == found && !asked {
+                return;
+            }
+        }
         let id = self.gate.runtime().live().snapshot.revision.id.clone();
         let kept = revisions::last_good(&self.data_dir).filter(|kept| kept.digest.short() == *id);
         let Some(kept) = kept else {
@@ -433,7 +504,7 @@ impl Service {
 
     /// Puts the newest revision into force, whole or not at all, and says how it went.
     fn take_up(&mut self) {
-        let Source::Store(watch) = &self.source else { return };
+        let Source::Store { revisions: watch, .. } = &self.source else { return };
         let Some(revision) = watch.take() else { return };
         let (number, digest) = (revision.row.number, revision.row.digest);
         let tag = revisions::tag(number, digest);
@@ -441,7 +512,7 @@ impl Service {
             let files = loaded.files;
             self.publish(loaded.snapshot, loaded.findings).map(|_| files)
         });
-        let Source::Store(watch) = &self.source else { return };
+        let Source::Store { revisions: watch, .. } = &self.source else { return };
         match published {
             Ok(files) => {
                 watch.tell(number, Went::Live, "");
@@ -459,6 +530,37 @@ impl Service {
         }
     }
 
+    /// Begins or ends the trial of a candidate, and says how it went.
+    fn try_out(&mut self) {
+        let Some(order) = self.rollout.as_ref().and_then(RolloutWatch::take) else { return };
+        let answer = match order {
+            Order::End => {
+                self.gate.end_trial();
+                self.candidate = None;
+                Ok(None)
+            }
+            Order::Try(revision, options) => self.candidate_of(*revision).map(|()| {
+                let candidate = self.candidate.as_ref();
+                candidate.map(|(_, candidate)| self.gate.begin_trial(candidate, options))
+            }),
+        };
+        if let Some(rollout) = &self.rollout {
+            rollout.answer(answer);
+        }
+    }
+
+    /// Prepares a candidate, unless it is the one that was prepared last.
+    fn candidate_of(&mut self, revision: Revision) -> Result<(), String> {
+        let (number, digest) = (revision.row.number, revision.row.digest);
+        if self.candidate.as_ref().is_some_and(|(known, _)| *known == number) {
+            return Ok(());
+        }
+        let loaded = revisions::load(number, digest, revision.files)?;
+        let candidate = self.gate.try_out(loaded.snapshot).map_err(|problems| shown(&problems))?;
+        self.candidate = Some((number, candidate));
+        Ok(())
+    }
+
     /// Prepares and publishes a snapshot; the error is every reason why it cannot be.
     fn publish(&mut self, snapshot: Arc<Snapshot>, findings: Vec<String>) -> Result<Arc<str>, String> {
         if snapshot.access_log != self.log_plan {
@@ -469,6 +571,10 @@ impl Service {
             self.state.metrics.config_refused();
             self.events.tell(Event::FailedReload);
         })?;
+        if let Source::Store { secrets, watch, .. } = &mut self.source {
+            // Before they are read: a change between is then a change to the next look.
+            *secrets = look_at_secrets(&snapshot, watch);
+        }
         match self.gate.reload(snapshot) {
             Ok(()) => {
                 self.findings.set(findings);
@@ -501,6 +607,8 @@ impl Service {
             }
         }
         self.gate.stop();
+        drop(self.rollout.take());
+        drop(self.auditor.take());
         drop(self.schedule.take());
         drop(self.watcher.take());
         drop(self.sender.take());
@@ -560,7 +668,7 @@ fn first_of_store(
                 match revisions::load(number, digest, revision.files) {
                     Ok(loaded) => {
                         state.notices.clear(REVISION);
-                        return Ok(Some(first(loaded, false, watch)));
+                        return Ok(Some(first(loaded, false, watch, wishes)));
                     }
                     Err(text) => {
                         watch.tell(number, Went::Failed, &text);
@@ -586,7 +694,7 @@ fn first_of_store(
                     state
                         .notices
                         .set(KEPT, format!("revision {tag} serves as it was kept in the data directory"));
-                    return Ok(Some(first(loaded, true, watch)));
+                    return Ok(Some(first(loaded, true, watch, wishes)));
                 }
                 Err(text) => {
                     tracing::error!(revision = %tag, "the last good revision cannot be served\n{text}")
@@ -600,15 +708,13 @@ fn first_of_store(
     }
 }
 
-fn first(loaded: Loaded, is_kept: bool, watch: RevisionWatch) -> First {
+fn first(loaded: Loaded, is_kept: bool, revisions: RevisionWatch, wishes: &Wishes) -> First {
     let Loaded { number, digest, files, snapshot, findings } = loaded;
-    First {
-        snapshot,
-        findings,
-        revision: Some((number, digest, files)),
-        is_kept,
-        source: Source::Store(watch),
-    }
+    // No files of the set's own, only those that its documents name.
+    let mut watch = FileWatch::start(&[], wishes.sender());
+    let secrets = look_at_secrets(&snapshot, &mut watch);
+    let source = Source::Store { revisions, secrets, watch };
+    First { snapshot, findings, revision: Some((number, digest, files)), is_kept, source }
 }
 
 /// What the data directory kept, instead of an active revision that could not be prepared.

@@ -25,6 +25,8 @@ pub(crate) enum Wish {
     FilesChanged,
     /// Another revision is active in the store.
     Revision,
+    /// A trial of a candidate is to begin or to end.
+    Rollout,
     /// SIGHUP: read everything anew.
     Reload,
     /// SIGTERM or SIGINT: end; said again, end at once.

@@ -135,3 +135,34 @@ fn the_inventory_has_every_route_with_its_owner_and_policies() {
     assert_eq!(json["routes"][0]["owner"], "shop");
     assert_eq!(json["routes"][0]["ways"][0]["methods"], serde_json::json!(["GET"]));
 }
+
+#[test]
+fn only_what_is_new_since_a_revision_is_told() {
+    let dir = files(&[]);
+    std::fs::create_dir(dir.join("set")).unwrap();
+    std::fs::write(dir.join("set/a.yaml"), SET).unwrap();
+    bartizan(&dir, &["apply", "-f", "set", "--reason", "first"]).data();
+    let same = bartizan(&dir, &["audit", "set", "--since", "1", "--fail-on", "low"]);
+    assert!(same.code == 0 && !same.out.contains("BA-101"), "{}{}", same.out, same.err);
+    let open = "---\napiVersion: management.v1\nkind: Route\nmetadata: { name: more, labels: { team: shop } }\n\
+                spec: { rules: [{ matches: [{ path: { value: /more } }], backendRefs: [{ name: orders }] }] }\n";
+    // Lines move, and what was there before is still not new.
+    std::fs::write(dir.join("set/a.yaml"), format!("# a line\n{SET}{open}")).unwrap();
+    let new = bartizan(&dir, &["audit", "set", "--since", "r1", "--fail-on", "high"]);
+    assert!(
+        new.code == 1 && new.out.contains("Route/more has no") && !new.out.contains("Route/orders has no"),
+        "{}{}",
+        new.out,
+        new.err
+    );
+    // Without paths it is the active revision that is looked at.
+    bartizan(&dir, &["apply", "-f", "set", "--reason", "second"]).data();
+    let active = bartizan(&dir, &["audit", "--since", "1", "--format", "json"]).json();
+    assert!(
+        active["findings"].as_array().unwrap().iter().all(|one| one["document"] == "Route/more"),
+        "{active}"
+    );
+    assert!(!active["findings"].as_array().unwrap().is_empty());
+    assert_eq!(bartizan(&dir, &["audit", "set", "--since", "9"]).code, 2);
+    assert_eq!(bartizan(&dir, &["audit"]).code, 2);
+}

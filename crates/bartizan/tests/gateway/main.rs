@@ -15,6 +15,7 @@
 mod harness;
 
 mod at_rest;
+mod audit;
 mod authorization;
 mod balance;
 mod basic;
@@ -34,9 +35,11 @@ mod management;
 mod many_keys;
 mod models;
 mod order;
+mod paths;
 mod records;
 mod reload;
 mod revisions;
+mod rollout;
 mod rotation;
 mod schema;
 mod shadow;

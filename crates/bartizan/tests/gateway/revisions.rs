@@ -14,7 +14,7 @@ use std::{
 
 use bartizan_testkit::{Client, Documents, Gateway, Origin, TempDir, gateway::command};
 
-use crate::harness::{API_KEYS, WEB, document, key, simple, wait};
+use crate::harness::{API_KEYS, WEB, document, key, route, simple, wait};
 
 /// A set whose answers carry `mark`.
 fn marked(url: &str, mark: &str) -> String {
@@ -219,6 +219,28 @@ fn a_gateway_without_a_revision_waits_for_the_first_one() {
     let gateway = start(data.path());
     applying.join().unwrap();
     assert_eq!(mark(&gateway).as_deref(), Some("first"));
+}
+
+#[test]
+fn a_file_that_a_revision_names_is_read_anew_when_it_changes() {
+    let (origin, data, folder) = (Origin::answering("ok"), TempDir::new(), TempDir::new());
+    let path = folder.join("token");
+    fs::write(&path, "one\n").unwrap();
+    let spec = format!(
+        "{{ endpoints: [{{ url: \"{}\" }}], credential: {{ bearer: {{ tokenRef: \"file://{}\" }} }} }}",
+        origin.url(),
+        path.display()
+    );
+    let documents = [WEB.to_owned(), document("Upstream", "origin", &spec), route("all", "/", "origin")];
+    applied(data.path(), &documents.join("---\n"));
+    let gateway = start(data.path());
+    let sent = || {
+        assert_eq!(Client::http1(gateway.address("web")).get("/", &[]).status, 200);
+        origin.take_one().header("authorization").map(str::to_owned)
+    };
+    assert_eq!(sent().as_deref(), Some("Bearer one"));
+    fs::write(&path, "two\n").unwrap();
+    wait("the changed token", || sent().as_deref() == Some("Bearer two"));
 }
 
 #[test]

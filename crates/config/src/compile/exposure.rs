@@ -14,7 +14,7 @@ use bartizan_model::{
         Document, Kind, Spec,
         authorization::RuleEffect,
         inspection::{BodySpec, InspectionPhase, OnEncoded, OnOversize},
-        listener::{ListenerProtocol, OnDoubt},
+        listener::{ListenerProtocol, OnData, OnDotSegment, OnDoubt, OnEmptySegment},
     },
     problem::{Code, Problem, Problems, Span},
     scalar::RouteScope,
@@ -185,6 +185,39 @@ fn of_listener(document: &Document, problems: &mut Problems) {
             let path = format!("spec.tls.clientAuthentication.{field}");
             problems.push(exposure(Code::RevocationOpen, doubt.1, &path, message));
         }
+    }
+    let paths = &spec.admission.ambiguous_paths;
+    for (field, at, what) in [
+        (paths.dot_segments.value != OnDotSegment::Refuse).then_some((
+            "dotSegments",
+            paths.dot_segments.at,
+            "with dot segments",
+        )),
+        (paths.empty_segments.value != OnEmptySegment::Refuse).then_some((
+            "emptySegments",
+            paths.empty_segments.at,
+            "with empty segments",
+        )),
+        (paths.encoded_slash.value != OnData::Refuse).then_some((
+            "encodedSlash",
+            paths.encoded_slash.at,
+            "with encoded slashes",
+        )),
+        (paths.parameters.value != OnData::Refuse).then_some((
+            "parameters",
+            paths.parameters.at,
+            "with semicolons",
+        )),
+    ]
+    .into_iter()
+    .flatten()
+    {
+        let message = format!("Listener/{name} admits paths {what}, which servers read in two ways");
+        let path = format!("spec.admission.ambiguousPaths.{field}");
+        problems.push(
+            exposure(Code::PathsAmbiguous, at, &path, message)
+                .hint("only where every server behind this listener reads them as the gateway does"),
+        );
     }
     for network in spec.trusted_proxies.iter().filter(|network| network.prefix == 0) {
         let message = format!("Listener/{name} believes the forwarding headers of everyone");

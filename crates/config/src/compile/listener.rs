@@ -2,13 +2,17 @@
 
 use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 
-use bartizan_message::{AddressSet, Cidr as Network, Trust};
+use bartizan_message::{
+    AddressSet, Cidr as Network, Tolerate, Trust,
+    path::{DotSegments, EmptySegments, EncodedSlash, Parameters},
+};
 use bartizan_model::{
     document::{
         Document, Kind, Spec,
         listener::{
-            AddressRate, Admission, ClientAuthentication, ClientAuthenticationMode, Hsts, KeyEndpoints,
-            ListenerProtocol, ListenerSpec, ListenerTls, OnDoubt, RevocationScope, TlsMinimum,
+            AddressRate, Admission, AmbiguousPaths, ClientAuthentication, ClientAuthenticationMode, Hsts,
+            KeyEndpoints, ListenerProtocol, ListenerSpec, ListenerTls, OnData, OnDotSegment, OnDoubt,
+            OnEmptySegment, RevocationScope, TlsMinimum,
         },
     },
     problem::{Code, Problem, Problems, Span},
@@ -271,6 +275,28 @@ fn admission(listener: &str, admission: &Admission, problems: &mut Problems) -> 
         streams_max: count(&admission.streams),
         resets_max: count(&admission.resets),
         rate_per_address: admission.rate_per_address.as_ref().map(|rate| rate_per_address(listener, rate)),
+        tolerate: tolerate(&admission.ambiguous_paths),
+    }
+}
+
+fn tolerate(paths: &AmbiguousPaths) -> Tolerate {
+    Tolerate {
+        dot_segments: match paths.dot_segments.value {
+            OnDotSegment::Refuse => DotSegments::Refuse,
+            OnDotSegment::Resolve => DotSegments::Resolve,
+        },
+        empty_segments: match paths.empty_segments.value {
+            OnEmptySegment::Refuse => EmptySegments::Refuse,
+            OnEmptySegment::Merge => EmptySegments::Merge,
+        },
+        encoded_slash: match paths.encoded_slash.value {
+            OnData::Refuse => EncodedSlash::Refuse,
+            OnData::Keep => EncodedSlash::Keep,
+        },
+        parameters: match paths.parameters.value {
+            OnData::Refuse => Parameters::Refuse,
+            OnData::Keep => Parameters::Keep,
+        },
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use bartizan_message::{AddressSet, Trust};
+use bartizan_message::{AddressSet, Tolerate, Trust};
 use bartizan_model::Reference;
 
 /// One listener, flat and final. Compiling it bound nothing and read no key.
@@ -170,4 +170,6 @@ pub struct AdmissionPlan {
     pub resets_max: u32,
     /// Requests per client address, judged before anything else costs CPU.
     pub rate_per_address: Option<Arc<bartizan_limit::Policy>>,
+    /// Which ambiguities of a path are settled instead of refused.
+    pub tolerate: Tolerate,
 }

@@ -11,6 +11,7 @@
 
 pub mod bearer;
 pub mod cache;
+mod claimed;
 pub(crate) mod claims;
 pub mod compact;
 pub mod flaw;
@@ -26,6 +27,7 @@ mod tests;
 
 pub use bearer::{Bearer, bearer};
 pub use cache::TokenCache;
+pub use claimed::claimed;
 pub use compact::Jws;
 pub use flaw::{InvalidToken, TokenFlaw};
 pub use identity::{TokenId, TokenIdentity};

@@ -204,6 +204,53 @@ crate::document! {
         pub resets: Count = Count::of(100),
         /// Requests per client address (IPv6 by /64), judged before a credential is looked at.
         pub rate_per_address: Option<AddressRate>,
+        /// Paths that servers read in two ways.
+        pub ambiguous_paths: AmbiguousPaths = AmbiguousPaths::default(),
+    }
+}
+
+crate::document! {
+    /// What happens to paths that servers read in two ways. Each is refused with 400; settle one only where every server
+    /// behind the listener reads it as said here.
+    pub struct AmbiguousPaths: Default {
+        /// `.` and `..` as a segment, also encoded.
+        pub dot_segments: Spanned<OnDotSegment> = OnDotSegment::Refuse.into(),
+        /// Empty segments, as in `/a//b`.
+        pub empty_segments: Spanned<OnEmptySegment> = OnEmptySegment::Refuse.into(),
+        /// An encoded slash, as in `/packages/@scope%2Fname`.
+        pub encoded_slash: Spanned<OnData> = OnData::Refuse.into(),
+        /// A semicolon in a segment, as in `/a;v=1/b`.
+        pub parameters: Spanned<OnData> = OnData::Refuse.into(),
+    }
+}
+
+crate::choice! {
+    /// What happens to a path with a dot segment.
+    pub enum OnDotSegment {
+        /// 400.
+        Refuse = "refuse",
+        /// It is resolved (RFC 3986, section 5.2.4). Climbing above the root is refused all the same.
+        Resolve = "resolve",
+    }
+}
+
+crate::choice! {
+    /// What happens to a path with an empty segment.
+    pub enum OnEmptySegment {
+        /// 400.
+        Refuse = "refuse",
+        /// Several slashes become one.
+        Merge = "merge",
+    }
+}
+
+crate::choice! {
+    /// What happens to a path with a character that some servers take for a separator.
+    pub enum OnData {
+        /// 400.
+        Refuse = "refuse",
+        /// It stays as it is and is part of its segment.
+        Keep = "keep",
     }
 }
 

@@ -175,6 +175,7 @@ mod tests {
             streams_max: 0,
             resets_max: 0,
             rate_per_address: None,
+            tolerate: Default::default(),
         }
     }
 

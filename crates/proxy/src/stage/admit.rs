@@ -80,7 +80,7 @@ fn read_head(shared: &Shared, parts: &mut http::request::Parts) -> Result<Reques
         header_bytes: plan.admission.header_bytes_max,
         header_count: plan.admission.header_count_max,
         uri_bytes: plan.admission.uri_bytes_max,
-        tolerate: Default::default(),
+        tolerate: plan.admission.tolerate,
     };
     let mut memo = shared.core.authority.borrow_mut();
     RequestHead::admit(parts, &facts, &limits, &plan.trust, shared.id.clone(), &mut memo)

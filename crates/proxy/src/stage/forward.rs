@@ -230,7 +230,7 @@ fn compose(shared: &Shared, sendable: Sendable, is_judged: bool) -> Result<Reque
     }
     let mut request = Request::new(body);
     *request.method_mut() = head.method().clone();
-    *request.uri_mut() = target(&head, &plan, prefix_bytes)?;
+    *request.uri_mut() = target(&head, &plan, prefix_bytes, &shared.listener_plan().admission.tolerate)?;
     *request.headers_mut() = headers;
     Ok(request)
 }
@@ -248,15 +248,16 @@ fn is_bearer(headers: &HeaderMap) -> bool {
 }
 
 /// The path that the upstream sees: the canonical one, or the rewritten one made canonical again. A rewrite that
-/// would change under a second reading is refused (attack case 39).
+/// would change under a second reading is refused (attack case 39), but for what the listener tolerates.
 pub fn target(
     head: &bartizan_message::RequestHead,
     plan: &RoutePlan,
     prefix_bytes: usize,
+    tolerate: &Tolerate,
 ) -> Result<Uri, Denial> {
     let Some(rewrite) = &plan.rewrite.path else { return Ok(Uri::from(head.path().target().clone())) };
     let path = rewrite.rewrite(head.path().as_str(), prefix_bytes);
-    let rewritten = head.path().with_path(path.as_bytes(), &Tolerate::default())?;
+    let rewritten = head.path().with_path(path.as_bytes(), tolerate)?;
     Ok(Uri::from(rewritten.target().clone()))
 }
 

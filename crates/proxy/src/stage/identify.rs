@@ -41,6 +41,7 @@ pub use caller::Granted;
 pub(super) use certificate::client_cert;
 use failures::Counting;
 use lookup::{Asked, Lookup};
+pub(crate) use place::{Found, find};
 pub(super) use place::{remove_cookies, verified_token};
 pub(crate) use session::SessionMemo;
 

@@ -20,7 +20,7 @@ pub(crate) use cache::{Fill, Filled, Flights, Keeping};
 pub use cache::{Looked, Missed, cache, collapse};
 pub use forward::{Forwarded, forward};
 pub(crate) use forward::{Rest, rehearse};
-pub(crate) use identify::{CallerMemo, SessionMemo};
+pub(crate) use identify::{CallerMemo, Found, SessionMemo, find};
 pub use identify::{Granted, Identified, identify};
 pub(crate) use inspect::JudgePool;
 pub use inspect::{Inspected, inspect, operation};

@@ -18,6 +18,7 @@ use crate::{
     core::Core,
     exchange::Shared,
     stage::{inspect::Watching, limit::Charges},
+    trial::Assigned,
 };
 
 /// An open record. Dropping it closes it: a caller that leaves while its request waits is recorded too.
@@ -31,6 +32,8 @@ pub(crate) struct OpenRecord {
     asked: Option<Instant>,
     /// Inspections that only watch.
     watching: Option<Box<Watching>>,
+    /// The side it is on, where a candidate is tried.
+    assigned: Option<Box<Assigned>>,
     /// What a call to a model holds of budgets.
     charges: Option<Box<Charges>>,
     is_counted: bool,
@@ -38,9 +41,10 @@ pub(crate) struct OpenRecord {
 
 impl OpenRecord {
     /// A record that is counted as in flight from now on.
-    pub(crate) fn new(core: Rc<Core>, record: Box<RequestRecord>) -> Self {
+    pub(crate) fn new(core: Rc<Core>, record: Box<RequestRecord>, assigned: Option<Box<Assigned>>) -> Self {
         core.metrics.opened();
         let mut open = Self::aside(core, record);
+        open.assigned = assigned;
         open.is_counted = true;
         open
     }
@@ -54,6 +58,7 @@ impl OpenRecord {
             watch,
             asked: None,
             watching: None,
+            assigned: None,
             charges: None,
             is_counted: false,
         }
@@ -115,6 +120,9 @@ impl OpenRecord {
         // A refusal stays one, unless its answer did not arrive.
         if record.refusal.is_none() || exit != Exit::Complete {
             record.exit = exit;
+        }
+        if let Some(assigned) = self.assigned.take() {
+            self.core.settle(*assigned, &record);
         }
         match self.watching.take() {
             None => self.core.close(record),

@@ -96,15 +96,22 @@ impl ExchangeSource {
         subject: &Subject,
         now: Instant,
     ) -> Result<HeaderValue, Arc<str>> {
-        if let Some(known) = self.look(&subject.digest, now) {
-            return known;
-        }
+        let ageing = match self.look(&subject.digest, now) {
+            Some(Known { said, is_ageing: false }) => return said,
+            Some(Known { said, is_ageing: true }) => Some(said),
+            None => None,
+        };
         let fetch = || {
             let (endpoint, kept, client) =
                 (Arc::clone(&self.endpoint), Arc::clone(&self.kept), fetcher.client());
             let (form, digest) = (form(&endpoint.form, &subject.token), subject.digest);
             async move { fetch(&endpoint, form, digest, &kept, &client).await }
         };
+        if let Some(said) = ageing {
+            // Begun and not waited for: this request goes on with the old one.
+            let _ = self.flights.join(fetcher, subject.digest, Duration::ZERO, fetch).await;
+            return said;
+        }
         let came = self.flights.join(fetcher, subject.digest, self.endpoint.timeout, fetch).await;
         came.unwrap_or_else(|_| Err("the token endpoint did not answer in time".into()))
     }
@@ -119,17 +126,25 @@ impl ExchangeSource {
         }
     }
 
-    fn look(&self, digest: &TokenDigest, now: Instant) -> Option<Result<HeaderValue, Arc<str>>> {
+    fn look(&self, digest: &TokenDigest, now: Instant) -> Option<Known> {
         let kept = lock(&self.kept);
+        let rests = kept.failure.as_ref().filter(|failure| now < failure.again_at);
         match kept.tokens.get(digest).filter(|entry| now < entry.until()) {
-            Some(Entry::Token(token)) => Some(Ok(token.value.clone())),
-            Some(Entry::Refused(why, _)) => Some(Err(Arc::clone(why))),
-            None => {
-                let rests = kept.failure.as_ref().filter(|failure| now < failure.again_at);
-                rests.map(|failure| Err(Arc::clone(&failure.why)))
-            }
+            Some(Entry::Token(token)) => Some(Known {
+                said: Ok(token.value.clone()),
+                is_ageing: rests.is_none() && now >= token.renew_at,
+            }),
+            Some(Entry::Refused(why, _)) => Some(Known { said: Err(Arc::clone(why)), is_ageing: false }),
+            None => rests.map(|failure| Known { said: Err(Arc::clone(&failure.why)), is_ageing: false }),
         }
     }
+}
+
+/// What is kept for a caller.
+struct Known {
+    said: Result<HeaderValue, Arc<str>>,
+    /// Good, and to be renewed.
+    is_ageing: bool,
 }
 
 impl fmt::Debug for ExchangeSource {

@@ -47,7 +47,7 @@ pub(super) struct Token {
     pub(super) value: HeaderValue,
     pub(super) since: Instant,
     /// From here on it is renewed.
-    renew_at: Instant,
+    pub(super) renew_at: Instant,
     /// From here on it is not sent any more.
     pub(super) until: Instant,
 }

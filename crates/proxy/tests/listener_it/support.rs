@@ -194,6 +194,7 @@ pub(crate) fn plan() -> ListenerPlan {
             streams_max: 100,
             resets_max: 100,
             rate_per_address: None,
+            tolerate: Default::default(),
         },
     }
 }

@@ -117,6 +117,15 @@ impl Metrics {
         if let Some(name) = &config.revision {
             revision.integer(&[name], 1);
         }
+        let audit = lock(&self.audit).clone();
+        let mut findings = out.family(table::AUDIT_FINDINGS);
+        for (gravity, count) in audit.findings {
+            findings.integer(&[gravity], count);
+        }
+        let mut last = out.family(table::AUDIT_LAST);
+        if let Some(nanos) = audit.at_unix_nanos {
+            last.seconds(&[], u128::from(nanos));
+        }
         out.family(table::BUILD).integer(&[self.version], 1);
     }
 

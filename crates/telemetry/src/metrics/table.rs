@@ -144,6 +144,10 @@ families! {
         "When the last set of documents went live, in seconds since 1970.";
     CONFIG_REVISION = Gauge "bartizan_config_revision_info" ["revision"]
         "1 for the revision that serves.";
+    AUDIT_FINDINGS = Gauge "bartizan_audit_findings" ["gravity"]
+        "What the last audit of the set in force found.";
+    AUDIT_LAST = Gauge "bartizan_audit_last_timestamp_seconds" []
+        "When the set in force was last audited, in seconds since 1970.";
     BUILD = Gauge "bartizan_build_info" ["version"]
         "1 for the version that runs.";
     PROCESS_CPU = Counter "process_cpu_seconds_total" []
@@ -205,7 +209,7 @@ const PAGE_TAIL: &str = "
 * `outcome` of an upstream request is `answered`, `server_error`, `connect_failed`, `timeout`, `reset`, `misbehaved` or
   `cancelled`; of a reload `applied` or `refused`.
 * `outcome` of an alert is `told` or `held_back`.
-* `state` is `active` or `idle`.
+* `state` is `active` or `idle`; `gravity` is `low`, `medium` or `high`.
 * `team`, `consumer` and `model` are names from the documents; the first 2,000 triples of the process have their own
   series, all beyond it share `_overflow`. `type` of tokens is `input`, `cached`, `output` or `reasoning`.
 * `why` of a refused connection is `address_denied`, `listener_full`, `address_full`, `prefix_full`, `proxy_header`,

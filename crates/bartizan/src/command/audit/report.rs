@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, error::Error, fs, path::Path};
 
-use bartizan_config::audit::{Finding, Fix, Gravity, RULES};
+use bartizan_config::audit::{Finding, Fix, Gravity, Identity, RULES, timeless};
 use serde_json::{Value, json};
 
 use super::super::{
@@ -10,14 +10,6 @@ use super::super::{
     sarif::{self, Level, Rule},
     set::Sound,
 };
-
-/// What makes a finding the same in a later audit: rule, document and message, not its line, which other changes move.
-pub(super) type Identity = (String, String, String);
-
-/// The identity of a finding.
-pub(super) fn identity(finding: &Finding) -> Identity {
-    (finding.rule.id.to_owned(), finding.document.clone(), finding.message.clone())
-}
 
 /// The findings of a former report.
 pub(super) fn baseline(path: &Path) -> Result<BTreeSet<Identity>, Box<dyn Error>> {
@@ -29,7 +21,8 @@ pub(super) fn baseline(path: &Path) -> Result<BTreeSet<Identity>, Box<dyn Error>
     let findings =
         findings.ok_or_else(|| format!("{shown} is not a report of `bartizan audit --format json`"))?;
     let text = |finding: &Value, key| finding.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
-    Ok(findings.iter().map(|one| (text(one, "rule"), text(one, "document"), text(one, "message"))).collect())
+    let identity = |one| (text(one, "rule"), text(one, "document"), timeless(&text(one, "message")));
+    Ok(findings.iter().map(identity).collect())
 }
 
 pub(super) fn text(sound: &Sound, findings: &[Finding], fixes: bool) -> String {

@@ -91,6 +91,7 @@ fn serve(args: Args) -> Result<(), Failure> {
         drain: Duration::from_secs(5),
         access_log: Some(access_log.clone()),
         records: Some(service::RecordLimits::default()),
+        audit_every: None,
     };
     let Some(service) = Service::start(options, |_, _| ())? else { return Ok(()) };
     let ready = show::Ready {

@@ -7,7 +7,7 @@ use std::{
 
 pub(in crate::command) use bartizan_config::entry::Entered;
 use bartizan_config::{entry::Url, snapshot::Snapshot};
-use bartizan_message::{AuthorityMemo, HeadLimits, PeerFacts, RequestHead, RequestId, Scheme, Tolerate};
+use bartizan_message::{AuthorityMemo, HeadLimits, PeerFacts, RequestHead, RequestId, Scheme};
 use bartizan_model::{Denial, Reason, problem::shown};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header};
 
@@ -84,7 +84,7 @@ impl Ask {
             header_bytes: plan.admission.header_bytes_max,
             header_count: plan.admission.header_count_max,
             uri_bytes: plan.admission.uri_bytes_max,
-            tolerate: Tolerate::default(),
+            tolerate: plan.admission.tolerate,
         };
         let id = RequestId::accept(&parts.headers, 0);
         RequestHead::admit(&mut parts, &facts, &limits, &plan.trust, id, &mut AuthorityMemo::default())

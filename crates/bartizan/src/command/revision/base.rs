@@ -32,7 +32,7 @@ pub(super) struct Base {
 }
 
 /// Reads the name of a revision.
-pub(super) fn revision(text: &str) -> Result<RevisionRef, String> {
+pub(crate) fn revision(text: &str) -> Result<RevisionRef, String> {
     RevisionRef::parse(text)
         .ok_or_else(|| "write a revision's number, or at least seven digits of its digest".to_owned())
 }

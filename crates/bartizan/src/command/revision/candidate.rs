@@ -21,18 +21,18 @@ pub(crate) struct FilesArg {
 }
 
 /// A sound set of documents, in the form in which a revision keeps it.
-pub(super) struct Candidate {
+pub(crate) struct Candidate {
     /// Texts, documents and what was found.
-    pub(super) set: Set,
+    pub(crate) set: Set,
     /// The texts under the names of the revision.
-    pub(super) files: Vec<RevisionFile>,
+    pub(crate) files: Vec<RevisionFile>,
     /// The digest that the revision has.
-    pub(super) digest: SetDigest,
+    pub(crate) digest: SetDigest,
 }
 
 impl Candidate {
     /// Reads files. Where they cannot become a revision, every reason is told and the exit code is returned.
-    pub(super) fn read(paths: &[PathBuf]) -> Result<Result<Self, ExitCode>, Box<dyn Error>> {
+    pub(crate) fn read(paths: &[PathBuf]) -> Result<Result<Self, ExitCode>, Box<dyn Error>> {
         let set = Set::open(paths)?;
         let unkept = keep::problems(&set.sources);
         if set.compiled.snapshot.is_none() || unkept.is_refusing() {
@@ -56,7 +56,7 @@ fn section(problems: &Problems, sources: &Sources) -> String {
 }
 
 /// A revision as a set. One that was stored by another version may not compile here; then there is no snapshot.
-pub(super) fn set_of(revision: &Revision) -> Result<Set, bartizan_store::Error> {
+pub(crate) fn set_of(revision: &Revision) -> Result<Set, bartizan_store::Error> {
     let sources = Sources::kept(revision.files.iter().map(|file| (file.name.clone(), file.text.clone())));
     if sources.digest() != *revision.row.digest.bytes() {
         return Err(bartizan_store::Error::RevisionDamaged { number: revision.row.number });

@@ -37,7 +37,7 @@ pub(crate) struct HouseArg {
 }
 
 /// Where revisions live, and the runtime that asks there. A command does one thing and ends.
-pub(super) struct House {
+pub(crate) struct House {
     runtime: tokio::runtime::Runtime,
     place: Place,
 }
@@ -49,7 +49,7 @@ enum Place {
 
 /// Why a change is refused here though nothing is wrong with it.
 #[derive(Debug)]
-pub(super) struct Refused(pub(super) String);
+pub(crate) struct Refused(pub(crate) String);
 
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -63,7 +63,7 @@ pub(crate) type Answer<T> = Result<T, Box<dyn Error>>;
 
 impl HouseArg {
     /// Opens the store, which is made where there is none, or the way to the gateway.
-    pub(super) fn open(&self) -> Answer<House> {
+    pub(crate) fn open(&self) -> Answer<House> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let place = match self.server() {
             Some(url) => {
@@ -74,14 +74,35 @@ impl HouseArg {
                 Place::There(Remote::open(wire, self.token()?))
             }
             None => {
-                let dir = match &self.store {
-                    Some(address) => crate::service::store_dir(address)?,
-                    None => self.data_dir.open()?,
-                };
+                let dir = self.data_dir()?;
                 Place::Here { store: runtime.block_on(Store::open(&dir))?, dir }
             }
         };
         Ok(House { runtime, place })
+    }
+
+    /// The data directory on this machine.
+    pub(crate) fn data_dir(&self) -> Answer<DataDir> {
+        match &self.store {
+            Some(address) => Ok(crate::service::store_dir(address)?),
+            None => Ok(self.data_dir.open()?),
+        }
+    }
+
+    /// Opens the store on this machine, for what is done there alone: with the runtime that asks it, and whether a gateway
+    /// runs on its data directory.
+    pub(crate) fn open_here(&self) -> Answer<(tokio::runtime::Runtime, Store, bool)> {
+        if self.server.is_some() {
+            return Err("this is done on the store, not through a gateway: leave out --server".into());
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let dir = self.data_dir()?;
+        let holder = dir.gateway()?;
+        if let Some(holder) = holder.as_ref().filter(|holder| holder.is_on_files()) {
+            return Err(Box::new(on_files(holder, &dir)));
+        }
+        let store = runtime.block_on(Store::open(&dir))?;
+        Ok((runtime, store, holder.is_some()))
     }
 
     /// Has a running gateway drop kept answers. They are in its memory, not in the store.
@@ -134,7 +155,7 @@ impl House {
     }
 
     /// A revision with its texts.
-    pub(super) fn get(&self, which: &RevisionRef) -> Answer<Revision> {
+    pub(crate) fn get(&self, which: &RevisionRef) -> Answer<Revision> {
         match &self.place {
             Place::Here { store, .. } => Ok(self.runtime.block_on(store.revisions().get(which))?),
             Place::There(remote) => self.runtime.block_on(remote.get(&which.to_string())),
@@ -222,13 +243,17 @@ impl House {
         let Place::Here { dir, .. } = &self.place else { return Ok(()) };
         match dir.gateway()?.filter(GatewayHolder::is_on_files) {
             None => Ok(()),
-            Some(holder) => Err(Box::new(Refused(format!(
-                "{} runs on {} and takes its documents from files: change those, or run it with `--store`",
-                holder.as_str(),
-                dir.path().display()
-            )))),
+            Some(holder) => Err(Box::new(on_files(&holder, dir))),
         }
     }
+}
+
+fn on_files(holder: &GatewayHolder, dir: &DataDir) -> Refused {
+    Refused(format!(
+        "{} runs on {} and takes its documents from files: change those, or run it with `--store`",
+        holder.as_str(),
+        dir.path().display()
+    ))
 }
 
 /// Whether the active revision is the one that a writer named with `--if-match`.

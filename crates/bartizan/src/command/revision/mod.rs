@@ -12,7 +12,8 @@ pub(crate) mod history;
 pub(crate) mod plan;
 pub(crate) mod rollback;
 
-mod base;
+pub(crate) mod base;
+
 mod candidate;
 mod house;
 mod remote;
@@ -21,7 +22,10 @@ mod wire;
 
 use std::process::ExitCode;
 
-pub(crate) use self::house::HouseArg;
+pub(crate) use self::{
+    candidate::{Candidate, set_of},
+    house::{HouseArg, Refused},
+};
 use super::print::{self, Outcome};
 
 /// The exit code of a command about revisions. What was asked for and does not exist, and a revision that somebody else
@@ -42,5 +46,5 @@ fn is_finding(error: &(dyn std::error::Error + 'static)) -> bool {
         error.downcast_ref::<bartizan_store::Error>(),
         Some(RevisionConflict { .. } | RevisionNone | RevisionUnknown { .. })
     );
-    of_store || error.downcast_ref::<house::Refused>().is_some()
+    of_store || error.downcast_ref::<Refused>().is_some()
 }

@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 /// What stands in the places of a method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Found<'a> {
+pub(crate) enum Found<'a> {
     /// Nothing.
     Absent,
     /// More than one, or none where one must be; why.
@@ -22,7 +22,7 @@ pub(super) enum Found<'a> {
 }
 
 /// Looks for a token in all `places`.
-pub(super) fn find<'a>(headers: &'a HeaderMap, places: &[TokenPlacePlan]) -> Found<'a> {
+pub(crate) fn find<'a>(headers: &'a HeaderMap, places: &[TokenPlacePlan]) -> Found<'a> {
     let mut found = Found::Absent;
     for place in places {
         let here = match place {

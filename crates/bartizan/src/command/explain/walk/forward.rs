@@ -36,10 +36,11 @@ impl Walk<'_> {
             at: self.rule_place(plan),
             ..Finding::default()
         };
-        let target = match judge::target(head, plan, prefix_bytes) {
-            Ok(target) => target.to_string(),
-            Err(denial) => return self.refuse(Stage::Forward, Vec::new(), by_route, denial),
-        };
+        let target =
+            match judge::target(head, plan, prefix_bytes, &self.entered.listener.plan.admission.tolerate) {
+                Ok(target) => target.to_string(),
+                Err(denial) => return self.refuse(Stage::Forward, Vec::new(), by_route, denial),
+            };
         let host = match &plan.rewrite.host {
             Some(host) => host.to_str().unwrap_or_default().to_owned(),
             None => head.authority().as_str().to_owned(),

@@ -8,14 +8,15 @@ use std::{
 
 use bartizan_config::audit::{CertificateState, KeyState, State};
 use bartizan_proxy::listener::CertificateFacts;
-use bartizan_store::{KeyFilter, Store};
+use bartizan_store::{DataDir, KeyFilter, Store};
 use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 
-use super::super::{data_dir::DataDirArg, print, set::Sound};
+use super::{print, set::Sound};
 use crate::service;
 
-/// Gathers the state. What is not here is not judged: in a pipeline there are no keys and often no certificates.
-pub(super) fn gather(sound: &Sound, keys: Option<&DataDirArg>) -> Result<State, Box<dyn Error>> {
+/// Gathers the state without keys, and says what could not be read. What is not here is not judged: in a pipeline there
+/// are no keys and often no certificates.
+pub(crate) fn gather(sound: &Sound) -> (State, Vec<String>) {
     let mut state = State { now_unix_ms: unix_ms(SystemTime::now()), ..State::default() };
     for (file, source) in sound.set.sources.iter() {
         let changed = source.path().and_then(|path| fs::metadata(path).ok()?.modified().ok());
@@ -23,18 +24,16 @@ pub(super) fn gather(sound: &Sound, keys: Option<&DataDirArg>) -> Result<State, 
             state.changed_unix_ms.insert(file, unix_ms(changed));
         }
     }
-    state.certificates = certificates(sound);
-    if let Some(data_dir) = keys {
-        state.keys = all_keys(data_dir)?;
-    }
-    Ok(state)
+    let mut notes = Vec::new();
+    state.certificates = certificates(sound, &mut notes);
+    (state, notes)
 }
 
 fn unix_ms(time: SystemTime) -> u64 {
     u64::try_from(time.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
 }
 
-fn certificates(sound: &Sound) -> Vec<CertificateState> {
+fn certificates(sound: &Sound, notes: &mut Vec<String>) -> Vec<CertificateState> {
     let mut found = Vec::new();
     for listener in &sound.snapshot.listeners {
         for certificate in listener.plan.tls.iter().flat_map(|tls| &tls.certificates) {
@@ -50,17 +49,18 @@ fn certificates(sound: &Sound) -> Vec<CertificateState> {
                     name,
                     ends_unix_ms: u64::try_from(facts.not_after).unwrap_or_default().saturating_mul(1000),
                 }),
-                Err(why) => print::note(&format!("not audited: {}", print::clean(&why))),
+                Err(why) => notes.push(print::clean(&why)),
             }
         }
     }
     found
 }
 
-fn all_keys(data_dir: &DataDirArg) -> Result<Vec<KeyState>, Box<dyn Error>> {
+/// The keys of a store that were not revoked, oldest first, at most so many.
+pub(crate) fn keys(data_dir: &DataDir, most: usize) -> Result<Vec<KeyState>, Box<dyn Error>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let store = Store::open(&data_dir.open()?).await?;
+        let store = Store::open(data_dir).await?;
         let mut keys = Vec::new();
         let mut after = None;
         loop {
@@ -74,7 +74,7 @@ fn all_keys(data_dir: &DataDirArg) -> Result<Vec<KeyState>, Box<dyn Error>> {
                 used_unix_ms: row.last_used_at_ms,
             }));
             after = page.next;
-            if after.is_none() {
+            if after.is_none() || keys.len() >= most {
                 break;
             }
         }

@@ -1,0 +1,337 @@
+//! A candidate beside the active set: which of the two serves a request, and what came of it.
+//!
+//! The share is chosen once, when the head is complete and before anything is judged, by a hash of who seems to call: it
+//! chooses a snapshot and grants nothing, so nothing needs to be verified. One salt per rollout: shares only grow, a
+//! caller stays on its side, and nobody can choose it. Without a trial a request pays one branch. What came of each
+//! request is counted per core, in a table that one other thread looks at once a second.
+//!
+//! In the shadow the active set serves everybody; what was asked goes, without credentials and bodies, to whoever judges
+//! it again by both sets, off the request's way. What comes faster than that is missed, and counted.
+
+use std::{
+    net::IpAddr,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+        mpsc::SyncSender,
+    },
+};
+
+use bartizan_config::{
+    rehearsal::GivenBody,
+    replay::{Caller, Lacks, Recording},
+    rollout::{Example, Outcome, Tally, plan::BasisPoints},
+};
+use bartizan_identity::{InvalidKind, KeyId};
+use bartizan_message::Scheme;
+use bartizan_model::Reason;
+use bartizan_telemetry::{Exit, RequestRecord, record::Why};
+use http::{HeaderMap, HeaderName, Method, header};
+
+use crate::{
+    listener::ConnectionFacts,
+    live::Live,
+    share::{block_key, hash_from},
+};
+
+/// What a trial is made of.
+pub struct TrialOptions {
+    /// The rollout it belongs to.
+    pub rollout: u64,
+    /// The share of callers that the candidate serves.
+    pub share: BasisPoints,
+    /// What shares are drawn with.
+    pub salt: [u8; 16],
+    /// Where requests go that both sets are to judge again; nothing: they are not.
+    pub watched: Option<SyncSender<Box<Recording>>>,
+}
+
+/// A candidate beside the active set.
+pub struct Trial {
+    options: TrialOptions,
+    candidate: Arc<Live>,
+    /// The counts of each core that has served a request meanwhile.
+    counts: Mutex<Vec<Arc<Mutex<Tally>>>>,
+    missed: AtomicU64,
+}
+
+/// The side of a request, and what is needed to count it.
+pub(crate) struct Assigned {
+    trial: Arc<Trial>,
+    is_candidate: bool,
+    group: u8,
+    /// The API key that was shown, verified or not: a call may be refused before anybody is identified.
+    key: Option<KeyId>,
+    asked: Option<Box<Asked>>,
+}
+
+/// What of a request its record does not keep.
+struct Asked {
+    method: Method,
+    headers: HeaderMap,
+    has_body: bool,
+    /// Whether something was sent or shown that may be a credential.
+    has_credential: bool,
+}
+
+impl Trial {
+    pub(crate) fn new(candidate: Arc<Live>, options: TrialOptions) -> Arc<Self> {
+        Arc::new(Trial { options, candidate, counts: Mutex::default(), missed: AtomicU64::new(0) })
+    }
+
+    /// The candidate.
+    pub(crate) fn candidate(&self) -> &Arc<Live> {
+        &self.candidate
+    }
+
+    /// Which rollout it belongs to.
+    pub fn rollout(&self) -> u64 {
+        self.options.rollout
+    }
+
+    /// The share of callers that the candidate serves.
+    pub fn share(&self) -> BasisPoints {
+        self.options.share
+    }
+
+    /// What all cores counted until now.
+    pub fn tally(&self) -> Tally {
+        let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut all = Tally::default();
+        for one in counts {
+            all.add(&one.lock().unwrap_or_else(PoisonError::into_inner));
+        }
+        all.shadow.missed = self.missed.load(Ordering::Relaxed);
+        all
+    }
+
+    /// A table of a core's own.
+    pub(crate) fn counts_of_a_core(&self) -> Arc<Mutex<Tally>> {
+        let own = Arc::<Mutex<Tally>>::default();
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner).push(own.clone());
+        own
+    }
+
+    /// Chooses the side of a request.
+    pub(crate) fn assign<B: http_body::Body>(
+        self: &Arc<Self>,
+        active: &Live,
+        connection: &ConnectionFacts,
+        request: &http::Request<B>,
+    ) -> Box<Assigned> {
+        let key = active.credential_headers().iter().find_map(|name| key_in(request.headers(), name));
+        let hash = self.caller(key, connection, request.headers());
+        let is_candidate =
+            hash % u64::from(bartizan_config::rollout::plan::ALL) < u64::from(self.options.share);
+        let asked = self.options.watched.is_some().then(|| {
+            Box::new(Asked {
+                method: request.method().clone(),
+                headers: without_credentials(request.headers(), active.credential_headers()),
+                has_body: !request.body().is_end_stream(),
+                has_credential: connection.tls.as_ref().is_some_and(|tls| tls.client.is_some())
+                    || credentials(active.credential_headers())
+                        .any(|name| request.headers().contains_key(name)),
+            })
+        });
+        #[expect(clippy::cast_possible_truncation, reason = "below 64")]
+        let group = ((hash >> 32) % u64::from(bartizan_config::rollout::GROUPS)) as u8;
+        Box::new(Assigned { trial: Arc::clone(self), is_candidate, group, key, asked })
+    }
+
+    /// Who seems to call: by API key, else by issuer and subject of a token, else by certificate, else by address.
+    fn caller(&self, key: Option<KeyId>, connection: &ConnectionFacts, headers: &HeaderMap) -> u64 {
+        let seed = hash_from(0, &self.options.salt);
+        if let Some(key) = key {
+            return hash_from(seed, key.as_str().as_bytes());
+        }
+        if let Some(subject) = subject(headers) {
+            return hash_from(seed, subject.as_bytes());
+        }
+        if let Some(certificate) = connection.tls.as_ref().and_then(|tls| tls.client.as_ref()) {
+            return hash_from(seed, certificate.der());
+        }
+        let peer = connection.client_address();
+        let trust = &connection.listener.trust;
+        let client = match trust.believes(peer) {
+            true => bartizan_message::Forwarding::read(headers, peer, trust)
+                .map_or(peer, |forwarding| forwarding.client()),
+            false => peer,
+        };
+        hash_from(seed, &block_key(client).to_be_bytes())
+    }
+}
+
+impl Assigned {
+    /// Whether the candidate serves.
+    pub(crate) fn is_candidate(&self) -> bool {
+        self.is_candidate
+    }
+
+    /// The trial.
+    pub(crate) fn trial(&self) -> &Arc<Trial> {
+        &self.trial
+    }
+
+    /// Counts what came of the request.
+    pub(crate) fn settle(self, record: &RequestRecord, counts: &Mutex<Tally>) {
+        let outcome = Outcome {
+            refused: record.refusal.is_some(),
+            failed: record.status >= 500
+                || matches!(record.exit, Exit::UpstreamReset | Exit::Timeout | Exit::Error),
+            took: record.total.saturating_sub(record.waited),
+        };
+        // A caller who left, and a gateway that stops, say nothing about a set.
+        if matches!(record.exit, Exit::ClientGone | Exit::Shutdown) && record.status == 0 {
+            return;
+        }
+        if let Some(asked) = self.asked {
+            if let (Some(watched), Some(recording)) = (&self.trial.options.watched, recording(*asked, record))
+                && watched.try_send(recording).is_err()
+            {
+                self.trial.missed.fetch_add(1, Ordering::Relaxed);
+            }
+            return;
+        }
+        let mut counts = counts.lock().unwrap_or_else(PoisonError::into_inner);
+        if !self.is_candidate {
+            counts.active.note(self.group, outcome);
+            return;
+        }
+        counts.candidate.note(self.group, outcome);
+        counts.feel(&who(record, self.key), outcome);
+        if let Some(refusal) = &record.refusal {
+            counts.show(|| Example {
+                id: lossy(record.id()),
+                request: format!("{} {}{}", record.method, lossy(record.host()), lossy(record.path())),
+                consumer: record.consumer.as_deref().map(str::to_owned),
+                before: String::new(),
+                after: refused(refusal),
+            });
+        }
+    }
+}
+
+fn refused(refusal: &bartizan_telemetry::Refusal) -> String {
+    match &refusal.why {
+        Why::Denied(denial) => match &denial.policy {
+            Some(policy) => format!("{} by {policy}", denial.reason.as_str()),
+            None => denial.reason.as_str().to_owned(),
+        },
+        Why::Faulted { policy, .. } => match policy {
+            Some(policy) => format!("{policy} could not decide"),
+            None => format!("{} could not decide", refusal.stage.as_str()),
+        },
+    }
+}
+
+/// How a caller is named to whoever reads about the rollout: by consumer, else by how little is known.
+fn who(record: &RequestRecord, key: Option<KeyId>) -> String {
+    match (&record.consumer, record.credential_id(), key) {
+        (Some(consumer), ..) => consumer.to_string(),
+        (None, Some(credential), _) => format!("credential {}", lossy(Some(credential))),
+        (None, None, Some(key)) => format!("key {key}, not verified"),
+        (None, None, None) => "callers without a known credential".to_owned(),
+    }
+}
+
+fn key_in(headers: &HeaderMap, name: &HeaderName) -> Option<KeyId> {
+    KeyId::recognise(headers.get(name)?.to_str().ok()?)
+}
+
+fn lossy(text: Option<&[u8]>) -> String {
+    text.map(|text| String::from_utf8_lossy(text).into_owned()).unwrap_or_default()
+}
+
+/// The request as a judge takes it again; `None` where its head was never understood.
+fn recording(asked: Asked, record: &RequestRecord) -> Option<Box<Recording>> {
+    let (host, path) = (record.host()?, record.path()?);
+    let mut target = String::from_utf8(path.to_vec()).ok()?;
+    if let Some(query) = record.query() {
+        target.push('?');
+        target.push_str(std::str::from_utf8(query).ok()?);
+    }
+    Some(Box::new(Recording {
+        id: lossy(record.id()).into(),
+        unix_nanos: record.time_unix_nanos,
+        listener: record.listener.clone(),
+        scheme: Some(if record.tls.is_some() { Scheme::Https } else { Scheme::Http }),
+        client: Some(canonical(record.client)),
+        method: asked.method,
+        host: String::from_utf8(host.to_vec()).ok()?.into(),
+        target: target.into(),
+        headers: asked.headers,
+        body: if asked.has_body { GivenBody::Withheld } else { GivenBody::Absent },
+        caller: caller(record, asked.has_credential),
+        lacks: Lacks::default(),
+        recorded: None,
+    }))
+}
+
+fn canonical(address: IpAddr) -> IpAddr {
+    address.to_canonical()
+}
+
+/// What is known of the caller: the facts of an API key, or that there was none.
+fn caller(record: &RequestRecord, has_credential: bool) -> Caller {
+    let key = record.credential_id().and_then(|id| KeyId::parse(std::str::from_utf8(id).ok()?));
+    let flaw = match record.refusal.as_ref().map(|refusal| &refusal.why) {
+        Some(Why::Denied(denial)) => match denial.reason {
+            Reason::CredentialMissing => return Caller::Missing,
+            Reason::CredentialExpired => Some(InvalidKind::Expired),
+            Reason::CredentialInvalid => Some(InvalidKind::Unknown),
+            _ => None,
+        },
+        _ => None,
+    };
+    match (key, record.identified_by) {
+        (Some(key), _) => Caller::Key { key, consumer: record.consumer.clone(), flaw },
+        (None, Some(_)) => Caller::Other(record.consumer.clone()),
+        // Where the route asks for none, what was sent was not looked at.
+        (None, None) if has_credential => Caller::Unknown,
+        (None, None) => Caller::Nobody,
+    }
+}
+
+/// The headers without what lets somebody in: they wait in a queue, and nothing there needs secrets.
+fn without_credentials(headers: &HeaderMap, named: &[HeaderName]) -> HeaderMap {
+    let mut kept = headers.clone();
+    kept.remove(header::HOST);
+    for name in credentials(named) {
+        kept.remove(name);
+    }
+    kept
+}
+
+/// The headers that may carry credentials for the gateway.
+fn credentials(named: &[HeaderName]) -> impl Iterator<Item = &HeaderName> {
+    [&header::AUTHORIZATION, &header::PROXY_AUTHORIZATION].into_iter().chain(named)
+}
+
+/// Issuer and subject of a bearer token, not verified.
+fn subject(headers: &HeaderMap) -> Option<String> {
+    let text = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = text.split_once(' ')?;
+    if !scheme.eq_ignore_ascii_case("bearer") || token.len() > TOKEN_BYTES_MAX {
+        return None;
+    }
+    let payload = token.split('.').nth(1)?;
+    let claims: serde_json::Value = serde_json::from_slice(&crate::base64::decode_url(payload)?).ok()?;
+    let text = |name| claims.get(name).and_then(serde_json::Value::as_str);
+    Some(format!("{}\n{}", text("iss").unwrap_or_default(), text("sub")?))
+}
+
+/// 16 KiB: longer tokens do not fit into a head.
+const TOKEN_BYTES_MAX: usize = 16 << 10;
+
+/// The group of callers that a recorded request belongs to.
+pub fn group_of(asked: &Recording) -> u8 {
+    let hash = match (&asked.caller, asked.client) {
+        (Caller::Key { key, .. }, _) => hash_from(0, key.as_str().as_bytes()),
+        (Caller::Other(Some(consumer)), _) => hash_from(0, consumer.as_bytes()),
+        (_, Some(client)) => hash_from(0, &block_key(client).to_be_bytes()),
+        (_, None) => 0,
+    };
+    #[expect(clippy::cast_possible_truncation, reason = "below 64")]
+    let group = ((hash >> 32) % u64::from(bartizan_config::rollout::GROUPS)) as u8;
+    group
+}
