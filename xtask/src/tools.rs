@@ -42,6 +42,9 @@ pub(crate) fn prepare() -> Vec<String> {
             missing.push(format!("{package}: {why}; tests that use it say so and pass by, except in CI"));
         }
     }
+    if let Err(why) = install_schemathesis() {
+        missing.push(format!("schemathesis: {why}; its test says so and passes by, except in CI"));
+    }
     if !["chromium", "chromium-browser", "google-chrome"].into_iter().any(has)
         && let Err(why) = install(&[("chromium", "chromium")])
     {
@@ -64,6 +67,19 @@ fn install_node_packages(folder: &str, package: &str) -> Result {
         return Err("there is no npm".to_owned());
     }
     run(program("npm").args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]).current_dir(home))
+}
+
+/// What attacks the management API, in a virtual environment below the target directory.
+fn install_schemathesis() -> Result {
+    let home = target_dir().join("schemathesis");
+    if home.join("bin/schemathesis").is_file() {
+        return Ok(());
+    }
+    if !has("python3") {
+        return Err("there is no python3".to_owned());
+    }
+    run(program("python3").args(["-m", "venv"]).arg(&home))?;
+    run(program(home.join("bin/pip")).args(["install", "--quiet", "schemathesis==4.32.5"]))
 }
 
 /// The path in which the programs that we start look for tools: the system's, and what was unpacked.

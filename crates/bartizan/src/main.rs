@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod capture;
 mod command;
 mod insight;
 mod memory;
@@ -39,6 +40,8 @@ enum Command {
     Why(command::why::Args),
     /// Show the last requests, by consumer, route or outcome.
     Log(command::log::Args),
+    /// Record live traffic for `replay`: sampled, bounded, encrypted.
+    Capture(command::capture::Args),
     /// Judge recorded requests by other documents, and tell what they would get.
     Replay(command::replay::Args),
     /// Tell what is unusual, which endpoints there are, and what to change.
@@ -107,6 +110,7 @@ fn main() -> ExitCode {
         Command::Explain(args) => command::explain::run(&args),
         Command::Why(args) => command::why::run(&args),
         Command::Log(args) => command::log::run(&args),
+        Command::Capture(args) => command::capture::run(&args),
         Command::Replay(args) => command::replay::run(&args),
         Command::Insight(args) => command::insight::run(&args),
         Command::Review(args) => command::review::run(&args),

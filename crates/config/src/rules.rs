@@ -5,9 +5,10 @@
 
 use std::{
     cell::{Cell, RefCell},
+    collections::BTreeSet,
     fs,
     io::Read as _,
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use aws_lc_rs::digest::{self, SHA256};
@@ -24,12 +25,13 @@ const LISTED_MAX: usize = 10_000;
 pub(crate) struct RuleFiles {
     bytes: Cell<u64>,
     digest: RefCell<Option<digest::Context>>,
+    read: RefCell<BTreeSet<PathBuf>>,
 }
 
 impl RuleFiles {
     /// Nothing read yet.
     pub(crate) fn new() -> Self {
-        RuleFiles { bytes: Cell::new(0), digest: RefCell::new(None) }
+        RuleFiles { bytes: Cell::new(0), digest: RefCell::new(None), read: RefCell::default() }
     }
 
     /// The digest of a set whose documents have `digest`, with everything that was read for it.
@@ -41,6 +43,11 @@ impl RuleFiles {
                 context.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
             }
         }
+    }
+
+    /// Every file that was read, and every one that was asked for and could not be.
+    pub(crate) fn read_files(&self) -> Vec<PathBuf> {
+        self.read.borrow().iter().cloned().collect()
     }
 
     fn sum(&self, path: &str, bytes: &[u8]) {
@@ -56,6 +63,7 @@ impl RuleFiles {
 impl Files for RuleFiles {
     fn read(&self, path: &str) -> Result<Vec<u8>, String> {
         let told = |error: std::io::Error| error.to_string();
+        self.read.borrow_mut().insert(PathBuf::from(path));
         let file = fs::File::open(path).map_err(told)?;
         if !file.metadata().map_err(told)?.is_file() {
             return Err("it is not a file".to_owned());
@@ -118,6 +126,7 @@ mod tests {
         files.read(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")).unwrap();
         let with_rules = files.digest_with("abc");
         assert_eq!(with_rules.len(), 64);
+        assert_eq!(files.read_files(), [Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"))]);
         assert_ne!(with_rules, files.digest_with("abd"));
         assert!(files.read(env!("CARGO_MANIFEST_DIR")).is_err(), "a folder is no file");
     }

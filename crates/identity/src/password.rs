@@ -10,7 +10,7 @@ use std::fmt;
 use argon2::{Algorithm, Argon2, Params, Version};
 use zeroize::Zeroizing;
 
-use crate::basic::StoredPassword;
+use crate::{base64, basic::StoredPassword};
 
 /// Why a password is not good enough.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,7 +87,9 @@ pub fn hash(password: &str, salt: &[u8; 16]) -> Option<String> {
     Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
         .hash_password_into(password.as_bytes(), salt, made.as_mut_slice())
         .ok()?;
-    let (salt, made) = (base64(salt), base64(made.as_slice()));
+    // Unpadded, as the PHC format wants it.
+    let text = |bytes: &[u8]| base64::encode(bytes).trim_end_matches('=').to_owned();
+    let (salt, made) = (text(salt), text(made.as_slice()));
     Some(format!("$argon2id$v=19$m={MEMORY_KIB},t={PASSES},p=1${salt}${made}"))
 }
 
@@ -164,21 +166,6 @@ fn is_keyboard(pair: &[char]) -> bool {
     KEYBOARD.iter().any(|row| row.contains(&text) || row.contains(&back))
 }
 
-/// Unpadded, as the PHC format wants it.
-fn base64(bytes: &[u8]) -> String {
-    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let word = chunk.iter().fold(0_u32, |word, byte| (word << 8) | u32::from(*byte));
-        let word = word << (8 * (3 - chunk.len()));
-        for place in 0..=chunk.len() {
-            let digit = usize::try_from((word >> (18 - 6 * place)) & 63).unwrap_or(0);
-            out.push(ALPHABET.get(digit).map_or('A', |byte| char::from(*byte)));
-        }
-    }
-    out
-}
-
-const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 const KEYBOARD: [&str; 4] = ["1234567890", "qwertyuiop", "asdfghjkl", "zxcvbnm"];
 /// OWASP's cheat sheet on password storage: 19 MiB and two passes.
 const MEMORY_KIB: u32 = 19_456;

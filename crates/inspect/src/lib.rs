@@ -33,6 +33,7 @@ pub mod leak;
 pub mod operator;
 pub mod overlay;
 pub mod pattern;
+mod plan;
 pub mod rule;
 pub mod ruleset;
 pub mod schema;

@@ -1,7 +1,10 @@
 //! What a policy changes about a rule set for the requests it applies to, compiled once: variables set beforehand
 //! (paranoia, thresholds), rules taken out, targets left out, rules that only watch, the mode.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+};
 
 use crate::{
     error::Problem,
@@ -9,6 +12,7 @@ use crate::{
     rule::{Exclusion, Removal},
     ruleset::{EngineMode, RuleSet},
     seclang::exclusion,
+    session::Start,
 };
 
 /// A policy's changes to a set.
@@ -19,6 +23,8 @@ pub struct Overlay {
     pub(crate) removed: Vec<Row>,
     pub(crate) excluded: Vec<(Row, Exclusion)>,
     pub(crate) shadowed: Vec<Row>,
+    /// How an exchange with these changes begins.
+    pub(crate) start: OnceLock<Arc<Start>>,
 }
 
 /// A change that means nothing.
@@ -61,6 +67,7 @@ impl Overlay {
     /// Sets how matches are treated.
     #[must_use]
     pub fn mode(mut self, mode: EngineMode) -> Self {
+        self.start = OnceLock::new();
         self.mode = Some(mode);
         self
     }
@@ -69,6 +76,7 @@ impl Overlay {
     /// `blocking_paranoia_level`, `detection_paranoia_level`, `inbound_anomaly_score_threshold` and so on.
     #[must_use]
     pub fn variable(mut self, name: &str, value: &str) -> Self {
+        self.start = OnceLock::new();
         self.variables.push((Arc::from(name.to_ascii_lowercase()), Arc::from(value.as_bytes())));
         self
     }
@@ -78,6 +86,7 @@ impl Overlay {
     /// # Errors
     /// When no rule is meant.
     pub fn remove(mut self, set: &RuleSet, rules: &Rules) -> Result<Self, OverlayError> {
+        self.start = OnceLock::new();
         self.removed.push(row(set, rules)?);
         Ok(self)
     }
@@ -87,6 +96,7 @@ impl Overlay {
     /// # Errors
     /// When no rule is meant or the target is not readable.
     pub fn exclude(mut self, set: &RuleSet, rules: &Rules, target: &str) -> Result<Self, OverlayError> {
+        self.start = OnceLock::new();
         self.excluded.push((row(set, rules)?, exclusion(target)?));
         Ok(self)
     }
@@ -96,6 +106,7 @@ impl Overlay {
     /// # Errors
     /// When no rule is meant.
     pub fn shadow(mut self, set: &RuleSet, rules: &Rules) -> Result<Self, OverlayError> {
+        self.start = OnceLock::new();
         self.shadowed.push(row(set, rules)?);
         Ok(self)
     }

@@ -1,17 +1,24 @@
 //! A compiled rule set: immutable, shared by every session, with everything resolved that can be known before a
 //! request: where `skipAfter` leads, which rules a `ctl` takes out, which chains of transformations exist.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use crate::{
     body::BodyLimits,
     error::{LoadError, Place, Problem},
     gate::{Gate, Row, set},
     operator::Operator,
-    pattern::{ByteSet, Requirement},
-    rule::{Control, Effect, Exclusion, Form, Phase, Removal, Rule, Variable},
+    pattern::Requirement,
+    plan::{Group, Groups, LinkPlan, RulePlan, Trie},
+    rule::{Control, Effect, Exclusion, Phase, Removal, Rule, Template, Variable},
     seclang::indices,
-    transform::Transform,
+    session::Start,
 };
 
 /// How matches are treated.
@@ -137,66 +144,21 @@ pub struct RuleSet {
     pub(crate) phases: [Vec<u32>; 5],
     pub(crate) trie: Trie,
     pub(crate) gate: Gate,
-    /// Pairs of variable and chain that gated tests look at.
-    pub(crate) groups: usize,
-    /// For each phase and chain, all groups that gated tests of the phase look at through the chain.
-    pub(crate) unions: Vec<Union>,
+    /// The values that gated tests look at.
+    pub(crate) groups: Vec<Group>,
     /// Which variables any rule names.
     pub(crate) used: Vec<bool>,
+    /// Tells this set from any other of the process.
+    pub(crate) number: u64,
+    /// How an exchange without a policy's changes begins.
+    pub(crate) start: OnceLock<Arc<Start>>,
     notices: Vec<Notice>,
 }
 
-/// What is known of a rule beforehand.
-pub(crate) struct RulePlan {
-    pub(crate) links: Vec<LinkPlan>,
-    /// Where in the phase's order to go on after a match.
-    pub(crate) go_on_at: Option<usize>,
-}
-
-pub(crate) struct LinkPlan {
-    /// The chain of transformations.
-    pub(crate) node: u32,
-    /// The bit of the test in the gate.
-    pub(crate) gate: Option<u32>,
-    /// For each target, the group whose summary tells whether any of its values could pass.
-    pub(crate) groups: Vec<Option<u32>>,
-    /// Where every target has a group: the union that tells whether any value of any of them could pass.
-    pub(crate) union: Option<u32>,
-    /// For each effect that takes out rules, which.
-    pub(crate) removed: Vec<Option<Row>>,
-}
-
-/// Groups whose summaries are asked at once: most rules are done with when their bit is in none of them.
-pub(crate) struct Union {
-    pub(crate) node: u32,
-    pub(crate) groups: Vec<(Variable, u32)>,
-}
-
-/// Chains of transformations, sharing their beginnings. Node 0 is the value as it is.
-pub(crate) struct Trie {
-    pub(crate) nodes: Vec<(u32, Option<Transform>)>,
-    /// For each chain, the bytes without which it changes nothing.
-    pub(crate) triggers: Vec<ByteSet>,
-}
-
-impl Trie {
-    fn node(&mut self, chain: &[Transform]) -> u32 {
-        let mut at = 0;
-        for transform in chain {
-            let known =
-                self.nodes.iter().position(|(parent, step)| *parent == at && *step == Some(*transform));
-            at = match known {
-                Some(node) => node as u32,
-                None => {
-                    let inherited = self.triggers.get(at as usize).copied().unwrap_or(ByteSet::ALL);
-                    self.triggers.push(inherited.union(&transform.triggers()));
-                    self.nodes.push((at, Some(*transform)));
-                    (self.nodes.len() - 1) as u32
-                }
-            };
-        }
-        at
-    }
+/// Every compiled or changed set has a number of its own.
+fn next_number() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 impl RuleSet {
@@ -225,34 +187,24 @@ impl RuleSet {
                 }
             }
         }
-        let mut trie = Trie { nodes: vec![(0, None)], triggers: vec![ByteSet::default()] };
+        let mut trie = Trie::new();
         let mut requirements: Vec<Requirement> = Vec::new();
-        let mut groups: HashMap<(Variable, u32), u32> = HashMap::new();
-        let mut unions: Vec<Union> = Vec::new();
-        let mut union_of: HashMap<(usize, u32), u32> = HashMap::new();
-        let mut used = vec![false; Variable::COUNT];
+        let mut groups = Groups::default();
         let mut plans = Vec::with_capacity(rules.len());
         for (index, rule) in rules.iter().enumerate() {
             let place = places.get(&index).copied();
             let mut links = Vec::with_capacity(rule.links.len());
-            for (number, link) in rule.links.iter().enumerate() {
+            for link in &rule.links {
                 let node = trie.node(&link.transforms);
-                let gated = place.is_some() && number == 0 && !link.negated && !link.multi_match;
+                let gated = place.is_some() && !link.negated;
                 let requirement =
                     if gated { link.operator.as_ref().and_then(Operator::requirement) } else { None };
                 let gate = requirement.map(|requirement| {
                     requirements.push(requirement);
                     (requirements.len() - 1) as u32
                 });
-                let mut of_targets = Vec::new();
-                for target in &link.targets.include {
-                    if let Some(place) = used.get_mut(target.variable.index()) {
-                        *place = true;
-                    }
-                    let grouped = gate.is_some() && target.form == Form::Values && !target.variable.changes();
-                    let next = groups.len() as u32;
-                    of_targets.push(grouped.then(|| *groups.entry((target.variable, node)).or_insert(next)));
-                }
+                let group = |target| if gate.is_some() { groups.of(target, link, node) } else { None };
+                let of_targets = link.targets.include.iter().map(group).collect();
                 let removed = link.effects.iter().map(|effect| removed(&rules, effect)).collect();
                 if link.effects.iter().any(|effect| matches!(effect, Effect::Open { .. })) {
                     notices.push(Notice {
@@ -260,32 +212,32 @@ impl RuleSet {
                         text: "the collection it opens ends with the exchange".to_owned(),
                     });
                 }
-                let whole = !of_targets.is_empty() && of_targets.iter().all(Option::is_some);
-                let union = whole.then(|| {
-                    let next = unions.len() as u32;
-                    *union_of.entry((rule.phase.index(), node)).or_insert_with(|| {
-                        unions.push(Union { node, groups: Vec::new() });
-                        next
-                    })
-                });
-                if let Some(union) = union.and_then(|union| unions.get_mut(union as usize)) {
-                    for (target, group) in link.targets.include.iter().zip(of_targets.iter().flatten()) {
-                        if !union.groups.contains(&(target.variable, *group)) {
-                            union.groups.push((target.variable, *group));
-                        }
-                    }
-                }
-                links.push(LinkPlan { node, gate, groups: of_targets, union, removed });
+                links.push(LinkPlan { node, gate, groups: of_targets, removed });
             }
             let go_on_at = match (&rule.skip_after, place) {
                 (Some(marker), Some(place)) => Some(behind_marker(&markers, marker, rule, place)?),
                 (None, Some(place)) if rule.skip > 0 => Some(place + 1 + rule.skip as usize),
                 _ => None,
             };
-            plans.push(RulePlan { links, go_on_at });
+            let first = links.first().and_then(|link: &LinkPlan| {
+                let groups: Option<Box<[u32]>> = link.groups.iter().copied().collect();
+                link.gate.zip(groups.filter(|groups| !groups.is_empty()))
+            });
+            plans.push(RulePlan { links, first, go_on_at });
         }
-        let gate = Gate::new(&requirements);
-        Ok(Self { settings, rules, plans, phases, trie, gate, groups: groups.len(), unions, used, notices })
+        Ok(Self {
+            settings,
+            used: used(&rules),
+            rules,
+            plans,
+            phases,
+            trie,
+            gate: Gate::new(&requirements),
+            groups: groups.all,
+            number: next_number(),
+            start: OnceLock::new(),
+            notices,
+        })
     }
 
     /// The settings it was loaded with.
@@ -298,7 +250,7 @@ impl RuleSet {
     #[must_use]
     pub fn with_settings(mut self, change: impl FnOnce(&mut Settings)) -> Self {
         change(&mut self.settings);
-        self
+        self.changed()
     }
 
     /// The rules that run.
@@ -341,11 +293,20 @@ impl RuleSet {
     /// The same set without its gate: every test runs on every value. For proofs that the gate shuts nothing out.
     #[must_use]
     pub fn without_gate(mut self) -> Self {
-        for link in self.plans.iter_mut().flat_map(|plan| &mut plan.links) {
-            link.gate = None;
-            link.groups.fill(None);
-            link.union = None;
+        for plan in &mut self.plans {
+            plan.first = None;
+            for link in &mut plan.links {
+                link.gate = None;
+                link.groups.fill(None);
+            }
         }
+        self.changed()
+    }
+
+    /// What was found out about the set as it was is forgotten.
+    fn changed(mut self) -> Self {
+        self.number = next_number();
+        self.start = OnceLock::new();
         self
     }
 
@@ -357,6 +318,22 @@ impl RuleSet {
     pub(crate) fn uses(&self, variable: Variable) -> bool {
         self.used.get(variable.index()).copied().unwrap_or(false)
     }
+}
+
+/// The variables that rules look at or name in texts.
+fn used(rules: &[Rule]) -> Vec<bool> {
+    let mut used = vec![false; Variable::COUNT];
+    let mut mark = |variable: Variable| {
+        if let Some(place) = used.get_mut(variable.index()) {
+            *place = true;
+        }
+    };
+    for rule in rules {
+        let links = rule.links.iter();
+        links.flat_map(|link| &link.targets.include).for_each(|target| mark(target.variable));
+        rule.templates().flat_map(Template::variables).for_each(&mut mark);
+    }
+    used
 }
 
 impl std::fmt::Debug for RuleSet {

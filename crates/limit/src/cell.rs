@@ -40,8 +40,8 @@ pub(crate) struct Cell {
 /// What a cell answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
-    /// Taken; the word is now `word`. A call with `wait` goes after so many nanoseconds.
-    Taken { word: u64, wait: u64, receipt: Receipt },
+    /// Taken; the word was `before` and is now `word`. A call with `wait` goes after so many nanoseconds.
+    Taken { word: u64, before: u64, wait: u64, receipt: Receipt },
     /// It would have to wait `wait` nanoseconds and has no place to wait in; nothing was taken.
     MustWait { word: u64, wait: u64 },
     /// It does not fit; it would after `retry` nanoseconds.
@@ -102,6 +102,11 @@ impl Cell {
         }
     }
 
+    /// The bound of the rate that wrote the word, for reports.
+    pub(crate) fn bound(&self) -> u64 {
+        self.bound.load(Relaxed)
+    }
+
     // --- rates ---
 
     /// Takes `cost` units of a rate at `now`. A call that has no place to wait in (`may_wait`) takes nothing that it
@@ -132,7 +137,7 @@ impl Cell {
             }
             if self.word.compare_exchange_weak(word, next, AcqRel, Acquire).is_ok() {
                 let added = next - word.max(now);
-                return Answer::Taken { word: next, wait, receipt: Receipt { added, breaks } };
+                return Answer::Taken { word: next, before: word, wait, receipt: Receipt { added, breaks } };
             }
         }
     }
@@ -146,7 +151,7 @@ impl Cell {
             }
             return match bucket.step(word, now, cost) {
                 Step::Take { next, wait } => {
-                    Answer::Taken { word: next, wait, receipt: Receipt { added: 0, breaks: 0 } }
+                    Answer::Taken { word: next, before: word, wait, receipt: Receipt { added: 0, breaks: 0 } }
                 }
                 Step::Refuse { .. } if self.clamp(bucket, word, now) => continue,
                 Step::Refuse { retry } => Answer::Refused { word, retry },
@@ -230,7 +235,7 @@ impl Cell {
             match self.word.compare_exchange_weak(word, word + 1, AcqRel, Acquire) {
                 Ok(_) => {
                     let receipt = Receipt { added: 1, breaks: 0 };
-                    return Answer::Taken { word: word + 1, wait: 0, receipt };
+                    return Answer::Taken { word: word + 1, before: word, wait: 0, receipt };
                 }
                 Err(seen) => word = seen,
             }
@@ -242,7 +247,12 @@ impl Cell {
         match self.word.load(Acquire) {
             SEALED => Answer::Sealed,
             word if word >= limit => Answer::Refused { word, retry: 0 },
-            word => Answer::Taken { word: word + 1, wait: 0, receipt: Receipt { added: 0, breaks: 0 } },
+            word => Answer::Taken {
+                word: word + 1,
+                before: word,
+                wait: 0,
+                receipt: Receipt { added: 0, breaks: 0 },
+            },
         }
     }
 

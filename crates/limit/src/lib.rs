@@ -38,4 +38,5 @@ pub use quota::{
     QuotaRefusal, QuotaState, QuotaTerms, QuotaUnit, QuotaVerdict, Quotas, Saved, Used, Window, ZoneUnknown,
 };
 pub use reservation::{Reservation, Waiting};
+pub use reserve::Seen;
 pub use verdict::{Ask, Cause, Decision, Refusal, State, Verdict, Would};

@@ -37,6 +37,8 @@ pub(crate) struct Line {
     overflow: bool,
     /// What the cell held when last seen.
     word: u64,
+    /// What it held before the call, and the bound of the rate that wrote it.
+    before: (u64, u64),
     taken: Option<Receipt>,
 }
 
@@ -49,6 +51,18 @@ struct Taken {
 impl Cells {
     /// Decides on a call at `now`. The order of asks is the order of policies: the first that refuses is named.
     pub fn reserve(&self, cache: &mut CellCache, now: Nanos, asks: &[Ask<'_>]) -> Verdict {
+        self.reserve_noting(cache, now, asks, None)
+    }
+
+    /// As [`Cells::reserve`], noting in `seen` what each cell held before: put there again ([`Cells::put`]), the same ask at
+    /// the same time gets the same decision.
+    pub fn reserve_noting(
+        &self,
+        cache: &mut CellCache,
+        now: Nanos,
+        asks: &[Ask<'_>],
+        mut seen: Option<&mut Vec<Seen>>,
+    ) -> Verdict {
         let now = now.0.min(NOW_MAX);
         let mut lines = std::mem::take(&mut cache.lines);
         let mut would = Vec::new();
@@ -59,6 +73,7 @@ impl Cells {
         }
         let enforced = self.take_all(&mut lines, now, asks, Bite::Enforce);
         let states = states(&lines, now, asks);
+        note(&lines, asks, seen.as_deref_mut());
         keep(&mut lines, cache, &mut reservation, asks);
 
         for (index, ask) in asks.iter().enumerate().filter(|(_, ask)| ask.bite == Bite::Shadow) {
@@ -70,6 +85,7 @@ impl Cells {
                 }
                 Err(refusal) => would.push(Would::Deny(refusal)),
             }
+            note(&lines, asks, seen.as_deref_mut());
             keep(&mut lines, cache, &mut reservation, asks);
         }
 
@@ -98,7 +114,8 @@ impl Cells {
                 Some(cell) => (cell, false),
                 None => self.locate(key, ask, gauge, now),
             };
-            lines.push(Line { ask: index, limit, key, cell, overflow, word: 0, taken: None });
+            let before = (0, cell.bound());
+            lines.push(Line { ask: index, limit, key, cell, overflow, word: 0, before, taken: None });
         }
     }
 
@@ -158,10 +175,14 @@ impl Cells {
             };
             match answer {
                 Answer::Refused { word, retry } => {
-                    line.word = word;
+                    line.see(word);
                     let refusal = refusal(line, gauge, retry);
                     let named = first.get_or_insert(refusal);
                     named.retry_after = named.retry_after.max(refusal.retry_after);
+                }
+                Answer::Taken { before, .. } => {
+                    line.before.0 = before;
+                    line.word = line.cell.word();
                 }
                 _ => line.word = line.cell.word(),
             }
@@ -187,14 +208,14 @@ impl Cells {
                 Measure::Permits(limit) => line.cell.acquire(limit),
             };
             match answer {
-                Answer::Taken { word, wait, receipt } => {
-                    line.word = word;
+                Answer::Taken { word, before, wait, receipt } => {
+                    (line.word, line.before.0) = (word, before);
                     line.taken = Some(receipt);
                     group.wait = group.wait.max(wait);
                     return Ok(());
                 }
                 Answer::MustWait { word, wait } => {
-                    line.word = word;
+                    line.see(word);
                     if !self.enter(&line.cell, group) {
                         let mut refusal = refusal(line, gauge, wait);
                         refusal.cause = Cause::Waiters;
@@ -203,7 +224,7 @@ impl Cells {
                     may_wait = true;
                 }
                 Answer::Refused { word, retry } => {
-                    line.word = word;
+                    line.see(word);
                     return Err(refusal(line, gauge, retry));
                 }
                 Answer::Sealed => {
@@ -224,6 +245,44 @@ impl Cells {
 
     fn relocate(&self, line: &mut Line, ask: &Ask<'_>, gauge: &Gauge, now: u64) {
         (line.cell, line.overflow) = self.locate(line.key, ask, gauge, now);
+    }
+}
+
+impl Line {
+    /// The cell holds this and nothing is taken from it.
+    fn see(&mut self, word: u64) {
+        (self.word, self.before.0) = (word, word);
+    }
+}
+
+/// What one cell held before a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// Which ask.
+    pub ask: usize,
+    /// Which of its policy's limits.
+    pub limit: usize,
+    /// Whether it is the cell of the policy's shadow.
+    pub shadow: bool,
+    /// The word.
+    pub word: u64,
+    /// The bound of the rate that wrote it, where that was another than the policy's own.
+    pub bound: Option<u64>,
+}
+
+/// Notes what cells held, for whoever asked.
+fn note(lines: &[Line], asks: &[Ask<'_>], seen: Option<&mut Vec<Seen>>) {
+    let Some(seen) = seen else { return };
+    for line in lines {
+        let Some((ask, gauge)) = gauge_of(line, asks) else { continue };
+        let (word, bound) = line.before;
+        let own = match gauge.measure {
+            Measure::Rate(bucket) => bucket.bound(),
+            Measure::Permits(_) => bound,
+        };
+        let shadow = ask.bite == Bite::Shadow;
+        let bound = (bound != own).then_some(bound);
+        seen.push(Seen { ask: line.ask, limit: line.limit, shadow, word, bound });
     }
 }
 

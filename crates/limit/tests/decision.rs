@@ -455,3 +455,44 @@ fn a_reservation_can_be_moved_between_threads() {
     is_shared(&Arc::new(Judge::new(1).cells));
     is_shared(&Policy::new(terms("p", &[], Action::Reject)));
 }
+
+#[test]
+fn what_cells_held_before_gives_each_call_its_decision_again_in_any_order() {
+    let mine = policy("mine", &[rate(3, MINUTE, 3), rate(5, Duration::from_secs(3600), 5)], throttle(1));
+    let all = policy("all", &[rate(4, MINUTE, 4)], throttle(0));
+    let asked = [(&mine, Bite::Enforce), (&all, Bite::Enforce)];
+    let mut live = Judge::new(100);
+    let mut taken = Vec::new();
+    for turn in 0..12_u64 {
+        let now = Nanos(START.0 + turn * 7 * SECOND);
+        let asks: Vec<_> = asked
+            .iter()
+            .map(|&(policy, bite)| Ask { policy, key: live.key(policy, "anna"), bite, cost: 1, tokens: None })
+            .collect();
+        let mut seen = Vec::new();
+        let verdict = live.cells.reserve_noting(&mut live.cache, now, &asks, Some(&mut seen));
+        assert_eq!(seen.len(), 3, "a cell for each limit");
+        taken.push((now, seen, outcome(now, verdict)));
+    }
+    let kinds: std::collections::HashSet<_> = taken.iter().map(|(.., told)| told.clone()).collect();
+    assert!(kinds.len() > 2, "admitted, waiting and refused: {kinds:?}");
+    let mut again = Judge::new(100);
+    for (now, seen, told) in taken.iter().rev() {
+        let asks: Vec<_> = asked
+            .iter()
+            .map(|&(policy, bite)| Ask {
+                policy,
+                key: again.key(policy, "anna"),
+                bite,
+                cost: 1,
+                tokens: None,
+            })
+            .collect();
+        for one in seen {
+            let ask = &asks[one.ask];
+            again.cells.put(&mut again.cache, *now, ask, one.limit, (one.word, one.bound));
+        }
+        let verdict = again.cells.reserve(&mut again.cache, *now, &asks);
+        assert_eq!(outcome(*now, verdict), *told, "at {now:?}");
+    }
+}

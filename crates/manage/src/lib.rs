@@ -23,7 +23,7 @@ pub mod server;
 pub mod state;
 pub mod tls;
 
-pub use api::{Api, DocumentSource};
+pub use api::{Api, DocumentSource, OpenId, OpenIdTerms};
 pub use server::Management;
 pub use state::{
     ManagementState, Notices, Phase, Purged, Readiness, Refusals, Served, ServedListener, Serving,

@@ -15,7 +15,7 @@ use bartizan_identity::LifeTerms;
 use bartizan_telemetry::Metrics;
 use serde_json::Value;
 
-use crate::api::Api;
+use crate::api::{Api, OpenId};
 
 /// Everything the listener needs to answer.
 pub struct ManagementState {
@@ -33,6 +33,8 @@ pub struct ManagementState {
     pub key_rules: Option<KeyRules>,
     /// The documents in force where they come from files, and the addresses that are served.
     pub served: Served,
+    /// The OpenID provider by which administrators sign in; none: by password alone.
+    pub openid: Option<Arc<OpenId>>,
     /// Looks up the last refusals; none where no requests are kept.
     pub refusals: Option<Refusals>,
     /// Drops kept answers; none: there is no cache to drop from.
@@ -82,6 +84,7 @@ impl ManagementState {
             api: None,
             key_rules: None,
             served: Served::default(),
+            openid: None,
             refusals: None,
             purge: None,
             insight: None,

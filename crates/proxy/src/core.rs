@@ -4,6 +4,7 @@
 
 use std::{
     cell::{Cell, RefCell},
+    collections::HashMap,
     future::Future,
     rc::Rc,
     sync::{Arc, Mutex, Weak},
@@ -22,6 +23,7 @@ use hyper::body::Incoming;
 use crate::{
     answer::AnswerBody,
     body::{HELD_BYTES_MAX, HeldBytes, Inbound, RequestBody},
+    capture,
     exchange::{Dress, Exchange, Received, Shared},
     listener::{ConnectionFacts, Serve},
     live::Live,
@@ -31,7 +33,7 @@ use crate::{
     runtime::{Current, Runtime},
     stage::{CallerMemo, OpenRecord, SessionMemo},
     trial::{Assigned, Trial},
-    upstream::CorePools,
+    upstream::{CorePools, Governor},
 };
 use bartizan_fetch::keys::CurrentRing;
 
@@ -60,6 +62,10 @@ pub struct Core {
     pub(crate) watched: Rc<()>,
     /// Shared by every refresh of a kept answer, so that they are counted.
     pub(crate) refreshing: Rc<()>,
+    /// Shared by every copy of a request, so that they are counted.
+    pub(crate) mirroring: Rc<()>,
+    /// What UpstreamPolicies have under way; the process's, known here without its lock.
+    governors: RefCell<HashMap<Arc<str>, Arc<Governor>>>,
     random: Random,
     keys: RefCell<Cache<crate::runtime::CurrentKeys, Arc<bartizan_identity::KeyTable>>>,
     ring: RefCell<Cache<CurrentRing, Arc<KeyRing>>>,
@@ -97,6 +103,8 @@ impl Core {
             held: HeldBytes::of(HELD_BYTES_MAX),
             watched: Rc::new(()),
             refreshing: Rc::new(()),
+            mirroring: Rc::new(()),
+            governors: RefCell::default(),
             random,
             trial: RefCell::default(),
             served: Cell::new(0),
@@ -123,6 +131,16 @@ impl Core {
     /// The key sets of issuers as they are now.
     pub(crate) fn ring(&self) -> Arc<KeyRing> {
         self.ring.borrow_mut().load().clone()
+    }
+
+    /// What an UpstreamPolicy has under way.
+    pub(crate) fn governor(&self, label: &Arc<str>) -> Arc<Governor> {
+        if let Some(governor) = self.governors.borrow().get(label) {
+            return governor.clone();
+        }
+        let governor = self.runtime.governor(label);
+        self.governors.borrow_mut().insert(label.clone(), governor.clone());
+        governor
     }
 
     /// A number that nobody has to be unable to guess: ids, shares of traffic.
@@ -204,6 +222,11 @@ impl Core {
             record.listener = Some(connection.listener.name.clone());
             record.revision = Some(live.snapshot.revision.id.clone());
         }
+        if rehearsing.is_none()
+            && self.recorder.as_ref().is_some_and(|recorder| recorder.samples(|| self.draw()))
+        {
+            record.capture = Some(capture::note(&live, &self.runtime, &connection, &request, started));
+        }
         self.served.set(self.served.get().wrapping_add(1));
         let record = OpenRecord::new(Rc::clone(&self), record, assigned);
         let share = Cell::new(rehearsing.as_ref().and_then(|given| given.share));
@@ -217,6 +240,7 @@ impl Core {
             id_value,
             dress: Dress::default(),
             reservation: None,
+            permit: None,
             share,
             rehearsing,
         });

@@ -1,6 +1,6 @@
 //! What happens on listeners, counted on the core where it happens.
 
-use std::{cell::RefCell, collections::HashMap, io, sync::Arc};
+use std::{cell::RefCell, collections::HashMap, io, sync::Arc, time::Duration};
 
 use bartizan_model::{Mode, Reason};
 use bartizan_telemetry::{
@@ -56,6 +56,10 @@ impl ListenerEvents for Events {
             Some(why) => metrics.connection_refused(id, why),
             None => metrics.handshake_failed(id),
         });
+    }
+
+    fn handshaken(&self, listener: &str, took: Duration) {
+        self.count(listener, |metrics, id| metrics.handshake_done(id, took));
     }
 
     fn opened(&self, listener: &str, _http2: bool, _tls: bool) {

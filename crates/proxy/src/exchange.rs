@@ -16,7 +16,7 @@ use http::{HeaderName, HeaderValue, Response};
 
 use crate::{
     answer::AnswerBody, body::Inbound, core::Core, listener::ConnectionFacts, live::Live,
-    rehearsal::Rehearsing, share::share_on, spoken::Spoken, stage::OpenRecord,
+    rehearsal::Rehearsing, share::share_on, spoken::Spoken, stage::OpenRecord, upstream::Permit,
 };
 
 /// A request that has come as far as `S` says.
@@ -69,6 +69,8 @@ pub struct Shared {
     pub(crate) dress: Dress,
     /// Permits that are given back when the answer has ended.
     pub(crate) reservation: Option<Reservation>,
+    /// A place among the requests that an UpstreamPolicy lets be under way at once.
+    pub(crate) permit: Option<Permit>,
     /// The caller's share (0–99), once somebody asked for it.
     pub(crate) share: Cell<Option<u8>>,
     /// What a rehearsal gives instead of clocks and credentials; `None` in live traffic.
@@ -113,6 +115,7 @@ impl Shared {
             id_value: self.id_value.clone(),
             dress: Dress::default(),
             reservation: None,
+            permit: None,
             share: self.share.clone(),
             rehearsing: None,
         })

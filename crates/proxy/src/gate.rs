@@ -501,8 +501,8 @@ impl Preparing<'_> {
 /// once.
 fn warm(snapshot: &Snapshot) -> Vec<PrepareProblem> {
     let mut seen = HashSet::new();
-    let plans = snapshot.routes.iter().flat_map(|route| &route.inspection);
-    plans
+    snapshot
+        .inspections()
         .filter(|plan| seen.insert(Arc::as_ptr(&plan.rules)))
         .filter_map(|plan| {
             let error = plan.rules.warm().err()?;

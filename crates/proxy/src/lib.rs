@@ -9,6 +9,7 @@
 pub mod answer;
 mod base64;
 mod body;
+mod capture;
 pub mod core;
 pub mod desk;
 mod events;

@@ -242,7 +242,11 @@ impl Live {
     /// Tells the metrics which endpoints are asked now.
     pub fn report_health(&self, metrics: &Metrics) {
         let now = Instant::now();
-        self.for_each_endpoint(|id, state| metrics.set_endpoint_healthy(id, Some(state.is_in_rotation(now))));
+        self.for_each_endpoint(|id, state| {
+            metrics.set_endpoint_healthy(id, Some(state.is_in_rotation(now)));
+            let (active, idle) = state.connections();
+            metrics.set_endpoint_connections(id, Some((active as u64, idle as u64)));
+        });
     }
 
     /// Takes endpoints that `next` does not have out of the metrics.
@@ -254,6 +258,7 @@ impl Live {
         self.for_each_endpoint(|id, _| {
             if !kept.contains(&id) {
                 metrics.set_endpoint_healthy(id, None);
+                metrics.set_endpoint_connections(id, None);
             }
         });
     }
@@ -347,7 +352,7 @@ fn credential_headers(snapshot: &Snapshot) -> Vec<HeaderName> {
 
 fn inspection_ids(snapshot: &Snapshot, metrics: &Metrics) -> HashMap<Arc<str>, InspectionIds> {
     let mut ids: HashMap<Arc<str>, InspectionIds> = HashMap::new();
-    for plan in snapshot.routes.iter().flat_map(|route| &route.inspection) {
+    for plan in snapshot.inspections() {
         ids.entry(plan.label.clone()).or_insert_with(|| InspectionIds::register(plan, metrics));
     }
     for plan in snapshot.routes.iter().flat_map(|route| &route.schemas) {

@@ -1,9 +1,10 @@
 //! What outlives a snapshot and is shared by all cores: limit cells, keys, key sets, health, metrics, the clock.
 
 use std::{
+    collections::HashMap,
     hash::RandomState,
     sync::{
-        Arc, OnceLock,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::Instant,
@@ -23,6 +24,7 @@ use crate::{
         Flights, JudgePool,
         desk::{Desk, Visits},
     },
+    upstream::Governor,
 };
 use bartizan_fetch::{Fetcher, KeySets};
 
@@ -47,6 +49,7 @@ pub struct Runtime {
     desk: OnceLock<Desk>,
     desk_visits: Visits,
     flights: Arc<Flights>,
+    governors: Mutex<HashMap<Arc<str>, Arc<Governor>>>,
     began: Instant,
     stops_at: OnceLock<Instant>,
     stopped: AtomicBool,
@@ -85,6 +88,7 @@ impl Runtime {
             desk: OnceLock::new(),
             desk_visits: Visits::default(),
             flights: Flights::new(RandomState::new()),
+            governors: Mutex::default(),
             began: Instant::now(),
             stops_at: OnceLock::new(),
             stopped: AtomicBool::new(false),
@@ -176,6 +180,12 @@ impl Runtime {
     /// Drops all kept answers.
     pub fn purge_all(&self) -> usize {
         self.shelf.purge(&Purge::All)
+    }
+
+    /// What an UpstreamPolicy has under way.
+    pub(crate) fn governor(&self, label: &Arc<str>) -> Arc<Governor> {
+        let mut governors = self.governors.lock().unwrap_or_else(PoisonError::into_inner);
+        governors.entry(label.clone()).or_default().clone()
     }
 
     /// Equal requests on their way.

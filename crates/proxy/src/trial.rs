@@ -251,6 +251,7 @@ fn recording(asked: Asked, record: &RequestRecord) -> Option<Box<Recording>> {
         target.push_str(std::str::from_utf8(query).ok()?);
     }
     Some(Box::new(Recording {
+        taken: None,
         id: lossy(record.id()).into(),
         unix_nanos: record.time_unix_nanos,
         listener: record.listener.clone(),

@@ -1,12 +1,15 @@
 //! The file of a capture: what judges were given, encrypted, one record after the other (decision 0042).
 //!
-//! This is the file alone: what is in a record is the business of whoever takes a capture and of `replay`. Each file has a
+//! A record is the access log's line and what judges read beside it ([`CaptureNote`]); [`Capturing`] takes one. Each file has a
 //! key of its own, derived from a key file and the file's salt, so that sequence numbers can be nonces; header, place and
 //! length of a record are authenticated with it. A file is written once from its beginning and never opened again for
 //! writing: a number that was used before a crash is not used for anything else.
 
+mod json;
 mod key;
+mod note;
 mod reader;
+mod taking;
 mod writer;
 
 #[cfg(test)]
@@ -19,7 +22,9 @@ use aws_lc_rs::hkdf::{HKDF_SHA256, Salt};
 
 pub use self::{
     key::CaptureKey,
+    note::{CaptureNote, CellNote},
     reader::CaptureReader,
+    taking::{CaptureFigures, Capturing},
     writer::{Appended, CaptureLimits, CaptureWriter},
 };
 

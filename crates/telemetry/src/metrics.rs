@@ -167,6 +167,12 @@ impl Metrics {
         lock(&self.names).set_endpoint_healthy(endpoint, healthy);
     }
 
+    /// Notes how many connections to an endpoint carry something and how many wait; `None` takes it out.
+    pub fn set_endpoint_connections(&self, endpoint: EndpointId, connections: Option<(u64, u64)>) {
+        let connections = connections.map(|(active, idle)| [active, idle]);
+        lock(&self.names).set_endpoint_connections(endpoint, connections);
+    }
+
     /// Notes that a set of documents went live as `revision` at `now`.
     pub fn config_applied(&self, revision: &str, now: SystemTime) {
         let mut config = lock(&self.config);

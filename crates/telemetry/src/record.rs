@@ -15,6 +15,7 @@ use bartizan_model::{Denial, Fault, Reason, Stage};
 use http::{HeaderMap, Method};
 
 use crate::{
+    capture::CaptureNote,
     metrics::{Cached, ListenerId, PolicyId, RouteId, UpstreamId},
     plan::RecordPlan,
     rules::{LeakCount, MatchedRules},
@@ -96,6 +97,8 @@ pub struct RequestRecord {
     pub leaks: Vec<LeakCount>,
     /// How it ended.
     pub exit: Exit,
+    /// What judges read, where the request is captured.
+    pub capture: Option<Box<CaptureNote>>,
     texts: Texts,
 }
 
@@ -173,6 +176,7 @@ impl RequestRecord {
             rules: MatchedRules::default(),
             leaks: Vec::new(),
             exit: Exit::Abandoned,
+            capture: None,
             texts: Texts::default(),
         }
     }

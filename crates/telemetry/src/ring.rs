@@ -18,6 +18,7 @@ use std::{
 };
 
 use crate::{
+    capture::Capturing,
     losses::LogCounters,
     plan::RecordPlan,
     record::{Protocol, RequestRecord},
@@ -35,6 +36,7 @@ pub struct Recorder {
     returned: Receiver<Box<RequestRecord>>,
     counters: Arc<LogCounters>,
     wake: Arc<Wake>,
+    pub(crate) capturing: Arc<Capturing>,
     // One ring, one core: sharing a ring would let cores wait for each other's cache lines.
     one_thread: PhantomData<Cell<()>>,
 }
@@ -53,6 +55,11 @@ impl Recorder {
             Ok(old) => old.reopen(time_unix_nanos, started, peer, protocol, plan),
             Err(_) => RequestRecord::open(time_unix_nanos, started, peer, protocol, plan),
         }
+    }
+
+    /// Whether the request that begins is captured; `draw` is asked only while a capture is taken.
+    pub fn samples(&self, draw: impl FnOnce() -> u64) -> bool {
+        self.capturing.samples(draw)
     }
 
     /// Hands a closed record to the writer, unless its plan has the access log off. Never blocks; a full ring
@@ -93,7 +100,10 @@ pub(crate) fn ring(capacity: usize, counters: Arc<LogCounters>, wake: Arc<Wake>)
     // Zero would make a channel on which sender and receiver must meet.
     let (ring, records) = sync_channel(capacity.max(1));
     let (back, returned) = sync_channel(RETURNED_MAX);
-    (Recorder { ring, returned, counters, wake, one_thread: PhantomData }, Ring { records, back })
+    (
+        Recorder { ring, returned, counters, wake, capturing: Arc::default(), one_thread: PhantomData },
+        Ring { records, back },
+    )
 }
 
 /// How a core wakes the writer. While the writer is busy or naps between batches this is one load; only the first

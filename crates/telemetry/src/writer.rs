@@ -16,6 +16,7 @@ use std::{
 };
 
 use crate::{
+    capture::Capturing,
     json::LineFormat,
     losses::LogCounters,
     record::RequestRecord,
@@ -117,6 +118,7 @@ struct Shared {
     new_rings: Mutex<Option<Vec<Ring>>>,
     reopen: AtomicBool,
     stop: AtomicBool,
+    capturing: Arc<Capturing>,
 }
 
 /// Whether everything was written before the log stopped.
@@ -144,6 +146,7 @@ impl AccessLog {
             new_rings: Mutex::new(Some(Vec::new())),
             reopen: AtomicBool::new(false),
             stop: AtomicBool::new(false),
+            capturing: Arc::default(),
         });
         let (end, ended) = sync_channel(1);
         let writer = Writer {
@@ -159,10 +162,16 @@ impl AccessLog {
         Ok(AccessLog { shared, ring_records: options.ring_records, ended: Mutex::new(ended) })
     }
 
+    /// The capture of live traffic, to be begun and ended.
+    pub fn capturing(&self) -> &Capturing {
+        &self.shared.capturing
+    }
+
     /// The way into the log for one more core.
     pub fn recorder(&self) -> Recorder {
-        let (recorder, ring) =
+        let (mut recorder, ring) =
             ring::ring(self.ring_records, Arc::clone(&self.shared.counters), Arc::clone(&self.shared.wake));
+        recorder.capturing = Arc::clone(&self.shared.capturing);
         // After the end the ring is dropped here, and all records are counted as lost.
         if let Some(rings) = lock(&self.shared.new_rings).as_mut() {
             rings.push(ring);
@@ -373,6 +382,9 @@ impl Writer {
         self.format.record(record, &mut self.buffer);
         self.buffered += 1;
         self.keep(record, begin);
+        if let Some(note) = &record.capture {
+            self.shared.capturing.take(note, self.buffer.get(begin..).unwrap_or_default());
+        }
         if let Some(tap) = &self.tap {
             tap.offer(self.buffer.get(begin..).unwrap_or_default());
         }

@@ -68,12 +68,12 @@ pub(super) struct Slice {
 
 /// What the load generator says.
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Said {
-    requests: f64,
+pub(super) struct Said {
+    pub(super) requests: f64,
     rps: f64,
-    p50_us: f64,
-    p99_us: f64,
-    errors: u64,
+    pub(super) p50_us: f64,
+    pub(super) p99_us: f64,
+    pub(super) errors: u64,
 }
 
 /// Headers as a browser's application sends them, about 450 bytes with the request line.
@@ -152,7 +152,8 @@ fn words(case: Case, peer: &Peer, seconds: u64) -> Vec<String> {
     words
 }
 
-fn wrk(text: &str) -> Option<Said> {
+/// Reads what wrk says.
+pub(super) fn wrk(text: &str) -> Option<Said> {
     let line = |word: &str| text.lines().map(str::trim).find_map(|line| line.strip_prefix(word));
     let requests =
         text.lines().find_map(|line| line.trim().split_once(" requests in ")?.0.parse::<f64>().ok())?;

@@ -11,6 +11,7 @@ mod cache_tests;
 mod cpu;
 mod documents;
 mod insight;
+mod inspect;
 mod load;
 mod peers;
 mod report;
@@ -35,6 +36,7 @@ use crate::{
 
 const HELP: &str = "\
 usage: cargo xtask bench [OPTIONS]
+       cargo xtask bench inspect [OPTIONS]      beside nginx with libmodsecurity and the Core Rule Set
 
   --targets A,B       of nginx,haproxy,bartizan,bartizan-policies (all; nginx is what others are held against)
   --cases A,B         of h1,tls,h2 (h1,tls)
@@ -71,6 +73,7 @@ pub(crate) fn run(arguments: &[String]) -> Result {
     if let Some((first, rest)) = arguments.split_first() {
         match first.as_str() {
             "insight" => return insight::run(rest),
+            "inspect" => return inspect::run(rest),
             "cache-tests" => return cache_tests::run_command(rest),
             _ => {}
         }

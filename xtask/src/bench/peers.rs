@@ -256,6 +256,21 @@ impl Peer {
     }
 }
 
+/// The status of the answer to one request by hand.
+pub(super) fn status_of(port: u16, target: &str) -> Result<u16> {
+    let mut stream = connect(port).ok_or_else(|| format!("nobody listens on port {port}"))?;
+    stream.set_read_timeout(Some(Duration::from_secs(5))).map_err(|error| error.to_string())?;
+    let request = format!(
+        "GET {target} HTTP/1.1\r\nhost: api.example.com\r\nuser-agent: Mozilla/5.0\r\naccept: */*\r\nconnection: close\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).map_err(|error| error.to_string())?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).map_err(|error| error.to_string())?;
+    let answer = String::from_utf8_lossy(&answer);
+    let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok());
+    status.ok_or_else(|| format!("no answer to {target}: {answer}"))
+}
+
 /// Versions of what is measured and measured with, for the report.
 pub(super) fn versions(targets: &[Target], binary: Option<&Path>) -> Vec<String> {
     let shell = |script: String| {
@@ -285,7 +300,8 @@ fn fill(template: &str, place: &Place, directory: &Path, http: u16, https: u16) 
         .replace("@BOTH@", &certificate("both.pem"))
 }
 
-fn write(directory: &Path, name: &str, text: &str) -> Result<String> {
+/// Writes a file for a proxy and gives its path.
+pub(super) fn write(directory: &Path, name: &str, text: &str) -> Result<String> {
     let path = directory.join(name);
     fs::create_dir_all(directory).map_err(|error| format!("{}: {error}", directory.display()))?;
     fs::write(&path, text).map_err(|error| format!("{}: {error}", path.display()))?;

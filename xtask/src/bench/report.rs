@@ -44,7 +44,7 @@ pub(super) struct Report {
 
 /// Median and quartiles.
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Quartiles {
+pub(super) struct Quartiles {
     lower: f64,
     median: f64,
     upper: f64,
@@ -192,14 +192,16 @@ impl Report {
 }
 
 impl Quartiles {
-    fn shown(self, digits: usize) -> String {
+    /// `median [lower–upper]`.
+    pub(super) fn shown(self, digits: usize) -> String {
         let Quartiles { lower, median, upper } = self;
         format!("{median:.digits$} [{lower:.digits$}–{upper:.digits$}]")
     }
 }
 
 /// Median and quartiles, interpolated between neighbours; `None` of nothing.
-fn quartiles(mut values: Vec<f64>) -> Option<Quartiles> {
+/// Of what is not infinite; `None` of nothing.
+pub(super) fn quartiles(mut values: Vec<f64>) -> Option<Quartiles> {
     values.sort_by(f64::total_cmp);
     let at = |share: f64| {
         let place = share * (values.len().checked_sub(1)?) as f64;

@@ -14,6 +14,7 @@ use std::{error::Error, net::IpAddr, path::PathBuf, process::ExitCode, sync::Arc
 use bartizan_config::replay::{Before, Bench, Caller, Recording, Side, Tally, compare};
 use bartizan_message::Scheme;
 use bartizan_proxy::rehearsal::PipelineRehearsal;
+use bartizan_telemetry::capture::CaptureKey;
 
 use self::{
     order::Ordered,
@@ -38,9 +39,12 @@ pub(crate) struct Args {
     /// Compare with what these documents say instead of what the source recorded.
     #[arg(long, value_name = "PATH")]
     base: Vec<PathBuf>,
-    /// How limits are judged.
-    #[arg(long, value_enum, default_value = "simulate")]
-    limits: Limits,
+    /// How limits are judged [default: `recorded` for a capture, else `simulate`].
+    #[arg(long, value_enum)]
+    limits: Option<Limits>,
+    /// The key of a capture.
+    #[arg(long, value_name = "FILE")]
+    key_file: Option<PathBuf>,
     /// What the source is.
     #[arg(long, value_enum, default_value = "auto")]
     source_format: source::Kind,
@@ -70,6 +74,8 @@ pub(crate) struct Args {
 /// How limits are judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Limits {
+    /// From what they held when the request came, as a capture has it.
+    Recorded,
     /// Recomputed in recorded order from empty cells: an estimate.
     Simulate,
 }
@@ -100,8 +106,6 @@ struct Replayed {
 }
 
 fn replay(args: &Args) -> Outcome {
-    // There is one way yet; named here so that a second one cannot be forgotten.
-    let Limits::Simulate = args.limits;
     let unknown = assumed_caller(args)?;
     let Some(against) = open(&args.against)? else { return Ok(ExitCode::from(print::COULD_NOT_RUN)) };
     let base = match args.base.as_slice() {
@@ -126,10 +130,23 @@ fn replay(args: &Args) -> Outcome {
         client: args.client,
         unknown,
     };
-    let source = Source::open(&args.source, args.source_format, assumed)?;
+    let key = args.key_file.as_deref().map(CaptureKey::read).transpose()?;
+    let source = Source::open(&args.source, args.source_format, assumed, key)?;
+    let recorded_limits = match args.limits {
+        Some(Limits::Recorded) if !source.is_capture() => {
+            return Err("only a capture has what limits held; use `--limits simulate`".into());
+        }
+        Some(Limits::Recorded) => true,
+        Some(Limits::Simulate) => false,
+        None => source.is_capture(),
+    };
+    let bench = |snapshot| {
+        let bench = Bench::new(snapshot, &PipelineRehearsal);
+        if recorded_limits { bench.with_recorded_limits() } else { bench }
+    };
     let mut run = Run {
-        after: Bench::new(against, &PipelineRehearsal),
-        before: base.map(|base| Bench::new(base, &PipelineRehearsal)),
+        after: bench(against),
+        before: base.map(bench),
         tally: Tally::new(usize::from(args.examples)),
         number: 0,
     };
@@ -145,6 +162,7 @@ fn replay(args: &Args) -> Outcome {
         source: &args.source.display().to_string(),
         revision: &revision,
         has_base: run.before.is_some(),
+        recorded_limits,
     };
     match args.format {
         Format::Text => print::data(&report::text(&told))?,

@@ -10,8 +10,11 @@ use std::{
 };
 
 use bartizan_config::Set;
-use bartizan_identity::LifeTerms;
-use bartizan_manage::{Api, ManagementState, Purged, ServedListener, Serving, Tls};
+use bartizan_fetch::trusting;
+use bartizan_identity::{LifeTerms, oidc::ClientCredentials};
+use bartizan_manage::{
+    Api, ManagementState, OpenId, OpenIdTerms, Purged, ServedListener, Serving, Tls, api::role::Role,
+};
 use bartizan_model::Reference;
 use bartizan_proxy::{gate::ServedAddress, runtime::Runtime};
 use bartizan_store::{AuditNote, AuditPhase, Error, LinkFor, Store};
@@ -19,6 +22,9 @@ use bartizan_telemetry::Metrics;
 
 use super::{keys::Keys, process::Failure, secrets};
 use crate::command::{self, users};
+
+/// A certificate chain and its key, as PEM.
+type CertAndKey = (Vec<u8>, Vec<u8>);
 
 /// Where management listens, and by what.
 #[derive(Clone, Debug, clap::Args)]
@@ -36,6 +42,74 @@ pub(crate) struct Admin {
     /// Host name under which management is called, beside addresses and `localhost`; may be repeated.
     #[arg(long = "admin-name", value_name = "HOST")]
     names: Vec<String>,
+    #[command(flatten)]
+    openid: OpenIdArgs,
+}
+
+/// By which OpenID provider administrators sign in.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Signing in by an OpenID provider")]
+struct OpenIdArgs {
+    /// The provider's identifier; administrators then sign in there, by the code flow with PKCE.
+    #[arg(long = "admin-openid-issuer", value_name = "URL", requires_all = ["client", "roles"])]
+    issuer: Option<String>,
+    /// Our client's id there.
+    #[arg(long = "admin-openid-client", value_name = "ID", requires = "issuer")]
+    client: Option<String>,
+    /// Where our client's secret is: `env://NAME` or `file:///PATH`; without it the client is a public one.
+    #[arg(long = "admin-openid-secret", value_name = "REFERENCE", requires = "issuer", value_parser = reference)]
+    secret: Option<Reference>,
+    /// The claim of the ID token that has groups or roles: a word or a list.
+    #[arg(long = "admin-openid-claim", value_name = "CLAIM", default_value = "groups")]
+    claim: String,
+    /// Which role a word of the claim gives, as `platform=operator`; may be repeated. Whoever has none is not let in.
+    #[arg(long = "admin-openid-role", value_name = "WORD=ROLE", value_parser = mapped)]
+    roles: Vec<(String, Role)>,
+    /// What the provider is called on the page.
+    #[arg(long = "admin-openid-name", value_name = "NAME", default_value = "your identity provider")]
+    name: String,
+    /// Authorities that vouch for the provider, PEM [default: those of the system].
+    #[arg(long = "admin-openid-ca", value_name = "FILE")]
+    authorities: Option<PathBuf>,
+    /// Let the provider be on a private network or this machine.
+    #[arg(long = "admin-openid-private-network")]
+    private_network: bool,
+}
+
+fn reference(text: &str) -> Result<Reference, String> {
+    text.parse().map_err(|wrong: bartizan_model::scalar::Wrong| wrong.to_string())
+}
+
+fn mapped(text: &str) -> Result<(String, Role), String> {
+    let (word, role) = text.rsplit_once('=').ok_or("write WORD=ROLE")?;
+    let role = Role::parse(role).ok_or("there is no such role")?;
+    Ok((word.to_owned(), role))
+}
+
+impl OpenIdArgs {
+    fn terms(&self, origin: String) -> Result<Option<OpenIdTerms>, String> {
+        let (Some(issuer), Some(client)) = (&self.issuer, &self.client) else { return Ok(None) };
+        let secret = self.secret.as_ref().map(secrets::read).transpose()?;
+        let secret = secret.map(|secret| String::from_utf8(secret.expose().to_vec())).transpose();
+        let secret = secret.map_err(|_| "the client's secret is not UTF-8".to_owned())?;
+        let tls = match &self.authorities {
+            Some(path) => {
+                let pem = secrets::read(&Reference::File(path.clone()))?;
+                Some(trusting(pem.expose()).map_err(|error| error.to_string())?)
+            }
+            None => None,
+        };
+        Ok(Some(OpenIdTerms {
+            name: self.name.clone(),
+            issuer: issuer.clone(),
+            client: ClientCredentials::new(client.clone(), secret),
+            origin,
+            claim: self.claim.clone(),
+            roles: self.roles.clone(),
+            tls,
+            private_network: self.private_network,
+        }))
+    }
 }
 
 impl Admin {
@@ -63,7 +137,14 @@ impl Admin {
         tls.renew(&chain, &key).map_err(|error| self.failure(&error))
     }
 
-    fn read(&self) -> Result<Option<(Vec<u8>, Vec<u8>)>, Failure> {
+    /// The provider by which administrators sign in, for a listener at `bound`.
+    pub(super) fn openid(&self, bound: SocketAddr) -> Result<Option<Arc<OpenId>>, Failure> {
+        let made = self.openid.terms(self.url(bound)).and_then(|terms| terms.map(OpenId::new).transpose());
+        made.map(|made| made.map(Arc::new))
+            .map_err(|error| Failure::Process(format!("--admin-openid-issuer: {error}")))
+    }
+
+    fn read(&self) -> Result<Option<CertAndKey>, Failure> {
         let (Some(cert), Some(key)) = (&self.cert, &self.key) else { return Ok(None) };
         let read = |path: &PathBuf| {
             secrets::read(&Reference::File(path.clone()))
@@ -170,6 +251,10 @@ pub(super) fn settle(
     let made = keys.with(async |store| {
         store.note_management_url(&url).await?;
         if !store.users().is_empty().await? {
+            return Ok(Some(None));
+        }
+        // Where a provider says who may come in, nobody has to be here first.
+        if admin.openid.issuer.is_some() && is_public {
             return Ok(Some(None));
         }
         if is_public { Ok(None) } else { first_link(store, &url).await.map(|link| Some(Some(link))) }

@@ -5,6 +5,7 @@
 
 mod alerts;
 mod audit;
+mod capture;
 mod desk;
 mod files;
 mod insight;

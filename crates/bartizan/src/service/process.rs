@@ -33,6 +33,7 @@ use bartizan_telemetry::{
 use super::{
     alerts::{Findings, House},
     audit::{self, Auditing, Auditor},
+    capture::Captures,
     desk::Desk,
     insight::{self, Insight},
     keys::{Following, Keys, chain},
@@ -121,6 +122,7 @@ pub(crate) struct Service {
     state: Arc<ManagementState>,
     access_log: Arc<AccessLog>,
     insight: Option<Insight>,
+    captures: Option<Captures>,
     source: Source,
     log_plan: AccessLogPlan,
     drain: Duration,
@@ -214,25 +216,26 @@ impl Service {
             Documents::Files(_) => (data_dir.clone(), DocumentSource::Files),
         };
         let api = Api::new(store_dir.clone(), source, Arc::new(PipelineRehearsal));
+        // Files are read before anything is bound; a store may have nothing yet, and management tells so.
+        let files = match documents {
+            Documents::Files(config) => Some(first_of_files(config, &wishes)?),
+            Documents::Store(_) => None,
+        };
+        let tls = admin.tls()?;
+        let listener = management::bind(admin.address)?;
+        let no_listener =
+            |error| Failure::Process(format!("the management listener cannot be started: {error}"));
+        let bound = listener.local_addr().map_err(no_listener)?;
         let newest = insight::Newest::default();
         let folder = records.map(|_| data_dir.path().join(records::FOLDER));
         let mut state = management::state(metrics.clone(), data_plane.clone(), api, admin.names(), folder);
         let told = newest.clone();
         state.insight = Some(Box::new(move || told.lock().unwrap_or_else(PoisonError::into_inner).clone()));
-        let (state, tls) = (Arc::new(state), admin.tls()?);
-        // Files are read before anything is bound; a store may have nothing yet, and management tells so.
-        let (files, management) = match documents {
-            Documents::Files(config) => {
-                (Some(first_of_files(config, &wishes)?), management::bind(admin.address)?)
-            }
-            Documents::Store(_) => (None, management::bind(admin.address)?),
-        };
-        let no_listener =
-            |error| Failure::Process(format!("the management listener cannot be started: {error}"));
+        state.openid = admin.openid(bound)?;
+        let state = Arc::new(state);
         // Before it answers anybody: who may come from elsewhere must be there already.
-        let bound = management.local_addr().map_err(no_listener)?;
         let setup = management::settle(&admin, bound, keys.as_ref())?;
-        let management = Management::serve(management, state.clone(), tls.clone()).map_err(no_listener)?;
+        let management = Management::serve(listener, state.clone(), tls.clone()).map_err(no_listener)?;
         let first = match files {
             Some(first) => Some(first),
             None => {
@@ -326,6 +329,8 @@ impl Service {
         let channels = notices::channels(&gate.runtime().live().snapshot).map_err(Failure::Process)?;
         let sender = notices::start(store_dir.clone(), gate.runtime(), channels)
             .map_err(|error| Failure::Process(format!("notices cannot be sent: {error}")))?;
+        let captures = Captures::start(data_dir.path().to_path_buf(), log.clone())
+            .map_err(|error| Failure::Process(format!("captures cannot be taken: {error}")))?;
         let spending = Spending::start(store_dir.clone(), gate.runtime().clone())
             .map_err(|error| Failure::Process(format!("what is used cannot be followed: {error}")))?;
         let insight = Insight::start(insight::Given {
@@ -359,6 +364,7 @@ impl Service {
             state,
             access_log: log,
             insight: Some(insight),
+            captures: Some(captures),
             source,
             log_plan,
             drain,
@@ -615,6 +621,7 @@ impl Service {
         // The cores have ended, so everything is settled.
         drop(self.spending.take());
         drop(self.following.take());
+        drop(self.captures.take());
         // The cores have ended, so every record is on its way; one second is enough for a disk that works.
         if self.access_log.stop(Duration::from_secs(1)) == bartizan_telemetry::Flushed::TimedOut {
             tracing::warn!("the access log could not be written in time");
@@ -640,7 +647,8 @@ fn first_of_files(config: Vec<PathBuf>, wishes: &Wishes) -> Result<First, Failur
 fn look_at_secrets(snapshot: &Snapshot, watch: &mut notify::Result<FileWatch>) -> [u8; 32] {
     let named = secrets::files(snapshot);
     if let Ok(watch) = watch {
-        watch.follow(named.iter().copied());
+        // The content of rule files is part of the set's digest already.
+        watch.follow(named.iter().copied().chain(snapshot.rule_files.iter().map(PathBuf::as_path)));
     }
     secrets::fingerprint(&named)
 }

@@ -55,7 +55,7 @@ impl FileWatch {
             match self.watcher.watch(folder, RecursiveMode::NonRecursive) {
                 Ok(()) => drop(watched.insert(folder.clone())),
                 Err(error) => {
-                    tracing::warn!(folder = %folder.display(), %error, "a folder of secrets cannot be watched; reload with SIGHUP");
+                    tracing::warn!(folder = %folder.display(), %error, "a folder of files that documents name cannot be watched; reload with SIGHUP");
                 }
             }
         }

@@ -130,7 +130,7 @@ fn two_hundred_streams_at_once_overspend_nothing() {
 fn a_restart_keeps_what_was_spent_and_a_crash_forgets_a_second_at_most() {
     let origin = provider(Speaks::OpenAi);
     let budget = quota(&format!("{{ cost: \"{}\", per: month }}", dollars(8 * CALL_PICO)));
-    let documents = Documents::one(&house(&origin, PRICED, &[budget]));
+    let documents = Documents::one(house(&origin, PRICED, &[budget]));
     let data = TempDir::new();
     let start = || {
         let start =
@@ -335,4 +335,65 @@ fn a_rate_of_tokens_is_settled_by_what_was_used() {
     let refused = call(&gate, &key);
     assert_eq!(refused.status, 429);
     assert_eq!(gate.record_of(&refused)["reason"], "RateExceeded");
+}
+
+#[test]
+fn what_was_used_is_told_by_team_consumer_and_model() {
+    let origin = provider(Speaks::OpenAi);
+    let team = document("Team", "shop", "{ members: [anna] }");
+    let gate = Gate::start(&house(&origin, &format!("{PRICED}, tellTarget: true"), &[team]));
+    let (anna, bert) = (key(&gate, "anna"), key(&gate, "bert"));
+    let answer = call(&gate, &anna);
+    assert_eq!(answer.header("x-ai-provider"), Some("OpenAi"));
+    assert_eq!(answer.header("x-ai-model"), Some("native"));
+    let record = gate.record_of(&answer);
+    assert_eq!(record["gen_ai.request.model"], "m", "{record}");
+    assert_eq!(record["gen_ai.usage.output_tokens"], TOKENS.1);
+    assert_eq!(call(&gate, &anna).status, 200);
+    assert_eq!(call(&gate, &bert).status, 200);
+    let series = r#"bartizan_model_tokens_total{team="shop",consumer="anna",model="m",type="input"}"#;
+    #[expect(clippy::cast_precision_loss, reason = "a small number")]
+    gate.wait_for_metric(series, (2 * TOKENS.0) as f64);
+
+    let data = gate.data().to_str().unwrap().to_owned();
+    let usage = || {
+        let arguments = ["usage", "--by", "team,model", "--format", "json", "--data-dir", &data];
+        let (code, told, errors) = bartizan_testkit::gateway::command(arguments);
+        assert_eq!(code, Some(0), "{errors}");
+        serde_json::from_str::<Value>(&told).unwrap()["usage"].clone()
+    };
+    wait("it is written down", || usage().as_array().is_some_and(|rows| rows.len() == 2));
+    let rows = usage();
+    let of_team = rows.as_array().unwrap().iter().find(|row| row["team"] == "shop").unwrap();
+    assert_eq!((of_team["requests"].as_u64(), of_team["model"].as_str()), (Some(2), Some("m")), "{rows}");
+    assert_eq!(of_team["costPicodollars"].as_u64(), Some(2 * CALL_PICO));
+    let arguments = ["usage", "--month", "1999-12", "--data-dir", &data];
+    let (code, told, errors) = bartizan_testkit::gateway::command(arguments);
+    assert_eq!((code, told.as_str()), (Some(0), ""), "{errors}");
+}
+
+#[test]
+fn the_fastest_target_of_late_is_asked_first() {
+    let (fast, slow) = (provider(Speaks::OpenAi), slow(Speaks::OpenAi));
+    let upstream = |name: &str, origin: &Origin| {
+        let url = origin.url();
+        document(
+            "Upstream",
+            name,
+            &format!("{{ kind: Llm, llm: {{ provider: OpenAi }}, endpoints: [{{ url: \"{url}\" }}] }}"),
+        )
+    };
+    let model = document(
+        "Model",
+        "quick",
+        "{ strategy: LowestLatency, targets: [{ upstream: slow, model: a }, { upstream: fast, model: a }] }",
+    );
+    let gate = Gate::start(&house(&fast, "", &[upstream("slow", &slow), upstream("fast", &fast), model]));
+    let key = key(&gate, "anna");
+    let body = json!({ "model": "quick", "messages": [{ "role": "user", "content": "hi" }] });
+    for _ in 0..8 {
+        assert_eq!(ask(&gate, &key, "/v1/chat/completions", &body).status, 200);
+    }
+    assert_eq!(slow.received().len(), 1, "once, because nobody knew");
+    assert_eq!(fast.received().len(), 7);
 }

@@ -2,7 +2,7 @@
 
 use bartizan_testkit::{Client, Documents, Origin, Raw, Received, Reply};
 
-use crate::harness::{Gate, document, route, simple, upstream, wait};
+use crate::harness::{API_KEYS, Gate, document, route, simple, upstream, wait};
 
 /// Rules whose verdicts are easy to foresee.
 pub(crate) const OWN: &str = r#"
@@ -418,6 +418,42 @@ fn changed_rules_are_another_set() {
     gate.documents.write("rules/own.conf", "SecRule ARGS \"@unknown x\" \"id:1,phase:2,deny\"");
     gate.gateway.wait_for_stderr("own.conf:1");
     assert_eq!(gate.get("/?q=other", &[]).status, 403);
+}
+
+#[test]
+fn rule_files_outside_the_folder_of_documents_are_watched_too() {
+    let origin = Origin::answering("ok");
+    let rules = Documents::new([("own.conf", OWN)]);
+    let path = rules.path().join("own.conf");
+    let policy = document(
+        "InspectionPolicy",
+        "own",
+        &format!("{{ ruleSets: [{{ files: ['{}'] }}] }}", path.display()),
+    );
+    let gate = Gate::start(&simple(&origin.url(), &[&policy]));
+    assert_eq!(gate.get("/?q=other", &[]).status, 200);
+    rules.write("own.conf", OWN.replace("@contains attack", "@contains other"));
+    wait("the changed rules to be in force", || gate.get("/?q=other", &[]).status == 403);
+}
+
+#[test]
+fn a_policy_on_a_consumer_judges_its_requests_and_nobody_elses() {
+    let origin = Origin::answering("ok");
+    let consumers = [document("Consumer", "partner", "{}"), document("Consumer", "own", "{}")];
+    let targeted = document(
+        "InspectionPolicy",
+        "of-partner",
+        "{ targetRefs: [{ kind: Consumer, name: partner }], ruleSets: [{ files: [rules/own.conf] }] }",
+    );
+    let documents = simple(&origin.url(), &[API_KEYS, &consumers[0], &consumers[1], &targeted]);
+    let gate = with_rules(&documents);
+    let (partner, own) = (gate.key("partner"), gate.key("own"));
+    let ask = |key: &str, target: &str| gate.get(target, &[("x-api-key", key)]);
+    wait("the keys", || [&partner, &own].iter().all(|key| ask(key, "/?q=fine").status == 200));
+    let refused = ask(&partner, "/?q=attack");
+    assert_eq!(refused.status, 403);
+    assert_eq!(gate.record_of(&refused)["policy"], "InspectionPolicy/of-partner");
+    assert_eq!(ask(&own, "/?q=attack").status, 200);
 }
 
 #[test]

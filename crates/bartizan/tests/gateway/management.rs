@@ -59,6 +59,8 @@ const ENDPOINTS: &[Endpoint] = &[
     ("POST", "/admin/v1/me/tokens/{id}/revoke", None, SESSION),
     ("GET", "/admin/v1/login", None, OPEN),
     ("POST", "/admin/v1/login", Some("{}"), OPEN),
+    ("GET", "/admin/v1/openid/begin", None, OPEN),
+    ("GET", "/admin/v1/openid/callback", None, OPEN),
     ("POST", "/admin/v1/links/look", Some("{}"), OPEN),
     ("POST", "/admin/v1/links/spend", Some("{}"), OPEN),
 ];

@@ -1,8 +1,10 @@
 //! What bodies must look like, and what answers must not tell, end to end.
 
+use std::time::Duration;
+
 use bartizan_testkit::{Client, Documents, Origin, Raw, Reply};
 
-use crate::harness::{Gate, document, simple};
+use crate::harness::{Gate, document, simple, wait};
 
 const SCHEMA: &str = r#"{ "type": "object", "required": ["id", "lines"], "additionalProperties": false,
   "properties": { "id": { "type": "integer" }, "note": { "type": "string", "maxLength": 5 },
@@ -144,6 +146,45 @@ fn a_secret_in_an_answer_is_blocked_or_masked_and_counted_by_its_class() {
     assert_eq!((masked.status.as_u16(), masked.text().len()), (200, expected.len()));
     assert!(masked.text().starts_with("before *") && !masked.text().contains("MIIEv"), "{}", masked.text());
     assert_eq!(gate.record_of(&masked)["leaks"][0]["action"], "masked");
+}
+
+#[test]
+fn a_stream_of_events_is_looked_through_while_it_passes() {
+    let events = |event: &str| event.to_owned();
+    let origin = Origin::start(move |received| {
+        let told = format!("data: {}\n\n", secret().replace('\n', "\\n"));
+        let wait = if received.target == "/slow" { 20 } else { 0 };
+        Reply::ok(events("data: one\n\n"))
+            .with("content-type", "text/event-stream")
+            .then(Duration::from_secs(wait), told)
+            .then(Duration::ZERO, events("data: three\n\n"))
+    });
+    let gate = screening(&origin.url(), ", response: { leaks: mask }");
+    let client = gate.client();
+    let mut slow = client.open(client.request("GET", "/slow").body(Default::default()).unwrap()).unwrap();
+    assert_eq!(
+        slow.piece().unwrap().as_deref(),
+        Some(&b"data: one\n\n"[..]),
+        "a whole event is not held back"
+    );
+    let masked = gate.get("/", &[]);
+    assert!(masked.text().starts_with("data: one\n\ndata: *"), "{}", masked.text());
+    assert!(masked.text().ends_with("*\n\ndata: three\n\n") && !masked.text().contains("MIIEv"));
+    let leak = &gate.record_of(&masked)["leaks"][0];
+    assert_eq!((&leak["class"], &leak["action"]), (&"private-key".into(), &"masked".into()));
+    let gate = screening(&origin.url(), ", response: { leaks: block }");
+    let client = gate.client();
+    let mut broken = client.open(client.request("GET", "/").body(Default::default()).unwrap()).unwrap();
+    let mut passed = Vec::new();
+    let ended = loop {
+        match broken.piece() {
+            Ok(Some(piece)) => passed.extend_from_slice(&piece),
+            other => break other,
+        }
+    };
+    assert!(ended.is_err(), "the stream breaks off");
+    assert_eq!(String::from_utf8(passed).unwrap(), "data: one\n\n");
+    wait("the record", || gate.gateway.stdout().iter().any(|line| line.contains("\"action\":\"blocked\"")));
 }
 
 #[test]

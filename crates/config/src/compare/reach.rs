@@ -209,10 +209,10 @@ enum Proof {
 struct Guards<'s> {
     proof: Proof,
     authentication: Option<&'s str>,
-    /// Everything else by kind: authorization, limits, headers, quotas.
-    policies: [BTreeSet<&'s str>; 4],
+    /// Everything else by kind: authorization, limits, headers, quotas, inspection, schemas.
+    policies: [BTreeSet<&'s str>; 6],
     /// Whether one of each of these kinds bites.
-    bites: [bool; 4],
+    bites: [bool; 6],
     body_max: u64,
     upstreams: BTreeSet<&'s str>,
 }
@@ -238,12 +238,16 @@ impl<'s> Guards<'s> {
                 plan.limits.iter().map(|policy| &*policy.label).collect(),
                 plan.headers.iter().map(|policy| &*policy.label).collect(),
                 plan.quotas.iter().map(|policy| &*policy.label).collect(),
+                plan.inspection.iter().map(|policy| &*policy.label).collect(),
+                plan.schemas.iter().map(|policy| &*policy.label).collect(),
             ],
             bites: [
                 plan.authorization.iter().any(|policy| bites(policy.bite)),
                 plan.limits.iter().any(|limit| limit.mode == Mode::Enforce && limit.enforce_percent > 0),
                 plan.headers.iter().any(|policy| bites(policy.bite)),
                 plan.quotas.iter().any(|quota| quota.mode == Mode::Enforce && quota.enforce_percent > 0),
+                plan.inspection.iter().any(|policy| bites(policy.bite)),
+                plan.schemas.iter().any(|policy| bites(policy.bite)),
             ],
             body_max: plan.body_bytes_max.unwrap_or(listener.plan.admission.body_bytes_max),
             upstreams: upstreams
@@ -260,7 +264,7 @@ impl<'s> Guards<'s> {
             (Proof::Optional, Some(label)) => format!("{label} (callers without a credential pass)"),
             _ => "no authentication".to_owned(),
         }];
-        for (policies, none) in self.policies.iter().zip(["no authorization", "no limit", "", ""]) {
+        for (policies, none) in self.policies.iter().zip(["no authorization", "no limit", "", "", "", ""]) {
             if policies.is_empty() && !none.is_empty() {
                 words.push(none.to_owned());
             }
@@ -301,7 +305,7 @@ impl Weighed {
         let route = &*after.2.route;
         let own = format!("Route/{route}");
         self.proof(&old, &new, &own, route);
-        const LAST: [(&str, Weight, &str, &str); 4] = [
+        const LAST: [(&str, Weight, &str, &str); 6] = [
             (
                 "authorization",
                 Weight::Grave,
@@ -311,6 +315,13 @@ impl Weighed {
             ("limit", Weight::Notable, "callers are no longer limited", "callers are limited"),
             ("headers", Weight::Slight, "headers are no longer judged", "headers are judged"),
             ("quota", Weight::Notable, "use is no longer counted", "use is counted"),
+            ("inspection", Weight::Grave, "nothing looks for attacks any more", "attacks are looked for"),
+            (
+                "schema",
+                Weight::Grave,
+                "bodies are no longer judged by a schema",
+                "bodies are judged by a schema",
+            ),
         ];
         for (index, (code, weight, none, some)) in LAST.into_iter().enumerate() {
             let (Some(was), Some(is)) = (old.policies.get(index), new.policies.get(index)) else { continue };

@@ -262,3 +262,49 @@ fn a_first_set_opens_everything_and_weakens_nothing() {
         (vec!["orders".to_owned()], vec!["shop".to_owned()])
     );
 }
+
+const TOKENS: &str = "kind: AuthenticationPolicy\nmetadata: { name: tokens }\nspec: { methods: [{ type: Jwt, jwt: { issuer: \"https://id.test\", audiences: [a, b], algorithms: [RS256], claims: { consumer: sub } } }] }";
+
+#[test]
+fn what_becomes_weaker_about_tokens_is_said_in_plain_words() {
+    let set_of = |tokens: &str| set(&[LISTENER, UPSTREAM, ROUTE, tokens]);
+    for (from, to, direction, code, words) in [
+        ("[RS256]", "[RS256, ES256]", Direction::Weaker, "token-algorithms", "signed by more algorithms"),
+        ("[a, b]", "[a, b, c]", Direction::Weaker, "token-audiences", "more audiences"),
+        ("[a, b]", "[a]", Direction::Stronger, "token-audiences", "fewer audiences"),
+        ("https://id.test", "https://other.test", Direction::Different, "token-issuer", "another issuer"),
+        (
+            "consumer: sub",
+            "consumer: sub, unknownConsumer: Allow",
+            Direction::Weaker,
+            "token-consumers",
+            "consumers that no document names are admitted",
+        ),
+        ("algorithms", "clockSkew: 5m, algorithms", Direction::Weaker, "token-time", "accepted longer"),
+        (
+            "algorithms",
+            "forward: true, algorithms",
+            Direction::Weaker,
+            "token-forward",
+            "given the callers' tokens",
+        ),
+    ] {
+        assert!(TOKENS.contains(from), "{from}");
+        let (before, after) = (set_of(TOKENS), set_of(&TOKENS.replacen(from, to, 1)));
+        let comparison = compare(Side::of(&before), Side::of(&after).unwrap());
+        let finding = comparison.findings.iter().find(|finding| finding.code == code);
+        let finding = finding.unwrap_or_else(|| panic!("{from} → {to}: {:#?}", comparison.findings));
+        assert_eq!(finding.direction, direction, "{from} → {to}");
+        assert!(finding.message.contains(words), "{}", finding.message);
+    }
+}
+
+#[test]
+fn a_route_that_nothing_inspects_any_more_is_weaker() {
+    let schema =
+        "kind: SchemaPolicy\nmetadata: { name: orders }\nspec: { schema: { inline: { type: object } } }";
+    let (before, after) =
+        (set(&[LISTENER, UPSTREAM, ROUTE, KEYS, schema]), set(&[LISTENER, UPSTREAM, ROUTE, KEYS]));
+    let comparison = compare(Side::of(&before), Side::of(&after).unwrap());
+    assert!(found(&comparison).contains(&(Direction::Weaker, Weight::Grave, "schema")), "{comparison:#?}");
+}

@@ -87,6 +87,7 @@ fn labels(snapshot: &Snapshot, plan: &RoutePlan) -> Vec<String> {
     let authentication = plan.authentication.enforced.iter().chain(&plan.authentication.shadow);
     labels.extend(authentication.map(|policy| policy.label.to_string()));
     labels.extend(plan.cors.enforced.iter().chain(&plan.cors.shadow).map(|policy| policy.label.to_string()));
+    labels.extend(plan.patience.iter().map(|policy| policy.label.to_string()));
     labels.extend(plan.caching.iter().map(|policy| policy.label.to_string()));
     labels.extend(plan.authorization.iter().map(|policy| policy.label.to_string()));
     labels.extend(plan.headers.iter().map(|policy| policy.label.to_string()));

@@ -23,7 +23,7 @@ use bartizan_telemetry::RecordPlan;
 use super::{index::Index, inspection::InspectionTerms, label, policy::Policies, record};
 use crate::snapshot::{
     AccessLogPlan, AuthenticationPlan, AuthorizationPlan, Bite, CachePlan, CorsPlan, HeaderPlan,
-    PolicyMention, RotationPlan, SchemaPlan, Settled,
+    PolicyMention, RotationPlan, SchemaPlan, Settled, UpstreamPolicyPlan,
 };
 
 /// A policy with what it is attached to.
@@ -184,9 +184,10 @@ impl Clashes {
                 Problem::new(Code::PoliciesClash, second.name.at, "spec.targetRefs", message)
                     .also(first.name.at, "the other one is here")
                     .hint(match second.kind() {
-                        Kind::CachePolicy | Kind::RecordPolicy | Kind::KeyRotationPolicy => {
-                            "keep one of them, or set `mode: off`"
-                        }
+                        Kind::CachePolicy
+                        | Kind::RecordPolicy
+                        | Kind::KeyRotationPolicy
+                        | Kind::UpstreamPolicy => "keep one of them, or set `mode: off`",
                         _ => "keep one of them, or set `mode: shadow` on the one you are trying",
                     }),
             );
@@ -242,6 +243,7 @@ pub(super) struct Attached<'p, 'd> {
     quotas: ByTarget<'p, 'd, bartizan_limit::QuotaPolicy>,
     records: ByTarget<'p, 'd, RecordPlan>,
     rotations: ByTarget<'p, 'd, RotationPlan>,
+    patience: ByTarget<'p, 'd, UpstreamPolicyPlan>,
     default_record: Arc<RecordPlan>,
     access_log: AccessLogPlan,
     pub(super) mentions: Vec<PolicyMention>,
@@ -261,6 +263,7 @@ impl<'p, 'd> Attached<'p, 'd> {
             quotas: ByTarget::build(&policies.quotas),
             records: ByTarget::build(&policies.records),
             rotations: ByTarget::build(&policies.rotations),
+            patience: ByTarget::build(&policies.patience),
             default_record: Arc::new(RecordPlan::new("")),
             access_log: record::access_log(index),
             mentions: mentions(policies),
@@ -270,6 +273,7 @@ impl<'p, 'd> Attached<'p, 'd> {
         attached.cors.check_same(clashes);
         attached.records.check_same(clashes);
         attached.rotations.check_same(clashes);
+        attached.patience.check_same(clashes);
         attached
     }
 
@@ -285,6 +289,7 @@ impl<'p, 'd> Attached<'p, 'd> {
             || self.limits.has_listener(name)
             || self.quotas.has_listener(name)
             || self.records.has_listener(name)
+            || self.patience.has_listener(name)
     }
 
     pub(super) fn authentication(
@@ -297,6 +302,14 @@ impl<'p, 'd> Attached<'p, 'd> {
 
     pub(super) fn cache(&self, place: Place<'_>, clashes: &mut Clashes) -> Option<Arc<CachePlan>> {
         self.cache.settle(place, clashes).enforced
+    }
+
+    pub(super) fn patience(
+        &self,
+        place: Place<'_>,
+        clashes: &mut Clashes,
+    ) -> Option<Arc<UpstreamPolicyPlan>> {
+        self.patience.settle(place, clashes).enforced
     }
 
     pub(super) fn cors(&self, place: Place<'_>, clashes: &mut Clashes) -> Settled<CorsPlan> {
@@ -322,6 +335,11 @@ impl<'p, 'd> Attached<'p, 'd> {
 
     pub(super) fn inspection(&self, place: Place<'_>) -> Vec<Arc<InspectionTerms>> {
         self.inspection.adding(place)
+    }
+
+    pub(super) fn consumer_inspection(&self, consumer: &str) -> Vec<Arc<InspectionTerms>> {
+        let policies = self.inspection.at(&Target::Consumer(consumer.into()));
+        policies.iter().map(|policy| policy.plan.clone()).collect()
     }
 
     pub(super) fn limits(&self, place: Place<'_>) -> Vec<Arc<bartizan_limit::Policy>> {
@@ -408,6 +426,7 @@ fn mentions(policies: &Policies<'_>) -> Vec<PolicyMention> {
         .chain(of(&policies.quotas))
         .chain(of(&policies.records))
         .chain(of(&policies.rotations))
+        .chain(of(&policies.patience))
         .collect()
 }
 

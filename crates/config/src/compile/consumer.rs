@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bartizan_access::Roles;
+use bartizan_message::MethodSet;
 use bartizan_model::{
     document::{Kind, Spec, consumer::Contact},
     problem::Problems,
@@ -12,13 +13,14 @@ use http::HeaderValue;
 use super::{
     attach::{Attached, Clashes},
     index::{Index, spec_of},
+    inspection::Binder,
     listener::address_set,
     notice,
     team::Teams,
 };
 use crate::snapshot::{ConsumerPlan, ContactPlan, NameMap, TeamPlan};
 
-/// Compiles all consumers with the limits attached to them.
+/// Compiles all consumers with the policies attached to them.
 pub(super) fn compile_all(
     index: &Index<'_>,
     all_roles: &Roles,
@@ -28,6 +30,7 @@ pub(super) fn compile_all(
     problems: &mut Problems,
 ) -> NameMap<Arc<ConsumerPlan>> {
     let mut consumers = NameMap::default();
+    let mut binder = Binder::default();
     for document in index.of(Kind::Consumer) {
         let Some(spec) = spec_of!(document, Consumer) else { continue };
         let name: Arc<str> = document.name.as_str().into();
@@ -43,6 +46,12 @@ pub(super) fn compile_all(
             authorization: attached.consumer_authorization(&name),
             limits: attached.consumer_limits(&name),
             contacts: contacts(index, &spec.contacts, problems),
+            // Which methods there are the routes say.
+            inspection: attached
+                .consumer_inspection(&name)
+                .iter()
+                .map(|terms| binder.bind(terms, &"".into(), MethodSet::ANY))
+                .collect(),
             quotas: quotas(attached, teams.of(&name), &name),
             team: teams.of(&name).cloned(),
             rotation: attached.consumer_rotation(&name, clashes),

@@ -72,6 +72,7 @@ pub(super) fn list(
     of_policies(&policies.quotas, problems);
     of_policies(&policies.records, problems);
     of_policies(&policies.rotations, problems);
+    of_policies(&policies.patience, problems);
 }
 
 fn of_authentication(document: &Document, problems: &mut Problems) {

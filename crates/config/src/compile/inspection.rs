@@ -28,7 +28,7 @@ use bartizan_model::{
 };
 
 use super::{
-    attach::{Scoped, targets},
+    attach::{Scoped, Target, targets},
     index::{Index, spec_of},
     label,
     policy::bite,
@@ -41,7 +41,7 @@ pub(super) const BODY_BYTES_MAX: u64 = 64 << 20;
 const NOTICES_MAX: usize = 5;
 
 /// What an inspection can be attached to.
-pub(super) const TARGETS: &[TargetKind] = &[TargetKind::Listener, TargetKind::Route];
+pub(super) const TARGETS: &[TargetKind] = &[TargetKind::Listener, TargetKind::Route, TargetKind::Consumer];
 
 /// A policy before it is known on which route.
 pub(super) struct InspectionTerms {
@@ -79,10 +79,23 @@ pub(super) fn policies<'d>(index: &Index<'d>, problems: &mut Problems) -> Vec<Sc
         let Some(spec) = spec_of!(document, InspectionPolicy) else { continue };
         let bite = bite(spec.mode, spec.enforce_percent, spec.on_fault);
         let targets = targets(index, &spec.target_refs, TARGETS, problems);
+        check_routes_of_exclusions(spec, targets.iter().any(Target::is_consumer), problems);
         let Some(plan) = terms(index, &mut library, document, spec, bite, problems) else { continue };
         scoped.push(Scoped { document, plan: Arc::new(plan), bite, allow_override: false, targets });
     }
     scoped
+}
+
+/// A consumer's policies are the same on every route, so nothing in them can hold for some routes.
+fn check_routes_of_exclusions(spec: &InspectionPolicySpec, of_consumer: bool, problems: &mut Problems) {
+    for exclusion in spec.exclusions.iter().filter(|exclusion| of_consumer && !exclusion.routes.is_empty()) {
+        let message =
+            "a policy on a Consumer is the same on every route, so an exclusion in it cannot name routes";
+        problems.push(
+            Problem::new(Code::FieldsClash, exclusion.at, "spec.exclusions", message)
+                .hint("leave `routes` out, or attach the policy to those routes"),
+        );
+    }
 }
 
 fn terms(

@@ -77,8 +77,10 @@ const fn bears_on_answers(kind: Kind) -> bool {
             | Kind::CorsPolicy
             | Kind::KeyRotationPolicy
             | Kind::PolicyTest
+            | Kind::QuotaPolicy
             | Kind::RateLimitPolicy
             | Kind::RecordPolicy
             | Kind::Role
+            | Kind::UpstreamPolicy
     )
 }

@@ -48,6 +48,7 @@ mod schema;
 mod team;
 mod tie;
 mod upstream;
+mod upstream_policy;
 mod way;
 
 use attach::{Attached, Clashes};
@@ -146,6 +147,7 @@ fn snapshot(set: &Parsed<'_>, unread: bool, problems: &mut Problems) -> Option<S
         access_log,
         channels,
         alerts,
+        rule_files: set.rules.read_files(),
         policies: attached.mentions,
     })
 }

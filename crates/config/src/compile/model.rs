@@ -6,7 +6,7 @@ use bartizan_ai::price::Price;
 use bartizan_model::{
     document::{
         Document, Kind, Spec,
-        model::{ModelPrice, ModelSpec, ModelStrategy, ModelTarget},
+        model::{ModelPrice, ModelSpec, ModelTarget},
     },
     problem::{Code, Problem, Problems, Span},
     read::Spanned,
@@ -78,7 +78,7 @@ fn compile(
     ModelPlan {
         name: document.name.as_str().into(),
         targets: targets.filter_map(|one| target(index, document, one, price, upstreams, problems)).collect(),
-        weighted: spec.strategy == ModelStrategy::Weighted,
+        strategy: spec.strategy,
         roles: spec.roles.iter().map(|role| role.as_str().into()).collect(),
         tells_target: spec.tell_target,
         max_output: spec.max_output_tokens.as_ref().map(|tokens| u64::from(count(tokens))),

@@ -23,11 +23,11 @@ use super::{
     authentication, authorization, cache,
     index::{Index, spec_of},
     inspection::{self, InspectionTerms},
-    label, limit, pattern, quota, record, rotation, schema,
+    label, limit, pattern, quota, record, rotation, schema, upstream_policy,
 };
 use crate::snapshot::{
     AuthenticationPlan, AuthorizationPlan, Bite, CachePlan, CorsPlan, HeaderChangesPlan, HeaderCheckPlan,
-    HeaderPlan, OriginPattern, RotationPlan, SchemaPlan,
+    HeaderPlan, OriginPattern, RotationPlan, SchemaPlan, UpstreamPolicyPlan,
 };
 
 /// The policies of a set by kind, each list in order of name.
@@ -43,6 +43,7 @@ pub(super) struct Policies<'d> {
     pub(super) quotas: Vec<Scoped<'d, bartizan_limit::QuotaPolicy>>,
     pub(super) records: Vec<Scoped<'d, RecordPlan>>,
     pub(super) rotations: Vec<Scoped<'d, RotationPlan>>,
+    pub(super) patience: Vec<Scoped<'d, UpstreamPolicyPlan>>,
 }
 
 /// Compiles all policies.
@@ -65,6 +66,7 @@ pub(super) fn compile_all<'d>(
         quotas: quotas(index, problems),
         records: records(index, &secrets, problems),
         rotations: rotation::policies(index, problems),
+        patience: upstream_policy::policies(index, problems),
         authentication,
     }
 }

@@ -108,7 +108,7 @@ fn limit(spec: &Spanned<QuotaSpec>, path: &str, problems: &mut Problems) -> Opti
             Ok(calendar) => calendar,
             Err(_) => {
                 let message = format!("{} is no time zone", shown(zone));
-                let problem = Problem::new(Code::BadValue, zone.at, &format!("{path}.timeZone"), message);
+                let problem = Problem::new(Code::BadValue, zone.at, format!("{path}.timeZone"), message);
                 problems.push(
                     problem.hint("write a name of the IANA database, for example `Europe/Berlin` or `UTC`"),
                 );

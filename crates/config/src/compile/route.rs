@@ -343,6 +343,7 @@ impl Compiler<'_, '_> {
             inspection,
             schemas: self.attached.schemas(place),
             caching: self.attached.cache(place, self.clashes),
+            patience: self.attached.patience(place, self.clashes),
             record: self.attached.record(place, self.clashes),
             timeouts: *timeouts,
             body_bytes_max: rule.body_bytes.as_ref().map(|bytes| bytes.get()),

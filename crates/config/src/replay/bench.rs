@@ -7,14 +7,14 @@ use std::{
     time::Duration,
 };
 
-use bartizan_identity::KeyId;
+use bartizan_identity::{InvalidKind, KeyId};
 use bartizan_limit::Nanos;
 use bartizan_model::{Stage, problem::shown};
 use http::{HeaderValue, Uri, header};
 
 use super::{
     needs::Needs,
-    recording::{Caller, Cause, Recording},
+    recording::{Caller, Cause, Recording, Taken},
 };
 use crate::{
     entry::Url,
@@ -32,6 +32,8 @@ pub struct Bench {
     needs: Needs,
     backends: HashMap<Arc<str>, Arc<[Arc<str>]>>,
     began: Option<u64>,
+    /// Whether limits are judged from what cells held, where that was recorded.
+    recorded_limits: bool,
 }
 
 /// What a set says of a request.
@@ -86,7 +88,14 @@ impl Bench {
                 backends.insert(plan.label.clone(), names.map(|upstream| upstream.name.clone()).collect());
             }
         }
-        Bench { snapshot, stage, needs, backends, began: None }
+        Bench { snapshot, stage, needs, backends, began: None, recorded_limits: false }
+    }
+
+    /// Judges limits of captured requests from what their cells held, instead of recomputing them.
+    #[must_use]
+    pub fn with_recorded_limits(mut self) -> Self {
+        self.recorded_limits = true;
+        self
     }
 
     /// Judges a request at its recorded time. Limits keep what earlier requests took. `draw` decides between backends, so
@@ -103,9 +112,12 @@ impl Bench {
             return Judged::unseen(Unseen::new(Stage::Admit, Cause::Listener));
         };
         let name = listener.plan.name.clone();
-        let Some(given) = given(asked, listener, &host, &self.needs, self.began, draw) else {
+        let Some(mut given) = given(asked, listener, &host, &self.needs, self.began, draw) else {
             return Judged::unseen(Unseen::new(Stage::Admit, Cause::Head));
         };
+        if let Some(taken) = &asked.taken {
+            put_taken(&mut given, taken, self.recorded_limits);
+        }
         self.began.get_or_insert(asked.unix_nanos);
         let mut outcome = self.stage.run(given);
         if !matches!(asked.caller, Caller::Key { .. } | Caller::Missing | Caller::Nobody) {
@@ -166,6 +178,7 @@ impl Bench {
     /// A policy that is enforced for some callers and had something against this one.
     fn unsure_share(&self, asked: &Recording, outcome: &Outcome) -> Option<Unseen> {
         let knows_share = match asked.caller {
+            Caller::Key { flaw: Some(InvalidKind::Malformed), .. } => !asked.lacks.client,
             Caller::Key { .. } => true,
             Caller::Missing | Caller::Nobody => !asked.lacks.client,
             Caller::Unknown | Caller::Other(_) => false,
@@ -213,7 +226,9 @@ fn given(
             // The public half alone: a caller's share follows from it.
             let public =
                 HeaderValue::from_str(&format!("{}{}", bartizan_identity::KEY_PREFIX, key.as_str())).ok()?;
-            for name in needs.key_headers() {
+            // Without an id a key says nothing of its caller's share.
+            let has_id = *flaw != Some(InvalidKind::Malformed);
+            for name in needs.key_headers().iter().filter(|_| has_id) {
                 headers.insert(name.clone(), public.clone());
             }
             let consumer = consumer.clone().unwrap_or_default();
@@ -253,6 +268,21 @@ fn given(
     })
 }
 
+/// What a capture knows better than a log.
+fn put_taken(given: &mut Given, taken: &Taken, recorded_limits: bool) {
+    given.version = taken.version;
+    given.local = taken.local;
+    given.draw = taken.draw.or(given.draw);
+    if let (Some(tls), Some(name)) = (&mut given.tls, &taken.server_name) {
+        tls.server_name = Some(name.clone());
+    }
+    if recorded_limits {
+        given.received.monotonic = taken.received;
+        given.readings.limit = taken.limit;
+        given.cells.clone_from(&taken.cells);
+    }
+}
+
 /// The host in lower case, without port and brackets.
 fn bare_host(authority: &str) -> String {
     let host = match authority.rsplit_once(':') {
@@ -266,6 +296,12 @@ fn bare_host(authority: &str) -> String {
 pub(super) const KEY_ID: &str = "Replayed0000";
 
 impl Caller {
+    /// A caller with something that is no API key in the place of one.
+    pub fn with_malformed_key() -> Option<Self> {
+        let key = KeyId::parse(KEY_ID)?;
+        Some(Caller::Key { key, consumer: None, flaw: Some(InvalidKind::Malformed) })
+    }
+
     /// A caller with a valid API key of this consumer.
     ///
     /// # Errors

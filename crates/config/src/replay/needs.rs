@@ -84,6 +84,12 @@ impl Needs {
                 needs.note_bite(plan.bite, &plan.label);
                 of_conditions(plan, &mut found);
             }
+            for policy in consumer.inspection.iter().filter(|policy| policy.request.is_some()) {
+                needs.note_bite(policy.bite, &policy.label);
+                for what in [What::Headers, What::Query] {
+                    found.push(Need { stage: Stage::Inspect, what, policy: policy.label.clone() });
+                }
+            }
             for policy in &consumer.limits {
                 needs.note_share(policy.mode, policy.enforce_percent, &policy.label);
                 of_limit(policy, &mut found);

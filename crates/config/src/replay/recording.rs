@@ -1,13 +1,17 @@
 //! A request as a source wrote it down.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use bartizan_identity::{InvalidKind, KeyId};
+use bartizan_limit::Nanos;
 use bartizan_message::Scheme;
 use bartizan_model::Stage;
-use http::{HeaderMap, Method};
+use http::{HeaderMap, Method, Version};
 
-use crate::rehearsal::GivenBody;
+use crate::rehearsal::{CellReading, GivenBody};
 
 /// A recorded request, and what its source says became of it.
 #[derive(Clone, Debug)]
@@ -38,6 +42,27 @@ pub struct Recording {
     pub lacks: Lacks,
     /// What became of it, where the source tells.
     pub recorded: Option<Recorded>,
+    /// What its judges read, where it is from a capture.
+    pub taken: Option<Box<Taken>>,
+}
+
+/// What judges read of a captured request beside what a log tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// The protocol version.
+    pub version: Version,
+    /// Our end of the connection.
+    pub local: SocketAddr,
+    /// The name that a TLS client asked for.
+    pub server_name: Option<Arc<str>>,
+    /// When its head was complete, on the clock of the limit cells.
+    pub received: Nanos,
+    /// What that clock showed when limits were asked.
+    pub limit: Option<Nanos>,
+    /// What decided between backends.
+    pub draw: Option<u64>,
+    /// What limit cells held before.
+    pub cells: Vec<CellReading>,
 }
 
 /// What a source knows of a caller.

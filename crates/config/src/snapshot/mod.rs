@@ -24,6 +24,7 @@ pub mod table;
 pub mod template;
 pub mod token;
 pub mod upstream;
+pub mod upstream_policy;
 
 pub use authentication::*;
 pub use authorization::*;
@@ -40,6 +41,7 @@ pub use table::*;
 pub use template::*;
 pub use token::*;
 pub use upstream::*;
+pub use upstream_policy::*;
 
 /// A complete, consistent set of documents in the form in which requests are judged.
 #[derive(Debug)]
@@ -70,6 +72,8 @@ pub struct Snapshot {
     pub channels: std::collections::BTreeMap<Arc<str>, Arc<ChannelPlan>>,
     /// What is worth waking somebody for.
     pub alerts: Vec<Arc<AlertPlan>>,
+    /// The files of rules and schemas that the documents name, each once.
+    pub rule_files: Vec<std::path::PathBuf>,
     /// Every policy of the set, for `explain`, metrics and the console.
     pub policies: Vec<PolicyMention>,
 }

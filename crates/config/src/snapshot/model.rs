@@ -6,7 +6,7 @@ use bartizan_ai::{
     Dialect, Provider,
     price::{self, Price},
 };
-use bartizan_model::Reference;
+use bartizan_model::{Reference, document::model::ModelStrategy};
 
 /// All models of a set.
 #[derive(Clone, Debug, Default)]
@@ -31,8 +31,8 @@ pub struct ModelPlan {
     pub name: Arc<str>,
     /// Who serves it, in order; never empty.
     pub targets: Vec<ModelTargetPlan>,
-    /// Whether the first target is drawn by weight.
-    pub weighted: bool,
+    /// Which target is asked first.
+    pub strategy: ModelStrategy,
     /// Callers must have one of these roles; none: anybody whom the route's policies let pass.
     pub roles: Vec<Arc<str>>,
     /// Tokens of an answer where the caller sets no bound and the dialect demands one.

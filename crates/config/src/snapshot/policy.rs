@@ -214,6 +214,8 @@ pub struct ConsumerPlan {
     pub limits: Vec<Arc<bartizan_limit::Policy>>,
     /// Whom to tell about its keys.
     pub contacts: Vec<super::ContactPlan>,
+    /// Inspections attached to the consumer, in order of name; they judge after those of the route.
+    pub inspection: Vec<Arc<super::InspectionPlan>>,
     /// Its team.
     pub team: Option<Arc<TeamPlan>>,
     /// Quotas attached to the consumer, in order of name, and its team's budget.

@@ -1,10 +1,18 @@
-//! Every place outside the documents that a snapshot is read from.
+//! What a snapshot holds in several places: what it is read from outside the documents, and its inspections.
+
+use std::sync::Arc;
 
 use bartizan_model::Reference;
 
-use super::{MethodPlan, Snapshot};
+use super::{InspectionPlan, MethodPlan, Snapshot};
 
 impl Snapshot {
+    /// Every inspection of the set as it applies to a route or a consumer.
+    pub fn inspections(&self) -> impl Iterator<Item = &Arc<InspectionPlan>> {
+        let of_routes = self.routes.iter().flat_map(|route| &route.inspection);
+        of_routes.chain(self.consumers.values().flat_map(|consumer| &consumer.inspection))
+    }
+
     /// The secrets, certificates, lists and users that `prepare` reads, some of them named several times.
     pub fn references(&self) -> impl Iterator<Item = &Reference> {
         let listeners = self.listeners.iter().filter_map(|listener| listener.plan.tls.as_ref());

@@ -9,6 +9,7 @@ use super::{
     authorization::AuthorizationPlan,
     inspection::{InspectionPlan, SchemaPlan},
     policy::{CachePlan, CorsPlan, HeaderChangesPlan, HeaderPlan, Settled, TimeoutsPlan},
+    upstream_policy::UpstreamPolicyPlan,
 };
 
 /// One rule of a route with every policy that applies to it, resolved at load time.
@@ -50,6 +51,8 @@ pub struct RoutePlan {
     pub schemas: Vec<Arc<SchemaPlan>>,
     /// Which answers are kept; none: none.
     pub caching: Option<Arc<CachePlan>>,
+    /// How patient the gateway is with its upstreams.
+    pub patience: Option<Arc<UpstreamPolicyPlan>>,
     /// What is written down.
     pub record: Arc<bartizan_telemetry::RecordPlan>,
 }

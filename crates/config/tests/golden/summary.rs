@@ -17,7 +17,7 @@ pub(super) fn write(out: &mut String, snapshot: &Snapshot) {
         write_upstream(out, upstream);
     }
     for model in &snapshot.models.models {
-        let _ = writeln!(out, "model {} weighted {} max {:?}", model.name, model.weighted, model.max_output);
+        let _ = writeln!(out, "model {} {} max {:?}", model.name, model.strategy.as_str(), model.max_output);
         let mut names: Vec<_> =
             snapshot.models.by_name.keys().filter(|name| snapshot.models.get(name) == Some(model)).collect();
         names.sort();
@@ -337,6 +337,9 @@ fn write_route(out: &mut String, snapshot: &Snapshot, plan: &RoutePlan) {
     }
     if let Some(policy) = &plan.caching {
         let _ = writeln!(out, "  cache {} {:?}", policy.label, policy.terms);
+    }
+    if let Some(policy) = &plan.patience {
+        let _ = writeln!(out, "  patience {policy:?}");
     }
     if !plan.record.name.is_empty() {
         let _ = writeln!(out, "  record {:?}", plan.record);

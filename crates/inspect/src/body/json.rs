@@ -33,7 +33,35 @@ struct Frame {
     /// The next index of an array.
     index: usize,
     /// The names seen in an object; absent for an array.
-    names: Option<HashSet<Vec<u8>>>,
+    names: Option<Names>,
+}
+
+/// The names of an object so far: few are compared one by one, more are looked up.
+enum Names {
+    Few(Vec<Vec<u8>>),
+    Many(HashSet<Vec<u8>>),
+}
+
+impl Names {
+    /// 16: up to there comparing is cheaper than hashing.
+    const FEW: usize = 16;
+
+    /// Adds a name; false when it is there already.
+    fn insert(&mut self, name: &[u8]) -> bool {
+        match self {
+            Self::Few(names) => {
+                if names.iter().any(|known| known == name) {
+                    return false;
+                }
+                names.push(name.to_vec());
+                if names.len() > Self::FEW {
+                    *self = Self::Many(names.drain(..).collect());
+                }
+                true
+            }
+            Self::Many(names) => names.insert(name.to_vec()),
+        }
+    }
 }
 
 struct Reader<'a> {
@@ -118,7 +146,7 @@ impl Reader<'_> {
         let frame = self.frames.last_mut().ok_or("JSON with a member outside an object")?;
         frame.index += 1;
         let length = frame.path;
-        if !frame.names.as_mut().is_some_and(|names| names.insert(name.clone())) {
+        if !frame.names.as_mut().is_some_and(|names| names.insert(&name)) {
             return Err("JSON with a duplicate name");
         }
         self.path.truncate(length);
@@ -132,7 +160,12 @@ impl Reader<'_> {
         let (index, length) = (frame.index, frame.path);
         frame.index += 1;
         self.path.truncate(length);
-        self.path.extend_from_slice(format!(".{index}").as_bytes());
+        self.path.push(b'.');
+        let tens = index / 10;
+        if tens > 0 {
+            self.path.extend_from_slice(tens.to_string().as_bytes());
+        }
+        self.path.push(b'0' + (index % 10) as u8);
         self.value()
     }
 
@@ -143,7 +176,7 @@ impl Reader<'_> {
                     return Err("JSON nested deeper than the limit");
                 }
                 self.at += 1;
-                let names = (open == b'{').then(HashSet::new);
+                let names = (open == b'{').then(|| Names::Few(Vec::new()));
                 self.frames.push(Frame { path: self.path.len(), index: 0, names });
                 Ok(())
             }
@@ -210,7 +243,11 @@ impl Reader<'_> {
 
     fn string(&mut self) -> Result<Vec<u8>, &'static str> {
         self.at += 1;
-        let mut out = Vec::new();
+        // Most strings are as they are written.
+        let rest = self.text.get(self.at..).unwrap_or_default();
+        let plain = rest.iter().take_while(|byte| !matches!(byte, b'"' | b'\\' | 0..=0x1f)).count();
+        let mut out = rest.get(..plain).unwrap_or_default().to_vec();
+        self.at += plain;
         loop {
             let byte = self.peek().ok_or("JSON with an open string")?;
             self.at += 1;

@@ -15,6 +15,8 @@ pub struct LeakStream {
     held: Held,
     /// How many more bytes are looked at.
     left: u64,
+    /// Whether whole lines pass as soon as they are there.
+    by_line: bool,
     counts: BTreeMap<LeakClass, usize>,
     uninspected: u64,
 }
@@ -33,7 +35,22 @@ impl LeakStream {
     /// A stream of which the first `bytes_max` are looked at; the rest passes and is counted.
     #[must_use]
     pub fn new(scanner: Arc<LeakScanner>, bytes_max: u64) -> Self {
-        Self { scanner, held: Held::default(), left: bytes_max, counts: BTreeMap::new(), uninspected: 0 }
+        Self {
+            scanner,
+            held: Held::default(),
+            left: bytes_max,
+            by_line: false,
+            counts: BTreeMap::new(),
+            uninspected: 0,
+        }
+    }
+
+    /// The same for a body whose lines mean something by themselves (events, JSON by lines): a line passes when it is
+    /// whole, so that nobody waits for a window to fill. Only a private key that began and did not end is held back over
+    /// lines; a line that does not end is treated as any other body.
+    #[must_use]
+    pub fn by_line(self) -> Self {
+        Self { by_line: true, ..self }
     }
 
     /// Takes a piece and gives what may pass now, masked.
@@ -49,6 +66,12 @@ impl LeakStream {
             out.extend_from_slice(rest);
             return out;
         }
+        if self.by_line && inspected.contains(&b'\n') {
+            let cut = self.behind_last_line();
+            if cut > 0 {
+                return self.release(cut);
+            }
+        }
         // Looking again at every small piece would cost more than it is worth.
         if self.held.0.len() < 2 * STREAM_HELD_BYTES {
             return Vec::new();
@@ -60,6 +83,21 @@ impl LeakStream {
             cut = if across.place.start > 0 { across.place.start } else { across.place.end };
         }
         self.release(cut)
+    }
+
+    /// How far whole lines reach, of which nothing can go on in the next.
+    fn behind_last_line(&self) -> usize {
+        let held = &self.held.0;
+        let mut cut = memchr::memrchr(b'\n', held).map_or(0, |at| at + 1);
+        if let Some(begin) = memchr::memmem::rfind(held.get(..cut).unwrap_or_default(), b"-----BEGIN ")
+            && memchr::memmem::find(held.get(begin..).unwrap_or_default(), b"-----END ").is_none()
+            && held.len() - begin < STREAM_HELD_BYTES
+        {
+            cut = begin;
+        }
+        let leaks = self.scanner.scan(held);
+        let across = leaks.found.iter().find(|leak| leak.place.start < cut && leak.place.end > cut);
+        across.map_or(cut, |across| across.place.start)
     }
 
     /// The end of the body: gives what was held back, masked.

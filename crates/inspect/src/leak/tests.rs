@@ -236,6 +236,25 @@ fn a_stream_masks_what_is_cut_anywhere() {
 }
 
 #[test]
+fn a_stream_of_lines_passes_each_line_when_it_is_whole() {
+    let token = format!("ghp_{}", "aB3dE6gH9jK2mN5pQ8sT1vW4yZ7bC0dF3hJ6");
+    let mut stream = LeakStream::new(Arc::new(all()), u64::MAX).by_line();
+    assert_eq!(stream.push(b"data: one\n\ndata: t"), b"data: one\n\n");
+    let (head, tail) = token.split_at(10);
+    assert_eq!(stream.push(format!("wo {head}").as_bytes()), b"", "its line is not whole");
+    let passed = stream.push(format!("{tail}\n\n").as_bytes());
+    assert_eq!(String::from_utf8(passed).unwrap(), format!("data: two {}\n\n", "*".repeat(token.len())));
+    // In two pieces, so that nothing that looks for keys takes this file for one that holds some.
+    let line = |word: &str| format!("-----{word} {} KEY-----\n", "PRIVATE");
+    let key = format!("{}MIIEvQIBADANBgkqhkiG9w0BAQEFAASC\n", line("BEGIN"));
+    assert_eq!(stream.push(key.as_bytes()), b"", "a key that did not end is held back");
+    let rest = stream.push(format!("{}next\n", line("END")).as_bytes());
+    assert!(!String::from_utf8(rest).unwrap().contains("MIIEv"));
+    assert_eq!(stream.finish(), b"");
+    assert_eq!(stream.counts().values().sum::<usize>(), 2);
+}
+
+#[test]
 fn what_lies_behind_the_limit_of_a_stream_passes_and_is_counted() {
     let token = joined(&["gh", "p_", &random(36)]);
     let mut stream = LeakStream::new(Arc::new(all()), 50);

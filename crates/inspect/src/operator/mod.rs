@@ -16,7 +16,7 @@ pub use phrases::Phrases;
 pub use written::WrittenPattern;
 
 use crate::{
-    pattern::{ByteSet, Pattern, Unusable},
+    pattern::{ByteSet, Pattern, Requirement, Unusable},
     rule::Template,
 };
 
@@ -147,19 +147,47 @@ impl Operator {
         }))
     }
 
+    /// Its parameter, where it may contain macros.
+    pub(crate) fn template(&self) -> Option<&Template> {
+        match self {
+            Self::BeginsWith(text)
+            | Self::Contains(text)
+            | Self::ContainsWord(text)
+            | Self::EndsWith(text)
+            | Self::Number(_, text)
+            | Self::Same(text)
+            | Self::Within(text) => Some(text),
+            Self::Written(written) => Some(written.template()),
+            Self::Address(_)
+            | Self::Always
+            | Self::BrokenUrlEncoding
+            | Self::BrokenUtf8
+            | Self::BytesOutside(_)
+            | Self::DetectSqli
+            | Self::DetectXss
+            | Self::Never
+            | Self::Pattern(_)
+            | Self::Phrases(_) => None,
+        }
+    }
+
     /// What a value must contain for the test to hold, when that can be told beforehand.
-    pub(crate) fn requirement(&self) -> Option<crate::pattern::Requirement> {
+    pub(crate) fn requirement(&self) -> Option<Requirement> {
         match self {
             Self::Pattern(pattern) => Some(pattern.requirement()),
             Self::Phrases(phrases) => Some(phrases.requirement()),
-            Self::DetectXss => Some(crate::pattern::Requirement {
-                literals: Vec::new(),
-                bytes: Some(ByteSet::of(injection::XSS_SIGNS)),
-                length_min: 1,
-            }),
+            Self::DetectXss => Some(Requirement::one_of(ByteSet::of(injection::XSS_SIGNS))),
+            Self::BrokenUrlEncoding => Some(Requirement::one_of(ByteSet::of(b"%"))),
+            Self::BrokenUtf8 => Some(Requirement::one_of(ByteSet::of(&(0x80..=0xff).collect::<Vec<u8>>()))),
+            Self::BytesOutside(inside) => {
+                let outside: Vec<u8> = (0..=255)
+                    .filter(|byte| !inside.get(usize::from(*byte)).is_some_and(|in_| *in_))
+                    .collect();
+                Some(Requirement::one_of(ByteSet::of(&outside)))
+            }
             Self::Contains(text) => {
                 let text = text.constant().filter(|text| !text.is_empty())?;
-                Some(crate::pattern::Requirement {
+                Some(Requirement {
                     literals: vec![text.to_ascii_lowercase()],
                     bytes: text.iter().map(|byte| ByteSet::of(&[*byte])).next(),
                     length_min: text.len(),

@@ -33,18 +33,6 @@ impl ByteSet {
         (a0 & b0) | (a1 & b1) | (a2 & b2) | (a3 & b3) != 0
     }
 
-    /// Its members, ascending.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = u8> + use<> {
-        (0_u8..).zip(self.0).flat_map(|(word, bits)| {
-            let mut rest = bits;
-            std::iter::from_fn(move || {
-                let bit = u8::try_from(rest.trailing_zeros()).ok().filter(|bit| *bit < 64)?;
-                rest &= rest - 1;
-                Some(word * 64 + bit)
-            })
-        })
-    }
-
     pub(crate) fn union(&self, other: &Self) -> Self {
         let [a0, a1, a2, a3] = self.0;
         let [b0, b1, b2, b3] = other.0;
@@ -76,6 +64,7 @@ impl ByteSet {
         })
     }
 
+    pub(crate) const NONE: Self = Self([0; 4]);
     pub(crate) const ALL: Self = Self([u64::MAX; 4]);
 
     pub(crate) fn of(text: &[u8]) -> Self {
@@ -99,6 +88,11 @@ pub(crate) struct Requirement {
 }
 
 impl Requirement {
+    /// At least one byte of a set, and nothing else.
+    pub(crate) fn one_of(bytes: ByteSet) -> Self {
+        Self { literals: Vec::new(), bytes: Some(bytes), length_min: 1 }
+    }
+
     pub(crate) fn of(hir: &Hir) -> Self {
         let part = analyse(hir);
         let literals = part.best().unwrap_or_default();

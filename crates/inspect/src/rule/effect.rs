@@ -90,3 +90,22 @@ pub enum Removal {
     /// Those with a tag that is or matches this.
     Tag(Arc<crate::pattern::WordOrPattern>),
 }
+
+impl Effect {
+    /// Its texts that may contain macros.
+    pub(crate) fn templates(&self) -> impl Iterator<Item = &Template> {
+        let (one, two) = match self {
+            Self::Control(_) => (None, None),
+            Self::Expire { name, seconds, .. } => (Some(name), Some(seconds)),
+            Self::Open { key, .. } => (Some(key), None),
+            Self::Set(SetVar { name, change, .. }) => (
+                Some(name),
+                match change {
+                    Change::Add(text) | Change::Assign(text) | Change::Subtract(text) => Some(text),
+                    Change::Remove => None,
+                },
+            ),
+        };
+        one.into_iter().chain(two)
+    }
+}

@@ -188,3 +188,14 @@ pub struct Rule {
     /// How many rules of the same phase a match passes over.
     pub skip: u32,
 }
+
+impl Rule {
+    /// Every text of the rule that may contain macros.
+    pub(crate) fn templates(&self) -> impl Iterator<Item = &Template> {
+        let of_links = self.links.iter().flat_map(|link| {
+            let effects = link.effects.iter().flat_map(Effect::templates);
+            effects.chain(link.operator.as_ref().and_then(Operator::template))
+        });
+        of_links.chain(&self.message).chain(&self.log_data)
+    }
+}

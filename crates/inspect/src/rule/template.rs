@@ -84,6 +84,14 @@ impl Template {
         &self.parts
     }
 
+    /// The variables that its macros name.
+    pub(crate) fn variables(&self) -> impl Iterator<Item = Variable> {
+        self.parts.iter().filter_map(|part| match part {
+            Part::Macro(Macro::Variable(variable, _)) => Some(*variable),
+            Part::Macro(Macro::Rule(_) | Macro::Time(_)) | Part::Text(_) => None,
+        })
+    }
+
     /// The text, when it has no macros.
     #[must_use]
     pub fn constant(&self) -> Option<&Arc<[u8]>> {

@@ -1,24 +1,25 @@
-//! The values of an exchange and what is remembered about them. Every text is kept once in one buffer; what a
-//! transformation makes of it, and which tests it could pass, is computed at most once, whoever asks first.
+//! The values of an exchange and what transformations make of them. Every text is kept once in one buffer; what a
+//! transformation makes of it is computed at most once, whoever asks first. What is remembered about groups of values is
+//! in `groups.rs`.
 
+use super::groups::Summaries;
 use crate::{
-    gate::{Gate, is_set},
     pattern::ByteSet,
-    rule::Variable,
-    ruleset::{RuleSet, Trie},
+    plan::{Group, Trie},
+    rule::{Shape, Variable},
     transform::Transform,
 };
 
-const NONE: u32 = u32::MAX;
+pub(super) const NONE: u32 = u32::MAX;
 
 /// A text: its place in the buffer and what is remembered about it.
-struct Content {
-    start: u32,
-    len: u32,
+pub(super) struct Content {
+    pub(super) start: u32,
+    pub(super) len: u32,
     /// The bytes in it.
-    bytes: ByteSet,
-    /// Where its gate row begins.
-    row: u32,
+    pub(super) bytes: ByteSet,
+    /// Where the row of tests whose literals occur in it begins.
+    pub(super) literals: u32,
     /// Where its results per chain begin.
     chains: u32,
     /// The first of its results per single transformation.
@@ -39,20 +40,47 @@ pub(super) struct Value {
     pub(super) content: u32,
 }
 
+/// The values of one variable. Most variables have one, and need no list.
+#[derive(Default)]
+enum Values {
+    #[default]
+    None,
+    One(Value),
+    Many(Vec<Value>),
+}
+
+impl Values {
+    fn as_slice(&self) -> &[Value] {
+        match self {
+            Self::None => &[],
+            Self::One(value) => std::slice::from_ref(value),
+            Self::Many(values) => values,
+        }
+    }
+
+    fn push(&mut self, value: Value) {
+        match self {
+            Self::None => *self = Self::One(value),
+            Self::One(first) => {
+                let mut values = Vec::with_capacity(16);
+                values.extend([*first, value]);
+                *self = Self::Many(values);
+            }
+            Self::Many(values) => values.push(value),
+        }
+    }
+}
+
 pub(super) struct Facts {
-    buffer: Vec<u8>,
-    contents: Vec<Content>,
+    pub(super) buffer: Vec<u8>,
+    pub(super) contents: Vec<Content>,
     made: Vec<Made>,
     chains: Vec<u32>,
-    rows: Vec<u64>,
-    values: Vec<Vec<Value>>,
-    /// For each group, where its row and its texts begin.
-    summaries: Vec<(u32, u32)>,
-    /// The texts of groups: what its chain makes of each value of the variable, in order.
-    summary_contents: Vec<u32>,
-    summary_rows: Vec<u64>,
-    /// For each union, where its row begins in `summary_rows`.
-    unions: Vec<u32>,
+    /// How often any values changed.
+    pub(super) state: u32,
+    /// For each variable its values, and how often they changed.
+    values: Vec<(Values, u32)>,
+    pub(super) summaries: Summaries,
     scratch: Vec<u8>,
     /// Bytes looked at so far.
     pub(super) work: u64,
@@ -60,18 +88,15 @@ pub(super) struct Facts {
 }
 
 impl Facts {
-    pub(super) fn new(nodes: usize, groups: usize, unions: usize) -> Self {
+    pub(super) fn new(nodes: usize, groups: &[Group]) -> Self {
         Self {
             buffer: Vec::with_capacity(16 << 10),
             contents: Vec::with_capacity(256),
             made: Vec::with_capacity(64),
-            chains: Vec::with_capacity(32 * nodes),
-            rows: Vec::with_capacity(2048),
-            values: (0..Variable::COUNT).map(|_| Vec::new()).collect(),
-            summaries: vec![(NONE, NONE); groups],
-            summary_contents: Vec::with_capacity(8 * groups),
-            summary_rows: Vec::with_capacity(8 * groups),
-            unions: vec![NONE; unions],
+            chains: Vec::with_capacity(16 * nodes),
+            state: 0,
+            values: (0..Variable::COUNT).map(|_| (Values::None, 0)).collect(),
+            summaries: Summaries::new(groups.len()),
             scratch: Vec::new(),
             work: 0,
             nodes,
@@ -87,7 +112,7 @@ impl Facts {
     pub(super) fn keep(&mut self, text: &[u8]) -> u32 {
         let (start, len) = self.store(text);
         let bytes = ByteSet::of(text);
-        self.contents.push(Content { start, len, bytes, row: NONE, chains: NONE, steps: NONE });
+        self.contents.push(Content { start, len, bytes, literals: NONE, chains: NONE, steps: NONE });
         (self.contents.len() - 1) as u32
     }
 
@@ -97,14 +122,23 @@ impl Facts {
         (start, text.len() as u32)
     }
 
-    /// Adds a value; what was summed up about the variable is forgotten.
+    /// Adds a value; what was summed up about the variable is stale then.
     pub(super) fn add(&mut self, variable: Variable, name: &[u8], content: u32) {
         let name = self.store(name);
-        if let Some(values) = self.values.get_mut(variable.index()) {
-            if values.capacity() == 0 {
-                values.reserve(8);
-            }
-            values.push(Value { name, content });
+        self.push(variable, Value { name, content });
+    }
+
+    /// Adds a value whose name is a text that is kept.
+    pub(super) fn add_of(&mut self, variable: Variable, name: u32, content: u32) {
+        let name = self.contents.get(name as usize).map_or((0, 0), |name| (name.start, name.len));
+        self.push(variable, Value { name, content });
+    }
+
+    fn push(&mut self, variable: Variable, value: Value) {
+        self.state += 1;
+        if let Some((values, changes)) = self.values.get_mut(variable.index()) {
+            values.push(value);
+            *changes += 1;
         }
     }
 
@@ -116,23 +150,19 @@ impl Facts {
 
     /// Replaces whatever the variable holds.
     pub(super) fn replace(&mut self, variable: Variable, text: &[u8]) {
-        if let Some(values) = self.values.get_mut(variable.index()) {
-            values.clear();
+        if let Some((values, _)) = self.values.get_mut(variable.index()) {
+            *values = Values::None;
         }
         self.scalar(variable, text);
-        self.forget_summaries();
-    }
-
-    /// Values were added: summaries may be stale.
-    pub(super) fn forget_summaries(&mut self) {
-        self.summaries.fill((NONE, NONE));
-        self.unions.fill(NONE);
-        self.summary_contents.clear();
-        self.summary_rows.clear();
     }
 
     pub(super) fn values(&self, variable: Variable) -> &[Value] {
-        self.values.get(variable.index()).map_or(&[], Vec::as_slice)
+        self.values.get(variable.index()).map_or(&[], |(values, _)| values.as_slice())
+    }
+
+    /// How often the values of a variable changed.
+    pub(super) fn changes(&self, variable: Variable) -> u32 {
+        self.values.get(variable.index()).map_or(0, |(_, changes)| *changes)
     }
 
     pub(super) fn name(&self, value: Value) -> &[u8] {
@@ -150,13 +180,22 @@ impl Facts {
         }
     }
 
+    /// Whether a value is of that name, by the rules of the variable's names.
+    pub(super) fn is_named(&self, variable: Variable, value: Value, name: &str) -> bool {
+        let found = self.name(value);
+        match variable.shape() {
+            Shape::Exact => found == name.as_bytes(),
+            Shape::Folded | Shape::Scalar => found.eq_ignore_ascii_case(name.as_bytes()),
+        }
+    }
+
     /// The first value of that name.
     pub(super) fn first(&self, variable: Variable, name: Option<&str>) -> Option<&[u8]> {
         let wanted = self.values(variable).iter().copied().find(|value| {
             name.is_none_or(|name| {
                 let found = self.name(*value);
                 match variable.shape() {
-                    crate::rule::Shape::Folded => found.eq_ignore_ascii_case(name.as_bytes()),
+                    Shape::Folded => found.eq_ignore_ascii_case(name.as_bytes()),
                     _ => found == name.as_bytes(),
                 }
             })
@@ -164,13 +203,17 @@ impl Facts {
         Some(self.text(wanted.content))
     }
 
+    /// Whether a chain may change a text.
+    pub(super) fn may_change(&self, trie: &Trie, content: u32, node: u32) -> bool {
+        let found = self.contents.get(content as usize);
+        found.is_none_or(|found| trie.may_change(node, &found.bytes, found.len == 0))
+    }
+
     /// What a chain of transformations makes of a text.
     pub(super) fn chain(&mut self, trie: &Trie, content: u32, node: u32) -> u32 {
         let Some(found) = self.contents.get(content as usize) else { return content };
-        // Most texts hold nothing that the chain would change. The empty text is left to the chain itself.
-        if node == 0
-            || (found.len > 0 && trie.triggers.get(node as usize).is_some_and(|set| !set.meets(&found.bytes)))
-        {
+        // Most texts hold nothing that the chain would change.
+        if node == 0 || !trie.may_change(node, &found.bytes, found.len == 0) {
             return content;
         }
         let known = found.chains;
@@ -199,7 +242,12 @@ impl Facts {
     }
 
     fn step(&mut self, from: u32, transform: Transform) -> u32 {
-        let first = self.contents.get(from as usize).map_or(NONE, |content| content.steps);
+        let Some(content) = self.contents.get(from as usize) else { return from };
+        // The empty text is left to the transformation itself.
+        if content.len > 0 && !transform.triggers().meets(&content.bytes) {
+            return from;
+        }
+        let first = content.steps;
         let mut at = first;
         while let Some(made) = self.made.get(at as usize) {
             if made.transform == transform {
@@ -220,118 +268,5 @@ impl Facts {
             content.steps = newest;
         }
         content
-    }
-
-    /// Whether a text could pass a gated test.
-    pub(super) fn could_pass(&mut self, gate: &Gate, content: u32, test: u32) -> bool {
-        let row = self.row(gate, content);
-        is_set(self.rows.get(row as usize..row as usize + gate.words()).unwrap_or_default(), test)
-    }
-
-    fn row(&mut self, gate: &Gate, content: u32) -> u32 {
-        let known = self.contents.get(content as usize).map_or(NONE, |content| content.row);
-        if known != NONE {
-            return known;
-        }
-        let row = self.rows.len() as u32;
-        let mut rows = std::mem::take(&mut self.rows);
-        let text = self.text(content);
-        let len = text.len() as u64;
-        let bytes = self.contents.get(content as usize).map_or(ByteSet::ALL, |content| content.bytes);
-        gate.candidates(text, &bytes, &mut rows);
-        self.rows = rows;
-        self.work += len;
-        if let Some(content) = self.contents.get_mut(content as usize) {
-            content.row = row;
-        }
-        row
-    }
-
-    /// The next value of a group, from `at` on, that could pass a gated test, and its text; asked after
-    /// [`Self::any_could_pass`] said yes.
-    pub(super) fn next_candidate(
-        &self,
-        words: usize,
-        variable: Variable,
-        (group, test): (u32, u32),
-        at: usize,
-    ) -> Option<(usize, Value, u32)> {
-        let (_, first) = self.summaries.get(group as usize).copied()?;
-        let values = self.values(variable);
-        let contents = self.summary_contents.get(first as usize..first as usize + values.len())?;
-        values.iter().zip(contents).enumerate().skip(at).find_map(|(at, (value, content))| {
-            let row = self.contents.get(*content as usize)?.row as usize;
-            is_set(self.rows.get(row..row + words)?, test).then_some((at, *value, *content))
-        })
-    }
-
-    /// Whether any value of a variable, changed by a chain, could pass a gated test.
-    pub(super) fn any_could_pass(
-        &mut self,
-        (trie, gate): (&Trie, &Gate),
-        (variable, node): (Variable, u32),
-        group: u32,
-        test: u32,
-    ) -> bool {
-        let words = gate.words();
-        let Some(start) = self.summary((trie, gate), (variable, node), group) else { return true };
-        is_set(self.summary_rows.get(start..start + words).unwrap_or_default(), test)
-    }
-
-    /// Whether any value of any group of a union could pass a gated test.
-    pub(super) fn any_of_union(&mut self, set: &RuleSet, union: u32, test: u32) -> bool {
-        let words = set.gate.words();
-        let known = self.unions.get(union as usize).copied().unwrap_or(NONE);
-        let start = if known == NONE {
-            let Some(plan) = set.unions.get(union as usize) else { return true };
-            let mut sum = vec![0_u64; words];
-            for (variable, group) in &plan.groups {
-                let Some(row) = self.summary((&set.trie, &set.gate), (*variable, plan.node), *group) else {
-                    return true;
-                };
-                let row = self.summary_rows.get(row..row + words).unwrap_or_default();
-                sum.iter_mut().zip(row).for_each(|(sum, word)| *sum |= word);
-            }
-            let start = self.summary_rows.len();
-            self.summary_rows.extend_from_slice(&sum);
-            if let Some(place) = self.unions.get_mut(union as usize) {
-                *place = start as u32;
-            }
-            start
-        } else {
-            known as usize
-        };
-        is_set(self.summary_rows.get(start..start + words).unwrap_or_default(), test)
-    }
-
-    /// Where the summary of a group begins: the tests that any value of the variable, changed by the chain, could
-    /// pass.
-    fn summary(
-        &mut self,
-        (trie, gate): (&Trie, &Gate),
-        (variable, node): (Variable, u32),
-        group: u32,
-    ) -> Option<usize> {
-        let words = gate.words();
-        let known = self.summaries.get(group as usize).map_or(NONE, |(row, _)| *row);
-        if known != NONE {
-            return Some(known as usize);
-        }
-        let start = self.summary_rows.len();
-        let contents = self.summary_contents.len() as u32;
-        self.summary_rows.resize(start + words, 0);
-        for at in 0..self.values(variable).len() {
-            let Some(value) = self.values(variable).get(at).copied() else { continue };
-            let content = self.chain(trie, value.content, node);
-            self.summary_contents.push(content);
-            let row = self.row(gate, content) as usize;
-            let sum = self.summary_rows.get_mut(start..start + words)?;
-            let row = self.rows.get(row..row + words)?;
-            sum.iter_mut().zip(row).for_each(|(sum, word)| *sum |= word);
-        }
-        if let Some(place) = self.summaries.get_mut(group as usize) {
-            *place = (start as u32, contents);
-        }
-        Some(start)
     }
 }

@@ -35,21 +35,23 @@ impl Session {
         if !complete {
             self.incomplete(Incomplete::Values);
         }
-        self.facts.forget_summaries();
         self.pending = Some(Phase::RequestHeaders);
     }
 
     fn connection(&mut self) {
-        let exchange = self.exchange.clone();
-        let address =
-            |address: Option<std::net::IpAddr>| address.map(|address| address.to_canonical().to_string());
-        let client = address(exchange.client).unwrap_or_default();
-        self.scalar(Variable::RemoteAddr, client.as_bytes());
-        self.scalar(Variable::RemoteHost, client.as_bytes());
-        self.scalar(Variable::RemotePort, exchange.client_port.to_string().as_bytes());
-        self.scalar(Variable::ServerAddr, address(exchange.server).unwrap_or_default().as_bytes());
-        self.scalar(Variable::ServerPort, exchange.server_port.to_string().as_bytes());
-        self.scalar(Variable::UniqueId, exchange.id.as_bytes());
+        let address = |address: Option<std::net::IpAddr>| {
+            address.map(|address| address.to_canonical().to_string()).unwrap_or_default()
+        };
+        let (client, server) = (self.exchange.client, self.exchange.server);
+        let (client_port, server_port) = (self.exchange.client_port, self.exchange.server_port);
+        self.scalar_of(Variable::RemoteAddr, || address(client));
+        self.scalar_of(Variable::RemoteHost, || address(client));
+        self.scalar_of(Variable::RemotePort, || client_port.to_string());
+        self.scalar_of(Variable::ServerAddr, || address(server));
+        self.scalar_of(Variable::ServerPort, || server_port.to_string());
+        let id = std::mem::take(&mut self.exchange.id);
+        self.scalar(Variable::UniqueId, id.as_bytes());
+        self.exchange.id = id;
         self.scalar(Variable::WebAppId, b"default");
         self.scalar(Variable::InboundDataError, b"0");
         self.scalar(Variable::OutboundDataError, b"0");
@@ -67,8 +69,10 @@ impl Session {
         self.scalar(Variable::RequestLine, &line);
         self.scalar(Variable::RequestMethod, head.method);
         self.scalar(Variable::RequestProtocol, head.protocol);
-        self.scalar(Variable::RequestUriRaw, target);
-        self.scalar(Variable::RequestUri, local);
+        let raw = self.facts.keep(target);
+        self.facts.add(Variable::RequestUriRaw, b"", raw);
+        let same = if local == target { raw } else { self.facts.keep(local) };
+        self.facts.add(Variable::RequestUri, b"", same);
         // The path as a server would look it up: percent signs decoded once. REQUEST_URI stays as it was sent.
         let path = &percent_decoded(path);
         self.scalar(Variable::RequestFilename, path);
@@ -146,10 +150,10 @@ impl Session {
     pub fn request_end(&mut self) {
         let body = std::mem::take(&mut self.body);
         let cut = std::mem::take(&mut self.body_cut);
-        let settings = self.rules.settings().clone();
+        let limits = self.rules.settings().body_limits();
         let reading = match self.processor {
             Some(processor) if !body.is_empty() && self.request_body_access => {
-                body::read(processor, &self.content_type, &body, &settings.body_limits())
+                body::read(processor, &self.content_type, &body, &limits)
             }
             _ => Reading::default(),
         };
@@ -173,7 +177,6 @@ impl Session {
         self.scalar(Variable::RequestBodyLength, body.len().to_string().as_bytes());
         self.scalar(Variable::FullRequestLength, body.len().to_string().as_bytes());
         self.reading(&reading);
-        self.facts.forget_summaries();
         self.pending = Some(Phase::RequestBody);
     }
 
@@ -199,10 +202,12 @@ impl Session {
         for text in &reading.xml_attributes {
             self.value(Variable::Xml, b"//@*", text);
         }
-        let names = self.facts.values(Variable::Args).iter();
-        let size: usize =
-            names.map(|value| self.facts.name(*value).len() + self.facts.text(value.content).len()).sum();
-        self.scalar(Variable::ArgsCombinedSize, size.to_string().as_bytes());
+        if self.rules.uses(Variable::ArgsCombinedSize) {
+            let names = self.facts.values(Variable::Args).iter();
+            let size: usize =
+                names.map(|value| self.facts.name(*value).len() + self.facts.text(value.content).len()).sum();
+            self.scalar(Variable::ArgsCombinedSize, size.to_string().as_bytes());
+        }
         let size: usize = reading.files.iter().map(|file| file.size).sum();
         self.scalar(Variable::FilesCombinedSize, size.to_string().as_bytes());
         self.multipart_flags(&reading.multipart);
@@ -248,7 +253,6 @@ impl Session {
                 self.scalar(Variable::ResponseContentLength, value);
             }
         }
-        self.facts.forget_summaries();
         self.pending = Some(Phase::ResponseHeaders);
     }
 
@@ -277,7 +281,6 @@ impl Session {
         if self.wants_response_body() {
             self.scalar(Variable::ResponseBody, &body);
         }
-        self.facts.forget_summaries();
         self.pending = Some(Phase::ResponseBody);
     }
 
@@ -292,18 +295,19 @@ impl Session {
     }
 
     fn arguments(&mut self, arguments: &[(Vec<u8>, Vec<u8>)], (half, half_names): (Variable, Variable)) {
+        let wanted = [Variable::Args, half, Variable::ArgsNames, half_names]
+            .map(|variable| variable == Variable::Args || self.rules.uses(variable));
         for (name, value) in arguments {
             let value = self.facts.keep(value);
             let own_name = self.facts.keep(name);
-            for (variable, content) in [
+            let added = [
                 (Variable::Args, value),
                 (half, value),
                 (Variable::ArgsNames, own_name),
                 (half_names, own_name),
-            ] {
-                if self.rules.uses(variable) || variable == Variable::Args {
-                    self.facts.add(variable, name, content);
-                }
+            ];
+            for ((variable, content), _) in added.into_iter().zip(wanted).filter(|(_, wanted)| *wanted) {
+                self.facts.add_of(variable, own_name, content);
             }
         }
     }
@@ -316,11 +320,24 @@ impl Session {
     }
 
     fn value(&mut self, variable: Variable, name: &[u8], value: &[u8]) {
+        if !self.rules.uses(variable) {
+            return;
+        }
         let content = self.facts.keep(value);
         self.facts.add(variable, name, content);
     }
 
+    /// A scalar that is written out only where some rule names it.
+    fn scalar_of(&mut self, variable: Variable, text: impl FnOnce() -> String) {
+        if self.rules.uses(variable) {
+            self.facts.scalar(variable, text().as_bytes());
+        }
+    }
+
     fn scalar(&mut self, variable: Variable, text: &[u8]) {
+        if !self.rules.uses(variable) {
+            return;
+        }
         self.facts.scalar(variable, text);
     }
 }

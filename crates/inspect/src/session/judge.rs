@@ -8,11 +8,12 @@ use crate::{
     gate::is_set,
     operator::{Expand, Operator, Outcome, whole_number},
     pattern::Unusable,
+    plan::LinkPlan,
     rule::{
         Change, Control, Disruption, Effect, Exclusion, Form, Link, Phase, Rule, Selector, SetVar, Shape,
         Target, Variable,
     },
-    ruleset::{EngineMode, LinkPlan, RuleSet, excludes_all},
+    ruleset::{EngineMode, RuleSet, excludes_all},
     transform::Transform,
 };
 
@@ -36,10 +37,12 @@ impl Session {
         let (Some(rule), Some(plan)) = (set.rules.get(index as usize), set.plans.get(index as usize)) else {
             return;
         };
-        let shadow = self
-            .overlay
-            .as_ref()
-            .is_some_and(|overlay| overlay.shadowed.iter().any(|row| is_set(row, index)));
+        if let (Some((test, groups)), Some(operator)) = (&plan.first, rule.links.first().and_then(first_test))
+            && !groups.iter().any(|group| self.facts.any_could_pass(set, *group, (*test, operator)))
+        {
+            return;
+        }
+        let shadow = self.is_shadowed(index);
         self.matched.all.clear();
         for (link, link_plan) in rule.links.iter().zip(&plan.links) {
             let holds = match &link.operator {
@@ -84,16 +87,11 @@ impl Session {
             disruption => self.refuse(rule.id, rule.phase, rule.status, disruption),
         }
         if let Some(at) = go_on_at {
-            self.cursor = self.cursor.max(at);
+            self.go_on_at = self.go_on_at.max(at);
         }
     }
 
     fn run_link(&mut self, running: Running<'_>) -> Result<bool, Unusable> {
-        if let (Some(union), Some(test)) = (running.plan.union, running.plan.gate)
-            && !self.facts.any_of_union(running.set, union, test)
-        {
-            return Ok(false);
-        }
         let mut holds = false;
         for (at, target) in running.link.targets.include.iter().enumerate() {
             let group = running.plan.groups.get(at).copied().flatten();
@@ -119,10 +117,10 @@ impl Session {
         let set = running.set;
         let node = running.plan.node;
         if let (Some(group), Some(test)) = (group, running.plan.gate) {
-            if !self.facts.any_could_pass((&set.trie, &set.gate), (target.variable, node), group, test) {
+            if !self.facts.any_could_pass(set, group, (test, running.operator)) {
                 return Ok(false);
             }
-            return self.candidates(running, target, (group, test));
+            return self.entries(running, target, (group, test));
         }
         let mut holds = false;
         for at in 0..self.facts.values(target.variable).len() {
@@ -138,33 +136,34 @@ impl Session {
                 continue;
             }
             let content = self.facts.chain(&set.trie, value.content, node);
-            if let Some(test) = running.plan.gate
-                && !self.facts.could_pass(&set.gate, content, test)
-            {
-                continue;
-            }
             holds |= self.test_content(running, target.variable, value, content)?;
         }
         Ok(holds)
     }
 
     /// The values of a group that the gate lets through.
-    fn candidates(
+    fn entries(
         &mut self,
         running: Running<'_>,
         target: &Target,
         (group, test): (u32, u32),
     ) -> Result<bool, Unusable> {
-        let words = running.set.gate.words();
         let mut holds = false;
-        let mut from = 0;
-        while let Some((at, value, content)) =
-            self.facts.next_candidate(words, target.variable, (group, test), from)
-        {
-            from = at + 1;
-            let name = self.facts.name(value);
-            if target.selector.admits(target.variable, name)
-                && !self.is_excluded(running, target.variable, name)
+        let mut at = 0;
+        while let Some(value) = self.facts.value_of(running.set, group, at) {
+            at += 1;
+            if !target.selector.admits(target.variable, self.facts.name(value)) {
+                continue;
+            }
+            if running.link.multi_match {
+                if !self.is_excluded(running, target.variable, self.facts.name(value)) {
+                    holds |= self.each_form(running, target.variable, value)?;
+                }
+                continue;
+            }
+            let content = self.facts.chain(&running.set.trie, value.content, running.plan.node);
+            if self.facts.admits(running.set, test, content)
+                && !self.is_excluded(running, target.variable, self.facts.name(value))
             {
                 holds |= self.test_content(running, target.variable, value, content)?;
             }
@@ -179,16 +178,14 @@ impl Session {
         variable: Variable,
         value: Value,
     ) -> Result<bool, Unusable> {
-        let mut nodes = Vec::new();
-        let mut node = running.plan.node;
-        while node != 0 {
-            nodes.push(node);
-            node = running.set.trie.nodes.get(node as usize).map_or(0, |(parent, _)| *parent);
-        }
         let mut last = value.content;
         let mut holds = self.test_content(running, variable, value, last)?;
-        for node in nodes.into_iter().rev() {
-            let content = self.facts.chain(&running.set.trie, value.content, node);
+        let trie = &running.set.trie;
+        if !self.facts.may_change(trie, value.content, running.plan.node) {
+            return Ok(holds);
+        }
+        for &node in trie.way(running.plan.node) {
+            let content = self.facts.chain(trie, value.content, node);
             if content != last {
                 last = content;
                 holds |= self.test_content(running, variable, value, content)?;
@@ -239,18 +236,21 @@ impl Session {
             return self.test_text(running, Variable::Tx, name.as_bytes(), &text);
         }
         let mut holds = false;
-        for (name, text) in self.changing_values(target.variable) {
-            if target.selector.admits(target.variable, &name)
-                && !self.is_excluded(running, target.variable, &name)
-            {
+        for (name, text) in self.changing_values(target.variable, &target.selector) {
+            if !self.is_excluded(running, target.variable, &name) {
                 holds |= self.test_text(running, target.variable, &name, &text)?;
             }
         }
         Ok(holds)
     }
 
-    pub(super) fn changing_values(&self, variable: Variable) -> Vec<(Vec<u8>, Arc<[u8]>)> {
-        match variable {
+    /// The values of a variable that rules change, those of the names that are meant.
+    pub(super) fn changing_values(
+        &self,
+        variable: Variable,
+        selector: &Selector,
+    ) -> Vec<(Vec<u8>, Arc<[u8]>)> {
+        let mut values = match variable {
             Variable::MatchedVar => {
                 self.matched.last().map(|(_, value)| (Vec::new(), Arc::clone(value))).into_iter().collect()
             }
@@ -269,13 +269,13 @@ impl Session {
                 vec![(Vec::new(), Arc::from(severity.to_string().into_bytes()))]
             }
             Variable::Duration => Vec::new(),
-            _ => self
-                .texts
-                .all(variable)
-                .into_iter()
-                .map(|(name, text)| (name.as_bytes().to_vec(), text))
-                .collect(),
-        }
+            _ => {
+                let all = self.texts.all(variable, |name| selector.admits(variable, name.as_bytes()));
+                return all.into_iter().map(|(name, text)| (name.as_bytes().to_vec(), text)).collect();
+            }
+        };
+        values.retain(|(name, _)| selector.admits(variable, name));
+        values
     }
 
     fn count(&mut self, running: Running<'_>, target: &Target) -> Result<bool, Unusable> {
@@ -285,9 +285,11 @@ impl Session {
         };
         let count = match (&target.selector, variable) {
             (Selector::Name(name), Variable::Tx) => usize::from(self.texts.get(Variable::Tx, name).is_some()),
-            _ if variable.changes() => {
-                self.changing_values(variable).iter().filter(|(name, _)| counted(name)).count()
-            }
+            _ if variable.changes() => self
+                .changing_values(variable, &target.selector)
+                .iter()
+                .filter(|(name, _)| counted(name))
+                .count(),
             _ => self.facts.values(variable).iter().filter(|value| counted(self.facts.name(**value))).count(),
         };
         let name = match &target.selector {
@@ -437,6 +439,10 @@ impl Session {
         };
         self.verdict.matches.push(record);
     }
+}
+
+fn first_test(link: &Link) -> Option<&Operator> {
+    link.operator.as_ref()
 }
 
 fn changed(transform: Transform, text: &[u8]) -> Option<Vec<u8>> {

@@ -3,8 +3,10 @@
 
 mod facts;
 mod feed;
+mod groups;
 mod judge;
 mod mask;
+mod start;
 mod texts;
 mod verdict;
 mod view;
@@ -12,6 +14,8 @@ mod view;
 use std::{net::IpAddr, sync::Arc};
 
 use facts::Facts;
+use start::Due;
+pub(crate) use start::Start;
 use texts::Texts;
 pub use verdict::{Decision, Incomplete, MatchRecord, Refusal, Step, Verdict};
 
@@ -84,7 +88,11 @@ pub struct Session {
     removed: Vec<u64>,
     excluded: Vec<(Row, Exclusion)>,
     pending: Option<Phase>,
+    start: Arc<Start>,
+    /// How many of the rules that are due in this phase were run or passed over.
     cursor: usize,
+    /// The place among all rules of the phase before which none is run any more.
+    go_on_at: usize,
     allowed: Option<(Phase, AllowScope)>,
     matched: Matched,
     highest: Option<Severity>,
@@ -115,15 +123,27 @@ impl Session {
     /// A session over a set, with a policy's changes.
     #[must_use]
     pub fn new(rules: Arc<RuleSet>, overlay: Option<Arc<Overlay>>, exchange: Exchange) -> Self {
+        let start = Start::of(&rules, overlay.as_ref());
+        Self::begin(rules, overlay, exchange, start)
+    }
+
+    fn begin(
+        rules: Arc<RuleSet>,
+        overlay: Option<Arc<Overlay>>,
+        exchange: Exchange,
+        start: Arc<Start>,
+    ) -> Self {
         let settings = rules.settings();
         let mut session = Self {
-            facts: Facts::new(rules.trie.nodes.len(), rules.groups, rules.unions.len()),
-            texts: Texts::default(),
+            facts: Facts::new(rules.trie.nodes.len(), &rules.groups),
+            texts: Texts::begin(Arc::clone(&start.tx), start.overflowed),
+            start,
             mode: settings.mode,
             removed: vec![0; rules.rules.len().div_ceil(64)],
             excluded: Vec::new(),
             pending: None,
             cursor: 0,
+            go_on_at: 0,
             allowed: None,
             matched: Matched::default(),
             highest: None,
@@ -149,9 +169,6 @@ impl Session {
 
     fn apply(&mut self, overlay: &Overlay) {
         self.mode = overlay.mode.unwrap_or(self.mode);
-        for (name, value) in &overlay.variables {
-            self.texts.set(crate::rule::Variable::Tx, name, Arc::clone(value));
-        }
         for row in &overlay.removed {
             self.removed.iter_mut().zip(row).for_each(|(word, removed)| *word |= removed);
         }
@@ -163,16 +180,17 @@ impl Session {
         let Some(phase) = self.pending else { return Step::Done(self.decision()) };
         let rules = Arc::clone(&self.rules);
         if self.runs(phase) {
-            let order = rules.phases.get(phase.index()).map_or(&[][..], Vec::as_slice);
+            let start = Arc::clone(&self.start);
+            let due = start.due.get(phase.index()).map_or(&[][..], Vec::as_slice);
             let pause_at = self.facts.work.saturating_add(budget);
-            while let Some(&index) = order.get(self.cursor) {
+            while let Some(&Due { place, rule: index }) = due.get(self.cursor) {
                 if self.facts.work >= pause_at {
                     return Step::More;
                 }
                 self.cursor += 1;
                 // Each rule costs a little even when it looks at nothing.
                 self.facts.work += 8;
-                if !self.is_removed(index) {
+                if place >= self.go_on_at && !self.is_removed(index) {
                     self.run_rule(&rules, index);
                 }
                 if !self.runs(phase) || self.has_overrun() {
@@ -182,6 +200,7 @@ impl Session {
         }
         self.pending = None;
         self.cursor = 0;
+        self.go_on_at = 0;
         self.sum_up();
         Step::Done(self.decision())
     }

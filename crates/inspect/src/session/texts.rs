@@ -1,16 +1,45 @@
-//! The variables rules write: `TX`, the captured groups in it, and collections opened by `initcol`.
+//! The variables rules write: `TX`, the captured groups in it, and collections opened by `initcol`. What every exchange
+//! begins with is shared; an exchange holds only what it changed.
 
-use std::{borrow::Cow, collections::HashMap, sync::Arc};
+use std::{
+    borrow::Cow,
+    collections::HashMap,
+    hash::{BuildHasherDefault, Hasher},
+    sync::Arc,
+};
 
 use crate::rule::Variable;
 
 /// 4096 variables: beyond, new ones are dropped and the session says so.
 const VARIABLES_MAX: usize = 4096;
 
+/// Variables by name. Only rules and policies put names into it, so nobody can choose names that collide.
+pub(super) type Named = HashMap<Arc<str>, Arc<[u8]>, BuildHasherDefault<ShortHasher>>;
+
+/// FNV-1a over words of eight bytes: names are short, and looked up hundreds of times for an exchange.
+#[derive(Default)]
+pub(super) struct ShortHasher(u64);
+
+impl Hasher for ShortHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        for piece in bytes.chunks(8) {
+            let word = piece.iter().fold(0_u64, |word, byte| (word << 8) | u64::from(*byte));
+            self.0 = (self.0 ^ word).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(23);
+        }
+    }
+
+    fn finish(&self) -> u64 {
+        self.0 ^ (self.0 >> 29)
+    }
+}
+
 /// Variables by name, and `TX.0` to `TX.9`.
 #[derive(Default)]
 pub(super) struct Texts {
-    tx: HashMap<Arc<str>, Arc<[u8]>>,
+    /// What `TX` began with.
+    begun: Arc<Named>,
+    /// What became of it since; `None` for what was removed.
+    tx: HashMap<Arc<str>, Option<Arc<[u8]>>>,
     captured: [Option<Arc<[u8]>>; 10],
     opened: HashMap<(Variable, Arc<str>), Arc<[u8]>>,
     open: Vec<Variable>,
@@ -18,28 +47,63 @@ pub(super) struct Texts {
 }
 
 impl Texts {
+    pub(super) fn begin(begun: Arc<Named>, overflowed: bool) -> Self {
+        Self { begun, overflowed, ..Self::default() }
+    }
+
+    /// What `TX` holds now, for exchanges that begin so.
+    pub(super) fn into_begun(self) -> (Named, bool) {
+        let mut named = Named::clone(&self.begun);
+        for (name, text) in self.tx {
+            match text {
+                Some(text) => named.insert(name, text),
+                None => named.remove(&name),
+            };
+        }
+        (named, self.overflowed)
+    }
+
     pub(super) fn get(&self, collection: Variable, name: &str) -> Option<&Arc<[u8]>> {
         if collection == Variable::Tx {
             return match digit(name) {
                 Some(digit) => self.captured.get(digit)?.as_ref(),
-                None => self.tx.get(name),
+                None => self.written(name),
             };
         }
         // A key is built only for the rare collections.
         self.opened.get(&(collection, Arc::from(name)))
     }
 
-    pub(super) fn all(&self, collection: Variable) -> Vec<(Arc<str>, Arc<[u8]>)> {
+    fn written(&self, name: &str) -> Option<&Arc<[u8]>> {
+        if !self.tx.is_empty()
+            && let Some(changed) = self.tx.get(name)
+        {
+            return changed.as_ref();
+        }
+        self.begun.get(name)
+    }
+
+    /// Those whose names are wanted, by name.
+    pub(super) fn all(
+        &self,
+        collection: Variable,
+        wanted: impl Fn(&str) -> bool,
+    ) -> Vec<(Arc<str>, Arc<[u8]>)> {
+        let pair = |name: &Arc<str>, text: &Arc<[u8]>| (Arc::clone(name), Arc::clone(text));
         let mut found: Vec<(Arc<str>, Arc<[u8]>)> = if collection == Variable::Tx {
             let captured = self.captured.iter().enumerate();
             let captured = captured
-                .filter_map(|(digit, text)| Some((Arc::from(digit.to_string()), Arc::clone(text.as_ref()?))));
-            self.tx.iter().map(|(name, text)| (Arc::clone(name), Arc::clone(text))).chain(captured).collect()
+                .filter_map(|(digit, text)| Some((Arc::from(digit.to_string()), Arc::clone(text.as_ref()?))))
+                .filter(|(name, _): &(Arc<str>, _)| wanted(name));
+            let changed = self.tx.iter().filter(|(name, _)| wanted(name));
+            let changed = changed.filter_map(|(name, text)| Some(pair(name, text.as_ref()?)));
+            let begun = self.begun.iter().filter(|(name, _)| wanted(name) && !self.tx.contains_key(*name));
+            begun.map(|(name, text)| pair(name, text)).chain(changed).chain(captured).collect()
         } else {
             self.opened
                 .iter()
-                .filter(|((owner, _), _)| *owner == collection)
-                .map(|((_, name), text)| (Arc::clone(name), Arc::clone(text)))
+                .filter(|((owner, name), _)| *owner == collection && wanted(name))
+                .map(|((_, name), text)| pair(name, text))
                 .collect()
         };
         found.sort();
@@ -51,9 +115,9 @@ impl Texts {
             if let Some(place) = digit(name).and_then(|digit| self.captured.get_mut(digit)) {
                 *place = Some(text);
             } else if let Some(place) = self.tx.get_mut(name) {
-                *place = text;
-            } else if self.tx.len() < VARIABLES_MAX {
-                self.tx.insert(Arc::from(name), text);
+                *place = Some(text);
+            } else if self.begun.len() + self.tx.len() < VARIABLES_MAX {
+                self.tx.insert(Arc::from(name), Some(text));
             } else {
                 self.overflowed = true;
             }
@@ -70,6 +134,7 @@ impl Texts {
         if collection == Variable::Tx {
             match digit(name).and_then(|digit| self.captured.get_mut(digit)) {
                 Some(place) => *place = None,
+                None if self.begun.contains_key(name) => drop(self.tx.insert(Arc::from(name), None)),
                 None => drop(self.tx.remove(name)),
             }
         } else {
@@ -97,7 +162,8 @@ impl Texts {
     }
 }
 
-fn digit(name: &str) -> Option<usize> {
+/// The place of a captured group, if the name is one.
+pub(super) fn digit(name: &str) -> Option<usize> {
     match name.as_bytes() {
         [digit @ b'0'..=b'9'] => Some(usize::from(digit - b'0')),
         _ => None,

@@ -6,7 +6,7 @@ use super::{Session, mask};
 use crate::{
     operator::Expand,
     rule::{
-        Macro, Part, Rule, Template, Variable,
+        Macro, Part, Rule, Selector, Template, Variable,
         template::{RuleFact, TimeFact},
     },
 };
@@ -40,7 +40,7 @@ impl View<'_> {
                     session.texts.get(*variable, name).map(|text| Cow::Borrowed(&**text))
                 }
                 (variable, None) => session
-                    .changing_values(*variable)
+                    .changing_values(*variable, &Selector::All)
                     .into_iter()
                     .next()
                     .map(|(_, text)| Cow::Owned(text.to_vec())),

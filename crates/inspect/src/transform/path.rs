@@ -3,12 +3,19 @@
 
 /// Resolves a path with `/`.
 pub(super) fn normalize(input: &[u8], output: &mut Vec<u8>) -> bool {
+    // Without a slash there is one segment, and of those only `.` goes.
+    if memchr::memchr(b'/', input).is_none() && input != b"." {
+        return false;
+    }
     resolve(input, output);
     output.as_slice() != input
 }
 
 /// Turns `\` into `/`, then resolves.
 pub(super) fn normalize_windows(input: &[u8], output: &mut Vec<u8>) -> bool {
+    if memchr::memchr2(b'/', b'\\', input).is_none() && input != b"." {
+        return false;
+    }
     let slashed: Vec<u8> = input.iter().map(|byte| if *byte == b'\\' { b'/' } else { *byte }).collect();
     resolve(&slashed, output);
     output.as_slice() != input

@@ -132,3 +132,24 @@ fn speed_at_paranoia_level_one() {
     }
     println!("after {} MiB", (resident_kib() - before) / 1024);
 }
+
+#[inline(never)]
+fn judged_once(set: &Arc<RuleSet>, request: &Request) -> usize {
+    ftw::run(set, None, request).matches.len()
+}
+
+/// For instruction counts, which repeat on a busy machine: `CASE=post ROUNDS=100 valgrind --tool=callgrind
+/// --toggle-collect='*judged_once*' …/crs-… --ignored speed_of_one_case`, divided by the rounds.
+#[test]
+#[ignore = "a measurement"]
+fn speed_of_one_case() {
+    let Some(folder) = folder::crs() else { return };
+    let set = folder::load(&folder, EngineMode::Enforce);
+    set.warm().unwrap();
+    let request = if std::env::var("CASE").is_ok_and(|case| case == "post") { post() } else { get() };
+    let rounds = std::env::var("ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(100);
+    // Automata fill their memory of states at first use.
+    let _ = ftw::run(&set, None, &request);
+    let matches: usize = (0..rounds).map(|_| judged_once(&set, &request)).sum();
+    assert_eq!(matches, 0);
+}

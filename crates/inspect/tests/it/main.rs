@@ -10,7 +10,9 @@
     reason = "helpers of tests"
 )]
 
+mod injection;
 mod loading;
 mod promises;
 mod run;
 mod semantics;
+mod start;

@@ -15,8 +15,13 @@ use super::{
         (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn report(
     State(app): State<App>,
-    _: May<ReadKeys>,
+    may: May<ReadKeys>,
 ) -> Result<([(header::HeaderName, &'static str); 1], String), Problem> {
+    // It is about everybody: whoever is held to some documents has no part of it.
+    if may.caller.is_narrow() {
+        let title = "The report is for who may see all documents.";
+        return Err(Problem::new(StatusCode::FORBIDDEN, "OutOfScope", title));
+    }
     let report = app.management.insight.as_ref().and_then(|report| report());
     let report = report.ok_or_else(|| {
         Problem::new(

@@ -161,11 +161,20 @@ impl axum::extract::FromRequestParts<App> for Stranger {
     }
 }
 
+impl Stranger {
+    /// Somebody who comes by a link from elsewhere; nothing may be changed for them but by what they prove.
+    pub(crate) fn walking(parts: &Parts, peer: Peer) -> Self {
+        Stranger { peer, agent: agent(&parts.headers) }
+    }
+}
+
 /// Tells how one signs in here.
 #[utoipa::path(get, path = "/admin/v1/login", tag = "sign in", security(()),
     responses((status = 200, body = WaysView), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn ways(State(app): State<App>) -> Result<Json<WaysView>, Problem> {
-    Ok(Json(WaysView { first: app.api.store().await?.users().is_empty().await?, open_id: None }))
+    let first = app.api.store().await?.users().is_empty().await?;
+    let open_id = app.management.openid.as_deref().map(|openid| openid.name().to_owned());
+    Ok(Json(WaysView { first, open_id }))
 }
 
 /// Signs in by name and password. The session is in the cookie of the answer.
@@ -314,7 +323,7 @@ pub(crate) fn set_cookie(response: &mut Response, peer: Peer, text: &str, second
     }
 }
 
-async fn note(
+pub(crate) async fn note(
     store: &Store,
     actor: &str,
     peer: Peer,

@@ -18,6 +18,7 @@ mod documents;
 mod insight;
 mod keys;
 mod login;
+pub mod openid;
 mod people;
 mod problem;
 mod requests;
@@ -50,6 +51,7 @@ use utoipa::{
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
+pub use self::openid::{OpenId, OpenIdTerms};
 use self::{problem::Problem, throttle::Throttle};
 use crate::state::ManagementState;
 
@@ -242,6 +244,8 @@ fn described() -> OpenApiRouter<App> {
         .routes(routes!(users::revoke_own_token))
         .routes(routes!(login::ways, login::log_in))
         .routes(routes!(login::log_out))
+        .routes(routes!(openid::begin))
+        .routes(routes!(openid::callback))
         .routes(routes!(login::look_at_link))
         .routes(routes!(login::spend_link))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX));

@@ -31,7 +31,7 @@ pub(crate) struct Problem {
     active: Option<String>,
     /// After how many seconds another try makes sense; sent as `Retry-After`.
     #[serde(skip)]
-    retry_after: Option<u64>,
+    retry_after: Option<u32>,
 }
 
 impl Problem {
@@ -58,6 +58,7 @@ impl Problem {
     }
 
     pub(crate) fn retry_after(mut self, seconds: u64) -> Self {
+        let seconds = u32::try_from(seconds).unwrap_or(u32::MAX);
         self.retry_after = Some(seconds);
         self
     }

@@ -51,7 +51,7 @@ export function table(caption, columns, rows) {
       const content = column.cell(row);
       const none = content === undefined || content === null || content === '' || content === false;
       const kinds = [column.tight && 'tight', column.bare && 'bare', none && 'none'].filter(Boolean).join(' ');
-      return h('td', { role: 'cell', class: kinds || undefined, 'data-label': column.label }, none ? '' : content);
+      return h('td', { role: 'cell', class: kinds || undefined, 'data-label': column.label }, none ? '' : h('div', {}, content));
     }))))));
 }
 

@@ -26,7 +26,7 @@ export async function signIn(root, link, done) {
 
 async function byPassword(done) {
   const ways = await get('login');
-  if (ways.first) {
+  if (ways.first && !ways.openId) {
     return gate('No user yet', 'The first user is made by a one-time link, in a browser on the gateway’s machine.',
       h('div', { class: 'form' }, h('p', {}, 'The gateway printed the link when it started. To see another one:'), h('pre', {}, 'bartizan users setup-link')));
   }

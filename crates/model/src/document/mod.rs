@@ -36,6 +36,7 @@ pub mod schema;
 pub mod secret;
 pub mod team;
 pub mod upstream;
+pub mod upstream_policy;
 
 /// The version every document states.
 pub const API_VERSION: &str = "management.v1";
@@ -157,6 +158,7 @@ kinds! {
     Secret => secret::SecretSpec, "secrets";
     Team => team::TeamSpec, "teams";
     Upstream => upstream::UpstreamSpec, "upstreams";
+    UpstreamPolicy => upstream_policy::UpstreamPolicySpec, "upstream-policies";
 }
 
 /// One document, typed and with places.

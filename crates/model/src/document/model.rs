@@ -12,6 +12,8 @@ crate::choice! {
         Ordered = "Ordered",
         /// Drawn by weight; the others serve, in order, when it cannot.
         Weighted = "Weighted",
+        /// The one that began to answer fastest of late; the others serve, in that order, when it cannot.
+        LowestLatency = "LowestLatency",
     }
 }
 

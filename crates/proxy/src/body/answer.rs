@@ -13,7 +13,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::Sleep;
 
-use super::{BodyWatch, Broken, ModelBody, RequestBody, request::clean};
+use super::{BodyWatch, Broken, ModelBody, RequestBody, ScreenedFlow, request::clean};
 use crate::{
     listener::BodyError,
     stage::{Closing, Keeping},
@@ -38,6 +38,8 @@ pub(crate) enum Flow {
     Upstream(Box<Streaming>),
     /// From a model.
     Model(Box<ModelBody>),
+    /// From an upstream, looked through for secrets on its way.
+    Screened(Box<ScreenedFlow>),
     /// A judged start from memory, the rest from an upstream.
     Started(Bytes, Box<Streaming>),
 }
@@ -140,11 +142,15 @@ impl AnswerBody {
         }
         if let Some(mut closing) = self.closing.take() {
             let mut exit = exit;
-            if let Flow::Model(mut model) = flow {
-                if exit == Exit::Complete {
-                    exit = model.exit();
+            match flow {
+                Flow::Model(mut model) => {
+                    if exit == Exit::Complete {
+                        exit = model.exit();
+                    }
+                    closing.settle(&mut model, exit == Exit::Complete);
                 }
-                closing.settle(&mut model, exit == Exit::Complete);
+                Flow::Screened(screened) => closing.leaks(screened.told()),
+                Flow::Empty | Flow::Whole(_) | Flow::Upstream(_) | Flow::Started(..) => {}
             }
             closing.close(exit);
         }
@@ -249,6 +255,7 @@ impl Body for AnswerBody {
             }
             Flow::Upstream(streaming) => streaming.poll(cx),
             Flow::Model(model) => model.poll(cx),
+            Flow::Screened(screened) => screened.poll(cx),
             Flow::Started(..) => {
                 let (start, rest) = match std::mem::replace(&mut this.flow, Flow::Empty) {
                     Flow::Started(start, streaming) => (start, Flow::Upstream(streaming)),
@@ -288,7 +295,7 @@ impl Body for AnswerBody {
             Flow::Empty => true,
             Flow::Whole(bytes) => bytes.is_empty(),
             Flow::Upstream(streaming) => streaming.body.is_end_stream(),
-            Flow::Model(_) | Flow::Started(..) => false,
+            Flow::Model(_) | Flow::Screened(_) | Flow::Started(..) => false,
         }
     }
 
@@ -297,9 +304,8 @@ impl Body for AnswerBody {
             Flow::Empty => SizeHint::with_exact(0),
             Flow::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Flow::Upstream(streaming) => streaming.body.size_hint(),
-            Flow::Model(_) => SizeHint::default(),
             // Its length is the head's to say, or nobody's.
-            Flow::Started(..) => SizeHint::default(),
+            Flow::Model(_) | Flow::Screened(_) | Flow::Started(..) => SizeHint::default(),
         }
     }
 }

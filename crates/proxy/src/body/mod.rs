@@ -6,6 +6,7 @@ mod held;
 mod inbound;
 mod model;
 mod request;
+mod screened;
 
 pub use answer::AnswerBody;
 pub(crate) use answer::{Deadlines, Flow, Origin, Streaming};
@@ -14,3 +15,4 @@ pub(crate) use held::{HELD_BYTES_MAX, Held, HeldBytes, Read, Unread, read_answer
 pub(crate) use inbound::Inbound;
 pub(crate) use model::{Meter, ModelBody, Passing, Translation, Turn};
 pub(crate) use request::{BodyWatch, Broken, RequestBody, Unjudged};
+pub(crate) use screened::{LeakScreen, ScreenedFlow};

@@ -4,8 +4,10 @@
 //! and what it became. After the end mark the provider's connection is looked at once and not waited for.
 
 use std::{
+    future::Future,
+    pin::Pin,
     task::{Context, Poll},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use bartizan_ai::{
@@ -19,8 +21,12 @@ use bartizan_ai::{
 use bartizan_telemetry::{Exit, record::ModelRecord};
 use bytes::Bytes;
 use http_body::Frame as BodyFrame;
+use tokio::time::Sleep;
 
 use super::answer::{Polled, Streaming};
+
+/// A silence after which a comment is sent: proxies and browsers cut connections after a minute or two.
+const QUIET: Duration = Duration::from_secs(15);
 
 /// Bytes of an answer that passes untouched which are kept to find its usage; a larger one is estimated.
 const PASSED_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -34,6 +40,10 @@ pub(crate) struct ModelBody {
     meter: Meter,
     /// An exit that is told after what is ready was taken.
     broken: Option<Exit>,
+    /// Measures the provider's silence; made when it is silent for the first time.
+    quiet: Option<Pin<Box<Sleep>>>,
+    /// When something last left.
+    left: Instant,
 }
 
 /// What becomes of the provider's bytes.
@@ -201,7 +211,8 @@ fn note(dialect: Dialect, data: &[u8], usage: &mut Option<Usage>) {
 impl ModelBody {
     /// A body of which `ready` is already written.
     pub(crate) fn new(source: Box<Streaming>, turn: Turn, ready: Vec<u8>, meter: Meter) -> Self {
-        ModelBody { source: Some(source), turn, ready, meter, broken: None }
+        let left = Instant::now();
+        ModelBody { source: Some(source), turn, ready, meter, broken: None, quiet: None, left }
     }
 
     /// Fills the record of the call. `whole`: the answer reached its end.
@@ -228,6 +239,7 @@ impl ModelBody {
         loop {
             if !self.ready.is_empty() {
                 let ready = Bytes::from(std::mem::take(&mut self.ready));
+                self.left = Instant::now();
                 return Poll::Ready(Some(Ok(BodyFrame::data(ready))));
             }
             let is_over = match &self.turn {
@@ -253,8 +265,28 @@ impl ModelBody {
                 }
                 // The caller has everything; the provider need not be waited for.
                 Poll::Pending if is_over => self.source = None,
-                Poll::Pending => return Poll::Pending,
+                Poll::Pending => return self.poll_quiet(cx),
             }
+        }
+    }
+
+    /// While the provider is silent, a comment keeps the caller's connection open: what stands between cuts silent ones. Only in
+    /// streams that are written here, where no comment can fall into an event.
+    fn poll_quiet(&mut self, cx: &mut Context<'_>) -> Polled<BodyFrame<Bytes>> {
+        if !matches!(self.turn, Turn::Translated(_)) {
+            return Poll::Pending;
+        }
+        loop {
+            let until = self.left + QUIET;
+            let quiet = self.quiet.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until.into())));
+            std::task::ready!(quiet.as_mut().poll(cx));
+            // One timer serves many pieces: it is moved on when it fires, not with each of them.
+            if until <= Instant::now() {
+                self.quiet = None;
+                self.left = Instant::now();
+                return Poll::Ready(Some(Ok(BodyFrame::data(Bytes::from_static(b": ping\n\n")))));
+            }
+            quiet.as_mut().reset(until.into());
         }
     }
 

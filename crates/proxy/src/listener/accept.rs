@@ -311,8 +311,10 @@ async fn open<S: Serve>(core: &Core<S>, opening: Opening, mut stream: TcpStream)
     };
     let mut socket = Socket::new(stream);
     if let Some(prepared) = &setting.tls {
+        let begun = Instant::now();
         let (stream, tls) =
             tls::accept(prepared, &core.handshakes, socket, admission.handshake_timeout).await?;
+        core.process.events.handshaken(&setting.plan.name, begun.elapsed());
         let http2 = tls.alpn == Some("h2");
         watch.opening.set(false);
         let io = WatchedIo::new(stream, Arc::clone(&watch.flow), holding);

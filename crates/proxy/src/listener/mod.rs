@@ -59,6 +59,8 @@ pub trait Serve: 'static {
 pub trait ListenerEvents: Send + Sync + 'static {
     /// A connection was refused before a byte of HTTP was read.
     fn refused(&self, _listener: &str, _why: Refused) {}
+    /// A TLS handshake succeeded and took this long.
+    fn handshaken(&self, _listener: &str, _took: std::time::Duration) {}
     /// A connection speaks HTTP now.
     fn opened(&self, _listener: &str, _http2: bool, _tls: bool) {}
     /// A connection that spoke HTTP has ended.

@@ -309,6 +309,10 @@ fn is_cacheable(inspected: &Inspected) -> bool {
         // What the upstream is sent, or how its answer is judged, depends on the caller's share, which no key holds.
         && plan.headers.iter().all(|policy| policy.bite.percent >= 100)
         && plan.inspection.iter().all(|policy| policy.bite.percent >= 100)
+        // An entry was judged by the policies of its route and not by those of this caller.
+        && inspected.consumer().is_none_or(|consumer| {
+            consumer.inspection.iter().all(|policy| policy.response.is_none())
+        })
 }
 
 /// A stored answer as this caller gets it: whole, a part, or that nothing has changed.

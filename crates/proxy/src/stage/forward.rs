@@ -3,7 +3,9 @@
 //! What is sent is what was judged: the canonical path, the cleaned headers, the verified identity. Nothing of the
 //! caller's decides where a request goes beyond what the route says.
 
+mod again;
 mod llm;
+mod mirror;
 mod rehearsed;
 
 use std::{cell::Cell, pin::pin, sync::Arc, time::Instant};
@@ -105,7 +107,11 @@ fn choose(shared: &mut Shared, plan: &RoutePlan) -> Result<(usize, Arc<PreparedU
         // `route` answers redirects; reaching this is a bug of ours, and it refuses.
         return Err(Denial::new(Reason::InternalError).because("a redirect reached forward"));
     };
-    let index = backends.pick(shared.core.draw());
+    let draw = shared.core.draw();
+    if let Some(note) = &mut shared.record.capture {
+        note.draw = Some(draw);
+    }
+    let index = backends.pick(draw);
     let Some(prepared) = shared.live.upstreams.at(index) else {
         return Err(Denial::new(Reason::NoEndpoint).because("the upstream is not prepared"));
     };
@@ -264,6 +270,8 @@ pub fn target(
 /// Why nothing came back.
 enum Failure {
     Upstream(ForwardError),
+    /// As many are with the upstreams as this policy lets be.
+    Shed(Arc<str>),
     /// The head did not come in time; the endpoint that was asked, if one was.
     TooSlow(Option<usize>),
 }
@@ -289,6 +297,10 @@ struct Asking {
     bench: Option<Box<Bench>>,
     /// What the cache does with the answer.
     fill: Option<Box<Fill>>,
+    /// An endpoint that has just failed.
+    except: Option<usize>,
+    /// How often it was sent before.
+    before: u16,
     /// In a slot, and passed on by reference, because every move of a request is a copy of a quarter of a kilobyte.
     request: Option<Request<RequestBody>>,
 }
@@ -342,18 +354,36 @@ impl Asking {
             upgrade,
             bench,
             fill,
+            except: None,
+            before: 0,
             request,
         }))
     }
 
     /// Asks, and makes the proof or the refusal of what comes back.
     async fn answered(mut self: Box<Self>) -> Result<Exchange<Forwarded>, Stop> {
-        let outcome = self.send().await;
-        let Asking { mut shared, plan, index, prepared, end, watch, asked, upgrade, bench, mut fill, .. } =
-            *self;
+        let outcome = match self.plan.patience.clone() {
+            None => self.send().await,
+            // Boxed: no other request pays for its room.
+            Some(policy) => Box::pin(again::send(&mut self, policy)).await,
+        };
+        let Asking {
+            mut shared,
+            plan,
+            index,
+            prepared,
+            end,
+            watch,
+            asked,
+            upgrade,
+            bench,
+            mut fill,
+            before,
+            ..
+        } = *self;
         match outcome {
             Ok(Sent { response, endpoint, index, attempts, .. }) => {
-                shared.record.upstream_attempts = u16::from(attempts);
+                shared.record.upstream_attempts = u16::from(attempts) + before;
                 shared.record.endpoint = Some(endpoint);
                 if let Some(fill) = &mut fill {
                     fill.came(response.status(), response.version(), response.headers());
@@ -365,6 +395,7 @@ impl Asking {
             }
             Err(failure) => {
                 let denial = failed(&mut shared, index, &watch, failure);
+                shared.record.upstream_attempts += before;
                 // A request that the cache knows has no body, so the failure is not its caller's.
                 if let Some(answer) = fill.and_then(|fill| fill.rescue(&mut shared, None)) {
                     return Err(Stop { shared, why: Why::Kept(answer) });
@@ -377,6 +408,7 @@ impl Asking {
     async fn send(&mut self) -> Result<Sent<RequestBody>, Failure> {
         let Asking { shared, prepared, subject, watch, request, .. } = self;
         let tries = Tries::new(shared, self.index);
+        tries.chosen.set(self.except.take());
         let pick = Pick {
             fetcher: shared.core.runtime.outside().map(|outside| &outside.fetcher),
             subject: subject.as_deref(),
@@ -459,6 +491,11 @@ impl Drop for Tries<'_> {
 fn failed(shared: &mut Shared, upstream: usize, watch: &BodyWatch, failure: Failure) -> Denial {
     use crate::body::Broken;
     let error = match failure {
+        Failure::Shed(policy) => {
+            shared.dress(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            let denial = Denial::new(Reason::Overloaded).by(policy);
+            return denial.because("as many requests are with the upstreams as may be");
+        }
         Failure::TooSlow(endpoint) => {
             let endpoint =
                 endpoint.and_then(|at| shared.snapshot().upstreams.get(upstream)?.endpoints.get(at));

@@ -28,7 +28,7 @@ pub use self::report::described;
 pub(crate) use self::{
     examine::{Bench, Refused, count, deny, weigh, weigh_trouble},
     judge::{AnswerCopy, Judge, nothing},
-    leak::look,
+    leak::{look, screen},
     pool::{Half, JudgePool, Piece},
     watch::{Watching, is_encoded},
 };
@@ -142,7 +142,8 @@ pub async fn inspect(x: Exchange<Metered>) -> Result<Exchange<Inspected>, Stop> 
     if let Some(denial) = judge_announced(x.proof.head(), bytes_max) {
         return Err(x.deny(Stage::Inspect, denial));
     }
-    if !x.proof.plan().inspection.is_empty() || !x.proof.plan().schemas.is_empty() {
+    let of_consumer = x.proof.consumer().is_some_and(|consumer| !consumer.inspection.is_empty());
+    if of_consumer || !x.proof.plan().inspection.is_empty() || !x.proof.plan().schemas.is_empty() {
         // Boxed, so that a request nobody inspects has the smaller future.
         return Box::pin(examine(x, bytes_max)).await;
     }
@@ -158,12 +159,12 @@ pub async fn inspect(x: Exchange<Metered>) -> Result<Exchange<Inspected>, Stop> 
     Ok(Exchange { shared, proof: parts.inspected(body, watch, None) })
 }
 
-/// Judges by the policies of the route.
+/// Judges by the policies of the route and of the consumer.
 async fn examine(x: Exchange<Metered>, bytes_max: u64) -> Result<Exchange<Inspected>, Stop> {
     let Exchange { mut shared, proof } = x;
     let (parts, incoming) = Parts::of(proof);
     let watch = if incoming.is_some() { BodyWatch::new() } else { BodyWatch::default() };
-    let bench = Bench::open(&mut shared, &parts.head, &parts.plan);
+    let bench = Bench::open(&mut shared, &parts.head, &parts.plan, parts.consumer.as_deref());
     match bench.request(&mut shared, &parts.head, incoming, (bytes_max, watch.clone())).await {
         Ok(Examined { body, bench }) => Ok(Exchange { shared, proof: parts.inspected(body, watch, bench) }),
         Err(refused) => {
@@ -226,6 +227,17 @@ impl Parts {
 
 fn bytes_max(shared: &Shared, plan: &RoutePlan) -> u64 {
     plan.body_bytes_max.unwrap_or(shared.listener_plan().admission.body_bytes_max)
+}
+
+/// The inspections of a route, then those of a consumer that are not among them.
+pub fn policies<'p>(
+    plan: &'p RoutePlan,
+    consumer: Option<&'p ConsumerPlan>,
+) -> impl Iterator<Item = &'p Arc<InspectionPlan>> {
+    let of_consumer = consumer.into_iter().flat_map(|consumer| &consumer.inspection);
+    let is_new =
+        |policy: &&Arc<InspectionPlan>| !plan.inspection.iter().any(|known| known.label == policy.label);
+    plan.inspection.iter().chain(of_consumer.filter(is_new))
 }
 
 /// What a policy that bites says of a head, and of there being no body where none is announced: for explaining.

@@ -18,6 +18,7 @@ use bartizan_message::RequestHead;
 use bartizan_model::{Denial, Mode, Reason, Stage};
 use bartizan_telemetry::{
     WouldDeny,
+    capture::CellNote,
     metrics::{Decision as Counted, PolicyId},
     record::Would as Outcome,
 };
@@ -111,7 +112,7 @@ pub fn limit(x: Exchange<Authorized>) -> Result<Limited, Stop> {
         Ok(bearings) => bearings,
         Err(denial) => return Err(x.deny(Stage::Limit, denial)),
     };
-    let verdict = reserve(&x.shared, &bearings, None);
+    let verdict = reserve(&mut x.shared, &bearings, None);
     rehearsed::note(&mut x.shared, &call, &bearings, &verdict.states);
     tell(&mut x.shared, &bearings, &verdict.states);
     count(&mut x.shared, &bearings, &verdict);
@@ -241,7 +242,7 @@ fn bite_for(shared: &Shared, policy: &Policy, head: &RequestHead) -> Bite {
     }
 }
 
-fn reserve(shared: &Shared, bearings: &[Bearing], tokens: Option<u64>) -> Verdict {
+fn reserve(shared: &mut Shared, bearings: &[Bearing], tokens: Option<u64>) -> Verdict {
     let asks: Vec<Ask<'_>> = bearings
         .iter()
         .map(|bearing| Ask { policy: &bearing.policy, key: bearing.key, bite: bearing.bite, cost: 1, tokens })
@@ -249,8 +250,33 @@ fn reserve(shared: &Shared, bearings: &[Bearing], tokens: Option<u64>) -> Verdic
     let now = shared.core.runtime.nanos(shared.instant());
     if tokens.is_none() {
         rehearsed::put_cells(shared, now, &asks);
+        if shared.record.capture.is_some() {
+            return reserve_noting(shared, now, &asks);
+        }
     }
     shared.core.runtime.cells().reserve(&mut shared.core.cells.borrow_mut(), now, &asks)
+}
+
+/// Asks the limits of a call that is captured, and notes what they held.
+fn reserve_noting(shared: &mut Shared, now: Nanos, asks: &[Ask<'_>]) -> Verdict {
+    let mut seen = Vec::with_capacity(asks.len());
+    let cells = shared.core.runtime.cells();
+    let verdict = cells.reserve_noting(&mut shared.core.cells.borrow_mut(), now, asks, Some(&mut seen));
+    if let Some(note) = &mut shared.record.capture {
+        note.limit_nanos = Some(now.0);
+        let cells = seen.into_iter().filter_map(|seen| {
+            let policy = asks.get(seen.ask)?.policy.label.clone();
+            Some(CellNote {
+                policy,
+                limit: seen.limit,
+                shadow: seen.shadow,
+                word: seen.word,
+                bound: seen.bound,
+            })
+        });
+        note.cells.extend(cells);
+    }
+    verdict
 }
 
 /// Tells the caller where its limits stand: draft-ietf-httpapi-ratelimit-headers.

@@ -37,7 +37,7 @@ pub mod judge {
         admit::judge_address,
         authorize::{Inquiry, judge_consumer, judge_policy, policies, subject},
         forward::target,
-        inspect::{described, judge_announced, judge_head},
+        inspect::{described, judge_announced, judge_head, policies as inspections},
         route::{
             headers_allowed, https_redirect, is_allowed, judge_headers, judge_host, location,
             preflight_method,

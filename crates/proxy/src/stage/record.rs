@@ -11,7 +11,7 @@ use std::{
 };
 
 use bartizan_model::Denial;
-use bartizan_telemetry::{Exit, RequestRecord};
+use bartizan_telemetry::{Exit, LeakCount, RequestRecord};
 
 use crate::{
     body::{BodyWatch, Broken, Meter, ModelBody},
@@ -181,6 +181,11 @@ impl Closing {
         if let Some(record) = &mut self.shared.record.model {
             model.settle(whole, record);
         }
+    }
+
+    /// Writes down which secrets were found in the answer while it passed.
+    pub(crate) fn leaks(&mut self, found: Vec<LeakCount>) {
+        self.shared.record.leaks.extend(found);
     }
 
     /// Lets inspections that watch copy a piece of the answer.

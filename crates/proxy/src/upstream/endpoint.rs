@@ -117,7 +117,7 @@ impl<B: RequestBody> EndpointPool<B> {
                 return Ok((line, true));
             }
         }
-        let opened = Opened::count(&self.gauge);
+        let opened = Opened::count(&self.gauge, &self.state);
         let watch = HeadWatch::new();
         let io = connect::connect(resolver, upstream, endpoint, Arc::clone(&watch)).await?;
         let (sender, connection) = connect::http1().handshake(TokioIo::new(io)).await.map_err(unsent)?;
@@ -178,7 +178,7 @@ impl<B: RequestBody> EndpointPool<B> {
         upstream: &PreparedUpstream,
         endpoint: &PreparedEndpoint,
     ) -> Result<Http2<B>, Failure> {
-        let opened = Opened::count(&self.gauge);
+        let opened = Opened::count(&self.gauge, &self.state);
         let watch = HeadWatch::with_reads();
         let io = connect::connect(resolver, upstream, endpoint, Arc::clone(&watch)).await?;
         let (sender, connection) = connect::http2().handshake(TokioIo::new(io)).await.map_err(unsent)?;

@@ -8,7 +8,7 @@ use std::{cell::Cell, rc::Rc, sync::Arc, time::Instant};
 use hyper::client::conn::{http1, http2};
 use tokio::{sync::Notify, task::AbortHandle};
 
-use super::{connect::STREAMS_MAX, io::HeadWatch};
+use super::{connect::STREAMS_MAX, io::HeadWatch, state::EndpointState};
 
 /// An HTTP/1.1 connection.
 pub(super) struct Http1<B> {
@@ -100,18 +100,20 @@ pub(super) struct Gauge {
 }
 
 /// Counts one connection from before it is opened until its task has ended.
-pub(super) struct Opened(Rc<Gauge>);
+pub(super) struct Opened(Rc<Gauge>, Arc<EndpointState>);
 
 impl Opened {
-    pub(super) fn count(gauge: &Rc<Gauge>) -> Self {
+    pub(super) fn count(gauge: &Rc<Gauge>, state: &Arc<EndpointState>) -> Self {
         gauge.open.set(gauge.open.get() + 1);
-        Opened(Rc::clone(gauge))
+        state.line_opened();
+        Opened(Rc::clone(gauge), Arc::clone(state))
     }
 }
 
 impl Drop for Opened {
     fn drop(&mut self) {
         self.0.open.set(self.0.open.get().saturating_sub(1));
+        self.1.line_closed();
         self.0.wake();
     }
 }

@@ -38,7 +38,8 @@ pub struct Pick<'a> {
     pub hash: Option<u64>,
     /// The time as the caller knows it; one reading of the clock less.
     pub now: Option<Instant>,
-    /// Where to note the endpoint being tried, so that a caller whose deadline passes can [`report`] on it.
+    /// Where to note the endpoint being tried, so that a caller whose deadline passes can [`report`] on it. One that is
+    /// noted there before has just failed, and is asked only if there is no other.
     pub chosen: Option<&'a Cell<Option<usize>>>,
     /// What tokens are fetched with, for an upstream that takes tokens.
     pub fetcher: Option<&'a Arc<Fetcher>>,
@@ -101,7 +102,9 @@ pub async fn send<B: RequestBody>(
         return Err(nowhere(ForwardErrorKind::Unsendable, Retry::Never, detail));
     }
     let mut started = pick.now.unwrap_or_else(Instant::now);
-    let Some(mut index) = choose(core, upstream, &turns, pick, None, started) else {
+    let failed = pick.chosen.and_then(Cell::take);
+    let other = failed.and_then(|failed| choose(core, upstream, &turns, pick, Some(failed), started));
+    let Some(mut index) = other.or_else(|| choose(core, upstream, &turns, pick, None, started)) else {
         return Err(nowhere(ForwardErrorKind::NoEndpoint, Retry::Yes, "no endpoint is healthy"));
     };
     let mut attempts = 1;

@@ -17,6 +17,8 @@ use std::{
 pub struct EndpointState {
     /// Exchanges that have begun and not ended, over all cores.
     in_flight: AtomicUsize,
+    /// Connections that are open or being opened, over all cores.
+    lines: AtomicUsize,
     /// What active checks say; `true` until they say otherwise.
     healthy: AtomicBool,
     /// [`nanos`] until which the endpoint is ejected; 0 when it is not.
@@ -54,6 +56,7 @@ impl Default for EndpointState {
     fn default() -> Self {
         EndpointState {
             in_flight: AtomicUsize::new(0),
+            lines: AtomicUsize::new(0),
             healthy: AtomicBool::new(true),
             ejected_until: AtomicU64::new(0),
             returned_at: AtomicU64::new(0),
@@ -72,6 +75,21 @@ impl EndpointState {
     /// Exchanges that have begun and not ended, over all cores.
     pub fn in_flight(&self) -> usize {
         self.in_flight.load(Relaxed)
+    }
+
+    /// Connections that carry something, and those that wait for a request. An exchange takes one connection, except
+    /// over HTTP/2 and while it waits for one, so the first number is an upper bound.
+    pub fn connections(&self) -> (usize, usize) {
+        let (lines, in_flight) = (self.lines.load(Relaxed), self.in_flight());
+        (lines.min(in_flight), lines.saturating_sub(in_flight))
+    }
+
+    pub(super) fn line_opened(&self) {
+        self.lines.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn line_closed(&self) {
+        self.lines.fetch_sub(1, Relaxed);
     }
 
     /// What active checks say; `true` where there are none.

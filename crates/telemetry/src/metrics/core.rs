@@ -17,10 +17,7 @@ use bartizan_model::{Mode, OnFault, Reason, Stage};
 
 use super::{
     cell::{Counter, GATEWAY_BOUNDS, Histogram, Slots, TOTAL_BOUNDS},
-    label::{
-        self, Cached, ConnectionState, Decision, FailureCounter, Inspected, Outcome, Refreshed,
-        RefusedConnection,
-    },
+    label::{self, Cached, Decision, FailureCounter, Inspected, Outcome, Refreshed, RefusedConnection},
     names::{
         ENDPOINTS_MAX, EndpointId, LISTENERS_MAX, ListenerId, POLICIES_MAX, PolicyId, ROUTES_MAX,
         RULE_GROUPS_MAX, UPSTREAMS_MAX, UpstreamId,
@@ -154,24 +151,6 @@ impl CoreMetrics {
         }
     }
 
-    /// A connection to an endpoint came into this state.
-    pub fn upstream_connection_entered(&self, endpoint: EndpointId, state: ConnectionState) {
-        if let Some(cells) = self.cells.endpoints.cell(endpoint.index())
-            && let Some(gauge) = cells.connections.get(state as usize)
-        {
-            gauge.add(1);
-        }
-    }
-
-    /// A connection to an endpoint left this state.
-    pub fn upstream_connection_left(&self, endpoint: EndpointId, state: ConnectionState) {
-        if let Some(cells) = self.cells.endpoints.cell(endpoint.index())
-            && let Some(gauge) = cells.connections.get(state as usize)
-        {
-            gauge.subtract(1);
-        }
-    }
-
     /// A request is sent once more, to another endpoint of `upstream`.
     pub fn retried(&self, upstream: UpstreamId) {
         if let Some(cells) = self.cells.upstreams.cell(upstream.index()) {
@@ -291,7 +270,6 @@ pub(super) struct UpstreamCells {
 #[derive(Debug, Default)]
 pub(super) struct EndpointCells {
     pub(super) outcomes: [Counter; Outcome::COUNT],
-    pub(super) connections: [Counter; ConnectionState::COUNT],
 }
 
 /// What is counted per policy.

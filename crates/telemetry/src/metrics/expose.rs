@@ -70,7 +70,8 @@ impl Metrics {
             .iter()
             .map(|(key, sums)| ([name(&key.team), name(&key.consumer), key.model.clone()], sums))
             .collect();
-        let families: [(_, fn(&UsageSums) -> u64); 4] = [
+        type Count = fn(&UsageSums) -> u64;
+        let families: [(_, Count); 4] = [
             (table::MODEL_REQUESTS, |sums| sums.requests),
             (table::MODEL_FAILURES, |sums| sums.failed),
             (table::MODEL_UNPRICED, |sums| sums.unpriced),
@@ -273,16 +274,11 @@ impl Sums<'_> {
             }
         }
         let mut connections = out.family(table::UPSTREAM_CONNECTIONS);
-        for ([upstream, endpoint], cells) in self.endpoint_cells() {
-            // An endpoint that was never asked is only there because its page is.
-            if cells.iter().flat_map(|cell| &cell.outcomes).all(|count| count.get() == 0)
-                && cells.iter().flat_map(|cell| &cell.connections).all(|count| count.get() == 0)
-            {
-                continue;
-            }
-            for state in ConnectionState::ALL {
-                let open = gauge(cells.iter().filter_map(|cell| cell.connections.get(*state as usize)));
-                connections.integer(&[upstream, endpoint, state.as_str()], open);
+        for (number, [upstream, endpoint]) in self.names.endpoints.names().iter().enumerate() {
+            if let Some(open) = self.names.endpoint_connections(number) {
+                for (state, open) in ConnectionState::ALL.iter().zip(open) {
+                    connections.integer(&[upstream, endpoint, state.as_str()], open);
+                }
             }
         }
         let mut healthy = out.family(table::ENDPOINT_HEALTHY);

@@ -5,6 +5,8 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use super::label::ConnectionState;
+
 /// The label of what has no name: a request that met no route, a call without an upstream.
 pub const NONE: &str = "_none";
 
@@ -76,6 +78,7 @@ pub(super) struct Names {
     pub(super) policies: Table,
     pub(super) rule_groups: Table,
     healthy: HashMap<EndpointId, bool>,
+    connections: HashMap<EndpointId, [u64; ConnectionState::COUNT]>,
 }
 
 impl Default for Names {
@@ -88,6 +91,7 @@ impl Default for Names {
             policies: Table::new(POLICIES_MAX),
             rule_groups: Table::new(RULE_GROUPS_MAX),
             healthy: HashMap::new(),
+            connections: HashMap::new(),
         }
     }
 }
@@ -126,6 +130,25 @@ impl Names {
             Some(healthy) => self.healthy.insert(endpoint, healthy),
             None => self.healthy.remove(&endpoint),
         };
+    }
+
+    pub(super) fn set_endpoint_connections(
+        &mut self,
+        endpoint: EndpointId,
+        open: Option<[u64; ConnectionState::COUNT]>,
+    ) {
+        if endpoint.0 == FIRST_SHARED || endpoint.0 == SECOND_SHARED {
+            return;
+        }
+        match open {
+            Some(open) => self.connections.insert(endpoint, open),
+            None => self.connections.remove(&endpoint),
+        };
+    }
+
+    /// How many connections are in each state.
+    pub(super) fn endpoint_connections(&self, number: usize) -> Option<[u64; ConnectionState::COUNT]> {
+        self.connections.get(&EndpointId(u32::try_from(number).ok()?)).copied()
     }
 
     pub(super) fn endpoint_healthy(&self, number: usize) -> Option<bool> {

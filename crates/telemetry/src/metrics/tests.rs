@@ -39,6 +39,7 @@ fn everything() -> Arc<Metrics> {
     let (listener, upstream) = (metrics.listener(hostile), metrics.upstream(hostile));
     let (endpoint, policy) = (metrics.endpoint(hostile, "[::1]:80"), metrics.policy(hostile));
     metrics.set_endpoint_healthy(endpoint, Some(true));
+    metrics.set_endpoint_connections(endpoint, Some((1, 2)));
     let used = ModelRecord {
         model: Some(hostile.into()),
         input_tokens: Some(11),
@@ -91,7 +92,6 @@ fn everything() -> Arc<Metrics> {
         core.auth_failure(Reason::CredentialMissing);
         core.failure_counter_filled(FailureCounter::Account);
         core.upstream_attempt(endpoint, Outcome::Timeout);
-        core.upstream_connection_entered(endpoint, ConnectionState::Idle);
         core.retried(upstream);
         core.connection_opened(listener);
         core.connection_refused(listener, RefusedConnection::AddressFull);
@@ -222,9 +222,7 @@ fn connections_and_health_come_and_go() {
     let endpoint = metrics.endpoint("u", "e:80");
     let core = metrics.core();
     metrics.set_endpoint_healthy(endpoint, Some(false));
-    core.upstream_connection_entered(endpoint, ConnectionState::Active);
-    core.upstream_connection_left(endpoint, ConnectionState::Active);
-    core.upstream_connection_entered(endpoint, ConnectionState::Idle);
+    metrics.set_endpoint_connections(endpoint, Some((0, 1)));
     core.upstream_attempt(endpoint, Outcome::Answered);
     let text = metrics.expose(Format::Prometheus);
     has(&text, "bartizan_upstream_connections{upstream=\"u\",endpoint=\"e:80\",state=\"active\"} 0");

@@ -84,10 +84,10 @@ impl Walk<'_> {
         let consumer = self.identify(&head, &plan)?;
         self.authorize(&head, &plan, consumer.as_deref())?;
         self.limit(&head, &plan, consumer.as_deref())?;
-        self.inspect(&head, &plan)?;
+        self.inspect(&head, &plan, consumer.as_deref())?;
         self.cache(&plan);
         let verdict = self.forward(&head, &plan, prefix_bytes, consumer.as_deref())?;
-        self.screen(&plan);
+        self.screen(&plan, consumer.as_deref());
         Ok(verdict)
     }
 

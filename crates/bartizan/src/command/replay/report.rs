@@ -17,6 +17,8 @@ pub(super) struct Told<'r> {
     pub(super) source: &'r str,
     pub(super) revision: &'r str,
     pub(super) has_base: bool,
+    /// Whether limits were judged from what they held.
+    pub(super) recorded_limits: bool,
 }
 
 /// Most rows of a table for people; the rest is counted.
@@ -94,7 +96,8 @@ fn notes(told: &Told<'_>, out: &mut String) {
     };
     if tally.estimates > 0 {
         let differ = counted(tally.estimates, "difference");
-        note(format!("{differ} by limits: they are recomputed from empty, which is an estimate"));
+        let how = if told.recorded_limits { "what was not recorded of them is" } else { "they are" };
+        note(format!("{differ} by limits: {how} recomputed from empty, which is an estimate"));
     }
     if *malformed > 0 {
         note(format!("{} could not be read:", counted(*malformed, "line")));
@@ -218,7 +221,7 @@ pub(super) fn json(told: &Told<'_>) -> Value {
         "source": told.source,
         "revision": told.revision,
         "comparedWith": if told.has_base { "base" } else { "recorded" },
-        "limits": "simulate",
+        "limits": if told.recorded_limits { "recorded" } else { "simulate" },
         "requests": tally.requests,
         "same": tally.same,
         "different": tally.different(),

@@ -1,6 +1,7 @@
 //! Where recorded requests come from: which kind of file it is, and reading it in bounded memory.
 
 mod access_log;
+mod capture;
 mod clock;
 mod common;
 mod har;
@@ -17,6 +18,7 @@ use std::{
 
 use bartizan_config::replay::{Caller, Recording};
 use bartizan_message::Scheme;
+use bartizan_telemetry::capture::CaptureKey;
 
 use super::progress::Position;
 
@@ -27,6 +29,8 @@ pub(super) enum Kind {
     Auto,
     /// An access log of ours: JSON lines.
     Bartizan,
+    /// A capture, as `bartizan capture` takes it.
+    Capture,
     /// A HAR file, as browsers write it.
     Har,
     /// An access log in common or combined format.
@@ -57,6 +61,7 @@ pub(super) struct Source {
     path: PathBuf,
     kind: Kind,
     assumed: Assumed,
+    key: Option<CaptureKey>,
     reader: BufReader<Counted>,
     position: Position,
 }
@@ -83,7 +88,12 @@ impl Read for Counted {
 
 impl Source {
     /// Opens a source and tells what it is.
-    pub(super) fn open(path: &Path, kind: Kind, assumed: Assumed) -> Result<Self, Box<dyn Error>> {
+    pub(super) fn open(
+        path: &Path,
+        kind: Kind,
+        assumed: Assumed,
+        key: Option<CaptureKey>,
+    ) -> Result<Self, Box<dyn Error>> {
         let named = |error: io::Error| format!("{} cannot be read: {error}", path.display());
         let (inner, total): (Box<dyn Read>, _) = if path.as_os_str() == "-" {
             (Box::new(io::stdin()), None)
@@ -103,7 +113,15 @@ impl Source {
             let text = "a log in common format does not say which host was asked for; name it by `--host`";
             return Err(format!("{}: {text}", path.display()).into());
         }
-        Ok(Source { path: path.to_owned(), kind, assumed, reader, position })
+        if kind == Kind::Capture && key.is_none() {
+            return Err(format!("{} is a capture; name its key by `--key-file`", path.display()).into());
+        }
+        Ok(Source { path: path.to_owned(), kind, assumed, key, reader, position })
+    }
+
+    /// Whether it is a capture, which has what limits held.
+    pub(super) fn is_capture(&self) -> bool {
+        self.kind == Kind::Capture
     }
 
     /// How far it is read.
@@ -113,9 +131,14 @@ impl Source {
 
     /// Reads all of it.
     pub(super) fn each(self, mut hear: impl FnMut(Heard)) -> Result<(), Box<dyn Error>> {
-        let Source { path, kind, assumed, reader, .. } = self;
+        let Source { path, kind, assumed, key, reader, .. } = self;
         let named = |error: io::Error| format!("{} cannot be read: {error}", path.display());
         match kind {
+            Kind::Capture => match &key {
+                Some(key) => capture::each(reader, key, &assumed, &mut hear)
+                    .map_err(|error| format!("{} cannot be read: {error}", path.display()).into()),
+                None => Ok(()),
+            },
             Kind::Har => har::each(reader, &assumed, &mut hear)
                 .map_err(|error| format!("{} cannot be read: {error}", path.display()).into()),
             Kind::Common => {
@@ -132,6 +155,9 @@ impl Source {
 
 /// What a source is, by its first bytes.
 fn guess(begin: &[u8]) -> Kind {
+    if begin.starts_with(b"BZCAPTUR") {
+        return Kind::Capture;
+    }
     let text = begin.trim_ascii_start();
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text).trim_ascii_start();
     if !text.starts_with(b"{") {

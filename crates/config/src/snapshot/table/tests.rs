@@ -32,6 +32,7 @@ fn plan(label: &str) -> Arc<RoutePlan> {
         inspection: Vec::new(),
         schemas: Vec::new(),
         caching: None,
+        patience: None,
         record: Arc::new(RecordPlan::new("")),
     })
 }

@@ -287,7 +287,7 @@ impl Question {
             shared.core.runtime.shelf().drop_entry(&self.key, &known.entry);
         }
         if let Some(lead) = self.ticket.lead {
-            lead.is_not_shared(now.steady_ms);
+            lead.mark_unshared(now.steady_ms);
         }
     }
 
@@ -295,7 +295,7 @@ impl Question {
         let known = self.known.filter(|known| known.is_fallback)?;
         let now = moment(shared);
         if let Some(lead) = self.ticket.lead {
-            lead.is_failing(now.steady_ms);
+            lead.mark_failing(now.steady_ms);
         }
         shared.record.cached = Some((self.policy_id, Cached::StaleOnError));
         let ttl = known.entry.ttl(now);

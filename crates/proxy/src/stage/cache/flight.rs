@@ -111,12 +111,12 @@ impl Flights {
 
 impl Lead {
     /// The answer is not one that others may have: for a while nobody waits for such a one.
-    pub(crate) fn is_not_shared(self, now_ms: u64) {
+    pub(crate) fn mark_unshared(self, now_ms: u64) {
         self.mark(Mark::NotShared, now_ms.saturating_add(ALONE_MS), now_ms);
     }
 
     /// The upstream failed, and something stale was given: for a moment it is not asked again.
-    pub(crate) fn is_failing(self, now_ms: u64) {
+    pub(crate) fn mark_failing(self, now_ms: u64) {
         self.mark(Mark::Failing, now_ms.saturating_add(FAILING_MS), now_ms);
     }
 
@@ -212,9 +212,9 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_shared_is_not_waited_for_for_a_while() {
+    fn what_mark_unshared_is_not_waited_for_for_a_while() {
         let flights = Flights::new(RandomState::new());
-        lead(&flights, &key("/a"), 0).is_not_shared(0);
+        lead(&flights, &key("/a"), 0).mark_unshared(0);
         assert!(matches!(flights.join(&key("/a"), true, ALONE_MS - 1), Joined::Alone));
         assert!(matches!(flights.join(&key("/a"), false, ALONE_MS), Joined::Alone));
         assert!(matches!(flights.join(&key("/a"), true, ALONE_MS), Joined::Leads(_)));
@@ -223,7 +223,7 @@ mod tests {
     #[test]
     fn an_upstream_that_fails_is_asked_once_in_a_while() {
         let flights = Flights::new(RandomState::new());
-        lead(&flights, &key("/a"), 0).is_failing(0);
+        lead(&flights, &key("/a"), 0).mark_failing(0);
         assert!(matches!(flights.join(&key("/a"), true, FAILING_MS - 1), Joined::Failing));
         assert!(matches!(flights.join(&key("/b"), true, FAILING_MS - 1), Joined::Leads(_)));
         assert!(matches!(flights.join(&key("/a"), true, FAILING_MS), Joined::Leads(_)));
@@ -233,7 +233,7 @@ mod tests {
     fn the_keys_that_are_marked_are_bounded() {
         let flights = Flights::new(RandomState::new());
         for number in 0..100_000 {
-            lead(&flights, &key(&format!("/{number}")), 0).is_not_shared(0);
+            lead(&flights, &key(&format!("/{number}")), 0).mark_unshared(0);
         }
         assert!(flights.shards.iter().all(|shard| shard.lock().unwrap().marks.len() <= MARKS_MAX));
     }

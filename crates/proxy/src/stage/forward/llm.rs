@@ -8,17 +8,21 @@
 mod ask;
 mod reply;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bartizan_ai::{Class, Failure, Refused};
 use bartizan_config::snapshot::{LlmPlan, ModelPlan, ModelTargetPlan, RoutePlan};
-use bartizan_model::{Denial, Reason, Stage};
+use bartizan_model::{Denial, Reason, Stage, document::model::ModelStrategy};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::Sendable;
 use crate::{
     exchange::{Exchange, Shared, Stop, Why},
-    stage::inspect::Asking,
+    models::TargetState,
+    stage::inspect::{Asking, What},
     upstream::PreparedUpstream,
 };
 
@@ -69,7 +73,7 @@ pub(super) async fn serve(shared: Box<Shared>, sendable: Sendable, asking: Box<A
 
 impl Call {
     async fn run(mut self) -> Stop {
-        let order = order(&self.asking.model, self.shared.core.draw());
+        let order = self.order();
         let is_only = order.len() == 1;
         for target in &order {
             if let Some(answer) = self.target(target).await {
@@ -93,6 +97,34 @@ impl Call {
             }
         }
         self.failed()
+    }
+
+    /// The targets in the order in which they are asked.
+    fn order(&self) -> Vec<ModelTargetPlan> {
+        let model = &self.asking.model;
+        let mut targets = order(model, self.shared.core.draw());
+        if model.strategy == ModelStrategy::LowestLatency {
+            let (stream, now) = (self.is_stream(), self.seconds());
+            targets.sort_by_cached_key(|target| {
+                self.state(target).map_or(u64::MAX, |state| state.slowness(stream, now))
+            });
+        }
+        targets
+    }
+
+    /// What is learned of a target.
+    fn state(&self, target: &ModelTargetPlan) -> Option<Arc<TargetState>> {
+        let upstream = self.shared.snapshot().upstreams.get(target.upstream)?;
+        Some(self.shared.core.runtime.models().target(&upstream.name, &target.model))
+    }
+
+    fn is_stream(&self) -> bool {
+        matches!(&self.asking.what, What::Chat(request) if request.chat.stream)
+    }
+
+    /// Seconds since the process began.
+    fn seconds(&self) -> u64 {
+        self.shared.core.runtime.nanos(Instant::now()).0 / 1_000_000_000
     }
 
     /// Whether another target may serve what the last one did not.
@@ -125,8 +157,10 @@ impl Call {
                 None => None,
             };
             self.attempts += 1;
+            let begun = Instant::now();
             let attempt = self.attempt(&aim, &outgoing, key.as_ref().map(|(_, value)| value)).await;
             self.shared.record.sends(None);
+            self.learn(target, begun, attempt.is_ok());
             let failure = match attempt {
                 Ok(answer) => return Some(answer),
                 Err(failure) => failure,
@@ -151,6 +185,20 @@ impl Call {
             tried.push(at);
             if self.attempts >= ATTEMPTS_MAX {
                 return None;
+            }
+        }
+    }
+
+    /// How long it took until the target began to answer, or failed.
+    fn learn(&self, target: &ModelTargetPlan, begun: Instant, served: bool) {
+        if self.asking.model.strategy != ModelStrategy::LowestLatency {
+            return;
+        }
+        let (stream, now) = (self.is_stream(), self.seconds());
+        if let Some(state) = self.state(target) {
+            match served {
+                true => state.note(stream, now, begun.elapsed()),
+                false => state.note_failure(stream, now),
             }
         }
     }
@@ -218,10 +266,10 @@ fn veiled(failure: Failure, aim: &Aim) -> Failure {
     failure
 }
 
-/// The targets in the order in which they are asked.
+/// The targets as documents order them, or begun by weight.
 fn order(model: &ModelPlan, draw: u64) -> Vec<ModelTargetPlan> {
     let mut targets = model.targets.clone();
-    if model.weighted {
+    if model.strategy == ModelStrategy::Weighted {
         let total: u64 = targets.iter().map(|target| u64::from(target.weight)).sum();
         let mut point = ((u128::from(draw) * u128::from(total)) >> 64) as u64;
         let drawn = targets.iter().position(|target| {
@@ -253,7 +301,7 @@ mod tests {
         let model = ModelPlan {
             name: "m".into(),
             targets: vec![target(0, 1), target(1, 3), target(2, 1)],
-            weighted: true,
+            strategy: ModelStrategy::Weighted,
             roles: Vec::new(),
             max_output: None,
             tells_target: false,
@@ -267,7 +315,7 @@ mod tests {
             assert!(upstreams[1] < upstreams[2]);
         }
         assert_eq!(first, [1, 3, 1]);
-        let ordered = ModelPlan { weighted: false, ..model };
+        let ordered = ModelPlan { strategy: ModelStrategy::Ordered, ..model };
         assert_eq!(order(&ordered, u64::MAX)[0].upstream, 0);
     }
 }

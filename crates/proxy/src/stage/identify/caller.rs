@@ -129,6 +129,7 @@ fn unknown(name: &Arc<str>) -> Result<ConsumerPlan, String> {
         role_set: RoleSet::default(),
         authorization: Vec::new(),
         limits: Vec::new(),
+        inspection: Vec::new(),
         team: None,
         quotas: Vec::new(),
         rotation: None,

@@ -100,6 +100,7 @@ fn ended(reason: Reason, why: &str) -> Attempt {
 }
 
 /// The session in a cookie's text, from memory where it was opened before.
+#[expect(clippy::result_large_err, reason = "an attempt is handed on as it is, once a request")]
 fn open(call: &Call<'_>, provider: &Arc<Provider>, text: &[u8]) -> Result<Opened, Attempt> {
     let digest = TokenDigest::of(text);
     let mut memo = call.shared.core.sessions.borrow_mut();

@@ -7,7 +7,7 @@ use std::{
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
-use bartizan_config::snapshot::{BodyPlan, InspectionPlan, Oversize, RoutePlan, SchemaPlan};
+use bartizan_config::snapshot::{BodyPlan, ConsumerPlan, InspectionPlan, Oversize, RoutePlan, SchemaPlan};
 use bartizan_message::RequestHead;
 use bartizan_model::{Denial, Mode, Reason, Stage};
 use bartizan_telemetry::metrics::Inspected as Counted;
@@ -15,6 +15,7 @@ use bytes::Bytes;
 
 use super::{
     judge::{HeadCopy, Judge, nothing},
+    policies,
     pool::{Half, Piece},
     report::{self, Outcome},
     schema::{self, Objection, is_json},
@@ -49,15 +50,20 @@ pub(crate) struct Examined {
 }
 
 impl Bench {
-    /// Takes the policies of a route apart into those that bite this caller and those that watch.
-    pub(crate) fn open(shared: &mut Shared, head: &RequestHead, plan: &RoutePlan) -> Self {
+    /// Takes the policies of a route and of the caller apart into those that bite and those that watch.
+    pub(crate) fn open(
+        shared: &mut Shared,
+        head: &RequestHead,
+        plan: &RoutePlan,
+        consumer: Option<&ConsumerPlan>,
+    ) -> Self {
         let now = match &shared.rehearsing {
             Some(given) => given.unix_ms(Stage::Inspect) / 1000,
             None => SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
         };
         let copy = HeadCopy::of(head, shared.id.as_str(), now);
         let (mut judges, mut watchers) = (Vec::new(), Vec::new());
-        for policy in &plan.inspection {
+        for policy in policies(plan, consumer) {
             match mode_for(shared, policy.bite, head) {
                 Mode::Enforce => judges.push(Judge::new(policy.clone(), &copy)),
                 Mode::Shadow => watchers.push(policy.clone()),

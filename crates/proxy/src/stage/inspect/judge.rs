@@ -105,6 +105,12 @@ impl AnswerCopy {
         leak::is_text(kind.map(|(_, kind)| &kind[..]))
     }
 
+    /// Whether the body comes event by event or line by line.
+    pub(crate) fn is_stream(&self) -> bool {
+        let kind = self.headers.iter().find(|(name, _)| name == b"content-type");
+        leak::is_stream(kind.map(|(_, kind)| &kind[..]))
+    }
+
     /// Gives it to a session.
     pub(crate) fn feed(&self, session: &mut Session) {
         session.response_head(&ResponseHead {

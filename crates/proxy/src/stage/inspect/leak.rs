@@ -3,11 +3,12 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use bartizan_config::snapshot::LeakPlan;
-use bartizan_inspect::leak::LeakClass;
+use bartizan_inspect::leak::{LeakClass, LeakStream};
 use bartizan_telemetry::LeakCount;
 use bytes::Bytes;
 
 use super::pool::{JudgePool, Trouble};
+use crate::body::LeakScreen;
 
 /// What was found in an answer.
 pub(crate) struct Found {
@@ -56,12 +57,12 @@ pub(crate) async fn look(pool: &JudgePool, plan: &LeakPlan, body: &Bytes) -> Res
     .await
 }
 
-/// Whether a body is text by its type, in which secrets can be read. Streams of events are not held back.
+/// Whether a body is text by its type, in which secrets can be read. Streams are not held back whole.
 pub(crate) fn is_text(content_type: Option<&[u8]>) -> bool {
     let kind = content_type.unwrap_or_default().split(|byte| *byte == b';').next().unwrap_or_default();
     let kind = kind.trim_ascii().to_ascii_lowercase();
     let has = |word: &[u8]| kind.windows(word.len()).any(|piece| piece == word);
-    kind != b"text/event-stream"
+    !is_stream(content_type)
         && (kind.is_empty()
             || kind.starts_with(b"text/")
             || has(b"json")
@@ -69,6 +70,31 @@ pub(crate) fn is_text(content_type: Option<&[u8]>) -> bool {
             || has(b"javascript")
             || has(b"yaml")
             || has(b"graphql"))
+}
+
+/// Whether a body comes event by event or line by line, so that it is looked through while it passes.
+pub(crate) fn is_stream(content_type: Option<&[u8]>) -> bool {
+    let kind = content_type.unwrap_or_default().split(|byte| *byte == b';').next().unwrap_or_default();
+    STREAMS.iter().any(|stream| kind.trim_ascii().eq_ignore_ascii_case(stream.as_bytes()))
+}
+
+/// Types whose bodies have no end that is near.
+const STREAMS: [&str; 7] = [
+    "application/json-seq",
+    "application/jsonl",
+    "application/ndjson",
+    "application/stream+json",
+    "application/x-jsonlines",
+    "application/x-ndjson",
+    "text/event-stream",
+];
+
+/// What a policy looks for in an answer while it passes.
+pub(crate) fn screen(label: &Arc<str>, plan: &LeakPlan, by_line: bool) -> LeakScreen {
+    // What is held back is bounded by the screen, so all of the answer can be looked at.
+    let stream = LeakStream::new(plan.scanner.clone(), u64::MAX);
+    let stream = if by_line { stream.by_line() } else { stream };
+    LeakScreen { label: label.clone(), masks: plan.masks, stream }
 }
 
 #[cfg(test)]
@@ -83,6 +109,7 @@ mod tests {
             ("application/problem+json", true),
             ("", true),
             ("text/event-stream", false),
+            ("application/x-ndjson; charset=utf-8", false),
             ("application/grpc", false),
             ("image/png", false),
         ] {

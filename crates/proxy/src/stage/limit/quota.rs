@@ -155,7 +155,7 @@ impl Charges {
     }
 
     /// The call has ended at `now`: what it used is spent, the rest comes back.
-    pub(crate) fn settle(mut self: Box<Self>, nanos: Nanos, record: &mut RequestRecord, now: Instant) {
+    pub(crate) fn settle(mut self, nanos: Nanos, record: &mut RequestRecord, now: Instant) {
         let Some(model) = &mut record.model else { return self.reservation.settle(nanos, 0) };
         if let Some(meter) = self.sent.take().filter(|_| model.usage_source.is_empty()) {
             // The caller left while the provider worked: what was sent is charged, and told to be a part.

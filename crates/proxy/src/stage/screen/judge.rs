@@ -9,13 +9,16 @@ use http_body::Body as _;
 
 use super::ScreenedBody;
 use crate::{
-    body::{AnswerBody, BodyWatch, Flow, Origin, Read, RequestBody, Streaming, Unread, read_answer},
+    body::{
+        AnswerBody, BodyWatch, Flow, LeakScreen, Origin, Read, RequestBody, ScreenedFlow, Streaming, Unread,
+        read_answer,
+    },
     exchange::Shared,
     stage::{
         Rest,
         inspect::{
-            AnswerCopy, Bench, Half, Judge, Piece, Refused, count, deny, is_encoded, look, nothing, weigh,
-            weigh_trouble,
+            AnswerCopy, Bench, Half, Judge, Piece, Refused, count, deny, is_encoded, look, nothing, screen,
+            weigh, weigh_trouble,
         },
     },
     upstream::UpstreamBody,
@@ -44,11 +47,20 @@ pub(super) async fn judge(
     let most = if is_bodiless {
         None
     } else {
-        most(shared, bench.judges(), parts, head.is_text()).map_err(of_screen)?
+        most(shared, bench.judges(), parts, (head.is_text(), head.is_stream())).map_err(of_screen)?
     };
     let Some(most) = most else {
         end(shared, bench.judges(), None).await.map_err(of_screen)?;
-        return Ok(ScreenedBody::Flowing(body));
+        let screens = if is_bodiless || !head.is_stream() || is_encoded(&parts.headers) {
+            Vec::new()
+        } else {
+            screens(bench.judges(), true)
+        };
+        if screens.is_empty() {
+            return Ok(ScreenedBody::Flowing(body));
+        }
+        let screened = ScreenedFlow::new(stream(body, rest), screens, Bytes::new());
+        return Ok(ScreenedBody::Judged(Box::new(AnswerBody::flowing(Flow::Screened(screened)))));
     };
     let streaming = stream(body, rest);
     let mut held = shared.core.held.nothing();
@@ -69,8 +81,27 @@ pub(super) async fn judge(
     };
     Ok(ScreenedBody::Judged(match goes_on {
         None => Box::new(AnswerBody::whole(bytes)),
-        Some(streaming) => Box::new(AnswerBody::flowing(Flow::Started(bytes, streaming))),
+        Some(streaming) => {
+            let screens = if head.is_text() && !is_encoded(&parts.headers) {
+                screens(bench.judges(), false)
+            } else {
+                Vec::new()
+            };
+            Box::new(AnswerBody::flowing(match screens.is_empty() {
+                true => Flow::Started(bytes, streaming),
+                false => Flow::Screened(ScreenedFlow::new(streaming, screens, bytes)),
+            }))
+        }
     }))
+}
+
+/// What looks through an answer while it passes: of a stream all of it, of another answer what is judged by its start.
+fn screens(judges: &[Judge], is_stream: bool) -> Vec<LeakScreen> {
+    let wanted = judges
+        .iter()
+        .filter(|judge| scans(judge).is_some_and(|plan| is_stream || plan.oversize == Oversize::JudgeStart));
+    let screened = |judge: &Judge| Some(screen(&judge.plan.label, judge.plan.leaks.as_ref()?, is_stream));
+    wanted.filter_map(screened).collect()
 }
 
 /// The body under its time limits. What the rest knows of it is known of the stream from now on.
@@ -84,13 +115,21 @@ fn most(
     shared: &mut Shared,
     judges: &[Judge],
     parts: &Parts,
-    is_text: bool,
+    (is_text, is_stream): (bool, bool),
 ) -> Result<Option<usize>, Refused> {
     let announced = parts.headers.get(http::header::CONTENT_LENGTH);
     let announced: Option<u64> = announced.and_then(|length| length.to_str().ok()?.parse().ok());
     let encoded = is_encoded(&parts.headers);
     let (mut most, mut least): (Option<usize>, usize) = (None, usize::MAX);
     for judge in judges {
+        if is_stream && encoded && scans(judge).is_some_and(|plan| !plan.encoded_passes) {
+            let denial = Denial::new(Reason::ResponseRefused);
+            return Err(deny(
+                shared,
+                judge,
+                denial.because("its body is in a content coding, which is not read"),
+            ));
+        }
         let Some(plan) = reads(judge).or(scans(judge).filter(|_| is_text)) else { continue };
         if encoded && !plan.encoded_passes {
             let denial = Denial::new(Reason::ResponseRefused);
@@ -163,6 +202,8 @@ async fn leaks(
                 return Err(deny(shared, judge, too_large(plan)));
             }
             Oversize::Pass if goes_on || bytes.len() > plan.bytes_max => continue,
+            // It is masked while it passes, its start with the rest.
+            Oversize::JudgeStart if goes_on && leaks.masks => continue,
             // All that is held is looked through, also beyond what rules of this policy judge.
             Oversize::Deny | Oversize::Pass | Oversize::JudgeStart => {}
         }

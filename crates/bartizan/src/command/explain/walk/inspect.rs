@@ -2,7 +2,7 @@
 //!
 //! A body is not asked about, so of a request that announces one the head alone is judged.
 
-use bartizan_config::snapshot::{BodyPlan, InspectionPlan, Oversize, RoutePlan};
+use bartizan_config::snapshot::{BodyPlan, ConsumerPlan, InspectionPlan, Oversize, RoutePlan};
 use bartizan_message::RequestHead;
 use bartizan_model::{Denial, Reason, Stage, document::Kind, scalar::ByteSize};
 use bartizan_proxy::stage::judge;
@@ -11,14 +11,19 @@ use super::{Walk, Way};
 use crate::command::explain::report::{Effect, Finding};
 
 impl Walk<'_> {
-    pub(super) fn inspect(&mut self, head: &RequestHead, plan: &RoutePlan) -> Way<()> {
+    pub(super) fn inspect(
+        &mut self,
+        head: &RequestHead,
+        plan: &RoutePlan,
+        consumer: Option<&ConsumerPlan>,
+    ) -> Way<()> {
         let bytes_max = plan.body_bytes_max.unwrap_or(self.entered.listener.plan.admission.body_bytes_max);
         let admits = Finding::of_stage(format!("a body may have {}", ByteSize::bytes(bytes_max)));
         if let Some(denial) = judge::judge_announced(head, bytes_max) {
             return self.refuse(Stage::Inspect, Vec::new(), admits, denial);
         }
         let mut findings = vec![admits];
-        for policy in &plan.inspection {
+        for policy in judge::inspections(plan, consumer) {
             let Some(body) = policy.request else { continue };
             let denial = judge::judge_head(policy, head);
             let says = if denial.is_some() { String::new() } else { judged_by(policy, body, head) };
@@ -36,7 +41,8 @@ impl Walk<'_> {
             let bearing = self.bearing(policy.bite, head);
             self.weigh(Stage::Inspect, &mut findings, finding, bearing, denial)?;
         }
-        findings.extend(self.switched_off(Kind::InspectionPolicy, plan, None));
+        let name = consumer.map(|consumer| &*consumer.name);
+        findings.extend(self.switched_off(Kind::InspectionPolicy, plan, name));
         findings.extend(self.switched_off(Kind::SchemaPolicy, plan, None));
         if findings.len() == 1 {
             findings.insert(0, Finding::of_stage("no such policy"));
@@ -45,8 +51,9 @@ impl Walk<'_> {
         Ok(())
     }
 
-    pub(super) fn screen(&mut self, plan: &RoutePlan) {
-        let judging = plan.inspection.iter().filter_map(|policy| Some((policy, policy.response?)));
+    pub(super) fn screen(&mut self, plan: &RoutePlan, consumer: Option<&ConsumerPlan>) {
+        let judging =
+            judge::inspections(plan, consumer).filter_map(|policy| Some((policy, policy.response?)));
         let mut findings: Vec<Finding> = judging
             .map(|(policy, body)| {
                 let says = format!(

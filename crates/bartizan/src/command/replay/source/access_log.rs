@@ -89,6 +89,7 @@ impl Line {
         }
         let recorded = self.recorded(stage);
         Ok(Recording {
+            taken: None,
             id: self.id.unwrap_or_else(|| place(number)).into(),
             unix_nanos,
             scheme: Some(if self.tls.is_some() { Scheme::Https } else { Scheme::Http }),
@@ -140,7 +141,11 @@ impl Line {
             InvalidKind::Unknown,
             InvalidKind::WrongSecret,
         ];
-        let (id, word) = self.detail.as_deref()?.strip_prefix("key ")?.split_once(": ")?;
+        let detail = self.detail.as_deref()?;
+        if detail == InvalidKind::Malformed.as_str() {
+            return Caller::with_malformed_key();
+        }
+        let (id, word) = detail.strip_prefix("key ")?.split_once(": ")?;
         let flaw = KINDS.into_iter().find(|kind| kind.as_str() == word)?;
         Some(Caller::Key { key: KeyId::parse(id)?, consumer: None, flaw: Some(flaw) })
     }

@@ -42,6 +42,7 @@ fn parse(line: &str, number: u64, assumed: &Assumed) -> Result<Recording, &'stat
     let client = client.parse().ok().or(assumed.client);
     let has_body = matches!(method, Method::POST | Method::PUT | Method::PATCH);
     Ok(Recording {
+        taken: None,
         id: place(number).into(),
         unix_nanos,
         listener: None,

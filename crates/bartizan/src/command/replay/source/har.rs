@@ -199,6 +199,7 @@ impl Entry {
         }
         let status = self.response.status;
         Ok(Recording {
+            taken: None,
             id: place.into(),
             unix_nanos,
             listener: None,

@@ -1,0 +1,112 @@
+//! What the request path notes of a request that is captured: what its judges read and the access log does not have.
+//!
+//! Only a sampled request has a note; to all others it costs one comparison. Credentials are left out here, before anything
+//! is copied: a caller is replayed by the facts of its credential, which the log's own line has.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use http::{HeaderMap, Version};
+
+use super::json;
+
+/// What judges read beside the access log's line.
+#[derive(Clone, Debug)]
+pub struct CaptureNote {
+    /// The target as sent.
+    pub target: Box<str>,
+    /// The protocol version.
+    pub version: Version,
+    /// Our end of the connection.
+    pub local: SocketAddr,
+    /// The name that a TLS client asked for.
+    pub server_name: Option<Arc<str>>,
+    /// The headers as sent, without those that carry credentials.
+    pub headers: HeaderMap,
+    /// Whether a header was left out that is not one in which API keys are taken.
+    pub lacks_headers: bool,
+    /// When the head was complete, on the clock of the limit cells.
+    pub received_nanos: u64,
+    /// What that clock showed when limits were asked.
+    pub limit_nanos: Option<u64>,
+    /// What decided between backends.
+    pub draw: Option<u64>,
+    /// What limit cells held before they were asked.
+    pub cells: Vec<CellNote>,
+}
+
+/// What one limit's cell held.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CellNote {
+    /// The policy, as `Kind/name`.
+    pub policy: Arc<str>,
+    /// Which of its limits.
+    pub limit: usize,
+    /// Whether it is the cell of the policy's shadow.
+    pub shadow: bool,
+    /// The word.
+    pub word: u64,
+    /// The bound of the rate that wrote it, where that was another than the policy's own.
+    pub bound: Option<u64>,
+}
+
+impl CaptureNote {
+    /// Writes the record: the log's line, and beside it what was given. Without `whole` the head is as the log shows it.
+    pub(super) fn write(&self, line: &[u8], whole: bool, out: &mut Vec<u8>) {
+        out.clear();
+        out.extend_from_slice(b"{\"log\":");
+        out.extend_from_slice(line.trim_ascii_end());
+        out.extend_from_slice(b",\"given\":{\"received\":");
+        json::number(self.received_nanos, out);
+        if let Some(nanos) = self.limit_nanos {
+            json::field(b",\"limit\":", nanos, out);
+        }
+        if let Some(draw) = self.draw {
+            json::field(b",\"draw\":", draw, out);
+        }
+        out.extend_from_slice(b",\"version\":");
+        json::number(if self.version == Version::HTTP_2 { 2 } else { 1 }, out);
+        out.extend_from_slice(b",\"local\":");
+        json::text(self.local.to_string().as_bytes(), out);
+        if let Some(name) = &self.server_name {
+            out.extend_from_slice(b",\"serverName\":");
+            json::text(name.as_bytes(), out);
+        }
+        self.write_cells(out);
+        if whole {
+            self.write_head(out);
+        }
+        out.extend_from_slice(b"}}");
+    }
+
+    fn write_cells(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(b",\"cells\":[");
+        for (index, cell) in self.cells.iter().enumerate() {
+            out.extend_from_slice(if index == 0 { b"{\"policy\":" } else { b",{\"policy\":" });
+            json::text(cell.policy.as_bytes(), out);
+            json::field(b",\"limit\":", cell.limit as u64, out);
+            json::field(b",\"word\":", cell.word, out);
+            if let Some(bound) = cell.bound {
+                json::field(b",\"bound\":", bound, out);
+            }
+            out.extend_from_slice(if cell.shadow { b",\"shadow\":true}" } else { b"}" });
+        }
+        out.push(b']');
+    }
+
+    fn write_head(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(b",\"target\":");
+        json::text(self.target.as_bytes(), out);
+        out.extend_from_slice(if self.lacks_headers { b",\"lacksHeaders\":true" } else { b"" });
+        out.extend_from_slice(b",\"headers\":[");
+        for (index, (name, value)) in self.headers.iter().enumerate() {
+            out.extend_from_slice(if index == 0 { b"[" } else { b",[" });
+            json::text(name.as_str().as_bytes(), out);
+            out.push(b',');
+            // Each byte as the character of its number, so that any value comes back as it was.
+            let latin: String = value.as_bytes().iter().map(|byte| char::from(*byte)).collect();
+            json::text(latin.as_bytes(), out);
+            out.push(b']');
+        }
+        out.push(b']');
+    }
+}
