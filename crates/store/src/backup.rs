@@ -189,9 +189,8 @@ async fn rebuilt(
     // Opened once, so that database, root and pepper are known to belong together.
     let dir = DataDir::open(at)?.with_root(given.cloned());
     Store::open_existing(&dir).await?.close().await;
-    for left in ["setup.lock"] {
-        let _ = fs::remove_file(at.join(left));
-    }
+    // Left by the opening; where there is none, nothing is to be done.
+    let _ = fs::remove_file(at.join("setup.lock"));
     File::open(at).and_then(|dir| dir.sync_all()).map_err(&fault)?;
     Ok(BackupFacts { files: unpacking.files })
 }

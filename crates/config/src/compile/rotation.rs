@@ -12,7 +12,7 @@ use bartizan_model::{
     },
     problem::{Code, Problem, Problems, Span},
     read::Spanned,
-    scalar::{FetchUrl, Time},
+    scalar::Time,
 };
 
 use super::{
@@ -63,7 +63,7 @@ fn compile(
         label: label(Kind::KeyRotationPolicy, document.name.as_str()),
         announce: spec.announce,
         notify: notice::named(index, &spec.notify, "spec.notify", problems),
-        claim_url: spec.claim_url.as_ref().map(|url| FetchUrl::clone(url)),
+        claim_url: spec.claim_url.as_ref().map(|url| url.value.clone()),
         terms: Arc::new(LifeTerms {
             maximum_age_ms: spec.maximum_age.as_ref().map(|age| millis(age)),
             ageing_before_ms: millis(&spec.ageing_before),
