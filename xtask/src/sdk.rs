@@ -9,6 +9,7 @@ use std::env;
 use crate::{
     Result,
     shell::{has, program, run, target_dir},
+    tools,
 };
 
 const PYTHON: [&str; 6] = ["openai", "anthropic", "google-genai", "mistralai", "dashscope", "aiosmtpd"];
@@ -36,10 +37,7 @@ fn install() -> Vec<String> {
     }
     let venv = folder.join("venv");
     let python = || -> Result {
-        if !has("python3") {
-            return Err("there is no python3".to_owned());
-        }
-        run(program("python3").args(["-m", "venv"]).arg(&venv))?;
+        tools::virtual_environment(&venv)?;
         run(program(venv.join("bin/pip")).args(["install", "--quiet", "--upgrade"]).args(PYTHON))
     };
     if let Err(why) = python() {

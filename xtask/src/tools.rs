@@ -4,7 +4,10 @@
 //! skipped. A tool that only has to be *run* is unpacked below the target directory instead of installed, so that no
 //! service of its package is started on the machine.
 
-use std::{env, fs, path::PathBuf};
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+};
 
 use crate::{
     Result,
@@ -75,11 +78,17 @@ fn install_schemathesis() -> Result {
     if home.join("bin/schemathesis").is_file() {
         return Ok(());
     }
-    if !has("python3") {
-        return Err("there is no python3".to_owned());
-    }
-    run(program("python3").args(["-m", "venv"]).arg(&home))?;
+    virtual_environment(&home)?;
     run(program(home.join("bin/pip")).args(["install", "--quiet", "schemathesis==4.32.5"]))
+}
+
+/// Makes a virtual environment for Python. A Debian has `venv` in a package of its own.
+pub(crate) fn virtual_environment(home: &Path) -> Result {
+    let can = || crate::shell::output(program("python3").args(["-c", "import ensurepip, venv"])).is_ok();
+    if !can() {
+        install(&[("no-command-of-this-name", "python3-venv")])?;
+    }
+    run(program("python3").args(["-m", "venv"]).arg(home))
 }
 
 /// The path in which the programs that we start look for tools: the system's, and what was unpacked.

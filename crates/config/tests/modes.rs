@@ -38,12 +38,13 @@ const POLICIES: &[(Kind, &str, Result<(), &str>)] = &[
     (Kind::CachePolicy, "", Err("it refuses nothing")),
     (Kind::CorsPolicy, "allowOrigins: [\"https://shop.example\"]", Ok(())),
     (Kind::HeaderPolicy, "request: { forbid: [x-debug] }", Ok(())),
-    (Kind::InspectionPolicy, "", Ok(())),
+    (Kind::InspectionPolicy, "ruleSets: baseline", Ok(())),
     (Kind::KeyRotationPolicy, "maximumAge: 90d", Err("it decides about keys, not about a request")),
     (Kind::QuotaPolicy, "limits: { requests: 100, per: day }", Ok(())),
     (Kind::RateLimitPolicy, "limits: { requests: 100, timeWindow: 1m }", Ok(())),
     (Kind::RecordPolicy, "", Err("it decides nothing about a request")),
-    (Kind::SchemaPolicy, "schema: { inline: { type: object } }", Ok(())),
+    (Kind::SchemaPolicy, "schema: { inline: '{}' }", Ok(())),
+    (Kind::UpstreamPolicy, "", Err("what it does is seen by upstreams only")),
 ];
 
 /// The problems of a set with this policy: code, message and hint.

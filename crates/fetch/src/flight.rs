@@ -58,7 +58,7 @@ where
     {
         let (tell, told) = oneshot::channel();
         if self.board(&key, tell)? {
-            let landing = Landing { waiting: Arc::clone(&self.waiting), key };
+            let landing = Landing { waiting: Arc::clone(&self.waiting), key, has_landed: false };
             let flight = fetch();
             fetcher.spawn(async move {
                 let brought = flight.await;
@@ -98,10 +98,12 @@ where
 struct Landing<K: Eq + Hash, V> {
     waiting: Arc<Mutex<Waiting<K, V>>>,
     key: K,
+    /// Whether it is off the board already: what stands there under its key is then another flight.
+    has_landed: bool,
 }
 
 impl<K: Eq + Hash, V: Clone> Landing<K, V> {
-    fn tell(self, brought: &V) {
+    fn tell(mut self, brought: &V) {
         for waiter in self.take() {
             // Whoever waited may have left.
             let _ = waiter.send(brought.clone());
@@ -110,7 +112,10 @@ impl<K: Eq + Hash, V: Clone> Landing<K, V> {
 }
 
 impl<K: Eq + Hash, V> Landing<K, V> {
-    fn take(&self) -> Vec<oneshot::Sender<V>> {
+    fn take(&mut self) -> Vec<oneshot::Sender<V>> {
+        if std::mem::replace(&mut self.has_landed, true) {
+            return Vec::new();
+        }
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         waiting.remove(&self.key).unwrap_or_default()
     }
@@ -118,7 +123,7 @@ impl<K: Eq + Hash, V> Landing<K, V> {
 
 impl<K: Eq + Hash, V> Drop for Landing<K, V> {
     fn drop(&mut self) {
-        // After `tell` nobody is left; a task that was dropped lets those who wait know by dropping their ends.
+        // A task that was dropped lets those who wait know by dropping their ends.
         drop(self.take());
     }
 }
@@ -154,6 +159,19 @@ mod tests {
             // The next one flies anew.
             assert_eq!(ask().await, Ok(8));
         });
+    }
+
+    /// Whoever was told may board anew before the flight that told has wholly ended.
+    #[test]
+    fn a_flight_that_has_told_leaves_the_next_one_on_the_board() {
+        let flights = Flights::<&str, ()>::default();
+        let waiting = Arc::clone(&flights.waiting);
+        let mut first = Landing { waiting: Arc::clone(&waiting), key: "keys", has_landed: false };
+        waiting.lock().unwrap().insert("keys", Vec::new());
+        drop(first.take());
+        waiting.lock().unwrap().insert("keys", Vec::new());
+        drop(first);
+        assert!(waiting.lock().unwrap().contains_key("keys"));
     }
 
     #[test]

@@ -10,7 +10,7 @@
 //! * [`ring`] the bounded way to the writer, [`writer`] the thread, [`sink`] stdout or a rotated file, [`losses`] what
 //!   did not arrive, [`records`] the last requests to be found again;
 //! * [`event`] what happened to the process, for alerts;
-//! * [`tap`] lines for someone who looks at them as they are written;
+//! * [`mod@tap`] lines for someone who looks at them as they are written;
 //! * [`capture`] the encrypted file of what judges were given;
 //! * [`metrics`] counters per core, summed when scraped.
 

@@ -1,7 +1,7 @@
 //! What was seen of the calls of one step: counts per group of callers, in bounded memory.
 //!
 //! Calls of one caller are alike, so a thousand of them are not a thousand observations. Callers are put into
-//! [`GROUPS`](super::GROUPS) groups by their hash, and how the groups differ tells how much is chance.
+//! [`GROUPS`] groups by their hash, and how the groups differ tells how much is chance.
 
 use std::{collections::BTreeMap, time::Duration};
 

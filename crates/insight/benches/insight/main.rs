@@ -1,7 +1,7 @@
 //! `cargo xtask bench insight`: how well and at what cost unusual behaviour is found.
 //!
 //! Labelled public data in time order where a folder with it is given, and scripted abuse in a made-up world with exact
-//! ground truth. Every number has its seed; nothing is tuned on the seeds that are reported (the world of tests has others).
+//! ground truth. Every number has its seed; `docs/insight.md` says which were looked at while thresholds were set.
 //!
 //! Reading order: [`world`] (clean traffic), [`attack`] (abuse), [`public`] (public data), [`cost`].
 

@@ -45,8 +45,10 @@ async fn a_connection_that_was_queued_when_the_drain_began_gets_its_answer() {
     let gateway = Gateway::start(1, plan());
     let mut fresh = gateway.connect().await;
     gateway.cores.drain(Duration::from_secs(10));
+    // Whether the core has heard of the drain when it answers is a race; that the connection then ends is none.
     let answer = exchange(&mut fresh, &get("/first")).await;
-    assert!(answer.contains("connection: close") && answer.ends_with("/first"), "{answer}");
+    assert!(answer.ends_with("/first"), "{answer}");
+    assert!(rest(&mut fresh).await.is_empty());
     gateway.join().await;
 }
 

@@ -100,6 +100,7 @@ fn everything() -> Arc<Metrics> {
     }
     metrics.set_limit(5, 1, 2);
     metrics.set_cache(3, 4_096);
+    metrics.set_audit(&[("high", 2), ("low", 0)], UNIX_EPOCH + Duration::from_secs(100));
     metrics.config_applied(hostile, UNIX_EPOCH + Duration::from_secs(100));
     metrics.config_refused();
     metrics
