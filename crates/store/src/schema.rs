@@ -38,9 +38,9 @@ fn steps() -> Vec<Migration> {
         (3, "tokens and audit", include_str!("../migrations/0003_tokens_and_audit.sql")),
         (4, "the life of keys", include_str!("../migrations/0004_key_life.sql")),
         (5, "users", include_str!("../migrations/0005_users.sql")),
-        (6, "notices", include_str!("../migrations/0006_notices.sql")),
         (7, "quotas and usage", include_str!("../migrations/0007_quotas_and_usage.sql")),
         (8, "rollouts", include_str!("../migrations/0008_rollouts.sql")),
+        (9, "notices", include_str!("../migrations/0009_notices.sql")),
     ]
     .into_iter()
     .map(|(version, name, sql)| {
