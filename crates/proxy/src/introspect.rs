@@ -25,7 +25,7 @@ use bartizan_model::SecretValue;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
-use crate::base64;
+use bartizan_identity::base64;
 
 /// 16,384 answers in all: about 2 KiB each.
 const SHARDS: usize = 16;

@@ -25,7 +25,8 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use super::memory::{Memory, Renewal};
-use crate::{base64, runtime::Outside};
+use crate::runtime::Outside;
+use bartizan_identity::base64;
 
 /// An hour: so long a discovery document is believed; after that the old one serves only while a new one cannot be had.
 const METADATA_MS: u64 = 3_600_000;

@@ -17,7 +17,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use super::prepare::Secrets;
-use crate::base64::encode;
+use bartizan_identity::base64::encode;
 
 /// Where tokens for one upstream come from. Outlives a reload that changes nothing about it.
 pub(super) struct TokenSource {
