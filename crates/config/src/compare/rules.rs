@@ -60,6 +60,7 @@ const RECORD: Option<Kind> = Some(Kind::RecordPolicy);
 const INSPECTION: Option<Kind> = Some(Kind::InspectionPolicy);
 const MODEL: Option<Kind> = Some(Kind::Model);
 const POLICY_TEST: Option<Kind> = Some(Kind::PolicyTest);
+const PROMPT: Option<Kind> = Some(Kind::PromptTemplate);
 const ROLE: Option<Kind> = Some(Kind::Role);
 const ROUTE: Option<Kind> = Some(Kind::Route);
 const SCHEMA: Option<Kind> = Some(Kind::SchemaPolicy);
@@ -229,6 +230,9 @@ const RULES: &[Rule] = &[
 
     rule(MODEL, "spec.roles", MoreOrAll, Grave, "model-roles", "callers with more roles may use the model", "callers with fewer roles may use the model"),
     rule(MODEL, "spec.targets", Differs, Notable, "model-targets", "what callers send goes to other providers or models", ""),
+    rule(PROMPT, "spec.messages", Differs, Notable, "prompt", "callers ask for something else", ""),
+    rule(PROMPT, "spec.model", Differs, Notable, "prompt-model", "what callers send goes to another model", ""),
+    rule(PROMPT, "spec.variables", Differs, Notable, "prompt-variables", "callers may fill in something else", ""),
     rule(MODEL, "spec.aliases", More, Slight, "model-names", "the model answers to more names", "the model answers to fewer names"),
     rule(MODEL, "spec.maxOutputTokens", Guard, Notable, "model-cost", "answers may be as long as the provider lets them", "answers end at a length"),
     rule(MODEL, "spec.maxOutputTokens", Most(Number), Notable, "model-cost", "answers may be longer and cost more", "answers end earlier and cost less"),

@@ -10,8 +10,8 @@ use http::{HeaderName, Method};
 
 use super::recording::{Caller, Cause, Recording};
 use crate::snapshot::{
-    AuthorizationPlan, Bite, HostPattern, MethodPlan, PathTest, PublishedListener, RouteAction, RouteEntry,
-    RoutePlan, Segment, Snapshot,
+    AuthorizationPlan, Bite, HostPattern, MethodPlan, PathTest, PublishedListener, RouteEntry, RoutePlan,
+    Segment, Snapshot,
 };
 
 /// What each rule, consumer and listener of a set needs to be judged.
@@ -234,7 +234,7 @@ impl Needs {
         for policy in &plan.schemas {
             self.note_bite(policy.bite, &policy.label);
         }
-        if matches!(plan.action, RouteAction::Models) {
+        if plan.action.asks_a_model() {
             let what = What::Always(Cause::Model);
             found.push(Need { stage: Stage::Inspect, what, policy: plan.label.clone() });
         }

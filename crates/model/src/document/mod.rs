@@ -25,6 +25,7 @@ pub mod key_rotation;
 pub mod listener;
 pub mod model;
 pub mod policy_test;
+pub mod prompt;
 pub mod quota;
 pub mod rate_limit;
 pub mod record;
@@ -145,6 +146,7 @@ kinds! {
     Listener => listener::ListenerSpec, "listeners";
     Model => model::ModelSpec, "models";
     PolicyTest => policy_test::PolicyTestSpec, "policy-tests";
+    PromptTemplate => prompt::PromptTemplateSpec, "prompt-templates";
     QuotaPolicy => quota::QuotaPolicySpec, "quota-policies";
     RateLimitPolicy => rate_limit::RateLimitPolicySpec, "rate-limit-policies";
     RecordPolicy => record::RecordPolicySpec, "record-policies";
