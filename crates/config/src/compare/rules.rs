@@ -230,13 +230,14 @@ const RULES: &[Rule] = &[
 
     rule(MODEL, "spec.roles", MoreOrAll, Grave, "model-roles", "callers with more roles may use the model", "callers with fewer roles may use the model"),
     rule(MODEL, "spec.targets", Differs, Notable, "model-targets", "what callers send goes to other providers or models", ""),
-    rule(PROMPT, "spec.messages", Differs, Notable, "prompt", "callers ask for something else", ""),
-    rule(PROMPT, "spec.model", Differs, Notable, "prompt-model", "what callers send goes to another model", ""),
-    rule(PROMPT, "spec.variables", Differs, Notable, "prompt-variables", "callers may fill in something else", ""),
     rule(MODEL, "spec.aliases", More, Slight, "model-names", "the model answers to more names", "the model answers to fewer names"),
     rule(MODEL, "spec.maxOutputTokens", Guard, Notable, "model-cost", "answers may be as long as the provider lets them", "answers end at a length"),
     rule(MODEL, "spec.maxOutputTokens", Most(Number), Notable, "model-cost", "answers may be longer and cost more", "answers end earlier and cost less"),
     rule(MODEL, "spec.price", Differs, Notable, "model-cost", "what is used is charged at another price", ""),
+
+    rule(PROMPT, "spec.messages", Differs, Notable, "prompt", "callers ask for something else", ""),
+    rule(PROMPT, "spec.model", Differs, Notable, "prompt-model", "what callers send goes to another model", ""),
+    rule(PROMPT, "spec.variables", Differs, Notable, "prompt-variables", "callers may fill in something else", ""),
 
     rule(POLICY_TEST, "spec.steps", Differs, Notable, "policy-test", "other things are promised", ""),
     rule(POLICY_TEST, "spec.request", Differs, Notable, "policy-test", "what is promised is shown by another request", ""),

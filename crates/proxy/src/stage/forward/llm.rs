@@ -18,7 +18,7 @@ use bartizan_config::{
     rehearsal::Sending,
     snapshot::{LlmPlan, ModelPlan, ModelTargetPlan, RoutePlan},
 };
-use bartizan_model::{Denial, Reason, Stage, document::model::ModelStrategy};
+use bartizan_model::{Denial, Reason, document::model::ModelStrategy};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use self::ask::Place;
