@@ -458,6 +458,8 @@ fn a_stream_that_breaks_off_behind_its_reason_is_an_error_all_the_same() {
         let origin = Origin::start(move |_| {
             let reply = Reply::new(200, "").with("content-type", "text/event-stream");
             let reply = reply.then(std::time::Duration::ZERO, body.clone());
+            // What is sent before a connection breaks is only read for certain when there is a pause between.
+            let reply = reply.then(std::time::Duration::from_millis(200), ": later\r\n\r\n");
             if breaks { reply.breaking_off() } else { reply }
         });
         let (gate, key) =
