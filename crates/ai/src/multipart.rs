@@ -187,10 +187,10 @@ mod tests {
     fn what_can_be_read_in_two_ways_is_refused() {
         let good = part("model", "", "m");
         let table: [(&str, Vec<u8>); 14] = [
-            ("application/json", form(&[good.clone()])),
-            ("multipart/form-data", form(&[good.clone()])),
-            ("multipart/form-data; boundary=xYz; boundary=abc", form(&[good.clone()])),
-            ("multipart/form-data; boundary=\"x Yz\"", form(&[good.clone()])),
+            ("application/json", form(std::slice::from_ref(&good))),
+            ("multipart/form-data", form(std::slice::from_ref(&good))),
+            ("multipart/form-data; boundary=xYz; boundary=abc", form(std::slice::from_ref(&good))),
+            ("multipart/form-data; boundary=\"x Yz\"", form(std::slice::from_ref(&good))),
             (OF_XYZ, form(&[good.clone(), part("model", "", "other")])),
             (OF_XYZ, form(&[part("model", "; filename=\"m\"", "m")])),
             (OF_XYZ, form(&[part("model", "; name=\"file\"", "m")])),
@@ -198,8 +198,8 @@ mod tests {
             (OF_XYZ, form(&[part("model", "", "a b")])),
             (OF_XYZ, form(&[part("file", "", "m")])),
             (OF_XYZ, form(&[good.clone(), part("base_url", "", "http://x")])),
-            (OF_XYZ, [b"preamble\r\n".to_vec(), form(&[good.clone()])].concat()),
-            (OF_XYZ, [form(&[good.clone()]), b"epilogue".to_vec()].concat()),
+            (OF_XYZ, [b"preamble\r\n".to_vec(), form(std::slice::from_ref(&good))].concat()),
+            (OF_XYZ, [form(std::slice::from_ref(&good)), b"epilogue".to_vec()].concat()),
             (OF_XYZ, good.clone().into_bytes()),
         ];
         for (kind, body) in table {

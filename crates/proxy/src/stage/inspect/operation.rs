@@ -46,7 +46,7 @@ pub(crate) enum What {
     /// OpenAI's embeddings, for any provider.
     Embeddings(Box<EmbedRequest>),
     /// A provider's own path, for a provider that speaks the same.
-    Native { native: Native, body: Bytes, asked: String, form: Option<(Form, HeaderValue)> },
+    Native { native: Native, body: Bytes, asked: String, form: Option<Box<(Form, HeaderValue)>> },
 }
 
 impl Inspected {
@@ -225,13 +225,13 @@ fn understand(
                 Some(kind) => {
                     let text =
                         kind.to_str().map_err(|_| Refused::of("", "the type of the body is not ASCII"))?;
-                    Some((Form::read(text, &body)?, kind.clone()))
+                    Some(Box::new((Form::read(text, &body)?, kind.clone())))
                 }
                 None => None,
             };
             let asked = match (&native.model, &form) {
                 (Some(model), _) => model.clone(),
-                (None, Some((form, _))) => form.model.clone(),
+                (None, Some(form)) => form.0.model.clone(),
                 (None, None) => named(&body)?,
             };
             Ok((asked.clone(), What::Native { native, body, asked, form }))

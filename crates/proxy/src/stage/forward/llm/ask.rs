@@ -65,7 +65,7 @@ pub(super) fn outgoing(asking: &Asking, aim: Place<'_>) -> Result<Asked, Refused
             };
             let body = if native.model.is_none() && *asked != *aim.target.model {
                 match form {
-                    Some((form, _)) => form.renamed(body, &aim.target.model),
+                    Some(form) => form.0.renamed(body, &aim.target.model),
                     None => renamed(body, &aim.target.model),
                 }
             } else {
@@ -75,7 +75,7 @@ pub(super) fn outgoing(asking: &Asking, aim: Place<'_>) -> Result<Asked, Refused
         }
     };
     let content_type = match &asking.what {
-        What::Native { form: Some((_, kind)), .. } => kind.clone(),
+        What::Native { form: Some(form), .. } => form.1.clone(),
         _ => HeaderValue::from_static("application/json"),
     };
     Ok(Asked { outgoing, dialect, is_native, content_type })
