@@ -13,6 +13,7 @@
 pub mod cell;
 pub mod core;
 pub mod expose;
+mod fetches;
 pub mod label;
 pub mod names;
 pub mod process;
@@ -30,6 +31,7 @@ use std::{
 use self::{core::CoreCells, names::Names};
 pub use self::{
     core::CoreMetrics,
+    fetches::{FetchOutcome, FetchPurpose, FetchTable},
     label::{
         Cached, ConnectionState, Decision, FailureCounter, Inspected, Outcome, Refreshed, RefusedConnection,
     },
@@ -50,7 +52,9 @@ pub struct Metrics {
     cache: CacheGauges,
     log: OnceLock<Arc<LogCounters>>,
     usage: Arc<UsageTable>,
+    fetches: Arc<FetchTable>,
     insight: Mutex<InsightFigures>,
+    rollout: Mutex<RolloutFigures>,
     version: &'static str,
     started_unix_nanos: u64,
 }
@@ -101,6 +105,17 @@ pub struct InsightFigures {
     pub held_back: u64,
 }
 
+/// Figures of the rollout that this gateway carries out; see [`Metrics::set_rollout`].
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RolloutFigures {
+    /// The share of callers that the candidate serves, from 0 to 1.
+    pub share: f64,
+    /// Served, refused and failed requests of the candidate and of the active set.
+    pub sides: [[u64; 3]; 2],
+    /// What both made of the same requests, by word.
+    pub shadow: Vec<(&'static str, u64)>,
+}
+
 impl Metrics {
     /// The metrics of a process of this version that started at `started`.
     pub fn new(version: &'static str, started: SystemTime) -> Arc<Self> {
@@ -113,7 +128,9 @@ impl Metrics {
             cache: CacheGauges::default(),
             log: OnceLock::new(),
             usage: Arc::default(),
+            fetches: Arc::default(),
             insight: Mutex::default(),
+            rollout: Mutex::default(),
             version,
             started_unix_nanos: crate::time::unix_nanos(started),
         })
@@ -130,6 +147,11 @@ impl Metrics {
     /// What models were used for.
     pub const fn usage(&self) -> &Arc<UsageTable> {
         &self.usage
+    }
+
+    /// What the gateway asked others for.
+    pub const fn fetches(&self) -> &Arc<FetchTable> {
+        &self.fetches
     }
 
     /// Registers a listener's name; the same name gives the same number, also after a reload.
@@ -209,6 +231,11 @@ impl Metrics {
     /// Notes the figures of the detectors of unusual behaviour.
     pub fn set_insight(&self, figures: InsightFigures) {
         *lock(&self.insight) = figures;
+    }
+
+    /// Notes the figures of the rollout that is under way; the default where there is none.
+    pub fn set_rollout(&self, figures: RolloutFigures) {
+        *lock(&self.rollout) = figures;
     }
 
     /// Exposes what the access log lost. The first log given is the one that is watched.

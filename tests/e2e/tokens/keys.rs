@@ -10,6 +10,7 @@ use std::{
 };
 
 use bartizan_e2e::openid::{AUDIENCE, Provider};
+use bartizan_testkit::Client;
 use serde_json::json;
 
 use crate::house::{House, SHOP};
@@ -65,6 +66,12 @@ fn keys_roll_over_without_a_failed_call() {
     assert_eq!(failed, 0, "of {} calls", calls.load(Ordering::Relaxed));
     assert!(calls.load(Ordering::Relaxed) > 20);
     assert_eq!(provider.count("/jwks") - before, 1, "one fetch for the new key");
+    let metrics = Client::http1(house.gateway.address("admin")).get("/metrics", &[]);
+    for counted in
+        [r#"{purpose="discovery",outcome="answered"} 1"#, r#"{purpose="key_set",outcome="answered"} 2"#]
+    {
+        assert!(metrics.text().contains(&format!("bartizan_fetches_total{counted}\n")), "{}", metrics.text());
+    }
 }
 
 #[test]
