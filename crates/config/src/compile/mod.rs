@@ -34,6 +34,7 @@ mod limit;
 mod listener;
 mod llm;
 mod model;
+mod notice;
 mod path;
 mod pattern;
 mod place;
@@ -89,6 +90,8 @@ fn snapshot(set: &Parsed<'_>, unread: bool, problems: &mut Problems) -> Option<S
     let index = Index::build(set, problems);
     let listeners = listener::compile_all(&index, problems);
     let upstreams = upstream::compile_all(&index, problems);
+    let channels = notice::channels(&index, problems);
+    let alerts = notice::alerts(&index, problems);
     let models = model::compile_all(&index, &upstreams, problems);
     model::check_consumers(&index, problems);
     let roles = authorization::roles(&index, problems);
@@ -96,7 +99,7 @@ fn snapshot(set: &Parsed<'_>, unread: bool, problems: &mut Problems) -> Option<S
     let mut clashes = Clashes::default();
     let attached = Attached::build(&index, &policies, &mut clashes);
     let teams = team::compile_all(&index, problems);
-    let consumers = consumer::compile_all(&index, &roles, &attached, &teams, &mut clashes);
+    let consumers = consumer::compile_all(&index, &roles, &attached, &teams, &mut clashes, problems);
     let certificates = authentication::certificate::table(&index, problems);
     let prompts = prompt::compile_all(&index, problems);
     let backends = (&*upstreams, &prompts);
@@ -145,6 +148,8 @@ fn snapshot(set: &Parsed<'_>, unread: bool, problems: &mut Problems) -> Option<S
         certificates,
         record,
         access_log,
+        channels,
+        alerts,
         rule_files: set.rules.read_files(),
         policies: attached.mentions,
     })
