@@ -39,6 +39,7 @@ mod models;
 mod order;
 mod paths;
 mod patience;
+mod prompts;
 mod records;
 mod reload;
 mod revisions;
