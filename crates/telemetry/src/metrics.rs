@@ -51,6 +51,7 @@ pub struct Metrics {
     log: OnceLock<Arc<LogCounters>>,
     usage: Arc<UsageTable>,
     insight: Mutex<InsightFigures>,
+    overload: Mutex<OverloadFigures>,
     version: &'static str,
     started_unix_nanos: u64,
 }
@@ -101,6 +102,25 @@ pub struct InsightFigures {
     pub held_back: u64,
 }
 
+/// How hard the process is pressed; see [`Metrics::set_overload`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OverloadFigures {
+    /// Memory used, in thousandths of the limit.
+    pub memory: u32,
+    /// How late the latest core is, in thousandths of what is taken for full.
+    pub event_loop: u32,
+    /// How full the fullest accept queue was, in thousandths.
+    pub accept_queue: u32,
+    /// Most memory that the process may take; 0: not known.
+    pub limit_bytes: u64,
+    /// What all limits together would let it take; 0: not known.
+    pub worst_bytes: u64,
+    /// Bytes of bodies that are held.
+    pub held_bytes: u64,
+    /// How often each step was taken.
+    pub taken: Vec<(&'static str, u64)>,
+}
+
 impl Metrics {
     /// The metrics of a process of this version that started at `started`.
     pub fn new(version: &'static str, started: SystemTime) -> Arc<Self> {
@@ -114,6 +134,7 @@ impl Metrics {
             log: OnceLock::new(),
             usage: Arc::default(),
             insight: Mutex::default(),
+            overload: Mutex::default(),
             version,
             started_unix_nanos: crate::time::unix_nanos(started),
         })
@@ -209,6 +230,11 @@ impl Metrics {
     /// Notes the figures of the detectors of unusual behaviour.
     pub fn set_insight(&self, figures: InsightFigures) {
         *lock(&self.insight) = figures;
+    }
+
+    /// Notes how hard the process is pressed. Meant for the scrape callback.
+    pub fn set_overload(&self, figures: OverloadFigures) {
+        *lock(&self.overload) = figures;
     }
 
     /// Exposes what the access log lost. The first log given is the one that is watched.

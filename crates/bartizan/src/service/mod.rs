@@ -9,6 +9,7 @@ mod files;
 mod insight;
 mod keys;
 mod management;
+pub(crate) mod memory;
 mod process;
 mod revisions;
 pub(crate) mod rollout;

@@ -34,6 +34,7 @@ mod limits;
 mod management;
 mod models;
 mod order;
+mod overload;
 mod paths;
 mod patience;
 mod records;

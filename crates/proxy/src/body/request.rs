@@ -14,7 +14,7 @@ use bartizan_model::Reason;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-use super::{BodyCopy, Inbound};
+use super::{BodyCopy, Inbound, Whole};
 use crate::listener::{BodyError, ConnectionFacts, Paced, PacedError, body::Pace};
 
 /// A body that may be sent to an upstream.
@@ -23,9 +23,9 @@ pub(crate) enum RequestBody {
     /// There is none.
     Empty,
     /// It was judged, and is here as a whole.
-    Whole(Bytes),
+    Whole(Whole),
     /// Its start was judged, as its policy says; the rest passes as it comes.
-    Started(Bytes, Box<Unjudged>),
+    Started(Whole, Box<Unjudged>),
     /// No policy of the route judges it: it passes as it comes, capped and paced.
     Unjudged(Box<Unjudged>),
 }
@@ -188,8 +188,8 @@ impl Body for RequestBody {
             RequestBody::Empty => Poll::Ready(None),
             RequestBody::Whole(_) | RequestBody::Started(..) => {
                 let (start, rest) = match std::mem::replace(this, RequestBody::Empty) {
-                    RequestBody::Started(start, rest) => (start, RequestBody::Unjudged(rest)),
-                    RequestBody::Whole(whole) => (whole, RequestBody::Empty),
+                    RequestBody::Started(start, rest) => (start.into_bytes(), RequestBody::Unjudged(rest)),
+                    RequestBody::Whole(whole) => (whole.into_bytes(), RequestBody::Empty),
                     other => (Bytes::new(), other),
                 };
                 *this = rest;
@@ -209,9 +209,9 @@ impl Body for RequestBody {
     fn size_hint(&self) -> SizeHint {
         match self {
             RequestBody::Empty => SizeHint::with_exact(0),
-            RequestBody::Whole(whole) => SizeHint::with_exact(whole.len() as u64),
+            RequestBody::Whole(whole) => SizeHint::with_exact(whole.bytes().len() as u64),
             RequestBody::Started(start, rest) => {
-                let (start, rest) = (start.len() as u64, rest.paced.size_hint());
+                let (start, rest) = (start.bytes().len() as u64, rest.paced.size_hint());
                 let mut hint = SizeHint::new();
                 hint.set_lower(start.saturating_add(rest.lower()));
                 if let Some(upper) = rest.upper() {
