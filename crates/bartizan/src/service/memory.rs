@@ -16,6 +16,7 @@ use bartizan_model::scalar::ByteSize;
 use bartizan_proxy::overload::{Overload, Step, worst::Worst};
 
 use super::Failure;
+use crate::memory;
 
 /// 100 ms: the beat of the cores that act on it.
 const LOOK: Duration = Duration::from_millis(100);
@@ -117,6 +118,9 @@ impl Watch {
             if let Some(used) = used() {
                 overload.note_memory(used, self.limit.bytes);
                 self.tell(&overload, used);
+                if overload.memory().reaches(Step::ShortIdle) {
+                    memory::give_back();
+                }
             }
             self.look_at_cores(&overload, Instant::now());
             drop(overload);

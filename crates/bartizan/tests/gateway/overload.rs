@@ -172,8 +172,7 @@ fn idle_connections_are_closed_early() {
 }
 
 /// The head of a request with a body of 48 MiB.
-const HEAVY: &str =
-    "POST / HTTP/1.1\r\nHost: api.test\r\nContent-Type: text/plain\r\nContent-Length: 50331648\r\n\r\n";
+const HEAVY: &str = "POST / HTTP/1.1\r\nHost: api.test\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 50331648\r\n\r\n";
 
 #[test]
 fn the_request_that_holds_the_memory_is_ended_and_all_others_are_served_again() {
@@ -185,7 +184,7 @@ fn the_request_that_holds_the_memory_is_ended_and_all_others_are_served_again() 
         ("rules/own.conf", OWN),
     ]);
     // What the process takes by itself, and not twice the body.
-    let gate = Gate::start_set(files, |_| (), &["--memory", "96MiB"]);
+    let gate = Gate::start_set(files, |_| (), &["--memory", "96MiB", "--audit-every", "0s"]);
     assert_eq!(gate.get("/", &[]).status, 200);
     let mut heavy = gate.raw().with_timeout(Duration::from_secs(60));
     heavy.send(HEAVY);
@@ -202,10 +201,7 @@ fn the_request_that_holds_the_memory_is_ended_and_all_others_are_served_again() 
         assert_eq!(admin.get("/healthz", &[]).status, 200, "management is not reachable");
         reset() >= 1.0
     });
-    wait("the memory to be given back", || {
-        gate.scrape().value("bartizan_overload_pressure_ratio{of=\"memory\"}") < 0.9
-    });
-    assert_eq!(gate.get("/", &[]).status, 200);
+    wait("others to be served again", || gate.get("/", &[]).status == 200);
     assert_eq!(gate.scrape().value("bartizan_held_body_bytes"), 0.0, "the ledger returns to zero");
     assert!(origin.received().iter().all(|request| request.method == "GET"));
 }

@@ -406,7 +406,7 @@ mod tests {
         }
         all[1].is_read();
         assert_eq!(room.end_dearest(25), 1);
-        let ended: Vec<bool> = all.iter().map(|held| held.is_ended(&cx)).collect();
+        let ended: Vec<bool> = all.iter().map(|held| held.account.is_ended.get()).collect();
         assert_eq!(ended, [false, false, false, true], "the largest that is still read");
         assert_eq!(room.end_dearest(25), 2, "ended ones are not ended again");
         assert_eq!(room.end_dearest(25), 0);

@@ -265,7 +265,7 @@ impl Bench {
         }
         Ok(match rest {
             None => RequestBody::whole(Whole::of(bytes, held)),
-            Some(rest) => RequestBody::Started(Whole::of(bytes, held), rest),
+            Some(rest) => RequestBody::Started(bytes, rest.after(held)),
         })
     }
 
