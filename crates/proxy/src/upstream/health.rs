@@ -164,7 +164,7 @@ fn tell(
 }
 
 /// Counts a check's result; whether the verdict changed with it.
-fn tally(state: &EndpointState, passed: bool, plan: &ActiveCheckPlan, now: u64) -> bool {
+pub(super) fn tally(state: &EndpointState, passed: bool, plan: &ActiveCheckPlan, now: u64) -> bool {
     let before = state.checks_in_row.load(Relaxed);
     let row = if passed { before.max(0).saturating_add(1) } else { before.min(0).saturating_sub(1) };
     state.checks_in_row.store(row, Relaxed);
