@@ -2,7 +2,7 @@
 
 /// Decodes `text`. Nothing where a character is none of the alphabet, padding is wrong, or bits are left over: two texts
 /// must never mean the same bytes.
-pub(crate) fn decode(text: &[u8]) -> Option<Vec<u8>> {
+pub fn decode(text: &[u8]) -> Option<Vec<u8>> {
     let padding = text.iter().rev().take_while(|byte| **byte == b'=').count();
     let letters = text.get(..text.len() - padding)?;
     if padding > 0 && (padding > 2 || !text.len().is_multiple_of(4)) {

@@ -7,6 +7,7 @@
 //! * [`server`] the listener's thread, its limits and its end;
 //! * [`answer`] the three open paths and what all answers carry;
 //! * [`api`] the management API, for callers with a token or a session;
+//! * [`rollout`] a rollout as it is told, there and by the command;
 //! * [`page`] the page for people, which is a client of the API like any other;
 //! * [`tls`] its certificate;
 //! * [`host`] which `Host` is believed (DNS rebinding).
@@ -15,6 +16,7 @@ pub mod answer;
 pub mod api;
 pub mod host;
 pub mod page;
+pub mod rollout;
 pub mod server;
 pub mod state;
 pub mod tls;

@@ -22,10 +22,11 @@ use bartizan_identity::{
     jwt::{InvalidToken, TokenIdentity},
 };
 use bartizan_model::SecretValue;
+use bartizan_telemetry::FetchPurpose;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
-use crate::base64;
+use bartizan_identity::base64;
 
 /// 16,384 answers in all: about 2 KiB each.
 const SHARDS: usize = 16;
@@ -70,6 +71,19 @@ struct Kept {
     until_ms: u64,
 }
 
+/// How answers are judged.
+pub(crate) fn answer_spec(plan: &IntrospectionPlan) -> AnswerSpec {
+    AnswerSpec {
+        name: plan.issuer.clone().unwrap_or_else(|| plan.url.to_string().into()),
+        issuer: plan.issuer.clone(),
+        audiences: plan.audiences.clone(),
+        leeway_ms: ms(plan.leeway),
+        consumer: plan.mapping.consumer.clone(),
+        roles: plan.mapping.roles.clone(),
+        tags: plan.mapping.tags.clone(),
+    }
+}
+
 impl Introspector {
     pub(crate) fn new(
         plan: &IntrospectionPlan,
@@ -81,19 +95,10 @@ impl Introspector {
         if secret.is_empty() {
             return Err("the client's secret is empty");
         }
-        let spec = AnswerSpec {
-            name: plan.issuer.clone().unwrap_or_else(|| plan.url.to_string().into()),
-            issuer: plan.issuer.clone(),
-            audiences: plan.audiences.clone(),
-            leeway_ms: ms(plan.leeway),
-            consumer: plan.mapping.consumer.clone(),
-            roles: plan.mapping.roles.clone(),
-            tags: plan.mapping.tags.clone(),
-        };
         Ok(Introspector {
             at,
             credentials: basic(&plan.client_id, secret)?,
-            spec: Arc::new(spec),
+            spec: Arc::new(answer_spec(plan)),
             timeout: plan.timeout,
             keep_ms: ms(plan.cache_for),
             keep_inactive_ms: ms(plan.cache_inactive_for),
@@ -160,7 +165,10 @@ impl Asking {
     async fn run(self) -> Option<Said> {
         let mut headers = HeaderMap::new();
         headers.insert(header::AUTHORIZATION, self.credentials.clone());
-        let asked = self.client.ask(&self.at, Ask::form(headers, self.form.clone()), self.timeout).await;
+        let asked = self
+            .client
+            .ask(&self.at, Ask::form(FetchPurpose::Introspection, headers, self.form.clone()), self.timeout)
+            .await;
         let said = match asked {
             Ok(answer) if answer.status == StatusCode::OK => self
                 .spec

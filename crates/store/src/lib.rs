@@ -13,6 +13,7 @@
 
 pub mod audit;
 pub mod data_dir;
+pub mod deed;
 pub mod error;
 pub mod key_feed;
 pub mod key_life;
@@ -37,6 +38,7 @@ pub mod users;
 
 pub use audit::{Audit, AuditNote, AuditPhase, AuditRow};
 pub use data_dir::{DataDir, DataDirChoice, GatewayHolder, GatewayLock};
+pub use deed::{Deed, Ending};
 pub use error::Error;
 pub use key_feed::{FeedEvent, KeyFeed};
 pub use key_life::{Came, KeyEvent, Rotation, Successor};

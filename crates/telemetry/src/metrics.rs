@@ -13,6 +13,7 @@
 pub mod cell;
 pub mod core;
 pub mod expose;
+mod fetches;
 pub mod label;
 pub mod names;
 pub mod process;
@@ -30,6 +31,7 @@ use std::{
 use self::{core::CoreCells, names::Names};
 pub use self::{
     core::CoreMetrics,
+    fetches::{FetchOutcome, FetchPurpose, FetchTable},
     label::{
         Cached, ConnectionState, Decision, FailureCounter, Inspected, Outcome, Refreshed, RefusedConnection,
     },
@@ -50,8 +52,10 @@ pub struct Metrics {
     cache: CacheGauges,
     log: OnceLock<Arc<LogCounters>>,
     usage: Arc<UsageTable>,
+    fetches: Arc<FetchTable>,
     insight: Mutex<InsightFigures>,
     overload: Mutex<OverloadFigures>,
+    rollout: Mutex<RolloutFigures>,
     version: &'static str,
     started_unix_nanos: u64,
 }
@@ -121,6 +125,17 @@ pub struct OverloadFigures {
     pub taken: Vec<(&'static str, u64)>,
 }
 
+/// Figures of the rollout that this gateway carries out; see [`Metrics::set_rollout`].
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RolloutFigures {
+    /// The share of callers that the candidate serves, from 0 to 1.
+    pub share: f64,
+    /// Served, refused and failed requests of the candidate and of the active set.
+    pub sides: [[u64; 3]; 2],
+    /// What both made of the same requests, by word.
+    pub shadow: Vec<(&'static str, u64)>,
+}
+
 impl Metrics {
     /// The metrics of a process of this version that started at `started`.
     pub fn new(version: &'static str, started: SystemTime) -> Arc<Self> {
@@ -133,8 +148,10 @@ impl Metrics {
             cache: CacheGauges::default(),
             log: OnceLock::new(),
             usage: Arc::default(),
+            fetches: Arc::default(),
             insight: Mutex::default(),
             overload: Mutex::default(),
+            rollout: Mutex::default(),
             version,
             started_unix_nanos: crate::time::unix_nanos(started),
         })
@@ -151,6 +168,11 @@ impl Metrics {
     /// What models were used for.
     pub const fn usage(&self) -> &Arc<UsageTable> {
         &self.usage
+    }
+
+    /// What the gateway asked others for.
+    pub const fn fetches(&self) -> &Arc<FetchTable> {
+        &self.fetches
     }
 
     /// Registers a listener's name; the same name gives the same number, also after a reload.
@@ -235,6 +257,11 @@ impl Metrics {
     /// Notes how hard the process is pressed. Meant for the scrape callback.
     pub fn set_overload(&self, figures: OverloadFigures) {
         *lock(&self.overload) = figures;
+    }
+
+    /// Notes the figures of the rollout that is under way; the default where there is none.
+    pub fn set_rollout(&self, figures: RolloutFigures) {
+        *lock(&self.rollout) = figures;
     }
 
     /// Exposes what the access log lost. The first log given is the one that is watched.

@@ -23,6 +23,7 @@ mod problem;
 mod requests;
 mod revisions;
 pub mod role;
+mod rollout;
 pub mod scope;
 mod state;
 mod throttle;
@@ -49,7 +50,10 @@ use utoipa::{
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-pub use self::openid::{OpenId, OpenIdTerms};
+pub use self::{
+    openid::{OpenId, OpenIdTerms},
+    revisions::moment,
+};
 use self::{problem::Problem, throttle::Throttle};
 use crate::state::ManagementState;
 
@@ -203,6 +207,8 @@ fn described() -> OpenApiRouter<App> {
     let sets = OpenApiRouter::new()
         .routes(routes!(revisions::plan))
         .routes(routes!(revisions::apply))
+        .routes(routes!(rollout::plan))
+        .routes(routes!(rollout::status, rollout::start))
         .layer(DefaultBodyLimit::max(SET_BYTES_MAX));
     let rest = OpenApiRouter::with_openapi(Description::openapi())
         .routes(routes!(state::state))
@@ -214,6 +220,9 @@ fn described() -> OpenApiRouter<App> {
         .routes(routes!(revisions::history))
         .routes(routes!(revisions::show))
         .routes(routes!(revisions::roll_back))
+        .routes(routes!(rollout::promote))
+        .routes(routes!(rollout::abort))
+        .routes(routes!(rollout::resume))
         .routes(routes!(keys::list))
         .routes(routes!(keys::create))
         .routes(routes!(keys::show))

@@ -16,6 +16,7 @@ mod key_life;
 mod keys;
 mod load;
 mod revisions;
+mod rollouts;
 mod tokens;
 mod users;
 

@@ -86,6 +86,10 @@ families! {
         "Failed attempts to identify.";
     FAILURE_COUNTERS = Counter "bartizan_auth_failure_counters_filled_total" ["by"]
         "Times a counter of failed attempts to identify filled: a burst of guesses.";
+    FETCHES = Counter "bartizan_fetches_total" ["purpose", "outcome"]
+        "What the gateway asked issuers and providers for, by how that ended.";
+    FETCH_SECONDS = Counter "bartizan_fetch_duration_seconds_total" ["purpose"]
+        "Time that took; with the count it gives the mean.";
     UPSTREAM_REQUESTS = Counter "bartizan_upstream_requests_total" ["upstream", "endpoint", "outcome"]
         "Attempts at endpoints, by how they ended.";
     UPSTREAM_CONNECTIONS = Gauge "bartizan_upstream_connections" ["upstream", "endpoint", "state"]
@@ -148,6 +152,12 @@ families! {
         "What the detectors remember, about.";
     INSIGHT_ALERTS = Counter "bartizan_insight_alerts_total" ["outcome"]
         "Findings of the detectors that were told or held back by the alert budget.";
+    ROLLOUT_SHARE = Gauge "bartizan_rollout_share" []
+        "Share of callers that a rollout's candidate serves at this gateway, from 0 to 1.";
+    ROLLOUT_REQUESTS = Gauge "bartizan_rollout_step_requests" ["side", "outcome"]
+        "Requests of the rollout's step at this gateway, by who served them; begins anew with each step.";
+    ROLLOUT_SHADOW = Gauge "bartizan_rollout_shadow_requests" ["finding"]
+        "Requests that both sets judged in the rollout's shadow at this gateway, by what differs.";
     CONFIG_RELOADS = Counter "bartizan_config_reloads_total" ["outcome"]
         "Sets of documents that were applied or refused.";
     CONFIG_LAST_SUCCESS = Gauge "bartizan_config_last_reload_success_timestamp_seconds" []
