@@ -1,4 +1,5 @@
-//! The official clients of model providers, installed below the target directory for `tests/e2e/sdk`.
+//! The official clients of model providers, and a mail server, installed below the target directory for `tests/e2e/sdk`
+//! and `tests/e2e/notices`.
 //!
 //! They are not the repository's and are not pinned here: what users install today is what has to work. Where an
 //! installer or a registry is not at hand, a line says so and the tests pass by.
@@ -11,7 +12,7 @@ use crate::{
     tools,
 };
 
-const PYTHON: [&str; 5] = ["openai", "anthropic", "google-genai", "mistralai", "dashscope"];
+const PYTHON: [&str; 6] = ["openai", "anthropic", "google-genai", "mistralai", "dashscope", "aiosmtpd"];
 const NPM: [&str; 1] = ["openai"];
 
 /// Installs what is missing.

@@ -34,6 +34,7 @@ mod limit;
 mod listener;
 mod llm;
 mod model;
+mod notice;
 mod path;
 mod pattern;
 mod place;
@@ -88,6 +89,8 @@ fn snapshot(set: &Parsed<'_>, unread: bool, problems: &mut Problems) -> Option<S
     let index = Index::build(set, problems);
     let listeners = listener::compile_all(&index, problems);
     let upstreams = upstream::compile_all(&index, problems);
+    let channels = notice::channels(&index, problems);
+    let alerts = notice::alerts(&index, problems);
     let models = model::compile_all(&index, &upstreams, problems);
     model::check_consumers(&index, problems);
     let roles = authorization::roles(&index, problems);
@@ -95,7 +98,7 @@ fn snapshot(set: &Parsed<'_>, unread: bool, problems: &mut Problems) -> Option<S
     let mut clashes = Clashes::default();
     let attached = Attached::build(&index, &policies, &mut clashes);
     let teams = team::compile_all(&index, problems);
-    let consumers = consumer::compile_all(&index, &roles, &attached, &teams, &mut clashes);
+    let consumers = consumer::compile_all(&index, &roles, &attached, &teams, &mut clashes, problems);
     let certificates = authentication::certificate::table(&index, problems);
     let routes = route::compile_all(&index, &listeners, &upstreams, &attached, &mut clashes, problems);
     clashes.into_problems(problems);
@@ -142,6 +145,8 @@ fn snapshot(set: &Parsed<'_>, unread: bool, problems: &mut Problems) -> Option<S
         certificates,
         record,
         access_log,
+        channels,
+        alerts,
         rule_files: set.rules.read_files(),
         policies: attached.mentions,
     })

@@ -13,6 +13,7 @@ use crate::{
     shape::{Field, Object, Shape, Word},
 };
 
+pub mod alert_policy;
 pub mod authentication;
 pub mod authorization;
 pub mod cache;
@@ -24,6 +25,7 @@ pub mod inspection;
 pub mod key_rotation;
 pub mod listener;
 pub mod model;
+pub mod notice_channel;
 pub mod policy_test;
 pub mod quota;
 pub mod rate_limit;
@@ -134,6 +136,7 @@ macro_rules! kinds {
 }
 
 kinds! {
+    AlertPolicy => alert_policy::AlertPolicySpec, "alert-policies";
     AuthenticationPolicy => authentication::AuthenticationPolicySpec, "authentication-policies";
     AuthorizationPolicy => authorization::AuthorizationPolicySpec, "authorization-policies";
     CachePolicy => cache::CachePolicySpec, "cache-policies";
@@ -144,6 +147,7 @@ kinds! {
     KeyRotationPolicy => key_rotation::KeyRotationPolicySpec, "key-rotation-policies";
     Listener => listener::ListenerSpec, "listeners";
     Model => model::ModelSpec, "models";
+    NoticeChannel => notice_channel::NoticeChannelSpec, "notice-channels";
     PolicyTest => policy_test::PolicyTestSpec, "policy-tests";
     QuotaPolicy => quota::QuotaPolicySpec, "quota-policies";
     RateLimitPolicy => rate_limit::RateLimitPolicySpec, "rate-limit-policies";

@@ -21,6 +21,7 @@ use crate::{
     spoken::Spoken,
 };
 
+pub(crate) mod desk;
 pub(crate) mod resource;
 
 /// The proof that a rule publishes what the request asks for, and that its header policies hold.
