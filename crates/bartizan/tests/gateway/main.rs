@@ -40,6 +40,7 @@ mod order;
 mod overload;
 mod paths;
 mod patience;
+mod prompts;
 mod records;
 mod reload;
 mod revisions;

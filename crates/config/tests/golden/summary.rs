@@ -279,6 +279,7 @@ fn write_route(out: &mut String, snapshot: &Snapshot, plan: &RoutePlan) {
     let action = match &plan.action {
         RouteAction::Redirect(redirect) => format!("{redirect:?}"),
         RouteAction::Models => "models".to_owned(),
+        RouteAction::Prompt(prompt) => format!("prompt {} of {:?}", prompt.name, prompt.template),
         RouteAction::Forward(backends) => {
             let name = |index: usize| snapshot.upstreams.get(index).map(|upstream| &*upstream.name);
             let shares =
