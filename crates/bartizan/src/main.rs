@@ -72,6 +72,16 @@ enum Command {
     Init(command::init::Args),
     /// Try the rules of an inspection on a request, offline.
     Inspect(command::inspect::Args),
+    /// Write an encrypted backup of keys, revisions and all else in the store.
+    Backup(command::backup::BackupArgs),
+    /// Make a data directory of a backup.
+    Restore(command::backup::RestoreArgs),
+    /// Change the key under which the store is encrypted.
+    Root(command::backup::RootArgs),
+    /// List what fires, and silence it for a while.
+    Alerts(command::alerts::Args),
+    /// List what was told, and what could not be.
+    Notices(command::alerts::NoticeArgs),
     /// Drop answers that a running gateway keeps.
     Cache(command::cache::Args),
     /// Create, list, show and revoke API keys.
@@ -116,6 +126,11 @@ fn main() -> ExitCode {
         Command::Rollout(args) => command::rollout::run(&args),
         Command::Init(args) => command::init::run(&args),
         Command::Inspect(args) => command::inspect::run(&args),
+        Command::Backup(args) => command::backup::back_up(&args),
+        Command::Restore(args) => command::backup::restored(&args),
+        Command::Root(args) => command::backup::root(&args),
+        Command::Alerts(args) => command::alerts::run(&args),
+        Command::Notices(args) => command::alerts::run_notices(&args),
         Command::Cache(args) => command::cache::run(&args),
         Command::Keys(args) => command::keys::run(&args),
         Command::Tokens(args) => command::tokens::run(&args),

@@ -17,7 +17,7 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 
-use super::{Ask, Destination, TrustError};
+use super::{Access, Ask, Destination, TrustError};
 
 /// 64 KiB: key sets have a hundred keys at most, and answers about a token are smaller.
 pub const BODY_BYTES_MAX: usize = 64 * 1024;
@@ -188,18 +188,36 @@ async fn read(mut body: Incoming) -> Result<Bytes, FetchError> {
     Ok(whole.freeze())
 }
 
-/// The judged addresses of the host. One that may not be fetched from is left out; if none is left, that is the error.
+/// The judged addresses of a destination.
 async fn addresses(at: &Destination) -> Result<Vec<SocketAddr>, FetchError> {
     let endpoint = at.url.endpoint();
-    let found: Vec<SocketAddr> = match endpoint.address() {
-        Some(address) => vec![SocketAddr::new(address, endpoint.port)],
-        None => tokio::net::lookup_host((endpoint.host.as_str(), endpoint.port))
+    match endpoint.address() {
+        Some(address) => judged(vec![SocketAddr::new(address, endpoint.port)], at.access, endpoint.tls),
+        None => resolved(&endpoint.host, endpoint.port, at.access, endpoint.tls).await,
+    }
+}
+
+/// The judged addresses of a host.
+pub(super) async fn resolved(
+    host: &str,
+    port: u16,
+    access: Access,
+    is_tls: bool,
+) -> Result<Vec<SocketAddr>, FetchError> {
+    let found = match host.parse() {
+        Ok(address) => vec![SocketAddr::new(address, port)],
+        Err(_) => tokio::net::lookup_host((host, port))
             .await
             .map_err(|error| FetchError::Resolve(error.to_string()))?
             .collect(),
     };
+    judged(found, access, is_tls)
+}
+
+/// One that may not be fetched from is left out; if none is left, that is the error.
+fn judged(found: Vec<SocketAddr>, access: Access, is_tls: bool) -> Result<Vec<SocketAddr>, FetchError> {
     let (allowed, refused): (Vec<_>, Vec<_>) =
-        found.into_iter().partition(|address| at.access.allows(address.ip(), endpoint.tls));
+        found.into_iter().partition(|address| access.allows(address.ip(), is_tls));
     match (allowed.is_empty(), refused.first()) {
         (true, Some(address)) => Err(FetchError::AddressRefused(address.ip())),
         (true, None) => Err(FetchError::Resolve("the name has no addresses".to_owned())),
@@ -207,7 +225,7 @@ async fn addresses(at: &Destination) -> Result<Vec<SocketAddr>, FetchError> {
     }
 }
 
-async fn connect(addresses: &[SocketAddr]) -> Result<TcpStream, FetchError> {
+pub(super) async fn connect(addresses: &[SocketAddr]) -> Result<TcpStream, FetchError> {
     let mut last = FetchError::Connect("no address".to_owned());
     for address in addresses {
         match tokio::time::timeout(CONNECT_MAX, TcpStream::connect(address)).await {

@@ -6,7 +6,7 @@
 //! to. No general-purpose client: no redirects, no proxies from the environment, no cookies, one small answer.
 //!
 //! Reading order: [`guard`] (which addresses), [`client`] (one exchange), [`flight`] (many ask, one fetches), [`keys`]
-//! (key sets of issuers).
+//! (key sets of issuers), [`mail`] (by SMTP).
 
 use std::{
     future::Future,
@@ -30,12 +30,14 @@ pub mod client;
 pub mod flight;
 pub mod guard;
 pub mod keys;
+pub mod mail;
 mod tls;
 
 pub use client::{Answer, FetchError};
 pub use flight::Flights;
 pub use guard::{Access, Reach};
 pub use keys::{KeySetSource, KeySets};
+pub use mail::{Mail, MailError, MailServer};
 pub use tls::{TrustError, trusting, trusting_system};
 
 use client::Exchange;
@@ -141,6 +143,25 @@ impl Fetcher {
             let _ = tell.send(client.ask(&at, ask, limit).await);
         });
         told.await.unwrap_or(Err(FetchError::Ended))
+    }
+
+    /// Sends a mail, and may be awaited on any runtime.
+    ///
+    /// # Errors
+    ///
+    /// When the server did not take it within `limit`, and whether trying again can help.
+    pub async fn mail(&self, server: &Arc<MailServer>, mail: Mail, limit: Duration) -> Result<(), MailError> {
+        let (server, shared) = (Arc::clone(server), Arc::clone(&self.shared));
+        let (tell, told) = oneshot::channel();
+        self.spawn(async move {
+            let sent = tokio::time::timeout(limit, async {
+                let _permit = shared.exchanges.acquire().await.map_err(|_| MailError::ended())?;
+                mail::send(&server, &mail).await
+            });
+            // Whoever asked may have left.
+            let _ = tell.send(sent.await.unwrap_or_else(|_| Err(MailError::timed_out())));
+        });
+        told.await.unwrap_or_else(|_| Err(MailError::ended()))
     }
 
     /// Runs a task on the fetching thread: one that goes on when nobody waits for it any more.

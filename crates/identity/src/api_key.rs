@@ -70,6 +70,7 @@ impl fmt::Debug for KeyId {
 }
 
 /// A whole key with its secret: shown once to whom it belongs, never stored, wiped when dropped.
+#[derive(Clone)]
 pub struct KeyText(Zeroizing<String>);
 
 impl KeyText {

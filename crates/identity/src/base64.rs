@@ -97,4 +97,20 @@ mod tests {
         }
         assert_eq!(decode(b"+//+").unwrap(), [0xfb, 0xff, 0xfe]);
     }
+
+    #[test]
+    fn bytes_become_the_text_of_rfc_4648() {
+        for (bytes, text) in [
+            ("", ""),
+            ("f", "Zg=="),
+            ("fo", "Zm8="),
+            ("foo", "Zm9v"),
+            ("foob", "Zm9vYg=="),
+            ("fooba", "Zm9vYmE="),
+            ("foobar", "Zm9vYmFy"),
+        ] {
+            assert_eq!(encode(bytes.as_bytes()), text);
+        }
+        assert_eq!(encode(&[0xfb, 0xff, 0xfe]), "+//+");
+    }
 }

@@ -6,15 +6,19 @@
 //! * [`state`] what is told, and by whom it is set;
 //! * [`server`] the listener's thread, its limits and its end;
 //! * [`answer`] the three open paths and what all answers carry;
+//! * [`alert`] what is worth waking somebody for;
+//! * [`notice`] telling people and machines what has happened;
 //! * [`api`] the management API, for callers with a token or a session;
 //! * [`rollout`] a rollout as it is told, there and by the command;
 //! * [`page`] the page for people, which is a client of the API like any other;
 //! * [`tls`] its certificate;
 //! * [`host`] which `Host` is believed (DNS rebinding).
 
+pub mod alert;
 pub mod answer;
 pub mod api;
 pub mod host;
+pub mod notice;
 pub mod page;
 pub mod rollout;
 pub mod server;

@@ -11,6 +11,7 @@ use std::{
 };
 
 use bartizan_config::Set;
+use bartizan_identity::LifeTerms;
 use bartizan_telemetry::Metrics;
 use serde_json::Value;
 
@@ -28,6 +29,8 @@ pub struct ManagementState {
     pub notices: Notices,
     /// The management API; none: its paths do not exist.
     pub api: Option<Arc<Api>>,
+    /// By which rules the keys of a consumer are replaced: terms, and the address of claims.
+    pub key_rules: Option<KeyRules>,
     /// The documents in force where they come from files, and the addresses that are served.
     pub served: Served,
     /// The OpenID provider by which administrators sign in; none: by password alone.
@@ -41,6 +44,9 @@ pub struct ManagementState {
     /// Called before each scrape to bring figures up to date that are not counted as they change.
     pub before_scrape: Option<BeforeScrape>,
 }
+
+/// Tells the rules of a consumer's keys, from the documents in force.
+pub type KeyRules = Box<dyn Fn(&str) -> Option<(LifeTerms, Option<String>)> + Send + Sync>;
 
 /// Gives the newest report about unusual behaviour, as JSON; none before there is one.
 pub type InsightReport = Box<dyn Fn() -> Option<Arc<str>> + Send + Sync>;
@@ -76,6 +82,7 @@ impl ManagementState {
             names: Vec::new(),
             notices: Notices::default(),
             api: None,
+            key_rules: None,
             served: Served::default(),
             openid: None,
             refusals: None,

@@ -10,6 +10,7 @@ pub mod answer;
 mod body;
 mod capture;
 pub mod core;
+pub mod desk;
 mod events;
 // The pipeline's types are public, with private fields, so that cases can show what must not compile
 // (`tests/compile_fail`). Of all this the binary uses `stage::judge` alone.

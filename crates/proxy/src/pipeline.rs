@@ -29,6 +29,10 @@ pub(crate) async fn judge(
     onlooker: &mut impl Onlooker,
 ) -> Result<Exchange<Missed>, Stop> {
     let x = shown(stage::admit(x)?, |x| onlooker.admitted(x));
+    // Owners of keys are served beside the routes. Boxed: no other request pays for its room.
+    if stage::desk::is_asked(&x) {
+        return Err(Box::pin(stage::desk::serve(x)).await);
+    }
     let x = shown(stage::route(x)?, |x| onlooker.routed(x));
     let x = shown(stage::identify(x).await?, |x| onlooker.identified(x));
     let x = shown(stage::authorize(x)?, |x| onlooker.authorized(x));

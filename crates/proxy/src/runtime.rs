@@ -20,7 +20,10 @@ use crate::{
     live::Live,
     models::ModelStates,
     passwords::Passwords,
-    stage::{Flights, JudgePool},
+    stage::{
+        Flights, JudgePool,
+        desk::{Desk, Visits},
+    },
     upstream::Governor,
 };
 use bartizan_fetch::{Fetcher, KeySets};
@@ -43,6 +46,8 @@ pub struct Runtime {
     metrics: Arc<Metrics>,
     judges: JudgePool,
     shelf: Shelf,
+    desk: OnceLock<Desk>,
+    desk_visits: Visits,
     flights: Arc<Flights>,
     governors: Mutex<HashMap<Arc<str>, Arc<Governor>>>,
     began: Instant,
@@ -80,6 +85,8 @@ impl Runtime {
             metrics,
             judges: JudgePool::default(),
             shelf: Shelf::new(ShelfLimits::default(), RandomState::new()),
+            desk: OnceLock::new(),
+            desk_visits: Visits::default(),
             flights: Flights::new(RandomState::new()),
             governors: Mutex::default(),
             began: Instant::now(),
@@ -102,6 +109,22 @@ impl Runtime {
     pub fn set_pepper(&self, pepper: Arc<Pepper>) {
         // A second one would be another store's; keys of the first go on being judged.
         let _ = self.pepper.set(pepper);
+    }
+
+    /// Says who serves owners of API keys; until then nobody does.
+    pub fn set_desk(&self, desk: Arc<dyn crate::desk::KeyDesk>) {
+        // There is one per process.
+        let _ = self.desk.set(desk);
+    }
+
+    /// Who serves owners of API keys.
+    pub(crate) fn desk(&self) -> Option<&Desk> {
+        self.desk.get()
+    }
+
+    /// Who came there in this minute.
+    pub(crate) fn desk_visits(&self) -> &Visits {
+        &self.desk_visits
     }
 
     /// The snapshot in force.

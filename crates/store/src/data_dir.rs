@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{error::Error, private_file};
+use crate::{error::Error, private_file, root::RootKey};
 
 /// What decides where the data directory is. Empty values count as not set.
 #[derive(Clone, Copy, Debug, Default)]
@@ -61,7 +61,11 @@ pub fn is_root() -> bool {
 
 /// A data directory that exists, is ours, and that others cannot write in.
 #[derive(Clone, Debug)]
-pub struct DataDir(PathBuf);
+pub struct DataDir {
+    path: PathBuf,
+    /// The root, where it is kept elsewhere than in the directory.
+    root: Option<RootKey>,
+}
 
 impl DataDir {
     /// Makes the directory where it does not exist (mode 0700, parents too) and examines it.
@@ -90,12 +94,22 @@ impl DataDir {
         if found.uid() != user && found.uid() != 0 {
             return Err(Error::DataDirForeign { path, owner: found.uid(), user });
         }
-        Ok(DataDir(path))
+        Ok(DataDir { path, root: None })
     }
 
     /// The directory's absolute path.
     pub fn path(&self) -> &Path {
-        &self.0
+        &self.path
+    }
+
+    /// With a root that is kept elsewhere, so that nothing in the directory opens what is sealed.
+    #[must_use]
+    pub fn with_root(self, root: Option<RootKey>) -> Self {
+        DataDir { root, ..self }
+    }
+
+    pub(crate) fn given_root(&self) -> Option<&RootKey> {
+        self.root.as_ref()
     }
 
     /// Claims the directory for this process for as long as the lock is held. Only a gateway does; the `keys`
@@ -104,7 +118,7 @@ impl DataDir {
     /// # Errors
     /// [`Error::DataDirInUse`] names the process that holds it.
     pub fn lock_for_gateway(&self, command: &str) -> Result<GatewayLock, Error> {
-        let path = self.0.join("gateway.lock");
+        let path = self.path.join("gateway.lock");
         let fault = |doing| private_file::fault(doing, &path);
         let mut file = private_file::open_or_create(&path)?;
         // Whoever only asks whether a gateway runs holds a shared lock for a moment, which is waited for.
@@ -117,7 +131,7 @@ impl DataDir {
                     std::thread::park_timeout(SETUP_LOOK);
                 }
                 Err(TryLockError::WouldBlock) => {
-                    return Err(Error::DataDirInUse { path: self.0.clone(), holder: holder(&mut file) });
+                    return Err(Error::DataDirInUse { path: self.path.clone(), holder: holder(&mut file) });
                 }
                 Err(TryLockError::Error(source)) => return Err(fault("lock")(source)),
             }
@@ -134,7 +148,7 @@ impl DataDir {
     /// # Errors
     /// [`Error::File`] where the lock file cannot be examined.
     pub fn gateway(&self) -> Result<Option<GatewayHolder>, Error> {
-        let path = self.0.join("gateway.lock");
+        let path = self.path.join("gateway.lock");
         let Some(mut file) = private_file::open(&path)? else { return Ok(None) };
         match file.try_lock_shared() {
             Ok(()) => Ok(None),
@@ -168,9 +182,11 @@ impl DataDir {
         // The database goes first: a pepper without keys is harmless, keys without their pepper are refused.
         for path in [
             self.database(),
-            self.0.join("bartizan.db-wal"),
-            self.0.join("bartizan.db-shm"),
+            self.path.join("bartizan.db-wal"),
+            self.path.join("bartizan.db-shm"),
             self.pepper(),
+            self.root(),
+            self.root_next(),
             self.last_good(),
         ] {
             match fs::remove_file(&path) {
@@ -184,11 +200,20 @@ impl DataDir {
     }
 
     pub(crate) fn database(&self) -> PathBuf {
-        self.0.join(DATABASE)
+        self.path.join(DATABASE)
     }
 
     pub(crate) fn last_good(&self) -> PathBuf {
-        self.0.join("last-good")
+        self.path.join("last-good")
+    }
+
+    pub(crate) fn root(&self) -> PathBuf {
+        self.path.join("root")
+    }
+
+    /// A root that is about to take its place.
+    pub(crate) fn root_next(&self) -> PathBuf {
+        self.path.join("root.next")
     }
 
     /// The file with the keys that seal sessions, made the first time; see [`bartizan_identity::oidc::SealKeys`]. The lock
@@ -198,19 +223,19 @@ impl DataDir {
     ///
     /// When it cannot be made, or others may read it.
     pub fn session_keys(&self, _lock: &GatewayLock) -> Result<PathBuf, Error> {
-        let path = self.0.join("session-keys");
+        let path = self.path.join("session-keys");
         crate::session_keys::ensure(&path)?;
         Ok(path)
     }
 
     pub(crate) fn pepper(&self) -> PathBuf {
-        self.0.join("pepper")
+        self.path.join("pepper")
     }
 
     /// Waits its turn to make or upgrade what lies in the directory: two first starts at once must not make two
     /// peppers or run one migration twice.
     pub(crate) async fn lock_for_setup(&self) -> Result<File, Error> {
-        let path = self.0.join("setup.lock");
+        let path = self.path.join("setup.lock");
         let file = private_file::open_or_create(&path)?;
         for _ in 0..SETUP_WAIT.as_millis() / SETUP_LOOK.as_millis() {
             match file.try_lock() {

@@ -253,6 +253,66 @@ pub enum Error {
         which: String,
     },
 
+    /// There is a file where the backup should be.
+    #[error("there is a file at {} already; a backup replaces none", path.display())]
+    BackupExists {
+        /// Where it should be.
+        path: PathBuf,
+    },
+
+    /// A backup is opened with the other kind of key.
+    #[error("the backup was encrypted with {}", if *is_passphrase { "a passphrase" } else { "a key file" })]
+    BackupKeyKind {
+        /// Which kind it was.
+        is_passphrase: bool,
+    },
+
+    /// A backup does not open, or is not whole.
+    #[error("the backup {} does not open: the passphrase or key is another one, or the file is damaged", path.display())]
+    BackupUnsound {
+        /// The file.
+        path: PathBuf,
+    },
+
+    /// There is something where a backup is to be restored.
+    #[error("{} is not empty, and a restore replaces nothing; name a directory that is not there yet", path.display())]
+    RestoreOver {
+        /// Where it should be.
+        path: PathBuf,
+    },
+
+    /// A claim link opens nothing.
+    #[error("this link opens nothing: it was used, is older than 72 hours, or was never made")]
+    ClaimUnknown,
+
+    /// The root is not the one that the store was sealed under.
+    #[error(
+        "the root of {} is not the one that the store was sealed under; use the right one, or restore it from its \
+         backup", path.display()
+    )]
+    RootForeign {
+        /// Its file, or the database it does not fit.
+        path: PathBuf,
+    },
+
+    /// What was given as the root is none.
+    #[error(
+        "BARTIZAN_ROOT_KEY is no root: write 64 hexadecimal digits, for example of `openssl rand -hex 32`"
+    )]
+    RootMalformed,
+
+    /// The root is gone.
+    #[error(
+        "the store {} has no root: {} is not there, and none was given by BARTIZAN_ROOT_KEY; restore it from its \
+         backup", store.display(), path.display()
+    )]
+    RootMissing {
+        /// Where it should be.
+        path: PathBuf,
+        /// The database.
+        store: PathBuf,
+    },
+
     /// The schema was changed by something else.
     #[error(
         "the store {} has a schema that this version did not make (step {step}); \

@@ -7,7 +7,7 @@
 use std::{collections::HashSet, fs, os::unix::fs::MetadataExt, sync::Arc, time::Duration};
 
 use bartizan_identity::{KeyChange, KeyTable, KeyTableBuilder, KeyUse};
-use sqlx::{Connection, SqliteConnection, sqlite::SqliteRow};
+use sqlx::{Connection, SqliteConnection};
 
 use crate::{error::Error, key_row, private_file, store::Store};
 
@@ -237,27 +237,34 @@ impl KeyFeed {
     }
 }
 
+/// Reads all keys, thousands of them as one text: handing each over as a row of its own costs more than all else.
 async fn read_all(connection: &mut SqliteConnection, earlier: &KeyTable) -> Result<KeyTable, sqlx::Error> {
     let mut builder = KeyTableBuilder::succeeding(earlier);
     let mut names = Names::default();
     let mut after = String::new();
     loop {
-        let rows = sqlx::query(
-            "SELECT id, consumer, hash, not_before_ms, expires_at_ms, revoked_at_ms IS NOT NULL, last_used_s,
-                    created_at_ms, replaced_at_ms
-             FROM api_key WHERE id > $1 ORDER BY id LIMIT $2",
+        let (count, last, lines): (i64, Option<String>, Option<String>) = sqlx::query_as(
+            "SELECT count(*), max(id), group_concat(
+                 id || ' ' || hex(hash) || ' ' || not_before_ms || ' ' || ifnull(expires_at_ms, '') || ' ' ||
+                 (revoked_at_ms IS NOT NULL) || ' ' || last_used_s || ' ' || created_at_ms || ' ' ||
+                 ifnull(replaced_at_ms, '') || ' ' || consumer, char(10))
+             FROM (SELECT * FROM api_key WHERE id > $1 ORDER BY id LIMIT $2)",
         )
         .bind(&after)
         .bind(ROWS_PER_READ)
-        .fetch_all(&mut *connection)
+        .fetch_one(&mut *connection)
         .await?;
-        for row in &rows {
-            builder.push(key_row::record(row, |name| names.share(name))?);
+        let (Some(last), Some(lines)) = (last, lines) else { return Ok(builder.finish()) };
+        let mut read = 0;
+        for line in lines.split('\n') {
+            builder.push(key_row::record_of_line(line, |name| names.share(name))?);
+            read += 1;
         }
-        match rows.last() {
-            Some(last) => after = last_id(last)?,
-            None => return Ok(builder.finish()),
+        // No name has a line break; a store in which one has is not ours.
+        if read != count {
+            return Err(sqlx::Error::Decode("a key's row has a line break".into()));
         }
+        after = last;
     }
 }
 
@@ -298,10 +305,6 @@ async fn save(connection: &mut SqliteConnection, uses: &[KeyUse]) -> Result<(), 
     .execute(connection)
     .await?;
     Ok(())
-}
-
-fn last_id(row: &SqliteRow) -> Result<String, sqlx::Error> {
-    sqlx::Row::try_get(row, 0)
 }
 
 /// One shared name per consumer, however many keys it has.

@@ -32,6 +32,8 @@ pub struct KeyRow {
     pub replaced_at_ms: Option<u64>,
     /// Until when it works beside its successor whether it is used or not.
     pub overlap_until_ms: Option<u64>,
+    /// When it was reported as known to others.
+    pub leaked_at_ms: Option<u64>,
 }
 
 impl KeyRow {
@@ -78,6 +80,7 @@ impl KeyRow {
             replaced_by: row.try_get::<Option<&str>, _>(9)?.map(id).transpose()?,
             replaced_at_ms: row.try_get::<Option<i64>, _>(10)?.map(millis),
             overlap_until_ms: row.try_get::<Option<i64>, _>(11)?.map(millis),
+            leaked_at_ms: row.try_get::<Option<i64>, _>(12)?.map(millis),
         })
     }
 }
@@ -117,7 +120,7 @@ impl fmt::Display for KeyStanding {
 macro_rules! columns {
     () => {
         "id, consumer, label, created_at_ms, created_by, not_before_ms, expires_at_ms, revoked_at_ms, last_used_s, \
-         replaced_by, replaced_at_ms, overlap_until_ms"
+         replaced_by, replaced_at_ms, overlap_until_ms, leaked_at_ms"
     };
 }
 pub(crate) use columns;
@@ -143,6 +146,43 @@ pub(crate) fn record(
         last_used_s: u32::try_from(row.try_get::<i64, _>(6)?).unwrap_or(0),
         created_ms: millis(row.try_get(7)?),
         replaced_ms: row.try_get::<Option<i64>, _>(8)?.map(millis),
+    })
+}
+
+/// The same of a line of `id hash not_before expires revoked last_used created replaced consumer`, times that are not there
+/// empty, the consumer's name to the end.
+pub(crate) fn record_of_line(
+    line: &str,
+    intern: impl FnOnce(&str) -> Arc<str>,
+) -> Result<KeyRecord, sqlx::Error> {
+    let wrong = || sqlx::Error::Decode("a key's row cannot be read".into());
+    let mut parts = line.splitn(9, ' ');
+    let mut next = || parts.next().ok_or_else(wrong);
+    let id = id(next()?)?;
+    let mut hash = [0; 32];
+    let digits = next()?.as_bytes();
+    if digits.len() != 64 {
+        return Err(wrong());
+    }
+    for (byte, pair) in hash.iter_mut().zip(digits.chunks_exact(2)) {
+        let digit = |at: usize| pair.get(at).and_then(|digit| char::from(*digit).to_digit(16));
+        let (high, low) = (digit(0).ok_or_else(wrong)?, digit(1).ok_or_else(wrong)?);
+        *byte = u8::try_from(high * 16 + low).map_err(|_| wrong())?;
+    }
+    let number = |text: &str| text.parse::<i64>().map_err(|_| wrong());
+    let moment = |text: &str| {
+        if text.is_empty() { Ok(None) } else { number(text).map(|at| Some(millis(at))) }
+    };
+    Ok(KeyRecord {
+        id,
+        hash: KeyHash::new(hash),
+        not_before_ms: millis(number(next()?)?),
+        expires_ms: moment(next()?)?,
+        state: if next()? == "0" { KeyState::Active } else { KeyState::Revoked },
+        last_used_s: u32::try_from(number(next()?)?).unwrap_or(0),
+        created_ms: millis(number(next()?)?),
+        replaced_ms: moment(next()?)?,
+        consumer: intern(next()?),
     })
 }
 

@@ -160,6 +160,26 @@ impl<'a> Keys<'a> {
         Ok(KeyPage { rows, next })
     }
 
+    /// The keys that end between two moments and have no successor, the first to end first.
+    ///
+    /// # Errors
+    /// What the database reports.
+    pub async fn ending(self, from_ms: u64, until_ms: u64, limit: u32) -> Result<Vec<KeyRow>, Error> {
+        let limit = if limit == 0 { PAGE_MAX } else { limit.min(PAGE_MAX) };
+        let found = sqlx::query(concat!(
+            "SELECT ",
+            columns!(),
+            " FROM api_key WHERE expires_at_ms > $1 AND expires_at_ms <= $2 AND revoked_at_ms IS NULL
+                 AND replaced_by IS NULL ORDER BY expires_at_ms, id LIMIT $3"
+        ))
+        .bind(stored_millis(from_ms))
+        .bind(stored_millis(until_ms))
+        .bind(limit)
+        .fetch_all(self.0.writer())
+        .await;
+        read_all(found).map_err(self.0.fault("look for keys that end"))
+    }
+
     /// One key.
     ///
     /// # Errors

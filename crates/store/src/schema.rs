@@ -40,6 +40,7 @@ fn steps() -> Vec<Migration> {
         (5, "users", include_str!("../migrations/0005_users.sql")),
         (7, "quotas and usage", include_str!("../migrations/0007_quotas_and_usage.sql")),
         (8, "rollouts", include_str!("../migrations/0008_rollouts.sql")),
+        (9, "notices", include_str!("../migrations/0009_notices.sql")),
     ]
     .into_iter()
     .map(|(version, name, sql)| {

@@ -12,8 +12,22 @@ use sqlx::{
 };
 
 use crate::{
-    audit::Audit, data_dir::DataDir, error::Error, keys::Keys, pepper, private_file, revisions::Revisions,
-    rollouts::Rollouts, schema, sessions::Sessions, tokens::Tokens, usage::Usage, users::Users,
+    alerts::Alerts,
+    audit::Audit,
+    claims::Claims,
+    data_dir::DataDir,
+    error::Error,
+    keys::Keys,
+    outbox::Outbox,
+    pepper, private_file,
+    revisions::Revisions,
+    rollouts::Rollouts,
+    schema,
+    sessions::Sessions,
+    tokens::Tokens,
+    usage::Usage,
+    users::Users,
+    vault::{self, Vault},
 };
 
 /// An open store; a cheap handle, to be cloned.
@@ -26,6 +40,7 @@ struct Inner {
     options: SqliteConnectOptions,
     writer: SqlitePool,
     pepper: Arc<Pepper>,
+    vault: Vault,
 }
 
 impl Store {
@@ -68,7 +83,8 @@ impl Store {
         let mut connection = options.connect().await.map_err(fault(&path, "open"))?;
         use_write_ahead_log(&mut connection, &path).await?;
         schema::migrate(&mut connection, &path).await?;
-        let pepper = settle_pepper(&mut connection, dir).await?;
+        let vault = vault::settle(&mut connection, dir).await?;
+        let pepper = settle_pepper(&mut connection, dir, &vault).await?;
         connection.close().await.map_err(fault(&path, "close"))?;
         drop(setup);
 
@@ -80,7 +96,7 @@ impl Store {
             .idle_timeout(Duration::from_secs(30))
             .acquire_timeout(BUSY_TIMEOUT * 2)
             .connect_lazy_with(options.clone());
-        Ok(Store(Arc::new(Inner { dir: dir.clone(), options, writer, pepper: Arc::new(pepper) })))
+        Ok(Store(Arc::new(Inner { dir: dir.clone(), options, writer, pepper: Arc::new(pepper), vault })))
     }
 
     /// The keys: make, list, show, revoke.
@@ -116,6 +132,26 @@ impl Store {
     /// What was done through management.
     pub const fn audit(&self) -> Audit<'_> {
         Audit::of(self)
+    }
+
+    /// What fires, and what is silenced.
+    pub const fn alerts(&self) -> Alerts<'_> {
+        Alerts::of(self)
+    }
+
+    /// What is on its way to be told.
+    pub const fn outbox(&self) -> Outbox<'_> {
+        Outbox::of(self)
+    }
+
+    /// The one-time links by which owners take over the successors of their keys.
+    pub const fn claims(&self) -> Claims<'_> {
+        Claims::of(self)
+    }
+
+    /// Seals what must not lie open in the database.
+    pub fn vault(&self) -> &Vault {
+        &self.0.vault
     }
 
     /// What quotas have counted and models were used for.
@@ -208,7 +244,11 @@ async fn use_write_ahead_log(connection: &mut SqliteConnection, path: &Path) -> 
 
 /// Reads or makes the pepper and holds it against the database's fingerprint. A new pepper beside old keys would
 /// refuse every caller with a misleading 401, so there is none.
-async fn settle_pepper(connection: &mut SqliteConnection, dir: &DataDir) -> Result<Pepper, Error> {
+async fn settle_pepper(
+    connection: &mut SqliteConnection,
+    dir: &DataDir,
+    vault: &Vault,
+) -> Result<Pepper, Error> {
     let database = dir.database();
     let fault = || fault(&database, "settle its pepper's fingerprint");
     let stored = stored_fingerprint(connection).await.map_err(fault())?;
@@ -216,14 +256,15 @@ async fn settle_pepper(connection: &mut SqliteConnection, dir: &DataDir) -> Resu
         .fetch_one(&mut *connection)
         .await
         .map_err(fault())?;
-    let pepper = match (pepper::read(&dir.pepper())?, stored) {
+    let is_sealed = dir.given_root().is_some();
+    let pepper = match (pepper::read(&dir.pepper(), vault, is_sealed)?, stored) {
         (Some(pepper), Some(stored)) if stored.matches(&pepper.fingerprint()) => return Ok(pepper),
         (Some(_), _) if keys != 0 => return Err(pepper_foreign(dir)),
         (None, _) if keys != 0 => {
             return Err(Error::PepperMissing { path: dir.pepper(), store: database });
         }
         (Some(pepper), _) => pepper,
-        (None, _) => pepper::create(&dir.pepper())?,
+        (None, _) => pepper::create(&dir.pepper(), vault, is_sealed)?,
     };
     sqlx::query(
         "INSERT INTO setting (name, value) VALUES ('pepper_fingerprint', $1)
@@ -249,7 +290,7 @@ fn pepper_foreign(dir: &DataDir) -> Error {
     Error::PepperForeign { path: dir.pepper(), store: dir.database() }
 }
 
-fn fault(path: &Path, doing: &'static str) -> impl Fn(sqlx::Error) -> Error {
+pub(crate) fn fault(path: &Path, doing: &'static str) -> impl Fn(sqlx::Error) -> Error {
     move |source| Error::Database { path: path.to_owned(), doing, source }
 }
 

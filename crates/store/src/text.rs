@@ -1,4 +1,4 @@
-//! Which texts of people are stored: names, labels, reasons.
+//! Which texts of people are stored: names, labels, reasons; and how bytes are written as text.
 
 use crate::error::Error;
 
@@ -14,4 +14,9 @@ pub(crate) fn sound(what: &'static str, text: &str, max: usize) -> Result<(), Er
         return Ok(());
     };
     Err(Error::BadText { what, problem, max })
+}
+
+/// Bytes as hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -44,4 +44,4 @@ pub use ring::Recorder;
 pub use rules::{LeakCount, MatchedRules, RuleMatch, RuleRole};
 pub use sink::{Destination, FileOptions};
 pub use tap::{Tap, Tapped, tap};
-pub use writer::{AccessLog, Flushed, LogOptions};
+pub use writer::{AccessLog, Flushed, LogOptions, RecordWatch};

@@ -28,6 +28,15 @@ use crate::{
     time::unix_nanos,
 };
 
+/// Looks at every record on the writer's thread; must not block.
+pub struct RecordWatch(pub Box<dyn FnMut(&RequestRecord) + Send>);
+
+impl fmt::Debug for RecordWatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RecordWatch(…)")
+    }
+}
+
 /// How the access log is written.
 #[derive(Debug)]
 pub struct LogOptions {
@@ -39,6 +48,8 @@ pub struct LogOptions {
     pub address_key: Option<AddressKey>,
     /// Where requests are kept to be found again; `None` keeps none.
     pub records: Option<RecordOptions>,
+    /// Who else looks at every record.
+    pub watch: Option<RecordWatch>,
     /// Who looks at the lines as they are written.
     pub tap: Option<Tap>,
 }
@@ -46,7 +57,14 @@ pub struct LogOptions {
 impl LogOptions {
     /// The defaults for a destination.
     pub fn new(destination: Destination) -> Self {
-        LogOptions { destination, ring_records: 8192, address_key: None, records: None, tap: None }
+        LogOptions {
+            destination,
+            ring_records: 8192,
+            address_key: None,
+            records: None,
+            watch: None,
+            tap: None,
+        }
     }
 }
 
@@ -133,6 +151,7 @@ impl AccessLog {
         let (end, ended) = sync_channel(1);
         let writer = Writer {
             tap: options.tap,
+            watch: options.watch,
             ..Writer::new(Arc::clone(&shared), sink, keeper, LineFormat::new(key))
         };
         let thread = thread::Builder::new()
@@ -228,6 +247,7 @@ struct Writer {
     rings: Vec<Ring>,
     sink: Sink,
     keeper: Option<RecordKeeper>,
+    watch: Option<RecordWatch>,
     tap: Option<Tap>,
     format: LineFormat,
     buffer: Vec<u8>,
@@ -250,6 +270,7 @@ impl Writer {
             rings: Vec::new(),
             sink,
             keeper,
+            watch: None,
             tap: None,
             format,
             buffer: Vec::with_capacity(BATCH_BYTES + 16 * 1024),
@@ -354,6 +375,9 @@ impl Writer {
     }
 
     fn take(&mut self, record: &RequestRecord) {
+        if let Some(watch) = &mut self.watch {
+            (watch.0)(record);
+        }
         let begin = self.buffer.len();
         self.format.record(record, &mut self.buffer);
         self.buffered += 1;

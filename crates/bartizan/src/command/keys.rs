@@ -68,6 +68,24 @@ enum What {
     },
     /// Make a key's successor; the old key works on through the overlap, then ends.
     Rotate(rotate::Args),
+    /// Make a one-time link by which the owner of a key takes its successor over, within 72 hours. Older links of the
+    /// key open nothing any more.
+    Offer {
+        /// The key's id, or the key itself.
+        #[arg(value_name = "KEY")]
+        id: KeyArg,
+        /// The public address of a Listener's `keyEndpoints`, path included.
+        #[arg(long, value_name = "URL")]
+        url: bartizan_model::scalar::FetchUrl,
+        #[command(flatten)]
+        rules: Rules,
+    },
+    /// Withdraw a key for good because its text has become known, and have its owner told.
+    Leaked {
+        /// The key's id, or the key itself.
+        #[arg(value_name = "KEY")]
+        id: KeyArg,
+    },
     /// Withdraw keys for good. Doing it again changes nothing.
     Revoke {
         /// The key's id, or the key itself.
@@ -175,6 +193,27 @@ async fn work(args: &Args, store: &Store) -> Outcome {
         What::List { consumer, all, rules } => {
             let terms = rules.open()?;
             list(args.format, store, consumer.as_deref(), *all, &terms, now).await?;
+        }
+        What::Offer { id, url, rules } => {
+            let terms = rules.open()?;
+            let row = store.keys().show(&id.id()?).await?;
+            let terms = terms.of(&row);
+            let deed =
+                Deed { action: "key.offer", target: row.id.as_str(), before: "", reason: &row.consumer };
+            let work = store.claims().issue(&row.id, &terms, now);
+            let token = deed.record(store, work, |_| row.consumer.clone()).await?;
+            print::data(&format!("{}/claim/{}\n", url.to_string().trim_end_matches('/'), token.expose()))?;
+            print::note(&format!(
+                "It opens once, within 72 hours, the successor of key {} of {}.",
+                row.id, row.consumer
+            ));
+        }
+        What::Leaked { id } => {
+            let id = id.id()?;
+            let deed = Deed { action: "key.leaked", target: id.as_str(), before: "", reason: "" };
+            let work = store.keys().report_leak(&id, now);
+            let row = deed.record(store, work, |row| row.consumer.clone()).await?;
+            revoked(args.format, &[row], now)?;
         }
         What::Rotate(rotation) => rotate::run(args.format, store, rotation, now).await?,
         What::Show { id, rules } => {

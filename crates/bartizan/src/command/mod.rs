@@ -1,7 +1,9 @@
 //! The commands, one file each, and what several of them share.
 
 pub(crate) mod access;
+pub(crate) mod alerts;
 pub(crate) mod audit;
+pub(crate) mod backup;
 pub(crate) mod cache;
 pub(crate) mod capture;
 pub(crate) mod check;

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use bartizan_model::scalar::{ByteSize, Time};
 use bartizan_proxy::gate::ServedAddress;
-use bartizan_store::{DataDir, data_dir::ON_STORE};
+use bartizan_store::data_dir::ON_STORE;
 use serde_json::{Map, Value, json};
 
 use crate::service::{self, Admin, Documents, Failure, Keys, LogFormat, Options, RecordLimits, Service};
@@ -70,7 +70,7 @@ fn serve(args: Args) -> Result<(), Failure> {
         Some(address) => {
             let store = match address {
                 "" => Ok(data_dir.clone()),
-                address => DataDir::of_store(address),
+                address => service::store_dir(address),
             }
             .map_err(|error| Failure::of(&error))?;
             let keys = Keys::open_unless_gone(&store, &data_dir).map_err(|error| Failure::of(&error))?;

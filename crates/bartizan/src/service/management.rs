@@ -11,7 +11,7 @@ use std::{
 
 use bartizan_config::Set;
 use bartizan_fetch::trusting;
-use bartizan_identity::oidc::ClientCredentials;
+use bartizan_identity::{LifeTerms, oidc::ClientCredentials};
 use bartizan_manage::{
     Api, ManagementState, OpenId, OpenIdTerms, Purged, ServedListener, Serving, Tls, api::role::Role,
 };
@@ -209,6 +209,12 @@ pub(super) fn state(
             Purged::Tag(tag) => Some(runtime.purge_tag(tag)),
             Purged::All => Some(runtime.purge_all()),
         }
+    }));
+    let of_keys = data_plane.clone();
+    state.key_rules = Some(Box::new(move |consumer| {
+        let live = of_keys.get()?.live();
+        let plan = live.snapshot.consumers.get(consumer)?.rotation.clone()?;
+        Some((LifeTerms::clone(&plan.terms), plan.claim_url.as_ref().map(ToString::to_string)))
     }));
     state.before_scrape = Some(Box::new(move |metrics| {
         let Some(runtime) = data_plane.get() else { return };

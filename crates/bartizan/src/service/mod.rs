@@ -3,12 +3,15 @@
 //! Both `run` and `demo` are this; they differ in where the documents come from and in what they print. Everything that
 //! can fail fails before the first socket accepts, and says what to do.
 
+mod alerts;
 mod audit;
 mod capture;
+mod desk;
 mod files;
 mod insight;
 mod keys;
 mod management;
+mod notices;
 mod process;
 mod revisions;
 pub(crate) mod rollout;
@@ -24,7 +27,7 @@ use std::{io::Write as _, num::NonZeroUsize, process::ExitCode, thread};
 use tracing_subscriber::{EnvFilter, fmt};
 
 pub(crate) use self::{
-    files::data_dir,
+    files::{data_dir, root_of_environment, store_dir},
     keys::Keys,
     management::{Admin, show_link},
     process::{Documents, Failure, Options, RecordLimits, Service},

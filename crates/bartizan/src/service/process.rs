@@ -13,7 +13,11 @@ use bartizan_config::{
     snapshot::{AccessLogPlan, Snapshot},
 };
 use bartizan_identity::KeyTable;
-use bartizan_manage::{Api, DocumentSource, Management, ManagementState, Tls};
+use bartizan_manage::{
+    Api, DocumentSource, Management, ManagementState, Tls,
+    alert::{Event, Feed, Watcher},
+    notice::Sender,
+};
 use bartizan_model::Reference;
 use bartizan_proxy::{
     gate::{Candidate, Gate, GateOptions, PrepareProblem, ServedAddress},
@@ -27,11 +31,14 @@ use bartizan_telemetry::{
 };
 
 use super::{
+    alerts::{Findings, House},
     audit::{self, Auditing, Auditor},
     capture::Captures,
+    desk::Desk,
     insight::{self, Insight},
     keys::{Following, Keys, chain},
     management::{self, Admin},
+    notices,
     revisions::{self, Loaded, REVISION, RevisionWatch},
     rollout::{Order, RolloutWatch},
     rotation::Schedule,
@@ -122,6 +129,10 @@ pub(crate) struct Service {
     data_dir: DataDir,
     following: Option<Following>,
     schedule: Option<Schedule>,
+    sender: Option<Sender>,
+    watcher: Option<Watcher>,
+    events: Feed,
+    findings: Findings,
     auditor: Option<Auditor>,
     /// With a store: the rollout that is under way.
     rollout: Option<RolloutWatch>,
@@ -164,6 +175,8 @@ impl Source {
 /// The set to begin with.
 struct First {
     snapshot: Arc<Snapshot>,
+    /// What an audit of it finds.
+    findings: Vec<String>,
     /// Which revision it is, where it is one.
     revision: Option<(RevisionNumber, SetDigest, Vec<RevisionFile>)>,
     /// Whether it is what the data directory kept and not what the store has.
@@ -230,10 +243,12 @@ impl Service {
                 first_of_store(&store_dir, &data_dir, &wishes, &state, tell)?
             }
         };
-        let Some(First { snapshot, revision, is_kept, source }) = first else { return Ok(None) };
+        let (events, watching) = Feed::new();
+        let found = Findings::default();
+        let Some(First { snapshot, findings, revision, is_kept, source }) = first else { return Ok(None) };
         let log_plan = snapshot.access_log.clone();
         let (tap, lines) = tap(TAP_LINES);
-        let log = start_log(&log_plan, &data_dir, access_log, records, tap)?;
+        let log = start_log(&log_plan, &data_dir, access_log, records, tap, &events)?;
         metrics.watch_log(log.counters());
         let quotas = spending::remembered(&store_dir);
         let session_keys = data_dir.session_keys(&lock).map_err(|error| Failure::of(&error))?;
@@ -275,7 +290,7 @@ impl Service {
             None => Following::once_back(store_dir.clone(), gate.runtime().clone()),
         }
         .map_err(|error| Failure::Process(format!("the keys cannot be followed: {error}")))?;
-        let events = ProcessEvents::default();
+        let happened = ProcessEvents::default();
         let auditor = audit_every
             .map(|every| {
                 Auditor::start(Auditing {
@@ -284,7 +299,7 @@ impl Service {
                     store: store_dir.clone(),
                     data_plane: gate.runtime().clone(),
                     metrics: metrics.clone(),
-                    events: events.clone(),
+                    events: happened.clone(),
                     every,
                 })
             })
@@ -295,7 +310,7 @@ impl Service {
                 store_dir.clone(),
                 &data_dir,
                 gate.runtime().clone(),
-                events.clone(),
+                happened.clone(),
                 wishes.sender(),
             )),
             Source::Files { .. } => None,
@@ -303,6 +318,17 @@ impl Service {
         let rollout = rollout
             .transpose()
             .map_err(|error| Failure::Process(format!("rollouts cannot be followed: {error}")))?;
+        found.set(findings);
+        let house =
+            House { data_plane: gate.runtime().clone(), store: store_dir.clone(), findings: found.clone() };
+        let watcher = Watcher::start(store_dir.clone(), &events, watching, house)
+            .map_err(|error| Failure::Process(format!("nothing can be watched: {error}")))?;
+        let desk = Desk::open(store_dir.clone(), gate.runtime())
+            .map_err(|error| Failure::Process(format!("owners of keys cannot be served: {error}")))?;
+        gate.runtime().set_desk(desk);
+        let channels = notices::channels(&gate.runtime().live().snapshot).map_err(Failure::Process)?;
+        let sender = notices::start(store_dir.clone(), gate.runtime(), channels)
+            .map_err(|error| Failure::Process(format!("notices cannot be sent: {error}")))?;
         let captures = Captures::start(data_dir.path().to_path_buf(), log.clone())
             .map_err(|error| Failure::Process(format!("captures cannot be taken: {error}")))?;
         let spending = Spending::start(store_dir.clone(), gate.runtime().clone())
@@ -345,6 +371,10 @@ impl Service {
             data_dir,
             following,
             schedule: Some(schedule),
+            sender,
+            watcher: Some(watcher),
+            events,
+            findings: found,
             auditor,
             rollout,
             candidate: None,
@@ -426,6 +456,7 @@ impl Service {
             Ok(loaded) => loaded,
             Err(Failure::Documents(text) | Failure::Process(text)) => {
                 self.state.metrics.config_refused();
+                self.events.tell(Event::FailedReload);
                 tracing::error!("the changed documents are refused; the set in force stays\n{text}");
                 return;
             }
@@ -435,7 +466,8 @@ impl Service {
         if digest == *in_force && secrets == *secrets_in_force && !asked {
             return;
         }
-        match self.publish(snapshot) {
+        let findings = Findings::of(&set.documents, &snapshot);
+        match self.publish(snapshot, findings) {
             Ok(revision) => {
                 if let Source::Files { digest: in_force, secrets: secrets_in_force, set: serving, .. } =
                     &mut self.source
@@ -467,7 +499,7 @@ impl Service {
             return;
         };
         let published = revisions::load(kept.number, kept.digest, kept.files)
-            .and_then(|loaded| self.publish(loaded.snapshot));
+            .and_then(|loaded| self.publish(loaded.snapshot, loaded.findings));
         match published {
             Ok(revision) => tracing::info!(%revision, "the revision was prepared again"),
             Err(text) => {
@@ -484,7 +516,7 @@ impl Service {
         let tag = revisions::tag(number, digest);
         let published = revisions::load(number, digest, revision.files).and_then(|loaded| {
             let files = loaded.files;
-            self.publish(loaded.snapshot).map(|_| files)
+            self.publish(loaded.snapshot, loaded.findings).map(|_| files)
         });
         let Source::Store { revisions: watch, .. } = &self.source else { return };
         match published {
@@ -536,22 +568,31 @@ impl Service {
     }
 
     /// Prepares and publishes a snapshot; the error is every reason why it cannot be.
-    fn publish(&mut self, snapshot: Arc<Snapshot>) -> Result<Arc<str>, String> {
+    fn publish(&mut self, snapshot: Arc<Snapshot>, findings: Vec<String>) -> Result<Arc<str>, String> {
         if snapshot.access_log != self.log_plan {
             tracing::warn!("the access log's destination changes with the next start only");
         }
         let revision = snapshot.revision.id.clone();
+        let channels = notices::channels(&snapshot).inspect_err(|_| {
+            self.state.metrics.config_refused();
+            self.events.tell(Event::FailedReload);
+        })?;
         if let Source::Store { secrets, watch, .. } = &mut self.source {
             // Before they are read: a change between is then a change to the next look.
             *secrets = look_at_secrets(&snapshot, watch);
         }
         match self.gate.reload(snapshot) {
             Ok(()) => {
+                self.findings.set(findings);
+                if let Some(sender) = &self.sender {
+                    sender.use_channels(channels);
+                }
                 self.state.metrics.config_applied(&revision, SystemTime::now());
                 Ok(revision)
             }
             Err(problems) => {
                 self.state.metrics.config_refused();
+                self.events.tell(Event::FailedReload);
                 Err(shown(&problems))
             }
         }
@@ -575,6 +616,8 @@ impl Service {
         drop(self.rollout.take());
         drop(self.auditor.take());
         drop(self.schedule.take());
+        drop(self.watcher.take());
+        drop(self.sender.take());
         // The cores have ended, so everything is settled.
         drop(self.spending.take());
         drop(self.following.take());
@@ -595,8 +638,9 @@ fn first_of_files(config: Vec<PathBuf>, wishes: &Wishes) -> Result<First, Failur
     let (snapshot, set) = load(&config)?;
     // Before they are read: a change between is then a change to the next look.
     let secrets = look_at_secrets(&snapshot, &mut watch);
+    let findings = Findings::of(&set.documents, &snapshot);
     let source = Source::Files { config, digest: set.digest.clone(), set: Arc::new(set), secrets, watch };
-    Ok(First { snapshot, revision: None, is_kept: false, source })
+    Ok(First { snapshot, findings, revision: None, is_kept: false, source })
 }
 
 /// Watches the files that a snapshot is read from beside its documents, and tells their content apart.
@@ -673,12 +717,12 @@ fn first_of_store(
 }
 
 fn first(loaded: Loaded, is_kept: bool, revisions: RevisionWatch, wishes: &Wishes) -> First {
-    let Loaded { number, digest, files, snapshot } = loaded;
+    let Loaded { number, digest, files, snapshot, findings } = loaded;
     // No files of the set's own, only those that its documents name.
     let mut watch = FileWatch::start(&[], wishes.sender());
     let secrets = look_at_secrets(&snapshot, &mut watch);
     let source = Source::Store { revisions, secrets, watch };
-    First { snapshot, revision: Some((number, digest, files)), is_kept, source }
+    First { snapshot, findings, revision: Some((number, digest, files)), is_kept, source }
 }
 
 /// What the data directory kept, instead of an active revision that could not be prepared.
@@ -728,6 +772,7 @@ fn start_log(
     default: Option<PathBuf>,
     records: Option<RecordLimits>,
     tap: Tap,
+    events: &Feed,
 ) -> Result<Arc<AccessLog>, Failure> {
     let destination = match (plan, default) {
         (AccessLogPlan::File { path, max_bytes, keep }, _) => Destination::File(FileOptions {
@@ -746,7 +791,8 @@ fn start_log(
         others_percent: limits.others_percent,
         ..RecordOptions::new(folder)
     });
-    AccessLog::start(LogOptions { records, tap: Some(tap), ..LogOptions::new(destination) })
+    let watch = Some(events.watch());
+    AccessLog::start(LogOptions { records, tap: Some(tap), watch, ..LogOptions::new(destination) })
         .map(Arc::new)
         .map_err(|error| Failure::Process(format!("the access log cannot be started: {}", chain(&error))))
 }

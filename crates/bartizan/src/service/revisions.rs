@@ -31,6 +31,8 @@ pub(super) struct Loaded {
     pub(super) digest: SetDigest,
     pub(super) files: Vec<RevisionFile>,
     pub(super) snapshot: Arc<Snapshot>,
+    /// What an audit of it finds.
+    pub(super) findings: Vec<String>,
 }
 
 impl Loaded {
@@ -60,7 +62,8 @@ pub(super) fn load(
     if snapshot.listeners.is_empty() || snapshot.routes.is_empty() {
         return Err("it has no Listener or no Route: an empty set never goes live".to_owned());
     }
-    Ok(Loaded { number, digest, files, snapshot })
+    let findings = super::alerts::Findings::of(&set.documents, &snapshot);
+    Ok(Loaded { number, digest, files, snapshot, findings })
 }
 
 /// What the data directory keeps for the day on which the store is gone.

@@ -10,9 +10,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bartizan_identity::{LifeState, LifeTerms};
+use bartizan_identity::LifeState;
+use bartizan_manage::notice;
 use bartizan_proxy::runtime::Runtime;
-use bartizan_store::{Came, DataDir, KeyEvent, Store};
+use bartizan_store::{Came, DataDir, KeyEvent, Rules, Store};
 
 use super::keys::chain;
 use crate::command::when;
@@ -67,11 +68,13 @@ async fn look(
         None => open.insert(Store::open_existing(dir).await?),
     };
     let live = data_plane.live();
-    let terms = |consumer: &str| -> Option<Arc<LifeTerms>> {
+    let rules = |consumer: &str| -> Option<Rules> {
         let plan = live.snapshot.consumers.get(consumer)?.rotation.as_ref()?;
-        Some(Arc::clone(&plan.terms))
+        Some(Rules { terms: Arc::clone(&plan.terms), by_link: plan.claim_url.is_some() })
     };
-    store.keys().advance(terms, when::now_ms(), |event| tell(&event)).await
+    let now = when::now_ms();
+    let notices = |event: &KeyEvent| notice::keys::notices(&live.snapshot, event, now);
+    store.keys().advance(rules, now, notices, |event| tell(&event)).await
 }
 
 fn tell(event: &KeyEvent) {
@@ -82,6 +85,13 @@ fn tell(event: &KeyEvent) {
         Came::Due { due_ms, .. } => {
             let due = when::moment(*due_ms);
             tracing::warn!(%key, consumer, due, "the key is to be replaced");
+        }
+        Came::Leaked => tracing::warn!(%key, consumer, "the key was reported as leaked and is revoked"),
+        Came::Offered { link, .. } => {
+            tracing::info!(%key, consumer, link, "a successor of the key is offered by a link");
+        }
+        Came::Unclaimed { links } => {
+            tracing::warn!(%key, consumer, links, "nobody took the key's successor over; another link is made");
         }
         Came::State(LifeState::Ageing) => tracing::info!(%key, consumer, "the key is ageing"),
         Came::State(LifeState::Overlapping) => {

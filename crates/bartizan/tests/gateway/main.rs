@@ -14,6 +14,7 @@
 
 mod harness;
 
+mod at_rest;
 mod audit;
 mod authorization;
 mod balance;
@@ -33,10 +34,12 @@ mod inspection;
 mod keys;
 mod limits;
 mod management;
+mod many_keys;
 mod models;
 mod order;
 mod paths;
 mod patience;
+mod prompts;
 mod records;
 mod reload;
 mod revisions;

@@ -46,6 +46,7 @@ use Judge::{
 use Unit::{Bytes, Number, Time};
 use Weight::{Grave, Notable, Slight};
 
+const ALERT: Option<Kind> = Some(Kind::AlertPolicy);
 const AUTHENTICATION: Option<Kind> = Some(Kind::AuthenticationPolicy);
 const AUTHORIZATION: Option<Kind> = Some(Kind::AuthorizationPolicy);
 const CACHE: Option<Kind> = Some(Kind::CachePolicy);
@@ -55,11 +56,13 @@ const HEADERS: Option<Kind> = Some(Kind::HeaderPolicy);
 const KEY_ROTATION: Option<Kind> = Some(Kind::KeyRotationPolicy);
 const LISTENER: Option<Kind> = Some(Kind::Listener);
 const LIMIT: Option<Kind> = Some(Kind::RateLimitPolicy);
+const NOTICE: Option<Kind> = Some(Kind::NoticeChannel);
 const QUOTA: Option<Kind> = Some(Kind::QuotaPolicy);
 const RECORD: Option<Kind> = Some(Kind::RecordPolicy);
 const INSPECTION: Option<Kind> = Some(Kind::InspectionPolicy);
 const MODEL: Option<Kind> = Some(Kind::Model);
 const POLICY_TEST: Option<Kind> = Some(Kind::PolicyTest);
+const PROMPT: Option<Kind> = Some(Kind::PromptTemplate);
 const ROLE: Option<Kind> = Some(Kind::Role);
 const ROUTE: Option<Kind> = Some(Kind::Route);
 const SCHEMA: Option<Kind> = Some(Kind::SchemaPolicy);
@@ -186,6 +189,31 @@ const RULES: &[Rule] = &[
     rule(KEY_ROTATION, "spec.overlap", Most(Time), Slight, "key-overlap", "replaced keys work longer", "replaced keys end earlier"),
     rule(KEY_ROTATION, "spec.retire", Order(&["AtOnce", "WhenUnused"]), Slight, "key-overlap", "replaced keys work on while they are used", "replaced keys end with their overlap"),
 
+    rule(KEY_ROTATION, "spec.notify", Fewer, Notable, "key-notices", "fewer channels tell owners of keys, or others", "more channels tell owners of keys"),
+    rule(KEY_ROTATION, "spec.claimUrl", Differs, Notable, "key-claims", "successors of keys are offered at another address, or no more", ""),
+
+    rule(NOTICE, "spec.email", Differs, Notable, "channel", "mail goes another way, or to others", ""),
+    rule(NOTICE, "spec.email.tls", Order(&["Implicit", "StartTls", "None"]), Grave, "channel-clear-text", "mail may leave in clear text", "mail leaves over TLS"),
+    rule(NOTICE, "spec.email.host", Differs, Notable, "channel", "mail goes by another server", ""),
+    rule(NOTICE, "spec.email.to", Differs, Notable, "channel", "others are told", ""),
+    rule(NOTICE, "spec.email.dangerAllowClearText", SwitchedOn, Grave, "channel-clear-text", "notices may leave in clear text", "notices leave over TLS"),
+    rule(NOTICE, "spec.email.allowPrivateNetwork", SwitchedOn, Notable, "channel-private", "its server may be in a private network", "its server must be on the internet"),
+    rule(NOTICE, "spec.webhook", Differs, Notable, "channel", "notices go elsewhere", ""),
+    rule(NOTICE, "spec.webhook.url", Differs, Notable, "channel", "notices go elsewhere", ""),
+    rule(NOTICE, "spec.webhook.dangerAllowClearText", SwitchedOn, Grave, "channel-clear-text", "notices may leave in clear text", "notices leave over TLS"),
+    rule(NOTICE, "spec.webhook.allowPrivateNetwork", SwitchedOn, Notable, "channel-private", "notices may go to private networks", "notices go to the internet only"),
+    rule(NOTICE, "spec.slack", Differs, Notable, "channel", "notices go elsewhere", ""),
+    rule(NOTICE, "spec.slack.dangerAllowClearText", SwitchedOn, Grave, "channel-clear-text", "notices may leave in clear text", "notices leave over TLS"),
+    rule(NOTICE, "spec.alertmanager", Differs, Notable, "channel", "notices go elsewhere", ""),
+    rule(NOTICE, "spec.alertmanager.url", Differs, Notable, "channel", "notices go elsewhere", ""),
+    rule(NOTICE, "spec.alertmanager.dangerAllowClearText", SwitchedOn, Grave, "channel-clear-text", "notices may leave in clear text", "notices leave over TLS"),
+
+    rule(ALERT, "spec.signals", Differs, Notable, "alerts", "other things are watched, or otherwise", ""),
+    rule(ALERT, "spec.channels", Fewer, Notable, "alerts", "fewer channels tell alerts, or others", "more channels tell alerts"),
+    rule(ALERT, "spec.repeatAfter", Most(Time), Slight, "alerts", "alerts are repeated later", "alerts are repeated earlier"),
+
+    rule(LISTENER, "spec.keyEndpoints", Differs, Notable, "key-endpoints", "whether and where owners of keys replace them by themselves changes", ""),
+    rule(LISTENER, "spec.keyEndpoints.requestsPerMinute", Most(Number), Slight, "key-endpoints", "an address may ask more often at the key endpoints", "an address may ask less often at the key endpoints"),
     rule(LISTENER, "spec.protocol", Order(&["HTTPS", "HTTP"]), Grave, "listener-tls", "clear text is spoken instead of TLS", "TLS is spoken instead of clear text"),
     rule(LISTENER, "spec.tls.minimumVersion", Order(&["1.3", "1.2"]), Grave, "tls-minimum", "older TLS is accepted", "older TLS is no longer accepted"),
     rule(LISTENER, "spec.tls.certificates", Differs, Slight, "listener-certificates", "other certificates are shown", ""),
@@ -233,6 +261,10 @@ const RULES: &[Rule] = &[
     rule(MODEL, "spec.maxOutputTokens", Guard, Notable, "model-cost", "answers may be as long as the provider lets them", "answers end at a length"),
     rule(MODEL, "spec.maxOutputTokens", Most(Number), Notable, "model-cost", "answers may be longer and cost more", "answers end earlier and cost less"),
     rule(MODEL, "spec.price", Differs, Notable, "model-cost", "what is used is charged at another price", ""),
+
+    rule(PROMPT, "spec.messages", Differs, Notable, "prompt", "callers ask for something else", ""),
+    rule(PROMPT, "spec.model", Differs, Notable, "prompt-model", "what callers send goes to another model", ""),
+    rule(PROMPT, "spec.variables", Differs, Notable, "prompt-variables", "callers may fill in something else", ""),
 
     rule(POLICY_TEST, "spec.steps", Differs, Notable, "policy-test", "other things are promised", ""),
     rule(POLICY_TEST, "spec.request", Differs, Notable, "policy-test", "what is promised is shown by another request", ""),

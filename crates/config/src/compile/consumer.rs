@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use bartizan_access::Roles;
 use bartizan_message::MethodSet;
-use bartizan_model::document::{Kind, Spec};
+use bartizan_model::{
+    document::{Kind, Spec, consumer::Contact},
+    problem::Problems,
+};
 use http::HeaderValue;
 
 use super::{
@@ -12,9 +15,10 @@ use super::{
     index::{Index, spec_of},
     inspection::Binder,
     listener::address_set,
+    notice,
     team::Teams,
 };
-use crate::snapshot::{ConsumerPlan, NameMap, TeamPlan};
+use crate::snapshot::{ConsumerPlan, ContactPlan, NameMap, TeamPlan};
 
 /// Compiles all consumers with the policies attached to them.
 pub(super) fn compile_all(
@@ -23,6 +27,7 @@ pub(super) fn compile_all(
     attached: &Attached<'_, '_>,
     teams: &Teams,
     clashes: &mut Clashes,
+    problems: &mut Problems,
 ) -> NameMap<Arc<ConsumerPlan>> {
     let mut consumers = NameMap::default();
     let mut binder = Binder::default();
@@ -40,6 +45,7 @@ pub(super) fn compile_all(
             addresses: (!spec.allowed_addresses.is_empty()).then(|| address_set(&spec.allowed_addresses)),
             authorization: attached.consumer_authorization(&name),
             limits: attached.consumer_limits(&name),
+            contacts: contacts(index, &spec.contacts, problems),
             // Which methods there are the routes say.
             inspection: attached
                 .consumer_inspection(&name)
@@ -54,6 +60,23 @@ pub(super) fn compile_all(
         consumers.insert(name, Arc::new(plan));
     }
     consumers
+}
+
+fn contacts(index: &Index<'_>, contacts: &[Contact], problems: &mut Problems) -> Vec<ContactPlan> {
+    let mut plans = Vec::new();
+    for contact in contacts {
+        if let Some(address) = &contact.email {
+            notice::check_address(address, "spec.contacts.email", problems);
+        }
+        let channel = contact.channel.as_ref().filter(|name| {
+            index.find(Kind::NoticeChannel, name, "spec.contacts.channel", problems).is_some()
+        });
+        plans.push(ContactPlan {
+            email: contact.email.as_ref().map(|address| address.as_str().into()),
+            channel: channel.map(|name| name.as_str().into()),
+        });
+    }
+    plans
 }
 
 /// The quotas of a consumer, its team's budget last: it is the widest that can be named beside them.

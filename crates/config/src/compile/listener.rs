@@ -11,8 +11,8 @@ use bartizan_model::{
         Document, Kind, Spec,
         listener::{
             AddressRate, Admission, AmbiguousPaths, ClientAuthentication, ClientAuthenticationMode, Hsts,
-            ListenerProtocol, ListenerSpec, ListenerTls, OnData, OnDotSegment, OnDoubt, OnEmptySegment,
-            RevocationScope, TlsMinimum,
+            KeyEndpoints, ListenerProtocol, ListenerSpec, ListenerTls, OnData, OnDotSegment, OnDoubt,
+            OnEmptySegment, RevocationScope, TlsMinimum,
         },
     },
     problem::{Code, Problem, Problems, Span},
@@ -25,8 +25,8 @@ use super::{
     positive,
 };
 use crate::snapshot::{
-    AdmissionPlan, CertificatePlan, ClientAuthenticationPlan, HostPattern, ListenerPlan, RevocationPlan,
-    TlsPlan, TlsVersion,
+    AdmissionPlan, CertificatePlan, ClientAuthenticationPlan, HostPattern, KeyEndpointsPlan, ListenerPlan,
+    RevocationPlan, TlsPlan, TlsVersion,
 };
 
 /// webpki builds no longer path than this; a document that asks for more would promise what does not work.
@@ -90,8 +90,21 @@ fn compile(
         hsts: spec.hsts.as_ref().map(hsts),
         trust: Trust { proxies: address_set(&spec.trusted_proxies) },
         proxy_protocol_from: spec.proxy_protocol.as_ref().map(|proxy| address_set(&proxy.from)),
+        key_endpoints: spec.key_endpoints.as_ref().map(|desk| key_endpoints(desk, problems)),
         admission: admission(document.name.as_str(), &spec.admission, problems),
     }
+}
+
+fn key_endpoints(desk: &Spanned<KeyEndpoints>, problems: &mut Problems) -> KeyEndpointsPlan {
+    let path = desk.path.as_str().trim_end_matches('/');
+    if path.is_empty() || path.contains(['{', '}']) {
+        let message = "the path of `keyEndpoints` is a plain one below `/`";
+        problems.push(
+            Problem::new(Code::BadPath, desk.path.at, "spec.keyEndpoints.path", message)
+                .hint("write for example `/.well-known/keys`"),
+        );
+    }
+    KeyEndpointsPlan { path: path.into(), requests_per_minute: desk.requests_per_minute.get().get() }
 }
 
 /// What contradicts itself, or admits nothing at all.

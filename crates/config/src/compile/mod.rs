@@ -34,11 +34,13 @@ mod limit;
 mod listener;
 mod llm;
 mod model;
+mod notice;
 mod path;
 mod pattern;
 mod place;
 mod policy;
 mod policy_test;
+mod prompt;
 mod quota;
 mod record;
 mod rotation;
@@ -88,6 +90,8 @@ fn snapshot(set: &Parsed<'_>, unread: bool, problems: &mut Problems) -> Option<S
     let index = Index::build(set, problems);
     let listeners = listener::compile_all(&index, problems);
     let upstreams = upstream::compile_all(&index, problems);
+    let channels = notice::channels(&index, problems);
+    let alerts = notice::alerts(&index, problems);
     let models = model::compile_all(&index, &upstreams, problems);
     model::check_consumers(&index, problems);
     let roles = authorization::roles(&index, problems);
@@ -95,9 +99,11 @@ fn snapshot(set: &Parsed<'_>, unread: bool, problems: &mut Problems) -> Option<S
     let mut clashes = Clashes::default();
     let attached = Attached::build(&index, &policies, &mut clashes);
     let teams = team::compile_all(&index, problems);
-    let consumers = consumer::compile_all(&index, &roles, &attached, &teams, &mut clashes);
+    let consumers = consumer::compile_all(&index, &roles, &attached, &teams, &mut clashes, problems);
     let certificates = authentication::certificate::table(&index, problems);
-    let routes = route::compile_all(&index, &listeners, &upstreams, &attached, &mut clashes, problems);
+    let prompts = prompt::compile_all(&index, problems);
+    let backends = (&*upstreams, &prompts);
+    let routes = route::compile_all(&index, &listeners, backends, &attached, &mut clashes, problems);
     clashes.into_problems(problems);
     if !unread && !problems.is_refusing() {
         authentication::sign_in::check_paths(&index, &routes.entries, problems);
@@ -142,6 +148,8 @@ fn snapshot(set: &Parsed<'_>, unread: bool, problems: &mut Problems) -> Option<S
         certificates,
         record,
         access_log,
+        channels,
+        alerts,
         rule_files: set.rules.read_files(),
         policies: attached.mentions,
     })

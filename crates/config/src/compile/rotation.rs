@@ -18,7 +18,7 @@ use bartizan_model::{
 use super::{
     attach::{Scoped, targets},
     index::{Index, spec_of},
-    label, positive,
+    label, notice, positive,
 };
 use crate::snapshot::{Bite, RotationPlan};
 
@@ -29,7 +29,7 @@ pub(super) fn policies<'d>(index: &Index<'d>, problems: &mut Problems) -> Vec<Sc
         let Some(spec) = spec_of!(document, KeyRotationPolicy) else { continue };
         scoped.push(Scoped {
             document,
-            plan: Arc::new(compile(document, spec, problems)),
+            plan: Arc::new(compile(index, document, spec, problems)),
             bite: Bite { mode: spec.mode, ..Bite::FULL },
             allow_override: spec.allow_override,
             targets: targets(index, &spec.target_refs, &[TargetKind::Consumer], problems),
@@ -38,7 +38,12 @@ pub(super) fn policies<'d>(index: &Index<'d>, problems: &mut Problems) -> Vec<Sc
     scoped
 }
 
-fn compile(document: &Document, spec: &KeyRotationPolicySpec, problems: &mut Problems) -> RotationPlan {
+fn compile(
+    index: &Index<'_>,
+    document: &Document,
+    spec: &KeyRotationPolicySpec,
+    problems: &mut Problems,
+) -> RotationPlan {
     if spec.mode == Mode::Shadow {
         problems.push(
             Problem::new(Code::NoShadow, document.name.at, "spec.mode", "a KeyRotationPolicy has no shadow")
@@ -57,6 +62,8 @@ fn compile(document: &Document, spec: &KeyRotationPolicySpec, problems: &mut Pro
     RotationPlan {
         label: label(Kind::KeyRotationPolicy, document.name.as_str()),
         announce: spec.announce,
+        notify: notice::named(index, &spec.notify, "spec.notify", problems),
+        claim_url: spec.claim_url.as_ref().map(|url| url.value.clone()),
         terms: Arc::new(LifeTerms {
             maximum_age_ms: spec.maximum_age.as_ref().map(|age| millis(age)),
             ageing_before_ms: millis(&spec.ageing_before),
@@ -75,6 +82,18 @@ fn compile(document: &Document, spec: &KeyRotationPolicySpec, problems: &mut Pro
 
 fn check(spec: &KeyRotationPolicySpec, problems: &mut Problems) {
     positive(&spec.overlap, "spec.overlap", problems);
+    if let Some(url) = &spec.claim_url {
+        let is_local = url.endpoint().address().is_some_and(|address| address.is_loopback());
+        if !url.is_https() && !is_local {
+            let message = "a claim link shows a key: it leads over TLS";
+            problems
+                .push(Problem::new(Code::BadUrl, url.at, "spec.claimUrl", message).hint("write `https://`"));
+        }
+        if spec.notify.is_empty() {
+            let message = "nobody would get the links: there is no channel in `notify`";
+            problems.push(Problem::new(Code::FieldsClash, url.at, "spec.claimUrl", message));
+        }
+    }
     if let Some(age) = &spec.maximum_age {
         let age_is = positive(age, "spec.maximumAge", problems);
         too_long(spec.tell_before.as_slice(), age_is, problems);

@@ -26,8 +26,19 @@ pub struct ListenerPlan {
     pub trust: Trust,
     /// Peers that must send a PROXY protocol header (v1 or v2); from others it is not read at all.
     pub proxy_protocol_from: Option<AddressSet>,
+    /// Where owners of API keys replace them by themselves.
+    pub key_endpoints: Option<KeyEndpointsPlan>,
     /// What is admitted.
     pub admission: AdmissionPlan,
+}
+
+/// Where owners of API keys replace them by themselves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyEndpointsPlan {
+    /// The path above `/rotate`, `/leaked` and `/claim`, without a slash at its end.
+    pub path: Arc<str>,
+    /// How many requests there one client address may make in a minute.
+    pub requests_per_minute: u64,
 }
 
 /// TLS on a listener.

@@ -15,6 +15,7 @@ pub mod inspection;
 pub mod listener;
 pub mod model;
 pub mod names;
+pub mod notice;
 pub mod policy;
 mod reference;
 pub mod route;
@@ -32,6 +33,7 @@ pub use inspection::*;
 pub use listener::*;
 pub use model::*;
 pub use names::NameMap;
+pub use notice::*;
 pub use policy::*;
 pub use route::*;
 pub use sign_in::*;
@@ -66,6 +68,10 @@ pub struct Snapshot {
     pub record: Arc<bartizan_telemetry::RecordPlan>,
     /// Where the access log goes.
     pub access_log: AccessLogPlan,
+    /// The channels by which is told what happens, by name.
+    pub channels: std::collections::BTreeMap<Arc<str>, Arc<ChannelPlan>>,
+    /// What is worth waking somebody for.
+    pub alerts: Vec<Arc<AlertPlan>>,
     /// The files of rules and schemas that the documents name, each once.
     pub rule_files: Vec<std::path::PathBuf>,
     /// Every policy of the set, for `explain`, metrics and the console.

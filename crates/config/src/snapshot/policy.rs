@@ -212,6 +212,8 @@ pub struct ConsumerPlan {
     pub authorization: Vec<Arc<AuthorizationPlan>>,
     /// Limits attached to the consumer, in order of name.
     pub limits: Vec<Arc<bartizan_limit::Policy>>,
+    /// Whom to tell about its keys.
+    pub contacts: Vec<super::ContactPlan>,
     /// Inspections attached to the consumer, in order of name; they judge after those of the route.
     pub inspection: Vec<Arc<super::InspectionPlan>>,
     /// Its team.
@@ -242,6 +244,10 @@ pub struct RotationPlan {
     pub announce: bool,
     /// When keys are due, and how they end.
     pub terms: Arc<bartizan_identity::LifeTerms>,
+    /// The channels by which owners are told.
+    pub notify: Vec<Arc<str>>,
+    /// Below which address successors are claimed; none: they are not offered.
+    pub claim_url: Option<bartizan_model::scalar::FetchUrl>,
 }
 
 /// Time limits of a request.

@@ -35,6 +35,7 @@ impl Snapshot {
             let policies = route.authentication.enforced.iter().chain(&route.authentication.shadow);
             policies.flat_map(|policy| policy.methods.iter().flat_map(MethodPlan::references))
         });
-        of_listeners.chain(of_upstreams).chain(of_routes)
+        let of_channels = self.channels.values().flat_map(|channel| channel.references());
+        of_listeners.chain(of_upstreams).chain(of_routes).chain(of_channels)
     }
 }

@@ -8,6 +8,7 @@ use super::{
     authentication::AuthenticationPlan,
     authorization::AuthorizationPlan,
     inspection::{InspectionPlan, SchemaPlan},
+    model::PromptPlan,
     policy::{CachePlan, CorsPlan, HeaderChangesPlan, HeaderPlan, Settled, TimeoutsPlan},
     upstream_policy::UpstreamPolicyPlan,
 };
@@ -64,6 +65,8 @@ pub enum RouteAction {
     Forward(Backends),
     /// It goes to the models.
     Models,
+    /// It is a prompt of its own, for one model.
+    Prompt(Arc<PromptPlan>),
     /// It is answered with a redirect.
     Redirect(RedirectPlan),
 }
@@ -76,6 +79,13 @@ pub struct Backends {
     pub shares: Vec<(u64, usize)>,
     /// The sum of all weights, at least one.
     pub total: u64,
+}
+
+impl RouteAction {
+    /// Whether the request goes to a model, whichever.
+    pub const fn asks_a_model(&self) -> bool {
+        matches!(self, RouteAction::Models | RouteAction::Prompt(_))
+    }
 }
 
 impl Backends {

@@ -40,6 +40,23 @@ pub(super) fn write(out: &mut String, snapshot: &Snapshot) {
             let _ = writeln!(out, "  {:?} {}{}", grant.routes, methods(grant.methods), when(&grant.when));
         }
     }
+    for channel in snapshot.channels.values() {
+        let _ = writeln!(
+            out,
+            "channel {} within {:?} given up after {:?} {:?}",
+            channel.name, channel.timeout, channel.give_up_after, channel.way
+        );
+    }
+    for alert in &snapshot.alerts {
+        let _ = writeln!(
+            out,
+            "alerts {} by {:?} again after {:?} over after {:?}",
+            alert.name, alert.channels, alert.repeat_after, alert.recover_after
+        );
+        for rule in &alert.rules {
+            let _ = writeln!(out, "  {rule:?}");
+        }
+    }
     let mut consumers: Vec<_> = snapshot.consumers.values().collect();
     consumers.sort_by_key(|consumer| &consumer.name);
     for consumer in consumers {
@@ -50,6 +67,14 @@ pub(super) fn write(out: &mut String, snapshot: &Snapshot) {
                 "keys of {} {} announced {} {terms:?}",
                 consumer.name, rotation.label, rotation.announce
             );
+        }
+        for contact in &consumer.contacts {
+            let _ = writeln!(out, "contact of {} {:?} {:?}", consumer.name, contact.email, contact.channel);
+        }
+        if let Some(rotation) = consumer.rotation.as_ref().filter(|rotation| !rotation.notify.is_empty()) {
+            let url = rotation.claim_url.as_ref().map(ToString::to_string);
+            let _ =
+                writeln!(out, "told of keys of {} by {:?} claims at {url:?}", consumer.name, rotation.notify);
         }
         let _ = writeln!(
             out,
@@ -248,6 +273,7 @@ fn write_route(out: &mut String, snapshot: &Snapshot, plan: &RoutePlan) {
     let action = match &plan.action {
         RouteAction::Redirect(redirect) => format!("{redirect:?}"),
         RouteAction::Models => "models".to_owned(),
+        RouteAction::Prompt(prompt) => format!("prompt {} of {:?}", prompt.name, prompt.template),
         RouteAction::Forward(backends) => {
             let name = |index: usize| snapshot.upstreams.get(index).map(|upstream| &*upstream.name);
             let shares =

@@ -7,7 +7,7 @@ use axum::{
     extract::{Path, State},
 };
 use bartizan_config::Set;
-use bartizan_identity::KeyId;
+use bartizan_identity::{KeyId, KeyText};
 use bartizan_model::document::Kind;
 use bartizan_store::{KeyFilter, KeyRow, NewKey};
 use http::StatusCode;
@@ -50,7 +50,7 @@ pub(crate) struct KeyView {
 }
 
 impl KeyView {
-    fn of(row: &KeyRow) -> Self {
+    pub(super) fn of(row: &KeyRow) -> Self {
         KeyView {
             id: row.id.as_str().to_owned(),
             consumer: row.consumer.clone(),
@@ -73,6 +73,12 @@ pub(crate) struct NewKeyView {
     /// Everything else about it.
     #[serde(flatten)]
     row: KeyView,
+}
+
+impl NewKeyView {
+    pub(super) fn of(row: &KeyRow, text: &KeyText) -> Self {
+        NewKeyView { key: text.expose().to_owned(), row: KeyView::of(row) }
+    }
 }
 
 /// Keys, oldest first.
@@ -194,10 +200,10 @@ pub(crate) async fn revoke(
 }
 
 /// Whose keys a caller may see and change: everybody's, or those of the Consumers in force that their scope reaches.
-struct Owners(Option<HashSet<String>>);
+pub(super) struct Owners(Option<HashSet<String>>);
 
 impl Owners {
-    async fn of(app: &App, caller: &Caller) -> Result<Self, Problem> {
+    pub(super) async fn of(app: &App, caller: &Caller) -> Result<Self, Problem> {
         if !caller.is_narrow() {
             return Ok(Owners(None));
         }
@@ -221,12 +227,12 @@ impl Owners {
     }
 
     /// What is out of scope is not there.
-    fn must_have(&self, consumer: &str) -> Result<(), Problem> {
+    pub(super) fn must_have(&self, consumer: &str) -> Result<(), Problem> {
         if self.has(consumer) { Ok(()) } else { Err(Problem::missing("There is no key of this id.")) }
     }
 }
 
 /// An id alone: a whole key in a URL would stand in logs.
-fn id_of(text: &str) -> Result<KeyId, Problem> {
+pub(super) fn id_of(text: &str) -> Result<KeyId, Problem> {
     KeyId::parse(text).ok_or_else(|| Problem::missing("There is no key of this id."))
 }

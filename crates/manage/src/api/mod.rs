@@ -10,6 +10,7 @@
 
 #![allow(unused_qualifications, reason = "what `utoipa::path` writes for parameters is qualified")]
 
+mod alerts;
 mod auth;
 mod body;
 mod cache;
@@ -24,6 +25,7 @@ mod requests;
 mod revisions;
 pub mod role;
 mod rollout;
+mod rotation;
 pub mod scope;
 mod state;
 mod throttle;
@@ -161,6 +163,7 @@ impl axum::extract::FromRequestParts<App> for Peer {
         (name = "documents", description = "What is in force"),
         (name = "revisions", description = "What was, and what is to be"),
         (name = "keys", description = "API keys of consumers"),
+        (name = "alerts", description = "What fires, and what was told"),
         (name = "requests", description = "What callers were refused"),
         (name = "management", description = "The gateway, and who may manage it"),
         (name = "users", description = "People, their sessions and their own tokens"),
@@ -227,6 +230,13 @@ fn described() -> OpenApiRouter<App> {
         .routes(routes!(keys::create))
         .routes(routes!(keys::show))
         .routes(routes!(keys::revoke))
+        .routes(routes!(rotation::rotate))
+        .routes(routes!(rotation::offer))
+        .routes(routes!(rotation::leaked))
+        .routes(routes!(alerts::list))
+        .routes(routes!(alerts::silence))
+        .routes(routes!(alerts::unsilence))
+        .routes(routes!(alerts::notices))
         .routes(routes!(cache::purge))
         .routes(routes!(people::tokens))
         .routes(routes!(people::create_token))

@@ -50,8 +50,10 @@ crate::document! {
     /// Whom to tell.
     pub struct Contact {
         /// An e-mail address.
-        pub email: Option<String>,
+        pub email: Option<Spanned<String>>,
         /// Who that is.
         pub name: Option<String>,
+        /// The NoticeChannel by which they are told; where absent, `email` is told by those of the KeyRotationPolicy.
+        pub channel: Option<Spanned<Name>>,
     }
 }

@@ -1,7 +1,11 @@
 //! `KeyRotationPolicy`: how old an API key may become, and how it is replaced without breaking anybody.
 
 use super::common::TargetRef;
-use crate::{read::Spanned, scalar::Time, verdict::Mode};
+use crate::{
+    read::Spanned,
+    scalar::{FetchUrl, Name, Time},
+    verdict::Mode,
+};
 
 crate::choice! {
     /// How a replaced key ends.
@@ -32,6 +36,11 @@ crate::document! {
         pub hard_limit: Spanned<Time> = Time::seconds(2_592_000).into(),
         /// How long before a key is due its owner is told, each time once; none means 30, 7 and 1 days.
         pub tell_before: Vec<Spanned<Time>> = Vec::new(),
+        /// The NoticeChannels by which owners are told. One with `email` mails the consumer's contacts.
+        pub notify: Vec<Spanned<Name>> = Vec::new(),
+        /// The public address of a Listener's `keyEndpoints`, path included. With it, the successor of an ageing key is
+        /// offered to its owner by a one-time link to there.
+        pub claim_url: Option<Spanned<FetchUrl>>,
         /// How long after its end a key is left out of lists.
         pub remove_after: Time = Time::seconds(7_776_000),
         /// Whether answers to callers who use an ageing or replaced key say so (`Deprecation` and `Sunset`).

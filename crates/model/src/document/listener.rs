@@ -4,7 +4,7 @@ use std::num::NonZeroU64;
 
 use crate::{
     read::Spanned,
-    scalar::{ByteSize, Cidr, Count, HostText, ListenAddress, Time},
+    scalar::{ByteSize, Cidr, Count, HostText, ListenAddress, PathText, Time},
     secret::Reference,
 };
 
@@ -50,6 +50,8 @@ crate::document! {
         pub trusted_proxies: Vec<Spanned<Cidr>> = Vec::new(),
         /// Peers that must begin with a PROXY protocol header, version 1 or 2.
         pub proxy_protocol: Option<ProxyProtocol>,
+        /// Owners of API keys replace them here by themselves, and report leaks.
+        pub key_endpoints: Option<Spanned<KeyEndpoints>>,
         /// What is admitted before any policy is looked at.
         pub admission: Admission = Admission::default(),
     }
@@ -126,6 +128,16 @@ crate::document! {
         pub chain_ref: Reference,
         /// PEM file with the private key.
         pub key_ref: Reference,
+    }
+}
+
+crate::document! {
+    /// Where owners of keys replace them by themselves.
+    pub struct KeyEndpoints {
+        /// The path below which it is done: `PATH/rotate`, `PATH/leaked` and `PATH/claim`.
+        pub path: Spanned<PathText>,
+        /// How many requests there one client address (IPv6 by /64) may make in a minute.
+        pub requests_per_minute: Count = Count::of(10),
     }
 }
 

@@ -13,6 +13,7 @@ use crate::{
     shape::{Field, Object, Shape, Word},
 };
 
+pub mod alert_policy;
 pub mod authentication;
 pub mod authorization;
 pub mod cache;
@@ -24,7 +25,9 @@ pub mod inspection;
 pub mod key_rotation;
 pub mod listener;
 pub mod model;
+pub mod notice_channel;
 pub mod policy_test;
+pub mod prompt;
 pub mod quota;
 pub mod rate_limit;
 pub mod record;
@@ -134,6 +137,7 @@ macro_rules! kinds {
 }
 
 kinds! {
+    AlertPolicy => alert_policy::AlertPolicySpec, "alert-policies";
     AuthenticationPolicy => authentication::AuthenticationPolicySpec, "authentication-policies";
     AuthorizationPolicy => authorization::AuthorizationPolicySpec, "authorization-policies";
     CachePolicy => cache::CachePolicySpec, "cache-policies";
@@ -144,7 +148,9 @@ kinds! {
     KeyRotationPolicy => key_rotation::KeyRotationPolicySpec, "key-rotation-policies";
     Listener => listener::ListenerSpec, "listeners";
     Model => model::ModelSpec, "models";
+    NoticeChannel => notice_channel::NoticeChannelSpec, "notice-channels";
     PolicyTest => policy_test::PolicyTestSpec, "policy-tests";
+    PromptTemplate => prompt::PromptTemplateSpec, "prompt-templates";
     QuotaPolicy => quota::QuotaPolicySpec, "quota-policies";
     RateLimitPolicy => rate_limit::RateLimitPolicySpec, "rate-limit-policies";
     RecordPolicy => record::RecordPolicySpec, "record-policies";

@@ -203,15 +203,17 @@ crate::choice! {
         Upstream = "Upstream",
         /// All Models: the rule serves OpenAI's paths to every model, and the providers' own paths. Stands alone.
         Models = "Models",
+        /// A PromptTemplate: the rule is that prompt's own API. Stands alone.
+        PromptTemplate = "PromptTemplate",
     }
 }
 
 crate::document! {
-    /// An upstream and its share, or the models.
+    /// An upstream and its share, the models, or a prompt.
     pub struct BackendRef {
         /// What it is.
         pub kind: BackendKind = BackendKind::Upstream,
-        /// The upstream's name; not with `kind: Models`.
+        /// The name of the upstream or the prompt; not with `kind: Models`.
         pub name: Option<Spanned<Name>>,
         /// Its share relative to the others; 0 sends nothing.
         pub weight: u32 = 1,

@@ -26,6 +26,7 @@ pub(crate) use inspect::JudgePool;
 pub use inspect::{Inspected, inspect, operation};
 pub use limit::{Limited, Metered, limit, wait};
 pub(crate) use record::{Closing, OpenRecord};
+pub(crate) use route::desk;
 pub use route::{Routed, route};
 pub(crate) use screen::ScreenedAnswer;
 pub use screen::{Screened, screen};

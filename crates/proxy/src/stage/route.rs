@@ -20,6 +20,7 @@ use crate::{
     spoken::Spoken,
 };
 
+pub(crate) mod desk;
 pub(crate) mod resource;
 
 /// The proof that a rule publishes what the request asks for, and that its header policies hold.
@@ -77,8 +78,10 @@ pub fn route(x: Exchange<Admitted>) -> Result<Exchange<Routed>, Stop> {
         Err(denial) => return Err(x.deny(Stage::Route, denial)),
     };
     note(&mut x.shared, &plan, x.proof.head());
-    if let RouteAction::Models = &plan.action {
-        x.shared.dress.spoken = Some(Spoken::of(x.proof.head(), prefix_bytes));
+    match &plan.action {
+        RouteAction::Models => x.shared.dress.spoken = Some(Spoken::of(x.proof.head(), prefix_bytes)),
+        RouteAction::Prompt(_) => x.shared.dress.spoken = Some(Spoken::of_prompt(x.proof.head())),
+        RouteAction::Forward(_) | RouteAction::Redirect(_) => {}
     }
     if let Some(answer) = cors(&mut x.shared, &plan, x.proof.head()) {
         return Err(answered(x, answer));

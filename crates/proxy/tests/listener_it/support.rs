@@ -175,6 +175,7 @@ pub(crate) fn plan() -> ListenerPlan {
         hsts: None,
         trust: Trust::default(),
         proxy_protocol_from: None,
+        key_endpoints: None,
         admission: AdmissionPlan {
             allow: None,
             deny: AddressSet::default(),

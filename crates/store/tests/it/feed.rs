@@ -219,7 +219,7 @@ async fn a_restored_database_is_read_anew() {
     store.close().await;
     // The backup lived on elsewhere, so its change numbers are not behind ours and say nothing.
     let elsewhere = Place::new();
-    for name in ["bartizan.db", "pepper"] {
+    for name in ["bartizan.db", "pepper", "root"] {
         fs::copy(place.file(name), elsewhere.file(name)).unwrap();
     }
     let copy = elsewhere.store().await;

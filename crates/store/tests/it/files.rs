@@ -31,7 +31,7 @@ async fn all_that_is_made_is_its_owners_alone() {
     names.sort();
     assert_eq!(
         names,
-        ["bartizan.db", "bartizan.db-shm", "bartizan.db-wal", "gateway.lock", "pepper", "setup.lock"]
+        ["bartizan.db", "bartizan.db-shm", "bartizan.db-wal", "gateway.lock", "pepper", "root", "setup.lock"]
     );
     assert_eq!(fs::read(path.join("pepper")).unwrap().len(), 32);
 }
@@ -254,6 +254,30 @@ async fn a_store_of_a_newer_version_is_refused_by_name() {
     let error = place.refused().await;
     assert!(matches!(error, Error::SchemaNewer { found: 99, .. }), "{error}");
     assert!(error.to_string().contains("newer version of bartizan (schema 99"), "{error}");
+}
+
+#[tokio::test]
+async fn a_store_of_before_the_last_step_is_brought_up_to_date_with_its_keys() {
+    let place = Place::new();
+    let store = place.store().await;
+    let (row, _) = create(&store, "acme").await;
+    store.close().await;
+    let mut connection = database(&place).await;
+    for undo in [
+        "DROP TABLE notice",
+        "DROP TABLE key_claim",
+        "DROP TABLE alert",
+        "DROP TABLE alert_silence",
+        "DROP INDEX api_key_by_end",
+        "ALTER TABLE api_key DROP COLUMN leaked_at_ms",
+        "DELETE FROM _sqlx_migrations WHERE version = (SELECT max(version) FROM _sqlx_migrations)",
+    ] {
+        sqlx::query(undo).execute(&mut connection).await.unwrap();
+    }
+    connection.close().await.unwrap();
+    let store = place.store().await;
+    assert_eq!(store.keys().show(&row.id).await.unwrap().consumer, "acme");
+    assert!(store.alerts().list(false, 10).await.unwrap().is_empty());
 }
 
 #[tokio::test]

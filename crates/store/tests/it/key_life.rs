@@ -3,7 +3,7 @@
 use std::{io, sync::Arc};
 
 use bartizan_identity::{KeyFacts, KeyId, KeyText, LifeState, LifeTerms, Retire};
-use bartizan_store::{Came, Error, KeyFeed, KeyRow, Rotation, Store, Successor};
+use bartizan_store::{Came, Error, KeyFeed, KeyRow, Rotation, Rules, Store, Successor};
 
 use super::{NOW, Place, create, judged};
 
@@ -31,11 +31,11 @@ async fn rotate(store: &Store, id: &KeyId, terms: &LifeTerms, now: u64) -> (Succ
 
 /// What is told at a moment, as `id event`.
 async fn told(store: &Store, terms: Option<LifeTerms>, now: u64) -> Vec<(KeyId, Came)> {
-    let terms = terms.map(Arc::new);
+    let rules = terms.map(|terms| Rules { terms: Arc::new(terms), by_link: false });
     let mut told = Vec::new();
     store
         .keys()
-        .advance(|_| terms.clone(), now, |event| told.push((event.row.id, event.what)))
+        .advance(|_| rules.clone(), now, |_| Vec::new(), |event| told.push((event.row.id, event.what)))
         .await
         .unwrap();
     told

@@ -35,6 +35,7 @@ async fn a_created_key_is_found_listed_and_opens() {
             replaced_by: None,
             replaced_at_ms: None,
             overlap_until_ms: None,
+            leaked_at_ms: None,
         }
     );
     assert_eq!((row.standing(NOW), row.standing(NOW + 1)), (KeyStanding::Active, KeyStanding::Expired));

@@ -15,6 +15,7 @@ mod files;
 mod key_life;
 mod keys;
 mod load;
+mod notices;
 mod revisions;
 mod rollouts;
 mod tokens;

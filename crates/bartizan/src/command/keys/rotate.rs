@@ -9,6 +9,7 @@ use std::{
     io::Write,
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
+    process,
     sync::Arc,
 };
 
@@ -49,6 +50,10 @@ pub(super) struct Args {
     /// A new file for the new key, for its owner alone (mode 0600), instead of standard output.
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
+    /// A command that is given the new key on its standard input, instead of standard output; where it fails, nothing has
+    /// changed. Run by `sh -c`.
+    #[arg(long, value_name = "COMMAND", conflicts_with = "out")]
+    to: Option<String>,
     #[command(flatten)]
     rules: Rules,
 }
@@ -79,9 +84,10 @@ pub(super) async fn run(format: Format, store: &Store, args: &Args, now: u64) ->
     let mut shown: Option<String> = None;
     let mut written = None;
     let deed = Deed { action: "key.rotate", target: row.id.as_str(), before: "", reason: &row.consumer };
-    let work = store.keys().rotate(&row.id, rotation, now, |text| match &args.out {
-        Some(path) => write_private(path, text).map(|()| written = Some(path)),
-        None => {
+    let work = store.keys().rotate(&row.id, rotation, now, |text| match (&args.out, &args.to) {
+        (Some(path), _) => write_private(path, text).map(|()| written = Some(path)),
+        (None, Some(command)) => hand_to(command, text),
+        (None, None) => {
             shown = Some(text.expose().to_owned());
             Ok(())
         }
@@ -97,7 +103,7 @@ pub(super) async fn run(format: Format, store: &Store, args: &Args, now: u64) ->
             return Err(error.into());
         }
     };
-    tell(format, &successor, shown.as_deref(), args.out.as_deref(), &terms, now)?;
+    tell(format, &successor, shown.as_deref(), args, &terms, now)?;
     Ok(())
 }
 
@@ -156,11 +162,27 @@ fn write_private(path: &Path, text: &KeyText) -> io::Result<()> {
     written
 }
 
+/// Gives the key to a command, on its standard input alone: arguments and environment are readable by others.
+fn hand_to(command: &str, text: &KeyText) -> io::Result<()> {
+    let mut child = process::Command::new("sh")
+        .args(["-c", command])
+        .stdin(process::Stdio::piped())
+        .stdout(process::Stdio::null())
+        .spawn()?;
+    let written = match child.stdin.take() {
+        Some(mut stdin) => writeln!(stdin, "{}", text.expose()),
+        None => Err(io::ErrorKind::BrokenPipe.into()),
+    };
+    let status = child.wait()?;
+    written?;
+    if status.success() { Ok(()) } else { Err(io::Error::other(format!("the command ended with {status}"))) }
+}
+
 fn tell(
     format: Format,
     successor: &Successor,
     shown: Option<&str>,
-    out: Option<&Path>,
+    args: &Args,
     terms: &LifeTerms,
     now: u64,
 ) -> io::Result<()> {
@@ -176,9 +198,10 @@ fn tell(
         print::data(&format!("{text}\n"))?;
     }
     print::note(&format!("{BOLD}key {} of {}{PLAIN} replaces {}", new.id, new.consumer, old.id));
-    match out {
-        Some(path) => print::note(&format!("It is in {}, which only you can read.", path.display())),
-        None => print::note("It is shown this once: keep it where secrets are kept."),
+    match (&args.out, &args.to) {
+        (Some(path), _) => print::note(&format!("It is in {}, which only you can read.", path.display())),
+        (None, Some(_)) => print::note("The command has it."),
+        (None, None) => print::note("It is shown this once: keep it where secrets are kept."),
     }
     let end = old.expires_at_ms.unwrap_or(now);
     match old.overlap_until_ms.filter(|until| *until < end) {

@@ -200,6 +200,7 @@ mod tests {
             replaced_by: None,
             replaced_at_ms: None,
             overlap_until_ms: None,
+            leaked_at_ms: None,
         }
     }
 

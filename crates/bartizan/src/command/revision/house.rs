@@ -84,7 +84,7 @@ impl HouseArg {
     /// The data directory on this machine.
     pub(crate) fn data_dir(&self) -> Answer<DataDir> {
         match &self.store {
-            Some(address) => Ok(DataDir::of_store(address)?),
+            Some(address) => Ok(crate::service::store_dir(address)?),
             None => Ok(self.data_dir.open()?),
         }
     }

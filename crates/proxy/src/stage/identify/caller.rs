@@ -119,6 +119,7 @@ fn unknown(name: &Arc<str>) -> Result<ConsumerPlan, String> {
     let is_plain = name.bytes().all(|byte| byte.is_ascii_graphic() && byte != b',');
     let value = HeaderValue::from_str(name).ok().filter(|_| is_plain && !name.is_empty());
     Ok(ConsumerPlan {
+        contacts: Vec::new(),
         name_value: value.ok_or("the consumer that the token names cannot be told to an upstream")?,
         name: name.clone(),
         roles: Vec::new(),

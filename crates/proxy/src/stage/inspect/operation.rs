@@ -8,15 +8,17 @@ use std::{future::poll_fn, pin::Pin, sync::Arc};
 use bartizan_ai::{
     Entry, Native, Refused, Request,
     bound::{self, Output},
+    chat::fate::STEERING,
     dialect::EmbedRequest,
     json::{Json, Object},
+    multipart::Form,
 };
 use bartizan_config::snapshot::{ConsumerPlan, ModelPlan, RouteAction};
 use bartizan_limit::{Nanos, Waiting};
 use bartizan_model::{Denial, Reason, Stage};
 use bartizan_telemetry::record::ModelRecord;
 use bytes::Bytes;
-use http::{StatusCode, header};
+use http::{HeaderValue, StatusCode, header};
 use http_body::Body;
 
 use super::Inspected;
@@ -44,13 +46,13 @@ pub(crate) enum What {
     /// OpenAI's embeddings, for any provider.
     Embeddings(Box<EmbedRequest>),
     /// A provider's own path, for a provider that speaks the same.
-    Native { native: Native, body: Bytes, asked: String },
+    Native { native: Native, body: Bytes, asked: String, form: Option<Box<(Form, HeaderValue)>> },
 }
 
 impl Inspected {
     /// Whether the body is to be read for what it asks a model.
     pub(crate) fn asks_a_model(&self) -> bool {
-        matches!(self.plan.action, RouteAction::Models)
+        self.plan.action.asks_a_model()
     }
 }
 
@@ -79,7 +81,14 @@ pub async fn operation(x: Exchange<Inspected>) -> Result<Exchange<Inspected>, St
     };
     let bytes = body.len() as u64;
     shared.record.request_bytes = bytes;
-    let (name, what) = match understand(entry, body) {
+    let read = match &proof.plan.action {
+        RouteAction::Prompt(prompt) => prompt
+            .template
+            .request(&body)
+            .map(|request| (request.chat.model.clone(), What::Chat(Box::new(request)))),
+        _ => understand(entry, body, proof.head.headers().get(header::CONTENT_TYPE)),
+    };
+    let (name, what) = match read {
         Ok(read) => read,
         Err(refused) => return Err(refuse(shared, &refused)),
     };
@@ -129,6 +138,11 @@ impl What {
 }
 
 impl Asking {
+    /// Whether the answer is to be streamed in OpenAI's dialect.
+    pub(crate) fn is_stream(&self) -> bool {
+        matches!(&self.what, What::Chat(request) if request.chat.stream)
+    }
+
     /// The most that the call may say. One that does not bound itself is taken for bounded by its model, where that has a
     /// bound; and is, where a budget is enforced. What only watches changes nothing of what is sent.
     fn output(&mut self, is_budgeted: bool) -> Output {
@@ -144,6 +158,8 @@ impl Asking {
                 }
                 (output, _) => output,
             },
+            // Nothing in a form bounds what it uses.
+            What::Native { form: Some(_), .. } => Output::Unknown,
             What::Native { native, body, .. } => {
                 let Ok(json) = Json::read_strict(body) else { return Output::Unknown };
                 match (native.output(&json), most.and_then(|most| native.bounded(&json, most))) {
@@ -189,7 +205,11 @@ async fn read(body: &mut RequestBody, watch: &BodyWatch) -> Result<Bytes, Denial
 }
 
 /// The model's name and the request.
-fn understand(entry: Entry, body: Bytes) -> Result<(String, What), Refused> {
+fn understand(
+    entry: Entry,
+    body: Bytes,
+    content_type: Option<&HeaderValue>,
+) -> Result<(String, What), Refused> {
     match entry {
         Entry::Chat => {
             let request = Request::read(&body)?;
@@ -200,11 +220,21 @@ fn understand(entry: Entry, body: Bytes) -> Result<(String, What), Refused> {
             Ok((request.model.clone(), What::Embeddings(Box::new(request))))
         }
         Entry::Native(native) => {
-            let asked = match &native.model {
-                Some(model) => model.clone(),
-                None => named(&body)?,
+            let form = match content_type.filter(|kind| native.takes_forms() && Form::is_one(kind.as_bytes()))
+            {
+                Some(kind) => {
+                    let text =
+                        kind.to_str().map_err(|_| Refused::of("", "the type of the body is not ASCII"))?;
+                    Some(Box::new((Form::read(text, &body)?, kind.clone())))
+                }
+                None => None,
             };
-            Ok((asked.clone(), What::Native { native, body, asked }))
+            let asked = match (&native.model, &form) {
+                (Some(model), _) => model.clone(),
+                (None, Some(form)) => form.0.model.clone(),
+                (None, None) => named(&body)?,
+            };
+            Ok((asked.clone(), What::Native { native, body, asked, form }))
         }
         Entry::Models | Entry::Model(_) => Err(Refused::of("", "a list has no body")),
     }
@@ -214,6 +244,10 @@ fn understand(entry: Entry, body: Bytes) -> Result<(String, What), Refused> {
 fn named(body: &[u8]) -> Result<String, Refused> {
     let json =
         Json::read_strict(body).map_err(|error| Refused::of("", format!("the body is not JSON: {error}")))?;
+    // Another gateway behind this one may know such fields.
+    if let Some(field) = STEERING.into_iter().find(|field| !json.get(field).is_null()) {
+        return Err(Refused::of(field, format!("`{field}` is not the caller's to choose")));
+    }
     let model = json.get("model").words().map(str::to_owned);
     model.ok_or_else(|| Refused::of("model", "`model` names a model"))
 }
