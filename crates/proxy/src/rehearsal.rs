@@ -113,7 +113,7 @@ impl Theatre {
             runtime.set_keys(table);
         }
         // Nothing secret is drawn, and the same requests shall have the same outcome.
-        let core = Rc::new(Core::new(runtime, None, [1, 2]));
+        let core = Rc::new(Core::new(runtime, None, Arc::default(), [1, 2]));
         Theatre { core, live, connection: None, held: Vec::new() }
     }
 

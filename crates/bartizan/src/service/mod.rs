@@ -11,6 +11,7 @@ mod files;
 mod insight;
 mod keys;
 mod management;
+pub(crate) mod memory;
 mod notices;
 mod process;
 mod revisions;

@@ -37,6 +37,7 @@ mod management;
 mod many_keys;
 mod models;
 mod order;
+mod overload;
 mod paths;
 mod patience;
 mod prompts;

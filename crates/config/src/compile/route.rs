@@ -9,7 +9,7 @@ use std::{
 use bartizan_model::{
     document::{
         Document, Kind, Spec,
-        route::{BackendKind, BackendRef, RouteMatch, RouteRule, RouteSpec, RouteTimeouts},
+        route::{BackendKind, BackendRef, RouteMatch, RoutePriority, RouteRule, RouteSpec, RouteTimeouts},
         upstream::UpstreamKind,
     },
     problem::{Code, Problem, Problems, Span},
@@ -28,8 +28,8 @@ use super::{
     way::Way,
 };
 use crate::snapshot::{
-    Backends, HostPattern, ListenerPlan, MethodSet, RouteAction, RouteEntry, RoutePlan, TimeoutsPlan,
-    UpstreamPlan,
+    Backends, HostPattern, ListenerPlan, MethodSet, Priority, RouteAction, RouteEntry, RoutePlan,
+    TimeoutsPlan, UpstreamPlan,
 };
 
 /// What `timeouts.backendRequest` is where a document does not say.
@@ -375,10 +375,20 @@ impl Compiler<'_, '_> {
             record: self.attached.record(place, self.clashes),
             timeouts: *timeouts,
             body_bytes_max: rule.body_bytes.as_ref().map(|bytes| bytes.get()),
+            priority: priority(rule.priority),
             route,
         });
         self.routes.plans.push(plan.clone());
         plan
+    }
+}
+
+fn priority(priority: RoutePriority) -> Priority {
+    match priority {
+        RoutePriority::Critical => Priority::Critical,
+        RoutePriority::High => Priority::High,
+        RoutePriority::Normal => Priority::Normal,
+        RoutePriority::Low => Priority::Low,
     }
 }
 

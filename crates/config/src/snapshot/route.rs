@@ -24,6 +24,8 @@ pub struct RoutePlan {
     pub label: Arc<str>,
     /// What becomes of a request.
     pub action: RouteAction,
+    /// Who is refused first when the gateway is overloaded.
+    pub priority: Priority,
     /// Changes to path and host before the upstream.
     pub rewrite: RewritePlan,
     /// Changes to the request's headers by the route's filters.
@@ -56,6 +58,20 @@ pub struct RoutePlan {
     pub patience: Option<Arc<UpstreamPolicyPlan>>,
     /// What is written down.
     pub record: Arc<bartizan_telemetry::RecordPlan>,
+}
+
+/// How much a rule matters when not everything can be served.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Priority {
+    /// Never refused for overload.
+    Critical,
+    /// Refused when nothing less important is left.
+    High,
+    /// As most rules are.
+    #[default]
+    Normal,
+    /// Refused first.
+    Low,
 }
 
 /// What becomes of a request.

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use bartizan_access::{Condition, RoleSet};
 use bartizan_config::snapshot::{
     AuthorizationPlan, Bite, CredentialPlan, HeaderChangesPlan, IssuerPlan, KeysPlan, ListenerPlan,
-    MethodPlan, MethodSet, RouteAction, RoutePlan, Settled, Snapshot, UpstreamPlan,
+    MethodPlan, MethodSet, Priority, RouteAction, RoutePlan, Settled, Snapshot, UpstreamPlan,
 };
 use bartizan_model::{Mode, OnFault};
 
@@ -178,6 +178,12 @@ fn write_upstream(out: &mut String, plan: &UpstreamPlan) {
     if let Some(passive) = &plan.passive {
         let _ = writeln!(out, "  {passive:?}");
     }
+    if plan.panic_percent > 0 {
+        let _ = writeln!(out, "  panics below {} percent", plan.panic_percent);
+    }
+    if let Some(window) = plan.slow_start {
+        let _ = writeln!(out, "  slow start {window:?}");
+    }
     match &plan.credential {
         Some(CredentialPlan::Header(plan)) => {
             let _ = writeln!(out, "  credential {}: {}{}", plan.header, plan.prefix, plan.secret);
@@ -344,6 +350,9 @@ fn write_route(out: &mut String, snapshot: &Snapshot, plan: &RoutePlan) {
     }
     if !plan.record.name.is_empty() {
         let _ = writeln!(out, "  record {:?}", plan.record);
+    }
+    if plan.priority != Priority::Normal {
+        let _ = writeln!(out, "  priority {:?}", plan.priority);
     }
     let timeouts = &plan.timeouts;
     let _ = writeln!(

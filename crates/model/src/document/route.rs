@@ -33,6 +33,22 @@ crate::document! {
         pub timeouts: RouteTimeouts = RouteTimeouts::default(),
         /// Most bytes of a request body; the listener's `admission.bodyBytes` where absent.
         pub body_bytes: Option<ByteSize>,
+        /// Who is refused first when the gateway is overloaded.
+        pub priority: RoutePriority = RoutePriority::Normal,
+    }
+}
+
+crate::choice! {
+    /// How much a rule matters when not everything can be served.
+    pub enum RoutePriority {
+        /// Never refused for overload: for the health checks of a load balancer.
+        Critical = "Critical",
+        /// Refused when nothing less important is left.
+        High = "High",
+        /// As most rules are.
+        Normal = "Normal",
+        /// Refused first.
+        Low = "Low",
     }
 }
 

@@ -21,9 +21,9 @@ use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
 use http_body::Body;
 
-use super::Inspected;
+use super::{Inspected, examine::tenant};
 use crate::{
-    body::{BodyWatch, Broken, RequestBody},
+    body::{BodyWatch, Broken, Held as Room, RequestBody, Unread, unless_ended},
     exchange::{Exchange, Shared, Stop, Why},
     spoken,
     stage::limit::{Charges, Held, Most, before_model, is_budgeted},
@@ -37,6 +37,8 @@ pub(crate) struct Asking {
     pub(crate) what: What,
     /// Input tokens as estimated.
     pub(crate) input: u64,
+    /// The room that the body takes: it is kept until the call has ended, for another target may be asked.
+    _room: Room,
 }
 
 /// A request to a model, read.
@@ -75,7 +77,9 @@ pub async fn operation(x: Exchange<Inspected>) -> Result<Exchange<Inspected>, St
         let refused = Refused::of("", "the body is encoded: send it as it is");
         return Err(refuse(shared, &refused));
     }
-    let body = match read(&mut proof.body, &proof.watch).await {
+    let tenant = tenant(consumer.as_deref(), &proof.head);
+    let mut room = shared.core.held.nothing_of(&shared.connection.watch.held, tenant);
+    let body = match read(&mut proof.body, &proof.watch, &mut room).await {
         Ok(body) => body,
         Err(denial) => return Err(Exchange { shared, proof: () }.deny(Stage::Inspect, denial)),
     };
@@ -101,7 +105,7 @@ pub async fn operation(x: Exchange<Inspected>) -> Result<Exchange<Inspected>, St
         record.team =
             consumer.as_ref().and_then(|consumer| consumer.team.as_ref()).map(|team| team.name.clone());
     }
-    let mut asking = Asking { input: what.input(bytes), model, what };
+    let mut asking = Asking { input: what.input(bytes), model, what, _room: room };
     let output = asking.output(is_budgeted(&shared, (&proof.plan, consumer.as_ref(), &proof.head)));
     let most = Most { model: &asking.model, input: asking.input, output };
     let held = before_model(&mut shared, (&proof.plan, consumer.as_ref(), &proof.head), &most);
@@ -187,12 +191,27 @@ fn refuse(mut shared: Box<Shared>, refused: &Refused) -> Stop {
 }
 
 /// Reads the whole body; its cap and its pace are the body's own.
-async fn read(body: &mut RequestBody, watch: &BodyWatch) -> Result<Bytes, Denial> {
+async fn read(body: &mut RequestBody, watch: &BodyWatch, room: &mut Room) -> Result<Bytes, Denial> {
+    let overloaded = |unread: Unread<Broken>| {
+        Denial::new(Reason::Overloaded).because(unread.overload().unwrap_or_default())
+    };
     let mut all = Vec::new();
     let mut body = std::mem::replace(body, RequestBody::Empty);
-    while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+    loop {
+        let next = poll_fn(|cx| unless_ended(room, cx, |cx| Pin::new(&mut body).poll_frame(cx))).await;
+        let frame = match next {
+            Err(bytes) => return Err(overloaded(Unread::Ended(bytes))),
+            Ok(None) => break,
+            Ok(Some(frame)) => frame,
+        };
         match frame {
-            Ok(frame) => all.extend_from_slice(frame.data_ref().map(|data| &**data).unwrap_or_default()),
+            Ok(frame) => {
+                let data = frame.data_ref().map(|data| &**data).unwrap_or_default();
+                if !room.take(data.len()) {
+                    return Err(overloaded(Unread::NoRoom));
+                }
+                all.extend_from_slice(data);
+            }
             Err(_) => {
                 return Err(match watch.broken() {
                     Some(Broken::Refused(reason)) => Denial::new(reason),
@@ -201,6 +220,7 @@ async fn read(body: &mut RequestBody, watch: &BodyWatch) -> Result<Bytes, Denial
             }
         }
     }
+    room.is_read();
     Ok(Bytes::from(all))
 }
 

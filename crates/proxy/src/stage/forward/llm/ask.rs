@@ -112,7 +112,7 @@ pub(super) fn request(
     if asked.is_native && query.is_some_and(|query| query.split('&').any(|pair| pair == "alt=sse")) {
         path.push_str("?alt=sse");
     }
-    let mut request = Request::new(RequestBody::Whole(Bytes::from(asked.outgoing.body.clone())));
+    let mut request = Request::new(RequestBody::Whole(Bytes::from(asked.outgoing.body.clone()).into()));
     *request.method_mut() = Method::POST;
     *request.uri_mut() = path.parse::<Uri>().ok()?;
     let headers = request.headers_mut();
