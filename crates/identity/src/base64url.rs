@@ -6,51 +6,56 @@
 /// The bytes that `text` encodes; `None` unless it is their one encoding.
 pub fn decode(text: &[u8]) -> Option<Vec<u8>> {
     let (quads, tail) = text.as_chunks::<4>();
-    let mut out = Vec::with_capacity(quads.len() * 3 + 2);
-    out.resize(quads.len() * 3, 0);
+    let mut out = vec![0; quads.len() * 3];
     let mut seen = 0;
     for (quad, triple) in quads.iter().zip(out.as_chunks_mut::<3>().0) {
-        let [a, b, c, d] = quad.map(sextet);
-        seen |= a | b | c | d;
-        let [_, x, y, z] = (a << 18 | b << 12 | c << 6 | d).to_be_bytes();
+        let word = bits(quad);
+        seen |= word;
+        let [x, y, z, _] = word.to_be_bytes();
         *triple = [x, y, z];
     }
     match *tail {
         [] => {}
         [a, b] => {
-            let (a, b) = (sextet(a), sextet(b));
+            let word = bits(&[a, b, b'A', b'A']);
+            let [x, rest, ..] = word.to_be_bytes();
             // RFC 4648 §3.5: bits that encode nothing must be zero.
-            seen |= a | b | if b & 0x0F == 0 { 0 } else { WRONG };
-            out.push((a << 2 | b >> 4) as u8);
+            seen |= word | if rest == 0 { 0 } else { WRONG };
+            out.push(x);
         }
         [a, b, c] => {
-            let (a, b, c) = (sextet(a), sextet(b), sextet(c));
-            seen |= a | b | c | if c & 0x03 == 0 { 0 } else { WRONG };
-            out.extend_from_slice(&[(a << 2 | b >> 4) as u8, (b << 4 | c >> 2) as u8]);
+            let word = bits(&[a, b, c, b'A']);
+            let [x, y, rest, _] = word.to_be_bytes();
+            seen |= word | if rest == 0 { 0 } else { WRONG };
+            out.extend_from_slice(&[x, y]);
         }
         _ => return None,
     }
     (seen & WRONG == 0).then_some(out)
 }
 
-/// The six bits of one character, or [`WRONG`].
+/// The 24 bits of four characters, at the top of a word; below them [`WRONG`] where one is no character of ours.
 #[expect(clippy::indexing_slicing, reason = "a byte never exceeds a table of 256")]
-fn sextet(character: u8) -> u32 {
-    SEXTETS[usize::from(character)]
+fn bits(&[a, b, c, d]: &[u8; 4]) -> u32 {
+    PLACES[0][usize::from(a)]
+        | PLACES[1][usize::from(b)]
+        | PLACES[2][usize::from(c)]
+        | PLACES[3][usize::from(d)]
 }
 
-/// A bit above everything that a sextet can be.
-const WRONG: u32 = 1 << 31;
+/// A bit below everything that four characters can be.
+const WRONG: u32 = 1;
 
-static SEXTETS: [u32; 256] = sextets();
+/// The six bits of each character, shifted to its place among four: a look-up each, and nothing else to do.
+static PLACES: [[u32; 256]; 4] = [places(26), places(20), places(14), places(8)];
 
 #[expect(clippy::indexing_slicing, reason = "evaluated while compiling")]
-const fn sextets() -> [u32; 256] {
+const fn places(shift: u32) -> [u32; 256] {
     let alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let mut table = [WRONG; 256];
     let mut at = 0;
     while at < alphabet.len() {
-        table[alphabet[at] as usize] = at as u32;
+        table[alphabet[at] as usize] = (at as u32) << shift;
         at += 1;
     }
     table

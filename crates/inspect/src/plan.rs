@@ -88,6 +88,32 @@ pub(crate) struct Trie {
     pub(crate) fills: Vec<bool>,
     /// For each chain, those on the way to it, itself last.
     ways: Vec<Box<[u32]>>,
+    /// For each chain, its steps from the first one on.
+    steps: Vec<u32>,
+    /// Ends of chains: a step and what follows it. Chains whose beginnings change nothing about a text share their ends,
+    /// and with them what was made of it.
+    ends: Vec<End>,
+}
+
+/// A step of a chain and what follows it.
+pub(crate) struct End {
+    pub(crate) transform: Transform,
+    /// The bytes without which the step changes nothing but perhaps the empty text.
+    triggers: ByteSet,
+    /// Whether it makes something of the empty text.
+    fills: bool,
+    /// The end that follows; [`NO_END`] behind the last step.
+    pub(crate) next: u32,
+}
+
+/// Behind the last step of a chain.
+pub(crate) const NO_END: u32 = u32::MAX;
+
+impl End {
+    /// Whether the step may change a text with these bytes.
+    pub(crate) fn acts_on(&self, bytes: &ByteSet, is_empty: bool) -> bool {
+        if is_empty { self.fills } else { self.triggers.meets(bytes) }
+    }
 }
 
 impl Trie {
@@ -97,12 +123,14 @@ impl Trie {
             triggers: vec![ByteSet::default()],
             fills: vec![false],
             ways: vec![Box::default()],
+            steps: vec![NO_END],
+            ends: Vec::new(),
         }
     }
 
     pub(crate) fn node(&mut self, chain: &[Transform]) -> u32 {
         let mut at = 0;
-        for transform in chain {
+        for (length, transform) in (1..).zip(chain) {
             let known =
                 self.nodes.iter().position(|(parent, step)| *parent == at && *step == Some(*transform));
             at = match known {
@@ -114,12 +142,40 @@ impl Trie {
                     self.fills.push(fills || transform.apply(b"", &mut Vec::new()));
                     let node = self.nodes.len() as u32;
                     self.ways.push(self.way(at).iter().copied().chain([node]).collect());
+                    let end =
+                        chain.iter().take(length).rev().fold(NO_END, |next, step| self.end(*step, next));
+                    self.steps.push(end);
                     self.nodes.push((at, Some(*transform)));
                     node
                 }
             };
         }
         at
+    }
+
+    fn end(&mut self, transform: Transform, next: u32) -> u32 {
+        let known = self.ends.iter().position(|end| end.transform == transform && end.next == next);
+        let end = known.unwrap_or_else(|| {
+            let fills = transform.apply(b"", &mut Vec::new());
+            self.ends.push(End { transform, triggers: transform.triggers(), fills, next });
+            self.ends.len() - 1
+        });
+        end as u32
+    }
+
+    /// The steps of a chain from the first one on.
+    pub(crate) fn steps(&self, node: u32) -> u32 {
+        self.steps.get(node as usize).copied().unwrap_or(NO_END)
+    }
+
+    /// A step and what follows it; nothing behind the last.
+    pub(crate) fn end_at(&self, end: u32) -> Option<&End> {
+        self.ends.get(end as usize)
+    }
+
+    /// How many ends there are.
+    pub(crate) fn end_count(&self) -> usize {
+        self.ends.len()
     }
 
     /// The chains on the way to a chain, itself last.

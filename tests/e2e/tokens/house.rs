@@ -75,7 +75,11 @@ fn documents(origin: &str, upstream: &str, methods: &str, more: &[&str]) -> Stri
             "orders",
             "{ rules: [{ matches: [{ path: { value: /orders } }], backendRefs: [{ name: origin }] }] }",
         ),
-        document("AuthenticationPolicy", "tokens", &format!("{{ methods: [{methods}] }}")),
+        document(
+            "AuthenticationPolicy",
+            "tokens",
+            &format!("{{ allowOverride: true, methods: [{methods}] }}"),
+        ),
     ];
     parts.extend(more.iter().map(|part| (*part).to_owned()));
     parts.join("---\n")

@@ -159,6 +159,62 @@ fn somebody_signs_in_and_is_the_consumer_that_the_token_names() {
     assert!(house.origin.take().is_empty(), "a broken session is refused");
 }
 
+/// A route of its own, on which this policy holds instead of the one for all.
+fn other_route(name: &str, policies: &[&str]) -> Vec<String> {
+    let route = format!(
+        "apiVersion: management.v1\nkind: Route\nmetadata: {{ name: {name} }}\n\
+         spec: {{ rules: [{{ matches: [{{ path: {{ value: /{name} }} }}], backendRefs: [{{ name: origin }}] }}] }}\n"
+    );
+    let policy = |(at, spec): (usize, &&str)| {
+        format!(
+            "apiVersion: management.v1\nkind: AuthenticationPolicy\nmetadata: {{ name: {name}-{at} }}\n\
+             spec: {{ targetRefs: [{{ kind: Route, name: {name} }}], {spec} }}\n"
+        )
+    };
+    std::iter::once(route).chain(policies.iter().enumerate().map(policy)).collect()
+}
+
+#[test]
+fn the_upstream_of_another_route_never_gets_the_session() {
+    let Some(provider) = Provider::start() else { return };
+    let other = other_route("open", &["methods: [{ type: Anonymous }]"]);
+    let documents: Vec<&str> = std::iter::once(SHOP).chain(other.iter().map(|text| &**text)).collect();
+    let house = House::of(&method(&provider, ""), &documents);
+    let browser = Browser::of(&house);
+    register(&provider, &browser);
+    browser.sign_in(&provider, "/orders");
+    let session = browser.session().unwrap();
+    house.origin.take();
+    let cookies = format!("theme=dark; {SESSION}={session}; basket=7");
+    assert_eq!(browser.client.get("/open", &[("cookie", &cookies)]).status, 200);
+    let received = house.origin.take_one();
+    assert_eq!(received.header("cookie"), Some("theme=dark; basket=7"));
+    assert_eq!(received.header("x-consumer-name"), None, "nobody asked there who it is");
+}
+
+#[test]
+fn a_sign_in_in_shadow_sends_nobody_away_and_says_who_would_have_been_refused() {
+    let Some(provider) = Provider::start() else { return };
+    let shadow = format!("mode: shadow, methods: [{}]", method(&provider, ""));
+    let other = other_route("trial", &["methods: [{ type: Anonymous }]", &shadow]);
+    let documents: Vec<&str> = std::iter::once(SHOP).chain(other.iter().map(|text| &**text)).collect();
+    let house = House::of(&method(&provider, ""), &documents);
+    let browser = Browser::of(&house);
+    register(&provider, &browser);
+    let would_deny = |answer: &Answer| {
+        assert_eq!((answer.status.as_u16(), answer.text()), (200, "hello"));
+        assert!(answer.header("set-cookie").is_none() && answer.header("location").is_none());
+        let id = answer.header("x-request-id").unwrap();
+        house.gateway.wait_for_record(id)["would_deny"].clone()
+    };
+    let stranger = would_deny(&browser.open("/trial"));
+    assert_eq!(stranger[0]["policy"], "AuthenticationPolicy/trial-1", "{stranger}");
+    assert_eq!(stranger[0]["reason"], "CredentialMissing", "{stranger}");
+    browser.sign_in(&provider, "/orders");
+    let known = would_deny(&browser.open("/trial"));
+    assert!(known.is_null(), "{known}");
+}
+
 #[test]
 fn only_somebody_who_opens_a_page_is_sent_to_sign_in() {
     let Some(provider) = Provider::start() else { return };

@@ -188,6 +188,35 @@ fn a_stream_of_events_is_looked_through_while_it_passes() {
 }
 
 #[test]
+fn a_secret_in_pieces_over_events_is_masked_in_each_or_ends_the_stream() {
+    let event =
+        |piece: &str| format!("data: {{\"choices\":[{{\"delta\":{{\"content\":\"{piece}\"}}}}]}}\n\n");
+    // In two pieces here too, so that nothing that looks for keys takes this file for one that holds some.
+    let pieces = ["The key is ", "gh", "p_aB3dE6gH9jK2", "mN5pQ8sT1vW4yZ7bC0dF3hJ6", ", ok?"];
+    let events: Vec<String> = pieces.iter().map(|piece| event(piece)).collect();
+    let origin = Origin::start(move |_| {
+        let first = Reply::ok(events[0].clone()).with("content-type", "text/event-stream");
+        events[1..].iter().fold(first, |reply, event| reply.then(Duration::ZERO, event.clone()))
+    });
+    let gate = screening(&origin.url(), ", response: { leaks: mask }");
+    let masked = gate.get("/", &[]);
+    let text = masked.text();
+    assert!(text.contains("The key is ") && text.contains(", ok?"), "{text}");
+    assert!(!text.contains("gH9jK2") && !text.contains("mN5pQ8") && text.contains("\"*******"), "{text}");
+    let leak = &gate.record_of(&masked)["leaks"][0];
+    assert_eq!((&leak["class"], &leak["count"]), (&"github-token".into(), &1.into()));
+    let gate = screening(&origin.url(), ", response: { leaks: block }");
+    let client = gate.client();
+    let mut broken = client.open(client.request("GET", "/").body(Default::default()).unwrap()).unwrap();
+    let mut passed = Vec::new();
+    while let Ok(Some(piece)) = broken.piece() {
+        passed.extend_from_slice(&piece);
+    }
+    let passed = String::from_utf8(passed).unwrap();
+    assert!(!passed.contains("aB3dE6") && !passed.contains(", ok?"), "{passed}");
+}
+
+#[test]
 fn a_secret_is_only_told_of_in_shadow() {
     let origin = leaking();
     let gate = screening(&origin.url(), ", response: { leaks: block }, mode: shadow");

@@ -102,7 +102,15 @@ impl Reader<'_> {
                 self.flags().data_after |= !text.is_empty();
                 continue;
             }
-            match self.kind(text) {
+            let kind = self.kind(text);
+            let is_structure = match kind {
+                Line::Opening | Line::Closing => true,
+                Line::Other => part.as_ref().is_some_and(|part| !part.in_body),
+            };
+            if is_structure && end == b"\n" {
+                self.fail("multipart with bare line feeds around its parts");
+            }
+            match kind {
                 Line::Opening => {
                     self.finish(part.take());
                     part = Some(Part::default());
@@ -119,6 +127,17 @@ impl Reader<'_> {
         }
         self.flags().lf_line = lf;
         self.flags().crlf_lf_lines = lf && crlf;
+        let flags = *self.flags();
+        if flags.data_before || flags.data_after {
+            self.fail("multipart with bytes outside of its parts");
+        }
+        if flags.header_folding || flags.invalid_header_folding {
+            self.fail("multipart with a folded header");
+        }
+        if flags.boundary_whitespace || flags.missing_semicolon || flags.invalid_quoting || flags.invalid_part
+        {
+            self.fail("multipart with a part that two readers would divide differently");
+        }
         if !closed {
             self.finish(part.take());
             self.fail("multipart without its final boundary");
@@ -349,7 +368,23 @@ mod tests {
         ] {
             assert!(suspicious(&parse(&body)), "{body}");
         }
-        assert!(suspicious(&read(b"multipart/form-data; boundary=b", GOOD.as_bytes(), &LIMITS_FOR_TEST)));
+        for body in [
+            format!("junk\n{GOOD}"),
+            format!("{GOOD}junk"),
+            GOOD.replace("name=\"a\"", "name='a'"),
+            GOOD.replace("name=\"a\"", "name=\"a\"\n folded"),
+            GOOD.replace("; name=\"a\"", ""),
+        ] {
+            assert!(parse(&body).error.is_some(), "{body}");
+        }
+        let bare = read(b"multipart/form-data; boundary=b", GOOD.as_bytes(), &LIMITS_FOR_TEST);
+        assert_eq!(bare.error, Some("multipart with bare line feeds around its parts"));
+        let inside = read(
+            b"multipart/form-data; boundary=b",
+            GOOD.replace('\n', "\r\n").replace("one\r\ntwo", "one\ntwo").as_bytes(),
+            &LIMITS_FOR_TEST,
+        );
+        assert_eq!(inside.error, None, "what a field holds is its own");
         for kind in [
             "multipart/form-data",
             "multipart/form-data; boundary=b; boundary=c",

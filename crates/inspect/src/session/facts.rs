@@ -12,6 +12,9 @@ use crate::{
 
 pub(super) const NONE: u32 = u32::MAX;
 
+/// 12 steps: no chain in use is longer; of a longer one the result is made anew each time it is asked for.
+const STEPS_REMEMBERED: usize = 12;
+
 /// A text: its place in the buffer and what is remembered about it.
 pub(super) struct Content {
     pub(super) start: u32,
@@ -20,7 +23,7 @@ pub(super) struct Content {
     pub(super) bytes: ByteSet,
     /// Where the row of tests whose literals occur in it begins.
     pub(super) literals: u32,
-    /// Where its results per chain begin.
+    /// Where its results per end of a chain begin.
     chains: u32,
     /// The first of its results per single transformation.
     steps: u32,
@@ -84,22 +87,23 @@ pub(super) struct Facts {
     scratch: Vec<u8>,
     /// Bytes looked at so far.
     pub(super) work: u64,
-    nodes: usize,
+    /// How many ends of chains there are.
+    ends: usize,
 }
 
 impl Facts {
-    pub(super) fn new(nodes: usize, groups: &[Group]) -> Self {
+    pub(super) fn new(ends: usize, groups: &[Group]) -> Self {
         Self {
             buffer: Vec::with_capacity(16 << 10),
             contents: Vec::with_capacity(256),
             made: Vec::with_capacity(64),
-            chains: Vec::with_capacity(16 * nodes),
+            chains: Vec::with_capacity(16 * ends),
             state: 0,
             values: (0..Variable::COUNT).map(|_| (Values::None, 0)).collect(),
             summaries: Summaries::new(groups.len()),
             scratch: Vec::new(),
             work: 0,
-            nodes,
+            ends,
         }
     }
 
@@ -209,44 +213,54 @@ impl Facts {
         found.is_none_or(|found| trie.may_change(node, &found.bytes, found.len == 0))
     }
 
-    /// What a chain of transformations makes of a text.
-    pub(super) fn chain(&mut self, trie: &Trie, content: u32, node: u32) -> u32 {
-        let Some(found) = self.contents.get(content as usize) else { return content };
-        // Most texts hold nothing that the chain would change.
-        if node == 0 || !trie.may_change(node, &found.bytes, found.len == 0) {
-            return content;
-        }
-        let known = found.chains;
-        let base = if known == NONE {
-            let base = self.chains.len() as u32;
-            self.chains.resize(self.chains.len() + self.nodes, NONE);
-            if let Some(content) = self.contents.get_mut(content as usize) {
-                content.chains = base;
+    /// What a chain of transformations makes of a text. Steps that change nothing are passed over, so that chains are the
+    /// same for a text from the first step on that changes it.
+    pub(super) fn chain(&mut self, trie: &Trie, mut content: u32, node: u32) -> u32 {
+        let mut end = trie.steps(node);
+        let mut places = [0_usize; STEPS_REMEMBERED];
+        let mut count = 0;
+        while let Some(found) = self.contents.get(content as usize) {
+            let mut step = trie.end_at(end);
+            while let Some(passed) = step.filter(|step| !step.acts_on(&found.bytes, found.len == 0)) {
+                end = passed.next;
+                step = trie.end_at(end);
             }
-            base
-        } else {
-            known
-        };
-        let place = (base + node) as usize;
-        match self.chains.get(place) {
-            Some(&result) if result != NONE => return result,
-            _ => {}
+            let Some(step) = step else { break };
+            let place = self.row_of(content) + end as usize;
+            match self.chains.get(place) {
+                Some(&result) if result != NONE => {
+                    content = result;
+                    break;
+                }
+                _ => {}
+            }
+            if let Some(free) = places.get_mut(count) {
+                *free = place;
+                count += 1;
+            }
+            content = self.step(content, step.transform);
+            end = step.next;
         }
-        let Some(&(parent, Some(transform))) = trie.nodes.get(node as usize) else { return content };
-        let before = self.chain(trie, content, parent);
-        let result = self.step(before, transform);
-        if let Some(place) = self.chains.get_mut(place) {
-            *place = result;
+        for place in places.iter().take(count) {
+            if let Some(place) = self.chains.get_mut(*place) {
+                *place = content;
+            }
         }
-        result
+        content
+    }
+
+    /// Where the results of a text per end of a chain begin.
+    fn row_of(&mut self, content: u32) -> usize {
+        let Some(found) = self.contents.get_mut(content as usize) else { return usize::MAX / 2 };
+        if found.chains == NONE {
+            found.chains = self.chains.len() as u32;
+            self.chains.resize(self.chains.len() + self.ends, NONE);
+        }
+        found.chains as usize
     }
 
     fn step(&mut self, from: u32, transform: Transform) -> u32 {
         let Some(content) = self.contents.get(from as usize) else { return from };
-        // The empty text is left to the transformation itself.
-        if content.len > 0 && !transform.triggers().meets(&content.bytes) {
-            return from;
-        }
         let first = content.steps;
         let mut at = first;
         while let Some(made) = self.made.get(at as usize) {

@@ -270,7 +270,11 @@ impl Session {
             }
             Variable::Duration => Vec::new(),
             _ => {
-                let all = self.texts.all(variable, |name| selector.admits(variable, name.as_bytes()));
+                let begun = match selector {
+                    Selector::Matching(pattern) => self.start.named_by(pattern),
+                    Selector::All | Selector::Name(_) => None,
+                };
+                let all = self.texts.all(variable, begun, |name| selector.admits(variable, name.as_bytes()));
                 return all.into_iter().map(|(name, text)| (name.as_bytes().to_vec(), text)).collect();
             }
         };
@@ -372,8 +376,11 @@ impl Session {
 
     fn change(&mut self, rule: &Rule, change: &SetVar) {
         let view = View { session: self, rule };
-        let name = view.expand(&change.name);
-        let name = key(&name).into_owned();
+        // Names are in small letters since they were loaded; most have no macros.
+        let name = match change.name.constant().map(|name| std::str::from_utf8(name)) {
+            Some(Ok(name)) => Cow::Borrowed(name),
+            _ => Cow::Owned(key(&view.expand(&change.name)).into_owned()),
+        };
         let current = || self.texts.get(change.collection, &name).map_or(0, |text| whole_number(text));
         let text: Arc<[u8]> = match &change.change {
             Change::Remove => return self.texts.remove(change.collection, &name),
@@ -451,7 +458,24 @@ fn changed(transform: Transform, text: &[u8]) -> Option<Vec<u8>> {
 }
 
 fn number_text(number: i64) -> Arc<[u8]> {
-    Arc::from(number.to_string().into_bytes())
+    let mut digits = [0_u8; 20];
+    let mut at = digits.len();
+    let mut left = number.unsigned_abs();
+    loop {
+        at -= 1;
+        if let Some(place) = digits.get_mut(at) {
+            *place = b'0' + (left % 10) as u8;
+        }
+        left /= 10;
+        if left == 0 {
+            break;
+        }
+    }
+    if number < 0 {
+        at -= 1;
+        digits.get_mut(at).into_iter().for_each(|place| *place = b'-');
+    }
+    Arc::from(digits.get(at..).unwrap_or_default())
 }
 
 /// `ARGS:name`, `REQUEST_URI`.

@@ -136,7 +136,7 @@ impl Session {
     ) -> Self {
         let settings = rules.settings();
         let mut session = Self {
-            facts: Facts::new(rules.trie.nodes.len(), &rules.groups),
+            facts: Facts::new(rules.trie.end_count(), &rules.groups),
             texts: Texts::begin(Arc::clone(&start.tx), start.overflowed),
             start,
             mode: settings.mode,

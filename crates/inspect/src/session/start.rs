@@ -4,7 +4,7 @@
 //! at all. The rules are run by the same code as in an exchange, so both mean the same.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     sync::{Arc, OnceLock},
 };
 
@@ -15,6 +15,7 @@ use super::{
 use crate::{
     gate::{Row, is_set},
     overlay::Overlay,
+    pattern::Pattern,
     plan::RulePlan,
     rule::{
         Control, Disruption, Effect, Exclusion, Form, Link, Macro, Part, Phase, Rule, Selector, SetVar,
@@ -38,6 +39,8 @@ pub(crate) struct Start {
     pub(super) tx: Arc<Named>,
     pub(super) overflowed: bool,
     pub(super) due: [Vec<Due>; 5],
+    /// For patterns (by their place in memory) that rules select variables of `TX` by, the names of `tx` that they mean.
+    named: HashMap<usize, Vec<Arc<str>>>,
 }
 
 impl Start {
@@ -65,8 +68,26 @@ impl Start {
             session.due(set, phase, from, &written)
         });
         let (tx, overflowed) = session.texts.into_begun();
-        Self { set: set.number, tx: Arc::new(tx), overflowed, due }
+        let named = patterns(set).map(|pattern| {
+            let names = tx.keys().filter(|name| pattern.is_match(name.as_bytes())).cloned().collect();
+            (Arc::as_ptr(pattern).addr(), names)
+        });
+        Self { set: set.number, named: named.collect(), tx: Arc::new(tx), overflowed, due }
     }
+
+    /// The names among those that `TX` begins with that a selector of a rule means.
+    pub(super) fn named_by(&self, pattern: &Arc<Pattern>) -> Option<&[Arc<str>]> {
+        self.named.get(&Arc::as_ptr(pattern).addr()).map(Vec::as_slice)
+    }
+}
+
+/// The patterns that rules select variables of `TX` by.
+fn patterns(set: &RuleSet) -> impl Iterator<Item = &Arc<Pattern>> {
+    let targets = set.rules.iter().flat_map(|rule| &rule.links).flat_map(|link| &link.targets.include);
+    targets.filter_map(|target| match &target.selector {
+        Selector::Matching(pattern) if target.variable == Variable::Tx => Some(pattern),
+        _ => None,
+    })
 }
 
 impl std::fmt::Debug for Start {

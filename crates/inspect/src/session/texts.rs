@@ -83,29 +83,40 @@ impl Texts {
         self.begun.get(name)
     }
 
-    /// Those whose names are wanted, by name.
+    /// Those whose names are wanted, by name. `begun` are the wanted names among those that `TX` began with, where they are
+    /// known.
     pub(super) fn all(
         &self,
         collection: Variable,
+        begun: Option<&[Arc<str>]>,
         wanted: impl Fn(&str) -> bool,
     ) -> Vec<(Arc<str>, Arc<[u8]>)> {
         let pair = |name: &Arc<str>, text: &Arc<[u8]>| (Arc::clone(name), Arc::clone(text));
-        let mut found: Vec<(Arc<str>, Arc<[u8]>)> = if collection == Variable::Tx {
-            let captured = self.captured.iter().enumerate();
-            let captured = captured
-                .filter_map(|(digit, text)| Some((Arc::from(digit.to_string()), Arc::clone(text.as_ref()?))))
-                .filter(|(name, _): &(Arc<str>, _)| wanted(name));
+        let mut found: Vec<(Arc<str>, Arc<[u8]>)> = Vec::new();
+        if collection == Variable::Tx {
+            let is_changed = |name: &Arc<str>| self.tx.contains_key(name);
+            match begun {
+                Some(names) => {
+                    let kept = names.iter().filter(|name| !is_changed(name));
+                    found.extend(kept.filter_map(|name| Some(pair(name, self.begun.get(name)?))));
+                }
+                None => {
+                    let kept = self.begun.iter().filter(|(name, _)| wanted(name) && !is_changed(name));
+                    found.extend(kept.map(|(name, text)| pair(name, text)));
+                }
+            }
             let changed = self.tx.iter().filter(|(name, _)| wanted(name));
-            let changed = changed.filter_map(|(name, text)| Some(pair(name, text.as_ref()?)));
-            let begun = self.begun.iter().filter(|(name, _)| wanted(name) && !self.tx.contains_key(*name));
-            begun.map(|(name, text)| pair(name, text)).chain(changed).chain(captured).collect()
+            found.extend(changed.filter_map(|(name, text)| Some(pair(name, text.as_ref()?))));
+            const DIGITS: [&str; 10] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
+            let captured =
+                self.captured.iter().zip(DIGITS).filter(|(text, name)| text.is_some() && wanted(name));
+            found.extend(
+                captured.filter_map(|(text, name)| Some((Arc::from(name), Arc::clone(text.as_ref()?)))),
+            );
         } else {
-            self.opened
-                .iter()
-                .filter(|((owner, name), _)| *owner == collection && wanted(name))
-                .map(|((_, name), text)| pair(name, text))
-                .collect()
-        };
+            let wanted = self.opened.iter().filter(|((owner, name), _)| *owner == collection && wanted(name));
+            found.extend(wanted.map(|((_, name), text)| pair(name, text)));
+        }
         found.sort();
         found
     }

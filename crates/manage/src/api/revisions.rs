@@ -419,7 +419,11 @@ fn judge(
     };
     let files: Vec<RevisionFile> =
         files.into_iter().map(|file| RevisionFile { name: file.name, text: file.text }).collect();
-    let set = Set::from_sources(Sources::kept(pairs(&files)));
+    // Side by side: a large set takes a while to compile, and what it is compared with takes as long.
+    let (set, old) = std::thread::scope(|scope| {
+        let old = scope.spawn(|| Set::from_sources(Sources::kept(pairs(&base))));
+        (Set::from_sources(Sources::kept(pairs(&files))), old.join())
+    });
     let mut problems = keep::problems(&set.sources);
     problems.extend(keep::name_problems(files.iter().map(|file| &*file.name)));
     let mut found = refusing(&set.compiled.problems, &set.sources);
@@ -430,7 +434,10 @@ fn judge(
             Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "SetHasProblems", title).with_problems(found)
         );
     };
-    let old = Set::from_sources(Sources::kept(pairs(&base)));
+    let old = old.map_err(|_| {
+        let title = "The revision could not be compiled; the log of the gateway says why.";
+        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", title)
+    })?;
     let changes = compare(Side::of(&old), after);
     in_scope(caller, &changes, &old, &set)?;
     Ok(Candidate {

@@ -1,6 +1,6 @@
 //! Files that want to become a revision, and revisions read back as sets.
 
-use std::{error::Error, path::PathBuf, process::ExitCode};
+use std::{error::Error, path::PathBuf, process::ExitCode, thread};
 
 use bartizan_config::{
     Set, keep,
@@ -33,7 +33,24 @@ pub(crate) struct Candidate {
 impl Candidate {
     /// Reads files. Where they cannot become a revision, every reason is told and the exit code is returned.
     pub(crate) fn read(paths: &[PathBuf]) -> Result<Result<Self, ExitCode>, Box<dyn Error>> {
-        let set = Set::open(paths)?;
+        Candidate::of(Set::open(paths)?, paths)
+    }
+
+    /// As [`Candidate::read`], with something else done meanwhile: both compile a set, and few machines have one core.
+    pub(super) fn read_while<T>(
+        paths: &[PathBuf],
+        meanwhile: impl FnOnce() -> T,
+    ) -> Result<Result<(Self, T), ExitCode>, Box<dyn Error>> {
+        let (set, done) = thread::scope(|scope| {
+            let set = scope.spawn(|| Set::open(paths));
+            let done = meanwhile();
+            (set.join(), done)
+        });
+        let set = set.map_err(|_| "the documents could not be read: a bug, please report it")??;
+        Ok(Candidate::of(set, paths)?.map(|candidate| (candidate, done)))
+    }
+
+    fn of(set: Set, paths: &[PathBuf]) -> Result<Result<Self, ExitCode>, Box<dyn Error>> {
         let unkept = keep::problems(&set.sources);
         if set.compiled.snapshot.is_none() || unkept.is_refusing() {
             print::note(set::section(&set, Severity::Problem).trim_end());

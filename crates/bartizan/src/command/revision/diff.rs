@@ -35,11 +35,11 @@ pub(crate) fn run(args: &Args) -> ExitCode {
 }
 
 fn answer(args: &Args) -> Outcome {
-    let candidate = match Candidate::read(&args.files.paths)? {
-        Ok(candidate) => candidate,
+    let read = Candidate::read_while(&args.files.paths, || args.base.open(&args.house));
+    let (candidate, base) = match read? {
+        Ok((candidate, base)) => (candidate, base?),
         Err(_) => return Ok(ExitCode::from(print::COULD_NOT_RUN)),
     };
-    let base = args.base.open(&args.house)?;
     let comparison = base.compare(&candidate);
     match args.format {
         Format::Text => {

@@ -13,6 +13,10 @@ use crate::{
     jwt::{Jws, TokenCache},
 };
 
+/// The gateway's allocator: reading a token is a good deal of allocation.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// The bare key of a signer.
 fn bare(signer: &Signer) -> ParsedPublicKey {
     match signer {
