@@ -274,7 +274,7 @@ async fn begin(format: Format, store: &Store, start: &Start, followed: bool) -> 
 
 /// Begins a rollout of texts that were put together here, as usual.
 pub(crate) fn begin_with(house: &HouseArg, files: Vec<RevisionFile>, reason: &str) -> Outcome {
-    let read = match Candidate::of(files) {
+    let read = match Candidate::of_texts(files) {
         Ok(read) => read,
         Err(code) => return Ok(code),
     };

@@ -70,7 +70,7 @@ impl Candidate {
 
 impl Candidate {
     /// Texts that were put together here. Where they are no sound set, every reason is told and the exit code is returned.
-    pub(crate) fn of(files: Vec<RevisionFile>) -> Result<Self, ExitCode> {
+    pub(crate) fn of_texts(files: Vec<RevisionFile>) -> Result<Self, ExitCode> {
         let sources = Sources::kept(files.iter().map(|file| (file.name.clone(), file.text.clone())));
         let digest = SetDigest::new(sources.digest());
         let set = Set::from_sources(sources);
