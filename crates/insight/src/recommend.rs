@@ -163,7 +163,8 @@ impl Engine {
                 )
             } else if is_tight {
                 format!(
-                    "widen the limit of route {route} to {limit:.0} calls a minute: {} of {} calls were refused by it",
+                    "widen the limit of route {route} to {limit:.0} calls a minute in its own document: {} of {} calls were \
+                     refused by it",
                     facts.limited, facts.calls
                 )
             } else {
@@ -177,8 +178,8 @@ impl Engine {
                  which calls",
                 facts.rates.total()
             );
-            one.document = one
-                .is_ready
+            // Policies add up: another one beside a limit that is too tight would loosen nothing.
+            one.document = (one.is_ready && !is_tight)
                 .then(|| patch::rate_limit(&format!("insight-{route}"), Some(route), limit as u64, "1m"));
             "a caller who grows is refused; it begins in shadow".clone_into(&mut one.risk);
             "delete the document, or `bartizan rollback`".clone_into(&mut one.undo);

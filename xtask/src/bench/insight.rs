@@ -14,7 +14,7 @@ use crate::{
 
 /// `cargo xtask bench insight`.
 pub(super) fn run(arguments: &[String]) -> Result {
-    shell::known(arguments, &["--data=", "--quick"])?;
+    shell::known(arguments, &["--data=", "--first-seed=", "--quick"])?;
     let beside = || Some(root().join("../shared/data")).filter(|path| path.is_dir());
     let named = shell::value(arguments, "--data").map(|path| root().join(path));
     let data: Option<PathBuf> =
@@ -23,6 +23,9 @@ pub(super) fn run(arguments: &[String]) -> Result {
     command.args(["bench", "--quiet", "--package", "bartizan-insight", "--bench", "insight", "--"]);
     if shell::flag(arguments, "--quick") {
         command.arg("--quick");
+    }
+    if let Some(seed) = shell::value(arguments, "--first-seed") {
+        command.arg(format!("--first-seed={seed}"));
     }
     if let Some(data) = data {
         tools::install(&[("unzip", "unzip")])?;

@@ -1,7 +1,10 @@
 //! `bartizan insight`: what is unusual, which endpoints there are, what to change.
 //!
 //! By default the report that the running gateway keeps below its data directory; with `--log`, or where there is none, the
-//! same detectors run over what was recorded, from its beginning.
+//! same detectors run over what was recorded, from its beginning. `try` tells what a proposal would have done to recorded
+//! requests, `accept` begins a rollout with it.
+
+mod trial;
 
 use std::{
     error::Error,
@@ -11,13 +14,15 @@ use std::{
     process::ExitCode,
 };
 
+use bartizan_config::keep;
 use bartizan_insight::{Alert, Posture, Recommendation, Report, Row, Settings};
+use bartizan_store::RevisionRef;
 use bartizan_telemetry::{RecordReader, records::FOLDER};
 
 use super::{
-    data_dir::DataDirArg,
     print::{self, BOLD, Format, NONE, Outcome, PLAIN, counted},
-    when,
+    revision::{self, HouseArg, Refused},
+    rollout, when,
 };
 use crate::insight;
 
@@ -40,8 +45,20 @@ pub(crate) struct Args {
     /// Write the documents of recommendations that are ready into this directory, for `plan` and `replay`.
     #[arg(long, value_name = "DIR")]
     write: Option<PathBuf>,
+    /// With `try`: judge by what is in this access log or capture instead of the record store.
+    #[arg(long, value_name = "FILE")]
+    from: Option<PathBuf>,
+    /// The key of a capture.
+    #[arg(long, value_name = "FILE", requires = "from")]
+    key_file: Option<PathBuf>,
+    /// With `try`: the documents in force, where the gateway takes them from files.
+    #[arg(long, value_name = "PATH", num_args = 1..)]
+    config: Vec<PathBuf>,
+    /// With `accept`: why, for the history.
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
     #[command(flatten)]
-    data_dir: DataDirArg,
+    house: HouseArg,
     /// How it is printed.
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
@@ -56,15 +73,25 @@ enum What {
     Inventory,
     /// What to change.
     Recommendations,
+    /// What the document of a recommendation or alert would have done to what was recorded.
+    Try,
+    /// Begin a rollout with that document beside those in force.
+    Accept,
 }
 
 /// Tells.
 pub(crate) fn run(args: &Args) -> ExitCode {
-    print::exit(tell(args))
+    revision::exit(tell(args))
 }
 
 fn tell(args: &Args) -> Outcome {
     let report = report(args)?;
+    match (args.what, &args.id) {
+        (Some(What::Try), Some(id)) => return attempt(&report, args, id),
+        (Some(What::Accept), Some(id)) => return accept(&report, args, id),
+        (Some(What::Try | What::Accept), None) => return Err("name the recommendation or alert".into()),
+        _ => {}
+    }
     if let Some(folder) = &args.write {
         write(&report, folder)?;
     }
@@ -75,7 +102,9 @@ fn tell(args: &Args) -> Outcome {
         (Format::Json, None) => print::json(&report)?,
         (Format::Json, Some(What::Alerts)) => print::json(&report.alerts)?,
         (Format::Json, Some(What::Inventory)) => print::json(&report.inventory)?,
-        (Format::Json, Some(What::Recommendations)) => print::json(&report.recommendations)?,
+        (Format::Json, Some(What::Recommendations | What::Try | What::Accept)) => {
+            print::json(&report.recommendations)?
+        }
         (Format::Text, None) => {
             print::data(&state(&report))?;
             print::data(&alerts(&report.alerts))?;
@@ -84,7 +113,7 @@ fn tell(args: &Args) -> Outcome {
         }
         (Format::Text, Some(What::Alerts)) => print::data(&alerts(&report.alerts))?,
         (Format::Text, Some(What::Inventory)) => print::data(&inventory(&report, usize::MAX))?,
-        (Format::Text, Some(What::Recommendations)) => {
+        (Format::Text, Some(What::Recommendations | What::Try | What::Accept)) => {
             print::data(&recommendations(&report.recommendations))?
         }
     }
@@ -96,7 +125,7 @@ fn report(args: &Args) -> Result<Report, Box<dyn Error>> {
     if let Some(path) = &args.log {
         return of_log(path);
     }
-    let dir = args.data_dir.open()?;
+    let dir = args.house.data_dir()?;
     if !args.again {
         if let Some(report) = insight::kept(dir.path())? {
             return Ok(report);
@@ -150,7 +179,15 @@ fn one(report: &Report, args: &Args, id: &str) -> Outcome {
     {
         match args.format {
             Format::Json => print::json(alert)?,
-            Format::Text => print::data(&alert_in_full(alert))?,
+            Format::Text => {
+                print::data(&alert_in_full(alert))?;
+                // What it would have done belongs to it, where that can be told at once.
+                if let Some(document) = &alert.action.document
+                    && let Ok(effect) = effect(args, &format!("insight-alert-{id}"), document)
+                {
+                    print::data(&format!("\n{}", effect.text()))?;
+                }
+            }
         }
         return Ok(ExitCode::SUCCESS);
     }
@@ -159,12 +196,90 @@ fn one(report: &Report, args: &Args, id: &str) -> Outcome {
     {
         match args.format {
             Format::Json => print::json(one)?,
-            Format::Text => print::data(&recommendation_in_full(one))?,
+            Format::Text => {
+                print::data(&recommendation_in_full(one))?;
+                if let Some(document) = &one.document
+                    && let Ok(effect) = effect(args, &file_of(id), document)
+                {
+                    print::data(&format!("\n{}", effect.text()))?;
+                }
+            }
         }
         return Ok(ExitCode::SUCCESS);
     }
     print::note(&format!("there is no {id} in the report"));
     Ok(ExitCode::from(print::FOUND))
+}
+
+/// The document of a recommendation, or of what is to be done about an alert.
+fn proposal<'r>(report: &'r Report, id: &str) -> Result<&'r str, Refused> {
+    let of_recommendation = report.recommendations.iter().find(|one| one.id.eq_ignore_ascii_case(id));
+    let of_alert = report.alerts.iter().find(|alert| alert.id.to_string() == id);
+    match (of_recommendation, of_alert) {
+        (Some(Recommendation { document: Some(document), .. }), _) => Ok(document),
+        (Some(Recommendation { command: Some(command), .. }), _) => {
+            Err(Refused(format!("{id} is not about documents; do it by `{command}`")))
+        }
+        (Some(one), _) => Err(Refused(format!("{id} has no document: {}", one.sentence))),
+        (None, Some(Alert { action, .. })) => action
+            .document
+            .as_deref()
+            .ok_or_else(|| Refused(format!("alert {id} has no document: {}", action.sentence))),
+        (None, None) => Err(Refused(format!("there is no {id} in the report"))),
+    }
+}
+
+/// A name for the file of a proposal.
+fn file_of(id: &str) -> String {
+    let safe = id.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' });
+    format!("insight-{}", safe.collect::<String>())
+}
+
+/// The documents in force: those named, else the active revision.
+fn in_force(args: &Args) -> Result<trial::Texts, Box<dyn Error>> {
+    if !args.config.is_empty() {
+        let set = bartizan_config::Set::open(&args.config)?;
+        return Ok(keep::kept(&set.sources, &args.config)?);
+    }
+    let (runtime, store, _) = args.house.open_here()?;
+    let revision = runtime.block_on(store.revisions().get(&RevisionRef::Active));
+    runtime.block_on(store.close());
+    Ok(revision?.files.into_iter().map(|file| (file.name, file.text)).collect())
+}
+
+/// What a document would have done to what was recorded.
+fn effect(args: &Args, name: &str, document: &str) -> Result<trial::Effect, Box<dyn Error>> {
+    let tried = trial::Trial::of(&in_force(args)?, name, document)?;
+    let records = args.house.data_dir()?.path().join(FOLDER);
+    tried.effect(trial::recorded(args.from.as_ref(), args.key_file.as_ref(), records)?)
+}
+
+fn attempt(report: &Report, args: &Args, id: &str) -> Outcome {
+    let document = proposal(report, id)?;
+    let effect = effect(args, &file_of(id), document)?;
+    match args.format {
+        Format::Text => print::data(&effect.text())?,
+        Format::Json => print::json(&effect.json())?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Begins a rollout: the proposal bites in it, watched first and then by shares of callers.
+fn accept(report: &Report, args: &Args, id: &str) -> Outcome {
+    let document = proposal(report, id)?;
+    let reason = args.reason.as_deref().ok_or("say why by --reason; the history keeps it")?;
+    let tried = trial::Trial::of(&in_force(args)?, &file_of(id), document)?;
+    let files = tried.files();
+    print::data(
+        &tried
+            .effect(trial::recorded(
+                args.from.as_ref(),
+                args.key_file.as_ref(),
+                args.house.data_dir()?.path().join(FOLDER),
+            )?)?
+            .text(),
+    )?;
+    rollout::begin_with(&args.house, files, reason)
 }
 
 fn state(report: &Report) -> String {

@@ -9,9 +9,19 @@ mod progress;
 mod report;
 mod source;
 
-use std::{error::Error, net::IpAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Instant};
+use std::{
+    error::Error,
+    net::IpAddr,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+    time::Instant,
+};
 
-use bartizan_config::replay::{Before, Bench, Caller, Recording, Side, Tally, compare};
+use bartizan_config::{
+    replay::{Before, Bench, Caller, Recording, Side, Tally, compare},
+    snapshot::Snapshot,
+};
 use bartizan_message::Scheme;
 use bartizan_proxy::rehearsal::PipelineRehearsal;
 use bartizan_telemetry::capture::CaptureKey;
@@ -181,7 +191,7 @@ fn assumed_caller(args: &Args) -> Result<Caller, Box<dyn Error>> {
 }
 
 /// A sound set; its problems are told where it is none.
-fn open(paths: &[PathBuf]) -> Result<Option<Arc<bartizan_config::snapshot::Snapshot>>, Box<dyn Error>> {
+fn open(paths: &[PathBuf]) -> Result<Option<Arc<Snapshot>>, Box<dyn Error>> {
     Ok(set::open_sound(paths)?.ok().map(|sound| sound.snapshot))
 }
 
@@ -209,6 +219,38 @@ impl Run {
         }
         self.tally.add(asked, &after, &finding);
     }
+}
+
+/// What was recorded, for whoever asks what another set would have done.
+pub(crate) struct Recorded(Source);
+
+impl Recorded {
+    /// An access log of ours or a capture.
+    pub(crate) fn open(path: &Path, key_file: Option<&Path>) -> Result<Self, Box<dyn Error>> {
+        let key = key_file.map(CaptureKey::read).transpose()?;
+        Ok(Recorded(Source::open(path, source::Kind::Auto, Assumed::nothing(), key)?))
+    }
+
+    /// The record store in this folder.
+    pub(crate) fn store(folder: PathBuf) -> Self {
+        Recorded(Source::of_store(folder))
+    }
+}
+
+/// What the candidate does to recorded requests beside what the base does to them.
+pub(crate) fn counterfactual(
+    recorded: Recorded,
+    base: Arc<Snapshot>,
+    candidate: Arc<Snapshot>,
+) -> Result<Tally, Box<dyn Error>> {
+    let Recorded(source) = recorded;
+    let recorded_limits = source.is_capture();
+    let bench = |snapshot| {
+        let bench = Bench::new(snapshot, &PipelineRehearsal);
+        if recorded_limits { bench.with_recorded_limits() } else { bench }
+    };
+    let mut run = Run { after: bench(candidate), before: Some(bench(base)), tally: Tally::new(0), number: 0 };
+    Ok(run_through(source, &mut run, 0)?.tally)
 }
 
 /// A number for each request that looks drawn and is the same in every replay (a step of SplitMix64).

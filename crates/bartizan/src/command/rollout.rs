@@ -258,27 +258,62 @@ fn planned(start: &Start) -> Result<RolloutPlan, Box<dyn std::error::Error>> {
 
 async fn begin(format: Format, store: &Store, start: &Start, followed: bool) -> Outcome {
     let plan = planned(start)?;
-    let active = store.revisions().active().await?.ok_or(Error::RevisionNone)?;
-    let candidate = match candidate(store, start).await? {
-        Ok(candidate) => candidate,
+    let waiver = start.even_if_tests_fail.as_deref();
+    let candidate = match &start.revision {
+        Some(which) => known(store, which, waiver).await?,
+        None => match Candidate::read(&start.files)? {
+            Ok(read) => proposed(store, &read, &start.reason, waiver).await?,
+            Err(code) => return Ok(code),
+        },
+    };
+    match candidate {
+        Ok(candidate) => set_going(format, store, &candidate, (&plan, &start.reason), followed).await,
+        Err(code) => Ok(code),
+    }
+}
+
+/// Begins a rollout of texts that were put together here, as usual.
+pub(crate) fn begin_with(house: &HouseArg, files: Vec<RevisionFile>, reason: &str) -> Outcome {
+    let read = match Candidate::of_texts(files) {
+        Ok(read) => read,
         Err(code) => return Ok(code),
     };
+    let plan = RolloutTerms::default().plan()?;
+    let (runtime, store, followed) = house.open_here()?;
+    let outcome = runtime.block_on(async {
+        match proposed(&store, &read, reason, None).await? {
+            Ok(candidate) => set_going(Format::Text, &store, &candidate, (&plan, reason), followed).await,
+            Err(code) => Ok(code),
+        }
+    });
+    runtime.block_on(store.close());
+    outcome
+}
+
+async fn set_going(
+    format: Format,
+    store: &Store,
+    candidate: &RevisionRow,
+    (plan, reason): (&RolloutPlan, &str),
+    followed: bool,
+) -> Outcome {
+    let active = store.revisions().active().await?.ok_or(Error::RevisionNone)?;
     if candidate.digest == active.digest {
         return Err(Box::new(Refused(format!("revision {} has these documents already", active.tag()))));
     }
     let now = when::now_ms();
-    let text = serde_json::to_string(&plan)?;
+    let text = serde_json::to_string(plan)?;
     let author = author::author_or_local();
     let new = NewRollout {
         candidate: candidate.number,
         base: active.number,
         plan: &text,
-        standing: standing(&Course::first(&plan, now)),
+        standing: standing(&Course::first(plan, now)),
         author: &author,
-        reason: &start.reason,
+        reason,
     };
     let (target, before) = (candidate.tag(), active.tag());
-    let deed = Deed { action: "rollout.start", target: &target, before: &before, reason: &start.reason };
+    let deed = Deed { action: "rollout.start", target: &target, before: &before, reason };
     let work = store.rollouts().begin(new, now);
     let row = deed.record(store, work, |row| format!("rollout {}", row.number)).await?;
     if format == Format::Text {
@@ -353,36 +388,33 @@ fn tell_plan(format: Format, plan: &RolloutPlan, refused: &[String], whole: Opti
     Ok(if refused.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(print::FOUND) })
 }
 
-/// The revision to try, which must compile and keep its promises.
-async fn candidate(
-    store: &Store,
-    start: &Start,
-) -> Result<Result<RevisionRow, ExitCode>, Box<dyn std::error::Error>> {
-    let waiver = start.even_if_tests_fail.as_deref();
-    let is_refused = |set: &bartizan_config::Set| {
-        let against = keep::reasons_against(set, &PipelineRehearsal);
-        let mut refused = false;
-        for reason in against.standing(waiver.is_some()) {
-            print::note(&format!("{BOLD_RED}refused{PLAIN}: {}", clean(reason)));
-            refused = true;
-        }
-        (refused, against)
-    };
-    if let Some(which) = &start.revision {
-        let revision = store.revisions().get(which).await?;
-        let (refused, _) = is_refused(&set_of(&revision)?);
-        return Ok(if refused { Err(ExitCode::from(print::FOUND)) } else { Ok(revision.row) });
+/// What stands against a set; it is told.
+fn judged(set: &bartizan_config::Set, waiver: Option<&str>) -> Option<keep::Against> {
+    let against = keep::reasons_against(set, &PipelineRehearsal);
+    let mut refused = false;
+    for reason in against.standing(waiver.is_some()) {
+        print::note(&format!("{BOLD_RED}refused{PLAIN}: {}", clean(reason)));
+        refused = true;
     }
-    let read = match Candidate::read(&start.files)? {
-        Ok(read) => read,
-        Err(code) => return Ok(Err(code)),
-    };
-    let (refused, against) = is_refused(&read.set);
-    if refused {
-        return Ok(Err(ExitCode::from(print::FOUND)));
-    }
+    (!refused).then_some(against)
+}
+
+type Found = Result<Result<RevisionRow, ExitCode>, Box<dyn std::error::Error>>;
+
+/// A revision that is there, which must compile and keep its promises.
+async fn known(store: &Store, which: &RevisionRef, waiver: Option<&str>) -> Found {
+    let revision = store.revisions().get(which).await?;
+    Ok(match judged(&set_of(&revision)?, waiver) {
+        Some(_) => Ok(revision.row),
+        None => Err(ExitCode::from(print::FOUND)),
+    })
+}
+
+/// Texts as a revision that is not active yet.
+async fn proposed(store: &Store, read: &Candidate, reason: &str, waiver: Option<&str>) -> Found {
+    let Some(against) = judged(&read.set, waiver) else { return Ok(Err(ExitCode::from(print::FOUND))) };
     let author = author::author_or_local();
-    let reason = against.reason(&start.reason, waiver);
+    let reason = against.reason(reason, waiver);
     let new = NewRevision {
         files: &read.files,
         digest: read.digest,

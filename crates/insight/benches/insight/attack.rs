@@ -240,18 +240,19 @@ fn play(attack: &Attack, pace: f64, seed: u64, consumers: u32) -> Option<Found> 
 }
 
 /// All attacks at all intensities.
-pub(crate) fn report(quick: bool) {
+pub(crate) fn report(quick: bool, first: Option<u64>) {
     let seeds = if quick { 3 } else { 20 };
+    let first = first.unwrap_or(1_000);
     println!("## Scripted abuse\n");
     println!(
-        "{seeds} seeds each, 1,000 consumers, two days of clean traffic before. Medians and 95th percentiles of those found.\n"
+        "{seeds} seeds each from {first}, 1,000 consumers, two days of clean traffic before. Medians and 95th percentiles of those found.\n"
     );
     println!("| abuse | calls a second | found | calls until told | objects leaked | seconds |");
     println!("|---|---|---|---|---|---|");
     for attack in &ATTACKS {
         for pace in attack.pace {
             let found: Vec<Option<Found>> =
-                (0..seeds).map(|seed| play(attack, pace, 1_000 + seed, 1_000)).collect();
+                (0..seeds).map(|seed| play(attack, pace, first + seed, 1_000)).collect();
             let some: Vec<Found> = found.iter().flatten().copied().collect();
             let column = |of: fn(&Found) -> f64| {
                 let mut values: Vec<f64> = some.iter().map(of).collect();

@@ -17,19 +17,23 @@ use std::path::PathBuf;
 
 fn main() {
     let mut data = None;
-    let mut quick = false;
+    let (mut quick, mut first) = (false, None);
     for argument in std::env::args().skip(1) {
         match argument.as_str() {
             // What cargo gives to every benchmark.
             "--bench" => {}
             "--quick" => quick = true,
+            // Other seeds than those of the page.
+            text if text.starts_with("--first-seed=") => {
+                first = text.split('=').nth(1).and_then(|n| n.parse().ok())
+            }
             "--only-cost" => return cost::report(quick),
             path => data = Some(PathBuf::from(path)),
         }
     }
     println!("# insight: what it finds and what it costs\n");
     public::report(data.as_deref());
-    attack::report(quick);
-    world::report(quick);
+    attack::report(quick, first);
+    world::report(quick, first);
     cost::report(quick);
 }

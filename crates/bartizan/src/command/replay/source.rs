@@ -18,7 +18,7 @@ use std::{
 
 use bartizan_config::replay::{Caller, Recording};
 use bartizan_message::Scheme;
-use bartizan_telemetry::capture::CaptureKey;
+use bartizan_telemetry::{RecordReader, capture::CaptureKey};
 
 use super::progress::Position;
 
@@ -46,6 +46,13 @@ pub(super) struct Assumed {
     pub(super) unknown: Caller,
 }
 
+impl Assumed {
+    /// Nothing beyond what the source says.
+    pub(super) const fn nothing() -> Self {
+        Assumed { host: None, scheme: Scheme::Https, client: None, unknown: Caller::Unknown }
+    }
+}
+
 /// What a source says next.
 pub(super) enum Heard {
     /// A request.
@@ -62,6 +69,8 @@ pub(super) struct Source {
     kind: Kind,
     assumed: Assumed,
     key: Option<CaptureKey>,
+    /// The record store, where it is one: segments instead of one file.
+    store: Option<RecordReader>,
     reader: BufReader<Counted>,
     position: Position,
 }
@@ -116,7 +125,22 @@ impl Source {
         if kind == Kind::Capture && key.is_none() {
             return Err(format!("{} is a capture; name its key by `--key-file`", path.display()).into());
         }
-        Ok(Source { path: path.to_owned(), kind, assumed, key, reader, position })
+        Ok(Source { path: path.to_owned(), kind, assumed, key, store: None, reader, position })
+    }
+
+    /// The record store in a folder.
+    pub(super) fn of_store(folder: PathBuf) -> Self {
+        let position = Position::default();
+        let nothing = Counted { inner: Box::new(io::empty()), read: position.read.clone() };
+        Source {
+            store: Some(RecordReader::open(folder.clone())),
+            path: folder,
+            kind: Kind::Bartizan,
+            assumed: Assumed::nothing(),
+            key: None,
+            reader: BufReader::new(nothing),
+            position,
+        }
     }
 
     /// Whether it is a capture, which has what limits held.
@@ -131,8 +155,19 @@ impl Source {
 
     /// Reads all of it.
     pub(super) fn each(self, mut hear: impl FnMut(Heard)) -> Result<(), Box<dyn Error>> {
-        let Source { path, kind, assumed, key, reader, .. } = self;
+        let Source { path, kind, assumed, key, store, reader, .. } = self;
         let named = |error: io::Error| format!("{} cannot be read: {error}", path.display());
+        if let Some(store) = store {
+            let mut number = 0;
+            let each = |line: &[u8]| {
+                number += 1;
+                if let Some(heard) = access_log::read(line, number, &assumed) {
+                    hear(heard);
+                }
+                true
+            };
+            return Ok(store.in_order(each).map_err(named)?);
+        }
         match kind {
             Kind::Capture => match &key {
                 Some(key) => capture::each(reader, key, &assumed, &mut hear)

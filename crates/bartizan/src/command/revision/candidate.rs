@@ -68,6 +68,20 @@ impl Candidate {
     }
 }
 
+impl Candidate {
+    /// Texts that were put together here. Where they are no sound set, every reason is told and the exit code is returned.
+    pub(crate) fn of_texts(files: Vec<RevisionFile>) -> Result<Self, ExitCode> {
+        let sources = Sources::kept(files.iter().map(|file| (file.name.clone(), file.text.clone())));
+        let digest = SetDigest::new(sources.digest());
+        let set = Set::from_sources(sources);
+        if set.compiled.snapshot.is_none() {
+            print::note(set::section(&set, Severity::Problem).trim_end());
+            return Err(ExitCode::from(print::FOUND));
+        }
+        Ok(Candidate { set, files, digest })
+    }
+}
+
 fn section(problems: &Problems, sources: &Sources) -> String {
     render::section(problems, Severity::Problem, sources, Style::Coloured)
 }
