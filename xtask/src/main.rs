@@ -4,7 +4,7 @@
 //! too long or too noisy for it. Nothing here is built into the gateway, and nothing of the gateway is built into
 //! this: it starts cargo and the tools as a developer would.
 //!
-//! Reading order: [`mod@test`] (the steps), [`tidy`] (the architecture as rules), [`dependencies`], [`fixtures`],
+//! Reading order: [`mod@test`] (the steps), [`suite`] (the tests and their clock), [`tidy`] (the architecture as rules), [`dependencies`], [`fixtures`],
 //! [`nightly`], [`pictures`], [`mod@bench`], [`dist`].
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool speaks to its terminal")]
@@ -18,6 +18,7 @@ mod pictures;
 mod sdk;
 mod shell;
 mod steps;
+mod suite;
 mod test;
 mod tidy;
 mod tools;

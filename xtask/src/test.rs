@@ -3,17 +3,13 @@
 //! Cheap steps come first, so that a slip is told in seconds. Everything is the plain tool with plain arguments: a
 //! failed step can be repeated by hand, and the line to type is in its message.
 
-use std::{
-    io::{BufRead, BufReader},
-    path::Path,
-    process::Stdio,
-};
+use std::path::Path;
 
 use crate::{
     Result, dependencies, fixtures,
-    shell::{self, cargo, flag, run as run_program, shown, target_dir},
+    shell::{self, cargo, flag, run as run_program, target_dir},
     steps::{Done, Steps},
-    tidy, tools,
+    suite, tidy, tools,
 };
 
 /// A step's name, and the step.
@@ -70,60 +66,11 @@ fn clippy() -> Result<Done> {
 fn test() -> Result<Done> {
     // The end-to-end tests start the binary and do not name it, so cargo would not build it for them.
     run_program(cargo().args(["build", "--quiet", "--package", "bartizan"]))?;
+    // Built apart from their run, in which silence means that a test hangs.
+    run_program(cargo().args(["test", "--workspace", "--no-run"]))?;
     let mut command = cargo();
     command.args(["test", "--workspace", "--no-fail-fast"]).env("PATH", tools::path()?);
-    let mut child =
-        command.stdout(Stdio::piped()).spawn().map_err(|error| format!("{}: {error}", shown(&command)))?;
-    let mut sums = Sums::default();
-    if let Some(stdout) = child.stdout.take() {
-        for line in BufReader::new(stdout).split(b'\n').map_while(std::result::Result::ok) {
-            let line = String::from_utf8_lossy(&line);
-            println!("{line}");
-            sums.add(&line);
-        }
-    }
-    let status = child.wait().map_err(|error| error.to_string())?;
-    if !status.success() {
-        return Err(format!("{}: `{}` failed", sums.words(), shown(&command)));
-    }
-    if sums.passed == 0 {
-        return Err("no test ran".to_owned());
-    }
-    Ok(Done::Passed(sums.words()))
-}
-
-/// What the closing lines of the test binaries say, added up.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Sums {
-    passed: u64,
-    failed: u64,
-    ignored: u64,
-}
-
-impl Sums {
-    /// Adds `test result: ok. 4 passed; 0 failed; 1 ignored; …`; other lines count nothing.
-    fn add(&mut self, line: &str) {
-        let Some((_, counts)) = line.strip_prefix("test result: ").and_then(|rest| rest.split_once(". "))
-        else {
-            return;
-        };
-        for part in counts.split("; ") {
-            if let Some((Ok(count), word)) =
-                part.split_once(' ').map(|(count, word)| (count.parse::<u64>(), word))
-            {
-                match word {
-                    "passed" => self.passed += count,
-                    "failed" => self.failed += count,
-                    "ignored" => self.ignored += count,
-                    _ => {}
-                }
-            }
-        }
-    }
-
-    fn words(&self) -> String {
-        format!("{} passed; {} failed; {} ignored", self.passed, self.failed, self.ignored)
-    }
+    suite::run(&mut command).map(|sums| Done::Passed(sums.words()))
 }
 
 /// Every shipped document set passes the real `bartizan check`.
@@ -165,21 +112,4 @@ fn document() -> Result<Done> {
     command.args(["doc", "--quiet", "--workspace", "--no-deps", "--document-private-items"]);
     run_program(command.env("RUSTDOCFLAGS", "-D warnings -A rustdoc::private-intra-doc-links"))
         .map(|()| Done::passed())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_closing_lines_are_added_up() {
-        let mut sums = Sums::default();
-        sums.add(
-            "test result: ok. 4 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.01s",
-        );
-        sums.add("test a_name ... ok");
-        sums.add("test result: FAILED. 1 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.1s");
-        assert_eq!(sums, Sums { passed: 5, failed: 2, ignored: 1 });
-        assert_eq!(sums.words(), "5 passed; 2 failed; 1 ignored");
-    }
 }

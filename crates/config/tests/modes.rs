@@ -28,11 +28,21 @@ apiVersion: management.v1
 kind: Role
 metadata: { name: reader }
 spec: { grants: [{ routes: [orders] }] }
+---
+apiVersion: management.v1
+kind: NoticeChannel
+metadata: { name: manager }
+spec: { alertmanager: { url: "https://alerts.example.com" } }
 "#;
 
 /// The policy kinds, each with the least that it must say, and whether it may be in shadow and for a share of callers.
 /// A kind that decides nothing about a request has neither, with the words of the reason.
 const POLICIES: &[(Kind, &str, Result<(), &str>)] = &[
+    (
+        Kind::AlertPolicy,
+        "channels: [manager], signals: [{ signal: Faults }]",
+        Err("it decides nothing about a request"),
+    ),
     (Kind::AuthenticationPolicy, "methods: [{ type: ApiKey }]", Ok(())),
     (Kind::AuthorizationPolicy, "rules: [{ roles: [reader] }]", Ok(())),
     (Kind::CachePolicy, "", Err("it refuses nothing")),

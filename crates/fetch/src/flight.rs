@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn many_who_ask_for_one_thing_make_one_flight() {
-        let fetcher = Fetcher::start().unwrap();
+        let fetcher = Fetcher::start(Arc::default()).unwrap();
         let flights = Flights::<&str, usize>::default();
         let flown = Arc::new(AtomicUsize::new(0));
         run(async {
@@ -176,7 +176,7 @@ mod tests {
 
     #[test]
     fn a_flight_that_breaks_off_is_told_at_once() {
-        let fetcher = Fetcher::start().unwrap();
+        let fetcher = Fetcher::start(Arc::default()).unwrap();
         let flights = Flights::<&str, ()>::default();
         run(async {
             let asked = flights.join(&fetcher, "keys", LONG, || async { panic!("on purpose") });
@@ -187,7 +187,7 @@ mod tests {
 
     #[test]
     fn nobody_waits_longer_than_they_say_and_the_board_is_bounded() {
-        let fetcher = Fetcher::start().unwrap();
+        let fetcher = Fetcher::start(Arc::default()).unwrap();
         let flights = Flights::<&str, ()>::default();
         run(async {
             let never = || async { std::future::pending::<()>().await };

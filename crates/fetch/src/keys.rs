@@ -12,6 +12,7 @@ use std::{
 use arc_swap::ArcSwap;
 use bartizan_identity::jwt::{Begin, Completion, FetchFlaw, Fetched, KeyRing, KeySetCache, Ticket, Timing};
 use bartizan_model::scalar::FetchUrl;
+use bartizan_telemetry::FetchPurpose;
 use http::{HeaderMap, StatusCode};
 use tokio::sync::Notify;
 
@@ -251,20 +252,21 @@ async fn fetch_set(
     source: &KeySetSource,
     known: Option<FetchUrl>,
 ) -> Result<Found, Failure> {
+    let ask = |purpose| Ask::get(purpose, HeaderMap::new());
     let Some(issuer) = &source.discovered_for else {
-        let answer = ok(client.ask(&source.at, Ask::get(HeaderMap::new()), FETCH_MAX).await?)?;
+        let answer = ok(client.ask(&source.at, ask(FetchPurpose::KeySet), FETCH_MAX).await?)?;
         return Ok(Found { answer, discovered: None });
     };
     let url = match known {
         Some(url) => url,
         None => {
-            let document = ok(client.ask(&source.at, Ask::get(HeaderMap::new()), FETCH_MAX).await?)?;
+            let document = ok(client.ask(&source.at, ask(FetchPurpose::Discovery), FETCH_MAX).await?)?;
             discover(&document.body, issuer)?
         }
     };
     // The same rules as for the document that named it: an address in an answer opens no door that a document shut.
     let at = Destination { url: url.clone(), ..source.at.clone() };
-    let answer = ok(client.ask(&at, Ask::get(HeaderMap::new()), FETCH_MAX).await?)?;
+    let answer = ok(client.ask(&at, ask(FetchPurpose::KeySet), FETCH_MAX).await?)?;
     Ok(Found { answer, discovered: Some(url) })
 }
 

@@ -17,6 +17,7 @@ use std::{
 };
 
 use bartizan_model::scalar::FetchUrl;
+use bartizan_telemetry::{FetchOutcome, FetchPurpose, FetchTable};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, header};
 use rustls::ClientConfig;
@@ -64,6 +65,7 @@ pub struct Destination {
 /// What is asked. Nothing is ever sent twice.
 #[derive(Debug)]
 pub struct Ask {
+    purpose: FetchPurpose,
     method: Method,
     headers: HeaderMap,
     body: Bytes,
@@ -71,23 +73,23 @@ pub struct Ask {
 
 impl Ask {
     /// A document, with `GET`.
-    pub fn get(headers: HeaderMap) -> Self {
-        Ask { method: Method::GET, headers, body: Bytes::new() }
+    pub fn get(purpose: FetchPurpose, headers: HeaderMap) -> Self {
+        Ask { purpose, method: Method::GET, headers, body: Bytes::new() }
     }
 
     /// A form, already encoded, with `POST`.
-    pub fn form(headers: HeaderMap, form: Bytes) -> Self {
-        Self::post(headers, HeaderValue::from_static("application/x-www-form-urlencoded"), form)
+    pub fn form(purpose: FetchPurpose, headers: HeaderMap, form: Bytes) -> Self {
+        Self::post(purpose, headers, HeaderValue::from_static("application/x-www-form-urlencoded"), form)
     }
 
-    /// A JSON text, with `POST`.
+    /// A notice as JSON, with `POST`.
     pub fn json(headers: HeaderMap, text: Bytes) -> Self {
-        Self::post(headers, HeaderValue::from_static("application/json"), text)
+        Self::post(FetchPurpose::Notice, headers, HeaderValue::from_static("application/json"), text)
     }
 
-    fn post(mut headers: HeaderMap, kind: HeaderValue, body: Bytes) -> Self {
+    fn post(purpose: FetchPurpose, mut headers: HeaderMap, kind: HeaderValue, body: Bytes) -> Self {
         headers.insert(header::CONTENT_TYPE, kind);
-        Ask { method: Method::POST, headers, body }
+        Ask { purpose, method: Method::POST, headers, body }
     }
 }
 
@@ -102,15 +104,16 @@ pub struct Fetcher {
 struct Shared {
     exchanges: Semaphore,
     system: tls::SystemTrust,
+    fetches: Arc<FetchTable>,
 }
 
 impl Fetcher {
-    /// Starts the thread.
+    /// Starts the thread. What is fetched is counted in `fetches`.
     ///
     /// # Errors
     ///
     /// When the system has no thread or no descriptors left.
-    pub fn start() -> io::Result<Arc<Self>> {
+    pub fn start(fetches: Arc<FetchTable>) -> io::Result<Arc<Self>> {
         let runtime =
             Builder::new_current_thread().enable_all().max_blocking_threads(RESOLVERS_MAX).build()?;
         let handle = runtime.handle().clone();
@@ -123,7 +126,7 @@ impl Fetcher {
         };
         thread::Builder::new().name("fetch".into()).spawn(run)?;
         let exchanges = Semaphore::new(CONCURRENT_MAX);
-        let shared = Arc::new(Shared { exchanges, system: tls::SystemTrust::default() });
+        let shared = Arc::new(Shared { exchanges, system: tls::SystemTrust::default(), fetches });
         Ok(Arc::new(Fetcher { handle, shared, _stop: stop }))
     }
 
@@ -185,7 +188,7 @@ impl Client {
     ///
     /// As [`Fetcher::ask`].
     pub async fn ask(&self, at: &Destination, ask: Ask, limit: Duration) -> Result<Answer, FetchError> {
-        let began = Instant::now();
+        let (began, purpose) = (Instant::now(), ask.purpose);
         let asked = tokio::time::timeout(limit, async {
             let _permit = self.shared.exchanges.acquire().await.map_err(|_| FetchError::Ended)?;
             let tls = match (&at.tls, at.url.is_https()) {
@@ -196,11 +199,31 @@ impl Client {
             Exchange { at, tls, ask }.run().await
         });
         let result = asked.await.unwrap_or(Err(FetchError::TimedOut));
+        let took = began.elapsed();
+        self.shared.fetches.note(purpose, outcome(&result), took);
         tracing::debug!(
-            url = %at.url, ms = began.elapsed().as_millis(),
+            url = %at.url, ms = took.as_millis(),
             outcome = %result.as_ref().map_or_else(ToString::to_string, |answer| answer.status.to_string()),
             "fetched"
         );
         result
+    }
+}
+
+/// How an exchange ended, for the count.
+fn outcome(result: &Result<Answer, FetchError>) -> FetchOutcome {
+    match result {
+        Ok(answer) if answer.status.is_success() => FetchOutcome::Answered,
+        Ok(_) => FetchOutcome::Refused,
+        Err(FetchError::AddressRefused(_)) => FetchOutcome::AddressRefused,
+        Err(FetchError::Protocol(_) | FetchError::TooLarge) => FetchOutcome::Broken,
+        Err(FetchError::TimedOut) => FetchOutcome::TimedOut,
+        Err(
+            FetchError::Connect(_)
+            | FetchError::Ended
+            | FetchError::Resolve(_)
+            | FetchError::Tls(_)
+            | FetchError::Trust(_),
+        ) => FetchOutcome::Unreachable,
     }
 }

@@ -6,6 +6,8 @@ use std::{
     sync::mpsc,
 };
 
+use bartizan_telemetry::{Metrics, metrics::Format};
+
 use super::*;
 
 const LONG: Duration = Duration::from_secs(10);
@@ -38,9 +40,13 @@ fn destination(url: &str, access: Access) -> Destination {
 const LOOPBACK: Access = Access { private_network: true, clear_text: true };
 
 fn get(url: &str, access: Access, limit: Duration) -> Result<Answer, FetchError> {
-    let fetcher = Fetcher::start().unwrap();
+    let fetcher = Fetcher::start(Arc::default()).unwrap();
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(fetcher.ask(&destination(url, access), Ask::get(HeaderMap::new()), limit))
+    runtime.block_on(fetcher.ask(
+        &destination(url, access),
+        Ask::get(FetchPurpose::KeySet, HeaderMap::new()),
+        limit,
+    ))
 }
 
 #[test]
@@ -58,16 +64,28 @@ fn what_is_asked_for_comes_with_its_status() {
 #[test]
 fn a_form_is_sent_with_its_length() {
     let (url, asked) = serve(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}".to_vec(), Duration::ZERO);
-    let fetcher = Fetcher::start().unwrap();
+    let metrics = Metrics::new("0", std::time::SystemTime::now());
+    let fetcher = Fetcher::start(Arc::clone(metrics.fetches())).unwrap();
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     let to = destination(&url, LOOPBACK);
     let form = Bytes::from_static(b"token=a");
-    let answer = runtime.block_on(fetcher.ask(&to, Ask::form(HeaderMap::new(), form), LONG)).unwrap();
+    let answer = runtime
+        .block_on(fetcher.ask(&to, Ask::form(FetchPurpose::Token, HeaderMap::new(), form), LONG))
+        .unwrap();
     assert_eq!(answer.status, 200);
     let asked = asked.recv().unwrap();
     assert!(asked.starts_with("POST /keys?a=b HTTP/1.1\r\n"), "{asked}");
     assert!(asked.contains("content-type: application/x-www-form-urlencoded"), "{asked}");
     assert!(asked.contains("content-length: 7"), "{asked}");
+    // Nobody listens there any more.
+    runtime.block_on(fetcher.ask(&to, Ask::get(FetchPurpose::KeySet, HeaderMap::new()), LONG)).unwrap_err();
+    let counted = metrics.expose(Format::Prometheus);
+    for line in [
+        r#"bartizan_fetches_total{purpose="token",outcome="answered"} 1"#,
+        r#"bartizan_fetches_total{purpose="key_set",outcome="unreachable"} 1"#,
+    ] {
+        assert!(counted.contains(line), "{counted}");
+    }
 }
 
 #[test]

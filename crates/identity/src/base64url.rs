@@ -4,7 +4,7 @@
 //! anything between its characters, would let two different texts be the same token.
 
 /// The bytes that `text` encodes; `None` unless it is their one encoding.
-pub(crate) fn decode(text: &[u8]) -> Option<Vec<u8>> {
+pub fn decode(text: &[u8]) -> Option<Vec<u8>> {
     let (quads, tail) = text.as_chunks::<4>();
     let mut out = Vec::with_capacity(quads.len() * 3 + 2);
     out.resize(quads.len() * 3, 0);
@@ -57,7 +57,7 @@ const fn sextets() -> [u32; 256] {
 }
 
 /// The one encoding of `bytes`.
-pub(crate) fn encode(bytes: &[u8]) -> String {
+pub fn encode(bytes: &[u8]) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for chunk in bytes.chunks(3) {

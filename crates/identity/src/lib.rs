@@ -14,7 +14,7 @@ pub mod algorithm;
 pub mod api_key;
 mod base62;
 pub mod base64;
-mod base64url;
+pub mod base64url;
 pub mod basic;
 pub mod certificate;
 pub mod claim;

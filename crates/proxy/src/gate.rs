@@ -131,7 +131,7 @@ impl Gate {
         } = options;
         let tickets = TicketKeys::default();
         let lock = lock_dir.as_deref();
-        let fetcher = Fetcher::start().map_err(|error| {
+        let fetcher = Fetcher::start(Arc::clone(metrics.fetches())).map_err(|error| {
             vec![process_problem(format!("the fetching thread could not be started: {error}"))]
         })?;
         // Half of the cores: passwords must not be able to take the machine from the requests.

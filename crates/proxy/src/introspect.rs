@@ -22,10 +22,11 @@ use bartizan_identity::{
     jwt::{InvalidToken, TokenIdentity},
 };
 use bartizan_model::SecretValue;
+use bartizan_telemetry::FetchPurpose;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
-use crate::base64;
+use bartizan_identity::base64;
 
 /// 16,384 answers in all: about 2 KiB each.
 const SHARDS: usize = 16;
@@ -160,7 +161,10 @@ impl Asking {
     async fn run(self) -> Option<Said> {
         let mut headers = HeaderMap::new();
         headers.insert(header::AUTHORIZATION, self.credentials.clone());
-        let asked = self.client.ask(&self.at, Ask::form(headers, self.form.clone()), self.timeout).await;
+        let asked = self
+            .client
+            .ask(&self.at, Ask::form(FetchPurpose::Introspection, headers, self.form.clone()), self.timeout)
+            .await;
         let said = match asked {
             Ok(answer) if answer.status == StatusCode::OK => self
                 .spec

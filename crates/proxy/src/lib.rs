@@ -7,7 +7,6 @@
 //! document names, and no command line.
 
 pub mod answer;
-mod base64;
 mod body;
 mod capture;
 pub mod core;

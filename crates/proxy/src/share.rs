@@ -125,8 +125,8 @@ spec: { methods: [{ type: ApiKey }, { type: Jwt, jwt: { issuer: "https://id.exam
         let plan = &snapshot.routes[0];
         // {"alg":"RS256"} and claims with another `exp` each; the signature is none.
         let token = |claims: &str| {
-            let text = crate::base64::encode(claims.as_bytes()).replace('+', "-").replace('/', "_");
-            format!("Bearer eyJhbGciOiJSUzI1NiJ9.{}.AAAA", text.trim_end_matches('='))
+            let payload = bartizan_identity::base64url::encode(claims.as_bytes());
+            format!("Bearer eyJhbGciOiJSUzI1NiJ9.{payload}.AAAA")
         };
         let share = |header: &str, value: &str, client: &str| {
             let name = HeaderName::try_from(header).unwrap();

@@ -316,7 +316,8 @@ fn subject(headers: &HeaderMap) -> Option<String> {
         return None;
     }
     let payload = token.split('.').nth(1)?;
-    let claims: serde_json::Value = serde_json::from_slice(&crate::base64::decode_url(payload)?).ok()?;
+    let claims: serde_json::Value =
+        serde_json::from_slice(&bartizan_identity::base64url::decode(payload.as_bytes())?).ok()?;
     let text = |name| claims.get(name).and_then(serde_json::Value::as_str);
     Some(format!("{}\n{}", text("iss").unwrap_or_default(), text("sub")?))
 }

@@ -382,6 +382,13 @@ pub enum Error {
         name: String,
     },
 
+    /// There is no such token of the management API.
+    #[error("there is no token of this id; `bartizan tokens list` shows those there are")]
+    TokenUnknown {
+        /// What was asked for.
+        id: String,
+    },
+
     /// There is no such user.
     #[error("there is no user {name:?}; `bartizan users list` shows those there are")]
     UserUnknown {

@@ -45,7 +45,8 @@ fn bytes(path: &Path, vault: &Vault) -> Result<Option<Found>, Error> {
     if bytes.len() == Pepper::BYTES {
         return Ok(Some(Found { secret: bytes, was_sealed: false }));
     }
-    Err(wrong(bytes.len()))
+    // A longer file is not read to its end: it is too long, and that is all there is to say.
+    Err(wrong(bytes.len().min(Pepper::BYTES + 1)))
 }
 
 /// Makes a new pepper. The caller holds the setup lock and has seen that there is none.

@@ -183,11 +183,11 @@ impl<'a> Tokens<'a> {
         rows.map_err(self.0.fault("list tokens"))
     }
 
-    /// Withdraws a token for good; withdrawing it again changes nothing. `None` where there is none with the id.
+    /// Withdraws a token for good; withdrawing it again changes nothing.
     ///
     /// # Errors
-    /// What the database reports.
-    pub async fn revoke(self, id: &str, now_unix_ms: u64) -> Result<Option<TokenRow>, Error> {
+    /// [`Error::TokenUnknown`], or what the database reports.
+    pub async fn revoke(self, id: &str, now_unix_ms: u64) -> Result<TokenRow, Error> {
         let found = sqlx::query(concat!(
             "UPDATE management_token SET revoked_at_ms = COALESCE(revoked_at_ms, $2) WHERE id = $1 RETURNING ",
             token_columns!()
@@ -197,7 +197,9 @@ impl<'a> Tokens<'a> {
         .fetch_optional(self.0.writer())
         .await
         .and_then(|row| row.as_ref().map(TokenRow::read).transpose());
-        found.map_err(self.0.fault("revoke a token"))
+        found
+            .map_err(self.0.fault("revoke a token"))?
+            .ok_or_else(|| Error::TokenUnknown { id: id.to_owned() })
     }
 }
 

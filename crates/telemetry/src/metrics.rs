@@ -13,6 +13,7 @@
 pub mod cell;
 pub mod core;
 pub mod expose;
+mod fetches;
 pub mod label;
 pub mod names;
 pub mod process;
@@ -30,6 +31,7 @@ use std::{
 use self::{core::CoreCells, names::Names};
 pub use self::{
     core::CoreMetrics,
+    fetches::{FetchOutcome, FetchPurpose, FetchTable},
     label::{
         Cached, ConnectionState, Decision, FailureCounter, Inspected, Outcome, Refreshed, RefusedConnection,
     },
@@ -50,6 +52,7 @@ pub struct Metrics {
     cache: CacheGauges,
     log: OnceLock<Arc<LogCounters>>,
     usage: Arc<UsageTable>,
+    fetches: Arc<FetchTable>,
     insight: Mutex<InsightFigures>,
     version: &'static str,
     started_unix_nanos: u64,
@@ -113,6 +116,7 @@ impl Metrics {
             cache: CacheGauges::default(),
             log: OnceLock::new(),
             usage: Arc::default(),
+            fetches: Arc::default(),
             insight: Mutex::default(),
             version,
             started_unix_nanos: crate::time::unix_nanos(started),
@@ -130,6 +134,11 @@ impl Metrics {
     /// What models were used for.
     pub const fn usage(&self) -> &Arc<UsageTable> {
         &self.usage
+    }
+
+    /// What the gateway asked others for.
+    pub const fn fetches(&self) -> &Arc<FetchTable> {
+        &self.fetches
     }
 
     /// Registers a listener's name; the same name gives the same number, also after a reload.

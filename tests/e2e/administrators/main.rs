@@ -4,91 +4,13 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    clippy::print_stderr,
     clippy::indexing_slicing,
     reason = "a test's helpers fail by panicking"
 )]
 
-use std::{
-    io::{BufRead, BufReader},
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-};
-
-use bartizan_testkit::{Authority, Client, Gateway, Origin, TempDir, gateway::command};
+use bartizan_e2e::openid::Provider;
+use bartizan_testkit::{Client, Gateway, Origin, TempDir, gateway::command};
 use serde_json::{Value, json};
-
-/// A running provider; ends with the test.
-struct Provider {
-    child: Child,
-    issuer: String,
-    door: SocketAddr,
-    authority: PathBuf,
-    _files: TempDir,
-}
-
-/// The provider, or `None` where it cannot be started on this machine, which is said.
-fn provider() -> Option<Provider> {
-    let home = Path::new(env!("CARGO_MANIFEST_DIR")).join("oidc");
-    let node = Command::new("node").arg("--version").output().is_ok_and(|output| output.status.success());
-    let why = match (node, home.join("node_modules/oidc-provider").is_dir()) {
-        (true, true) => return Some(Provider::start(&home)),
-        (false, _) => "node is not installed",
-        (true, false) => "`npm ci` was not run in tests/e2e/oidc",
-    };
-    assert!(std::env::var_os("CI").is_none(), "the OpenID provider cannot be started: {why}");
-    eprintln!("SKIPPED: {why}, so the tests against the OpenID provider pass by");
-    None
-}
-
-impl Provider {
-    fn start(home: &Path) -> Provider {
-        let files = TempDir::new();
-        let authority = Authority::new();
-        let identity = authority.issue(&["127.0.0.1"]);
-        let write = |name: &str, text: &str| {
-            let path = files.path().join(name);
-            std::fs::write(&path, text).unwrap();
-            path
-        };
-        let (certificate, key) = (write("certificate.pem", &identity.chain), write("key.pem", &identity.key));
-        let authority = write("authority.pem", &authority.pem());
-        let mut child = Command::new("node")
-            .arg(home.join("administrators.mjs"))
-            .args([&certificate, &key])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("node can be started");
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let ready: Value =
-            serde_json::from_str(&line).unwrap_or_else(|_| panic!("the provider said {line:?}"));
-        Provider {
-            child,
-            issuer: ready["issuer"].as_str().unwrap().to_owned(),
-            door: ready["door"].as_str().unwrap().parse().unwrap(),
-            authority,
-            _files: files,
-        }
-    }
-
-    fn ask(&self, path: &str, body: &Value) -> Value {
-        let answer = Client::http1(self.door).call("POST", path, &[], body.to_string().into_bytes());
-        assert_eq!(answer.status, 200, "{path}: {}", answer.text());
-        answer.json()
-    }
-}
-
-impl Drop for Provider {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 /// A gateway at which one signs in by the provider.
 struct House {
@@ -117,14 +39,14 @@ impl House {
         );
         std::fs::write(&set, documents).unwrap();
         let mut start =
-            Gateway::starting("run").arg("--config").arg(&set).env("CONSOLE_SECRET", "console-secret/+");
+            Gateway::starting("run").arg("--config").arg(&set).env("CONSOLE_SECRET", "browser-secret/+");
         for argument in [
             "--admin",
             "127.0.0.1:0",
             "--admin-openid-issuer",
             &provider.issuer,
             "--admin-openid-client",
-            "console",
+            "browser",
             "--admin-openid-secret",
             "env://CONSOLE_SECRET",
             "--admin-openid-role",
@@ -138,7 +60,10 @@ impl House {
         let dir = data.path().join("state");
         let gateway = start.arg("--admin-openid-ca").arg(&provider.authority).data_dir(&dir).start();
         let redirect = format!("http://{}/admin/v1/openid/callback", gateway.address("admin"));
-        provider.ask("/set", &json!({ "redirect": redirect }));
+        let client = json!({ "redirect_uris": [redirect], "application_type": "native", "scope": "openid profile email" });
+        provider.control("/register", &client);
+        // Whoever signs in is known by a number there, and called by a name here.
+        provider.control("/set", &json!({ "prefix": "number-of-", "user": "ada", "groups": [] }));
         House { gateway, provider, data }
     }
 
@@ -168,8 +93,8 @@ impl House {
             "{}",
             begun.to
         );
-        let back = self.provider.ask("/follow", &json!({ "url": begun.to }));
-        let back = back["location"].as_str().unwrap_or_else(|| panic!("{back}"));
+        let back = self.provider.control("/follow", &json!({ "url": begun.to, "afresh": true }));
+        let back = back["to"].as_str().unwrap_or_else(|| panic!("{back}"));
         let path = back.split_once("/admin/").unwrap().1;
         Sent { to: format!("/admin/{path}"), cookies: begun.cookies }
     }
@@ -194,40 +119,40 @@ impl House {
 
 #[test]
 fn administrators_sign_in_by_the_provider_and_their_groups_give_their_role() {
-    let Some(provider) = provider() else { return };
+    let Some(provider) = Provider::start() else { return };
     let house = House::start(provider);
     let ways = Client::http1(house.gateway.address("admin")).get("/admin/v1/login", &[]).json();
     assert_eq!(ways["openId"], "your identity provider");
 
-    house.provider.ask("/set", &json!({ "groups": ["everybody", "platform"] }));
+    house.provider.control("/set", &json!({ "groups": ["everybody", "platform"] }));
     let sent = house.sign_in();
     assert_eq!(sent.to, "/console/");
     let me = house.me(&sent);
     assert_eq!((&me["name"], &me["role"]), (&"ada".into(), &"operator".into()), "{me}");
     // What the groups say now counts with the next sign-in, and it is the same person.
-    house.provider.ask("/set", &json!({ "groups": ["everybody"] }));
+    house.provider.control("/set", &json!({ "groups": ["everybody"] }));
     assert_eq!(house.me(&house.sign_in())["role"], "viewer");
 
     for (case, change, word) in [
         ("no group that means anything", json!({ "groups": ["others"] }), "NoRole"),
         ("they do not want to", json!({ "denies": true }), "Refused"),
     ] {
-        house.provider.ask("/set", &change);
+        house.provider.control("/set", &change);
         assert_eq!(house.sign_in().to, format!("/console/?signin={word}"), "{case}");
     }
-    house.provider.ask("/set", &json!({ "denies": false, "groups": ["platform"], "user": "bob" }));
+    house.provider.control("/set", &json!({ "denies": false, "groups": ["platform"], "user": "bob" }));
     house.users(&["add", "bob", "--role", "admin"]);
     assert_eq!(house.sign_in().to, "/console/?signin=NameTaken", "nobody becomes somebody else");
-    house.provider.ask("/set", &json!({ "user": "ada" }));
+    house.provider.control("/set", &json!({ "user": "ada" }));
     house.users(&["disable", "ada"]);
     assert_eq!(house.sign_in().to, "/console/?signin=Disabled");
 }
 
 #[test]
 fn an_answer_belongs_to_the_browser_that_asked_and_is_used_once() {
-    let Some(provider) = provider() else { return };
+    let Some(provider) = Provider::start() else { return };
     let house = House::start(provider);
-    house.provider.ask("/set", &json!({ "groups": ["platform"] }));
+    house.provider.control("/set", &json!({ "groups": ["platform"] }));
     let stale = "/console/?signin=StaleAttempt";
     let attempt = house.attempt();
     assert_eq!(house.walk(&attempt.to, &[]).to, stale, "another browser: the answer was forced upon it");
@@ -249,5 +174,5 @@ fn an_answer_belongs_to_the_browser_that_asked_and_is_used_once() {
     }
     assert_eq!(house.walk("/admin/v1/openid/callback", &attempt.cookies).to, stale);
     let log = house.gateway.stderr().join("\n");
-    assert!(!log.contains("console-secret"), "{log}");
+    assert!(!log.contains("browser-secret"), "{log}");
 }

@@ -260,7 +260,7 @@ fn told(hook: &Receiver, event: &str) -> Option<Value> {
 fn a_successor_is_offered_by_itself_shown_by_a_post_once_and_the_overlap_begins_then() {
     let (origin, data) = (Origin::answering("ok"), TempDir::new());
     let hook = Receiver::start(Path::new("python3"), "hook.py", &[SECRET, "0"]);
-    let (_documents, gateway) = ageing(&hook, &origin, &data, "6s");
+    let (_documents, gateway) = ageing(&hook, &origin, &data, "15s");
     let web = gateway.address("web");
     let old = ran(&["keys", "create", "--consumer", "shop"], &data).trim().to_owned();
     let call = |key: &str| Client::http1(web).get("/", &[("x-api-key", key)]).status.as_u16();

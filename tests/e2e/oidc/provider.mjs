@@ -29,7 +29,7 @@ function makeKey() {
 const state = {
   keys: [makeKey()], down: false, slowMs: 0, counts: {}, accessTokenTTL: 600,
   // Of people who sign in by a browser.
-  user: 'shop', groups: ['buyers'], denies: false, browser: { redirect_uris: [], post_logout_redirect_uris: [] },
+  user: 'shop', prefix: '', groups: ['buyers'], denies: false, browser: { redirect_uris: [], post_logout_redirect_uris: [] },
   idTokenTTL: 600, tokenStatus: 200, tokenAnswer: null,
 };
 let provider = null;
@@ -76,7 +76,7 @@ function rebuild() {
     response_types: [],
     scope: 'read write admin',
   });
-  // Pages behind the gateway: the code flow.
+  // Pages behind the gateway, and its own console: the code flow.
   const browser = {
     ...client('browser'),
     grant_types: ['authorization_code', 'refresh_token'],
@@ -87,15 +87,17 @@ function rebuild() {
   provider = new Provider(issuer, {
     clients: [client('shop'), client('stranger'), client('opaque-shop'), client('gateway'), browser],
     adapter: Adapter,
-    claims: { openid: ['sub', 'groups'] },
+    claims: { openid: ['sub', 'groups', 'preferred_username'], profile: [], email: [] },
     conformIdTokenClaims: false,
-    findAccount: (_ctx, sub) => ({ accountId: sub, claims: () => ({ sub, groups: state.groups }) }),
+    findAccount: (_ctx, name) => ({
+      accountId: name, claims: () => ({ sub: state.prefix + name, groups: state.groups, preferred_username: name }),
+    }),
     interactions: { url: (_ctx, interaction) => `/interaction/${interaction.uid}` },
     issueRefreshToken: (_ctx, one) => one.grantTypeAllowed('refresh_token'),
     rotateRefreshToken: () => true,
     pkce: { required: () => true },
     jwks: { keys: state.keys.map((one) => one.jwk) },
-    scopes: ['read', 'write', 'admin', 'openid', 'profile', 'offline_access'],
+    scopes: ['read', 'write', 'admin', 'openid', 'profile', 'email', 'offline_access'],
     extraTokenClaims: (ctx) => ({ groups: ['buyers'], on_behalf_of: ctx.exchangedFor }),
     features: {
       clientCredentials: { enabled: true },
@@ -151,7 +153,7 @@ async function interact(request, response) {
     result = { login: { accountId: state.user } };
   } else {
     const grant = new provider.Grant({ accountId: session.accountId, clientId: params.client_id });
-    grant.addOIDCScope('openid profile offline_access');
+    grant.addOIDCScope('openid profile email offline_access');
     result = { consent: { grantId: await grant.save() } };
   }
   await provider.interactionFinished(request, response, result, { mergeWithLastSubmission: true });

@@ -4,10 +4,12 @@
 //! * [`house`]: the gateway under attack, its listeners, and the origins behind it.
 //! * [`mod@run`]: plays rows, judges them, counts what it ran.
 //! * [`mod@page`]: the text of `docs/attacks.md`.
+//! * [`openid`]: a real OpenID provider beside the gateway.
 
 #![expect(clippy::expect_used, clippy::panic, reason = "a test's helper fails the test, and tells why")]
 
 pub mod house;
+pub mod openid;
 pub mod page;
 pub mod run;
 pub mod table;

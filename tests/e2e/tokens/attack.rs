@@ -2,15 +2,16 @@
 
 use std::net::TcpListener;
 
+use bartizan_e2e::openid::{AUDIENCE, Provider};
 use serde_json::{Value, json};
 
-use crate::provider::{AUDIENCE, House, SHOP, provider};
+use crate::house::{House, SHOP};
 
 const CLAIMS: &str = "claims: { consumer: client_id }";
 
 #[test]
 fn a_token_that_does_not_hold_is_refused_whatever_it_says() {
-    let Some(provider) = provider() else { return };
+    let Some(provider) = Provider::start() else { return };
     let house = House::of(&format!("{}, {{ type: Anonymous }}", provider.jwt(CLAIMS)), &[SHOP]);
     // Whoever believed a token about where its key is would ask here.
     let trap = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -68,7 +69,7 @@ fn a_token_that_does_not_hold_is_refused_whatever_it_says() {
 
 #[test]
 fn what_has_not_the_form_of_one_token_is_refused_and_not_passed_by() {
-    let Some(provider) = provider() else { return };
+    let Some(provider) = Provider::start() else { return };
     let house = House::of(&format!("{}, {{ type: Anonymous }}", provider.jwt(CLAIMS)), &[SHOP]);
     let token = provider.issue("shop");
     let [head, body, signature] = token.split('.').collect::<Vec<_>>()[..] else { panic!("{token}") };

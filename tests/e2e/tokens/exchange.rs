@@ -2,9 +2,10 @@
 
 use std::{thread, time::Duration};
 
+use bartizan_e2e::openid::Provider;
 use serde_json::json;
 
-use crate::provider::{House, Provider, SHOP, provider};
+use crate::house::{House, SHOP};
 
 const CLAIMS: &str = "claims: { consumer: client_id, roles: scope }";
 const INNER: &str = "https://orders.internal";
@@ -46,7 +47,7 @@ fn base64url(text: &str) -> Vec<u8> {
 
 #[test]
 fn an_upstream_gets_a_token_made_for_it_and_for_the_caller_and_never_the_callers_own() {
-    let Some(provider) = provider() else { return };
+    let Some(provider) = Provider::start() else { return };
     let stranger = SHOP.replace("shop", "stranger");
     let house = house(&provider, &provider.jwt(CLAIMS), &[SHOP, &stranger]);
     let token = provider.issue("shop");
@@ -78,7 +79,7 @@ fn an_upstream_gets_a_token_made_for_it_and_for_the_caller_and_never_the_callers
 
 #[test]
 fn a_token_of_the_caller_that_is_refused_concerns_nobody_else_and_nothing_is_sent() {
-    let Some(provider) = provider() else { return };
+    let Some(provider) = Provider::start() else { return };
     let stranger = SHOP.replace("shop", "stranger");
     let house = house(&provider, &provider.jwt(CLAIMS), &[SHOP, &stranger]);
     provider.control("/set", &json!({ "refuses": "stranger" }));
@@ -100,7 +101,7 @@ fn a_token_of_the_caller_that_is_refused_concerns_nobody_else_and_nothing_is_sen
 
 #[test]
 fn who_was_known_in_another_way_than_by_a_token_is_refused() {
-    let Some(provider) = provider() else { return };
+    let Some(provider) = Provider::start() else { return };
     let methods = format!("{}, {{ type: Anonymous }}", provider.jwt(CLAIMS));
     let house = house(&provider, &methods, &[SHOP]);
     let answer = house.client().get("/orders", &[]);
@@ -114,7 +115,7 @@ fn who_was_known_in_another_way_than_by_a_token_is_refused() {
 
 #[test]
 fn a_token_is_exchanged_anew_when_it_ends_and_a_failing_endpoint_is_left_alone() {
-    let Some(provider) = provider() else { return };
+    let Some(provider) = Provider::start() else { return };
     provider.control("/set", &json!({ "accessTokenTTL": 600 }));
     let token = provider.issue("shop");
     let other = provider.issue("shop");
@@ -141,7 +142,7 @@ fn a_token_is_exchanged_anew_when_it_ends_and_a_failing_endpoint_is_left_alone()
 
 #[test]
 fn a_token_is_exchanged_ahead_of_its_end_beside_a_request_that_goes_on_with_the_old_one() {
-    let Some(provider) = provider() else { return };
+    let Some(provider) = Provider::start() else { return };
     let token = provider.issue("shop");
     provider.control("/set", &json!({ "accessTokenTTL": 15 }));
     let house = house(&provider, &provider.jwt(CLAIMS), &[SHOP]);

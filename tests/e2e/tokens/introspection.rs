@@ -2,9 +2,10 @@
 
 use std::{thread, time::Duration};
 
+use bartizan_e2e::openid::{AUDIENCE, Provider};
 use serde_json::json;
 
-use crate::provider::{AUDIENCE, House, Provider, SHOP, provider};
+use crate::house::{House, SHOP};
 
 fn method(provider: &Provider, more: &str) -> String {
     format!(
@@ -21,7 +22,7 @@ const CLAIMS: &str = "claims: { consumer: client_id, unknownConsumer: Allow, rol
 
 #[test]
 fn an_opaque_token_is_asked_about_once_and_ends_when_it_is_revoked() {
-    let Some(provider) = provider() else { return };
+    let Some(provider) = Provider::start() else { return };
     let house = House::of(&method(&provider, CLAIMS), &[]);
     let token = provider.issue("opaque-shop");
     assert_eq!(house.call(&token), (200, String::new()));
@@ -48,7 +49,7 @@ fn an_opaque_token_is_asked_about_once_and_ends_when_it_is_revoked() {
 
 #[test]
 fn a_token_for_somebody_else_is_none_for_us() {
-    let Some(provider) = provider() else { return };
+    let Some(provider) = Provider::start() else { return };
     let house = House::of(&method(&provider, CLAIMS), &[]);
     let body = json!({ "client": "opaque-shop", "resource": "https://other.example" });
     let token = provider.control("/issue", &body)["access_token"].as_str().unwrap().to_owned();
@@ -57,7 +58,7 @@ fn a_token_for_somebody_else_is_none_for_us() {
 
 #[test]
 fn an_issuer_that_does_not_answer_is_a_fault_and_never_a_yes() {
-    let Some(provider) = provider() else { return };
+    let Some(provider) = Provider::start() else { return };
     let house = House::of(&method(&provider, CLAIMS), &[]);
     let (known, fresh) = (provider.issue("opaque-shop"), provider.issue("opaque-shop"));
     assert_eq!(house.call(&known).0, 200);
@@ -73,7 +74,7 @@ fn an_issuer_that_does_not_answer_is_a_fault_and_never_a_yes() {
 
 #[test]
 fn signed_tokens_and_opaque_ones_share_a_place() {
-    let Some(provider) = provider() else { return };
+    let Some(provider) = Provider::start() else { return };
     let methods =
         format!("{}, {}", provider.jwt("claims: { consumer: client_id }"), method(&provider, CLAIMS));
     let house = House::of(&methods, &[SHOP]);

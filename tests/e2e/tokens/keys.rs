@@ -9,9 +9,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bartizan_e2e::openid::{AUDIENCE, Provider};
+use bartizan_testkit::Client;
 use serde_json::json;
 
-use crate::provider::{AUDIENCE, House, SHOP, provider};
+use crate::house::{House, SHOP};
 
 const CLAIMS: &str = "claims: { consumer: client_id }";
 
@@ -29,7 +31,7 @@ fn eventually(within: Duration, mut is_so: impl FnMut() -> bool) -> bool {
 
 #[test]
 fn keys_roll_over_without_a_failed_call() {
-    let Some(provider) = provider() else { return };
+    let Some(provider) = Provider::start() else { return };
     let house = Arc::new(House::of(&provider.jwt(CLAIMS), &[SHOP]));
     let old = provider.issue("shop");
     assert_eq!(house.call(&old).0, 200);
@@ -64,11 +66,17 @@ fn keys_roll_over_without_a_failed_call() {
     assert_eq!(failed, 0, "of {} calls", calls.load(Ordering::Relaxed));
     assert!(calls.load(Ordering::Relaxed) > 20);
     assert_eq!(provider.count("/jwks") - before, 1, "one fetch for the new key");
+    let metrics = Client::http1(house.gateway.address("admin")).get("/metrics", &[]);
+    for counted in
+        [r#"{purpose="discovery",outcome="answered"} 1"#, r#"{purpose="key_set",outcome="answered"} 2"#]
+    {
+        assert!(metrics.text().contains(&format!("bartizan_fetches_total{counted}\n")), "{}", metrics.text());
+    }
 }
 
 #[test]
 fn keys_that_are_known_serve_while_the_issuer_is_down() {
-    let Some(provider) = provider() else { return };
+    let Some(provider) = Provider::start() else { return };
     let house = House::of(&provider.jwt(CLAIMS), &[SHOP]);
     let (known, fresh) = (provider.issue("shop"), provider.issue("shop"));
     assert_eq!(house.call(&known).0, 200);
@@ -83,7 +91,7 @@ fn keys_that_are_known_serve_while_the_issuer_is_down() {
 
 #[test]
 fn an_issuer_whose_keys_never_came_is_answered_503_until_they_come() {
-    let Some(provider) = provider() else { return };
+    let Some(provider) = Provider::start() else { return };
     let token = provider.issue("shop");
     provider.control("/set", &json!({ "down": true }));
     let house = House::of(&provider.jwt(CLAIMS), &[SHOP]);
@@ -104,7 +112,7 @@ fn an_issuer_whose_keys_never_came_is_answered_503_until_they_come() {
 
 #[test]
 fn invented_key_names_cost_the_issuer_nothing() {
-    let Some(provider) = provider() else { return };
+    let Some(provider) = Provider::start() else { return };
     let house = Arc::new(House::of(&provider.jwt(CLAIMS), &[SHOP]));
     assert_eq!(house.call(&provider.issue("shop")).0, 200);
     let before = provider.count("/jwks");
@@ -128,7 +136,7 @@ fn invented_key_names_cost_the_issuer_nothing() {
 
 #[test]
 fn a_slow_issuer_costs_its_own_callers_time_and_nobody_else() {
-    let Some(provider) = provider() else { return };
+    let Some(provider) = Provider::start() else { return };
     let token = provider.issue("shop");
     provider.control("/set", &json!({ "slowMs": 60_000 }));
     let open = "apiVersion: management.v1\nkind: Route\nmetadata: { name: open }\n\
@@ -155,7 +163,7 @@ fn a_slow_issuer_costs_its_own_callers_time_and_nobody_else() {
 
 #[test]
 fn a_policy_may_say_that_callers_it_cannot_judge_are_nobody() {
-    let Some(provider) = provider() else { return };
+    let Some(provider) = Provider::start() else { return };
     let token = provider.issue("shop");
     provider.control("/set", &json!({ "down": true }));
     let house = House::of(&format!("{}], onFault: allow, targetRefs: [", provider.jwt(CLAIMS)), &[SHOP]);
@@ -170,7 +178,7 @@ fn a_policy_may_say_that_callers_it_cannot_judge_are_nobody() {
 
 #[test]
 fn a_policy_in_shadow_waits_for_nobody() {
-    let Some(provider) = provider() else { return };
+    let Some(provider) = Provider::start() else { return };
     let token = provider.issue("shop");
     provider.control("/set", &json!({ "slowMs": 60_000 }));
     let house = House::of(&format!("{}], mode: shadow, targetRefs: [", provider.jwt(CLAIMS)), &[SHOP]);
@@ -185,7 +193,7 @@ fn a_policy_in_shadow_waits_for_nobody() {
 
 #[test]
 fn keys_outlive_a_reload() {
-    let Some(provider) = provider() else { return };
+    let Some(provider) = Provider::start() else { return };
     let house = House::of(&provider.jwt(CLAIMS), &[SHOP]);
     let token = provider.issue("shop");
     assert_eq!(house.call(&token).0, 200);
@@ -203,9 +211,9 @@ fn keys_outlive_a_reload() {
 
 #[test]
 fn nothing_is_fetched_from_where_no_document_allows_it() {
-    let Some(provider) = provider() else { return };
+    let Some(provider) = Provider::start() else { return };
     let token = provider.issue("shop");
-    let asked = |provider: &crate::provider::Provider| provider.count("/.well-known/openid-configuration");
+    let asked = |provider: &Provider| provider.count("/.well-known/openid-configuration");
     let before = asked(&provider);
     for fetch in [
         // Loopback without a word about private networks.

@@ -5,17 +5,15 @@
 
 #![expect(
     clippy::unwrap_used,
-    clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
-    clippy::print_stderr,
     reason = "a test fails where it stands, and tells why"
 )]
 
 mod attack;
 mod exchange;
+mod house;
 mod introspection;
 mod keys;
 mod mapping;
-mod provider;
 mod sign_in;

@@ -1,14 +1,15 @@
 //! What a good token is worth: consumer, roles, tags, conditions; and where it ends.
 
+use bartizan_e2e::openid::Provider;
 use serde_json::json;
 
-use crate::provider::{House, SHOP, provider};
+use crate::house::{House, SHOP};
 
 const CLAIMS: &str = "claims: { consumer: client_id, roles: scope, tags: [{ name: who, claim: sub }] }";
 
 #[test]
 fn a_token_of_the_provider_is_a_consumer_with_its_roles() {
-    let Some(provider) = provider() else { return };
+    let Some(provider) = Provider::start() else { return };
     let house = House::of(&provider.jwt(CLAIMS), &[SHOP]);
     let token = provider.issue("shop");
     assert_eq!(house.call(&token), (200, String::new()));
@@ -35,7 +36,7 @@ fn a_token_of_the_provider_is_a_consumer_with_its_roles() {
 
 #[test]
 fn a_caller_without_a_valid_token_is_told_what_rfc_6750_says() {
-    let Some(provider) = provider() else { return };
+    let Some(provider) = Provider::start() else { return };
     let challenge = "challenge: { realm: orders, scope: \"read write\" }";
     let house = House::of(&provider.jwt(&format!("{CLAIMS}, {challenge}")), &[SHOP]);
     let answer = house.client().get("/orders", &[]);
@@ -51,7 +52,7 @@ fn a_caller_without_a_valid_token_is_told_what_rfc_6750_says() {
 
 #[test]
 fn a_resource_tells_where_its_tokens_come_from() {
-    let Some(provider) = provider() else { return };
+    let Some(provider) = Provider::start() else { return };
     let challenge = "challenge: { scope: \"read write\", resourceMetadata: true }";
     let house = House::of(&provider.jwt(&format!("{CLAIMS}, {challenge}")), &[SHOP]);
     let client = house.client();
@@ -81,7 +82,7 @@ fn a_resource_tells_where_its_tokens_come_from() {
 
 #[test]
 fn a_consumer_without_a_document_may_be_let_in_by_name() {
-    let Some(provider) = provider() else { return };
+    let Some(provider) = Provider::start() else { return };
     let claims = "claims: { consumer: client_id, unknownConsumer: Allow, roles: scope }, forward: true";
     let house = House::of(&provider.jwt(claims), &[]);
     let token = provider.issue("stranger");
@@ -94,7 +95,7 @@ fn a_consumer_without_a_document_may_be_let_in_by_name() {
 
 #[test]
 fn conditions_see_subject_roles_tags_and_claims() {
-    let Some(provider) = provider() else { return };
+    let Some(provider) = Provider::start() else { return };
     let rules = |condition: &str| {
         format!(
             "apiVersion: management.v1\nkind: AuthorizationPolicy\nmetadata: {{ name: who }}\n\
@@ -119,7 +120,7 @@ fn conditions_see_subject_roles_tags_and_claims() {
 
 #[test]
 fn a_cookie_or_a_header_of_its_own_may_carry_the_token_and_does_not_go_on() {
-    let Some(provider) = provider() else { return };
+    let Some(provider) = Provider::start() else { return };
     let from = "from: [{ cookie: token }, { header: x-token }, { header: authorization }]";
     let house = House::of(&provider.jwt(&format!("{CLAIMS}, {from}")), &[SHOP]);
     let token = provider.issue("shop");
@@ -137,7 +138,7 @@ fn a_cookie_or_a_header_of_its_own_may_carry_the_token_and_does_not_go_on() {
 
 #[test]
 fn a_shared_secret_signs_for_its_issuer_alone() {
-    let Some(provider) = provider() else { return };
+    let Some(provider) = Provider::start() else { return };
     let shared = "{ type: Jwt, jwt: { issuer: \"https://partner.example\", audiences: [\"https://api.example.com\"], \
                   algorithms: [HS256], keys: { secretRef: \"env://TOKEN_SECRET\" }, claims: { fixedConsumer: shop } } }";
     let house = House::of(&format!("{}, {shared}", provider.jwt(CLAIMS)), &[SHOP]);

@@ -10,10 +10,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bartizan_e2e::openid::Provider;
 use bartizan_testkit::{Answer, Client};
 use serde_json::{Value, json};
 
-use crate::provider::{House, Provider, SHOP, provider};
+use crate::house::{House, SHOP};
 
 const SESSION: &str = "__Host-bartizan-session";
 const PAGE: &[(&str, &str)] =
@@ -134,7 +135,7 @@ fn parameter(url: &str, name: &str) -> String {
 
 #[test]
 fn somebody_signs_in_and_is_the_consumer_that_the_token_names() {
-    let Some(provider) = provider() else { return };
+    let Some(provider) = Provider::start() else { return };
     let (house, browser) = house(&provider, "");
     let url = browser.begin("/orders/7?a=b&c=%2F");
     assert!(url.starts_with(&format!("{}/auth?", provider.issuer)), "{url}");
@@ -160,7 +161,7 @@ fn somebody_signs_in_and_is_the_consumer_that_the_token_names() {
 
 #[test]
 fn only_somebody_who_opens_a_page_is_sent_to_sign_in() {
-    let Some(provider) = provider() else { return };
+    let Some(provider) = Provider::start() else { return };
     let (house, browser) = house(&provider, "");
     for (method, headers) in [
         ("GET", &[("accept", "application/json")][..]),
@@ -192,7 +193,7 @@ fn only_somebody_who_opens_a_page_is_sent_to_sign_in() {
 
 #[test]
 fn an_answer_that_is_not_to_this_browsers_sign_in_signs_nobody_in() {
-    let Some(provider) = provider() else { return };
+    let Some(provider) = Provider::start() else { return };
     let (house, browser) = house(&provider, "");
     let other = Browser::of(&house);
     let invalid = (401, "CredentialInvalid".to_owned());
@@ -240,7 +241,7 @@ fn an_answer_that_is_not_to_this_browsers_sign_in_signs_nobody_in() {
 
 #[test]
 fn an_id_token_that_is_not_for_this_sign_in_signs_nobody_in() {
-    let Some(provider) = provider() else { return };
+    let Some(provider) = Provider::start() else { return };
     let attempt = |browser: &Browser, change: &dyn Fn(&str) -> Value| {
         let url = browser.begin("/orders");
         let callback = browser.at(&provider, &url);
@@ -308,7 +309,7 @@ fn an_id_token_that_is_not_for_this_sign_in_signs_nobody_in() {
 
 #[test]
 fn whoever_invents_answers_must_wait() {
-    let Some(provider) = provider() else { return };
+    let Some(provider) = Provider::start() else { return };
     let (_house, browser) = house(&provider, "");
     let before = provider.count("/token");
     let mut answers = (0..40).map(|number| {
@@ -321,7 +322,7 @@ fn whoever_invents_answers_must_wait() {
 
 #[test]
 fn tokens_are_renewed_once_and_whoever_is_no_longer_welcome_is_out() {
-    let Some(provider) = provider() else { return };
+    let Some(provider) = Provider::start() else { return };
     provider.control("/set", &json!({ "idTokenTTL": 6 }));
     let (house, browser) = house(&provider, "");
     browser.sign_in(&provider, "/orders");
@@ -365,7 +366,7 @@ fn tokens_are_renewed_once_and_whoever_is_no_longer_welcome_is_out() {
 
 #[test]
 fn a_session_outlives_a_change_of_the_key_that_seals_it() {
-    let Some(provider) = provider() else { return };
+    let Some(provider) = Provider::start() else { return };
     let files = bartizan_testkit::TempDir::new();
     let path = files.path().join("keys");
     let (old, new) = (
@@ -393,7 +394,7 @@ fn a_session_outlives_a_change_of_the_key_that_seals_it() {
 
 #[test]
 fn a_session_that_was_tampered_with_is_none() {
-    let Some(provider) = provider() else { return };
+    let Some(provider) = Provider::start() else { return };
     let (house, browser) = house(&provider, "");
     browser.sign_in(&provider, "/orders");
     let session = browser.session().unwrap();
@@ -426,7 +427,7 @@ fn a_session_that_was_tampered_with_is_none() {
 
 #[test]
 fn another_sites_page_changes_nothing_with_a_session() {
-    let Some(provider) = provider() else { return };
+    let Some(provider) = Provider::start() else { return };
     let (_house, browser) = house(&provider, "trustedOrigins: [\"https://admin.example\"]");
     browser.sign_in(&provider, "/orders");
     let own_origin = browser.origin.clone();
@@ -459,7 +460,7 @@ fn another_sites_page_changes_nothing_with_a_session() {
 
 #[test]
 fn whoever_signs_out_is_out_here_and_at_the_provider() {
-    let Some(provider) = provider() else { return };
+    let Some(provider) = Provider::start() else { return };
     let (_house, browser) = house(&provider, "");
     browser.sign_in(&provider, "/orders");
     let stolen = browser.jar.borrow().clone();
@@ -481,7 +482,7 @@ fn whoever_signs_out_is_out_here_and_at_the_provider() {
 
 #[test]
 fn without_the_provider_nobody_signs_in_and_who_is_in_stays() {
-    let Some(provider) = provider() else { return };
+    let Some(provider) = Provider::start() else { return };
     let (house, browser) = house(&provider, "");
     browser.sign_in(&provider, "/orders");
     let begun = Browser::of(&house);
@@ -505,7 +506,7 @@ fn without_the_provider_nobody_signs_in_and_who_is_in_stays() {
 
 #[test]
 fn sessions_end_by_age_and_by_idleness() {
-    let Some(provider) = provider() else { return };
+    let Some(provider) = Provider::start() else { return };
     let (_house, browser) = house(&provider, "session: { lifetime: 4s, idle: 2s }");
     browser.sign_in(&provider, "/orders");
     let began = Instant::now();

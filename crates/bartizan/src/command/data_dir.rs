@@ -1,8 +1,8 @@
 //! `--data-dir`: where keys and state are kept.
 
-use std::path::PathBuf;
+use std::{error::Error as StdError, path::PathBuf};
 
-use bartizan_store::{DataDir, Error};
+use bartizan_store::{DataDir, Error, Store};
 
 use crate::service;
 
@@ -24,5 +24,19 @@ impl DataDirArg {
     /// Opens the directory; makes it where it does not exist.
     pub(crate) fn open(&self) -> Result<DataDir, Error> {
         service::data_dir(self.data_dir.as_deref())
+    }
+
+    /// Does one thing on the store in it, on a runtime of this thread, and closes the store.
+    pub(crate) fn on_store<T>(
+        &self,
+        work: impl AsyncFnOnce(&Store) -> Result<T, Box<dyn StdError>>,
+    ) -> Result<T, Box<dyn StdError>> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async {
+            let store = Store::open(&self.open()?).await?;
+            let outcome = work(&store).await;
+            store.close().await;
+            outcome
+        })
     }
 }

@@ -1,13 +1,12 @@
-//! What a command changes in a store, written into the audit trail before it begins and when it has ended.
+//! What a command changes in a store stands in the audit trail.
 //!
-//! Who does it is the user of this machine; that is a note and not a proof ([`super::author`]). What cannot be written
-//! down is not begun.
+//! Who does it is the user of this machine; that is a note and not a proof ([`super::author`]).
 
 use std::future::Future;
 
-use bartizan_store::{AuditNote, AuditPhase, Error, Store};
+use bartizan_store::{Ending, Error, Store};
 
-use super::{author, when::now_ms};
+use super::{author, print, when::now_ms};
 
 /// What is about to be done. Nothing in it is a secret.
 #[derive(Clone, Copy, Debug)]
@@ -31,30 +30,19 @@ impl Deed<'_> {
         after: impl FnOnce(&T) -> String,
     ) -> Result<T, Error> {
         let actor = format!("local:{}", author::author_or_local());
-        let note = |phase, after, reason| AuditNote {
-            actor: &actor,
-            source: "local",
-            action: self.action,
-            target: self.target,
-            phase,
-            before: self.before,
-            after,
-            reason,
-        };
-        store.audit().add(note(AuditPhase::Begun, "", self.reason), now_ms()).await?;
-        let outcome = work.await;
-        match &outcome {
-            Ok(done) => {
-                store.audit().add(note(AuditPhase::Done, &after(done), self.reason), now_ms()).await?
-            }
+        let Deed { action, target, before, reason } = *self;
+        let deed = bartizan_store::Deed { actor: &actor, source: "local", action, target, before, reason };
+        let ending = |outcome: &Result<T, Error>| match outcome {
+            Ok(done) => Ending::done(after(done)),
             Err(error) => {
-                let phase = match error {
-                    Error::Database { .. } | Error::File { .. } => AuditPhase::Failed,
-                    _ => AuditPhase::Refused,
-                };
-                store.audit().add(note(phase, "", &error.to_string()), now_ms()).await?
+                let is_failure = matches!(error, Error::Database { .. } | Error::File { .. });
+                Ending::not_done(is_failure, error.to_string())
             }
         };
+        let (outcome, unwritten) = deed.record(store, now_ms, work, ending).await;
+        if let Some(error) = unwritten {
+            print::note(&format!("the audit trail does not say how this ended: {error}"));
+        }
         outcome
     }
 }

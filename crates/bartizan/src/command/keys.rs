@@ -165,7 +165,7 @@ pub(super) fn time(text: &str) -> Result<Time, String> {
 
 /// Works on keys.
 pub(crate) fn run(args: &Args) -> ExitCode {
-    match answer(args) {
+    match args.data_dir.on_store(async |store| work(args, store).await) {
         // What was asked for does not exist; the command itself could run.
         Err(error) if is_unknown(&*error) => {
             print::fault(&*error);
@@ -181,17 +181,6 @@ fn is_unknown(error: &(dyn Error + 'static)) -> bool {
         matches!(store, Store::KeyUnknown { .. } | Store::KeyEnded { .. } | Store::KeyReplaced { .. })
     };
     error.downcast_ref().is_some_and(found)
-}
-
-fn answer(args: &Args) -> Outcome {
-    // The database is asked on this thread's own runtime; a command does one thing and ends.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let store = Store::open(&args.data_dir.open()?).await?;
-        let outcome = work(args, &store).await;
-        store.close().await;
-        outcome
-    })
 }
 
 async fn work(args: &Args, store: &Store) -> Outcome {

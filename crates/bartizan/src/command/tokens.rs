@@ -7,12 +7,13 @@ use std::process::ExitCode;
 
 use bartizan_manage::api::role::Role;
 use bartizan_model::scalar::Time;
-use bartizan_store::{AuditNote, AuditPhase, NewToken, Store, TokenRow};
+use bartizan_store::{Error, NewToken, Store, TokenRow};
 use serde_json::{Value, json};
 
 use super::{
     author,
     data_dir::DataDirArg,
+    deed::Deed,
     keys::time,
     print::{self, BOLD, Format, NONE, Outcome, PLAIN},
     users::ScopeArgs,
@@ -64,17 +65,7 @@ pub(super) fn role(word: &str) -> Result<Role, String> {
 
 /// Works on tokens.
 pub(crate) fn run(args: &Args) -> ExitCode {
-    print::exit(answer(args))
-}
-
-fn answer(args: &Args) -> Outcome {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let store = Store::open(&args.data_dir.open()?).await?;
-        let outcome = work(args, &store).await;
-        store.close().await;
-        outcome
-    })
+    print::exit(args.data_dir.on_store(async |store| work(args, store).await))
 }
 
 async fn work(args: &Args, store: &Store) -> Outcome {
@@ -94,9 +85,9 @@ async fn work(args: &Args, store: &Store) -> Outcome {
             };
             let reason = format!("{role} {scope}");
             let reason = reason.trim_end();
-            note(store, "token.create", name, reason, AuditPhase::Begun).await?;
-            let (row, text) = store.tokens().create(new, now).await?;
-            note(store, "token.create", name, reason, AuditPhase::Done).await?;
+            let deed = Deed { action: "token.create", target: name, before: "", reason };
+            let (row, text) =
+                deed.record(store, store.tokens().create(new, now), |(row, _)| row.id.clone()).await?;
             match args.format {
                 Format::Text => {
                     print::data(&format!("{}\n", text.expose()))?;
@@ -121,13 +112,14 @@ async fn work(args: &Args, store: &Store) -> Outcome {
             }
         }
         What::Revoke { id } => {
-            note(store, "token.revoke", id, "", AuditPhase::Begun).await?;
-            let Some(row) = store.tokens().revoke(id, now).await? else {
-                note(store, "token.revoke", id, "there is no such token", AuditPhase::Refused).await?;
-                print::note("there is no token of this id; `bartizan tokens list` shows those there are");
-                return Ok(ExitCode::from(print::FOUND));
+            let deed = Deed { action: "token.revoke", target: id, before: "", reason: "" };
+            let row = match deed.record(store, store.tokens().revoke(id, now), |row| row.name.clone()).await {
+                Err(error @ Error::TokenUnknown { .. }) => {
+                    print::fault(&error);
+                    return Ok(ExitCode::from(print::FOUND));
+                }
+                outcome => outcome?,
             };
-            note(store, "token.revoke", id, "", AuditPhase::Done).await?;
             match args.format {
                 Format::Text => {
                     print::note(&format!("token {} of {} is revoked", row.id, print::clean(&row.name)))
@@ -137,19 +129,6 @@ async fn work(args: &Args, store: &Store) -> Outcome {
         }
     }
     Ok(ExitCode::SUCCESS)
-}
-
-async fn note(
-    store: &Store,
-    action: &str,
-    target: &str,
-    reason: &str,
-    phase: AuditPhase,
-) -> Result<(), bartizan_store::Error> {
-    let actor = format!("local:{}", author::author_or_local());
-    let note =
-        AuditNote { actor: &actor, source: "local", action, target, phase, before: "", after: "", reason };
-    store.audit().add(note, when::now_ms()).await.map(|_| ())
 }
 
 fn table(rows: &[TokenRow], now: u64) -> String {

@@ -6,7 +6,7 @@
 use std::{collections::BTreeMap, process::ExitCode, str::FromStr};
 
 use bartizan_ai::price::Money;
-use bartizan_store::{Store, day_of};
+use bartizan_store::day_of;
 use bartizan_telemetry::usage::{UsageKey, UsageSums};
 use serde_json::{Map, Value, json};
 
@@ -126,14 +126,7 @@ fn answer(args: &Args) -> Outcome {
     };
     let month = month.ok_or("the clock of this machine shows no month")?;
     let (first, last) = month.days().ok_or("there is no such month")?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let dir = args.data_dir.open()?;
-    let sums = runtime.block_on(async {
-        let store = Store::open(&dir).await?;
-        let sums = store.usage().sums(first, last).await;
-        store.close().await;
-        sums
-    })?;
+    let sums = args.data_dir.on_store(async |store| Ok(store.usage().sums(first, last).await?))?;
     let groups = grouped(&args.by, &sums);
     match args.format {
         Format::Text if groups.is_empty() => print::note(&format!("no model was asked in {month}")),

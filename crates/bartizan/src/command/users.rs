@@ -129,17 +129,7 @@ fn label(text: &str) -> Result<(String, String), String> {
 
 /// Works on users.
 pub(crate) fn run(args: &Args) -> ExitCode {
-    print::exit(answer(args))
-}
-
-fn answer(args: &Args) -> Outcome {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let store = Store::open(&args.data_dir.open()?).await?;
-        let outcome = work(args, &store).await;
-        store.close().await;
-        outcome
-    })
+    print::exit(args.data_dir.on_store(async |store| work(args, store).await))
 }
 
 async fn work(args: &Args, store: &Store) -> Outcome {

@@ -138,8 +138,13 @@ impl Admin {
     }
 
     /// The provider by which administrators sign in, for a listener at `bound`.
-    pub(super) fn openid(&self, bound: SocketAddr) -> Result<Option<Arc<OpenId>>, Failure> {
-        let made = self.openid.terms(self.url(bound)).and_then(|terms| terms.map(OpenId::new).transpose());
+    pub(super) fn openid(
+        &self,
+        bound: SocketAddr,
+        metrics: &Metrics,
+    ) -> Result<Option<Arc<OpenId>>, Failure> {
+        let openid = |terms| OpenId::new(terms, Arc::clone(metrics.fetches()));
+        let made = self.openid.terms(self.url(bound)).and_then(|terms| terms.map(openid).transpose());
         made.map(|made| made.map(Arc::new))
             .map_err(|error| Failure::Process(format!("--admin-openid-issuer: {error}")))
     }

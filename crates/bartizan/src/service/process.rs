@@ -236,7 +236,7 @@ impl Service {
         let mut state = management::state(metrics.clone(), data_plane.clone(), api, admin.names(), folder);
         let told = newest.clone();
         state.insight = Some(Box::new(move || told.lock().unwrap_or_else(PoisonError::into_inner).clone()));
-        state.openid = admin.openid(bound)?;
+        state.openid = admin.openid(bound, &metrics)?;
         let state = Arc::new(state);
         // Before it answers anybody: who may come from elsewhere must be there already.
         let setup = management::settle(&admin, bound, keys.as_ref())?;

@@ -27,6 +27,7 @@ use bartizan_identity::{
 };
 use bartizan_model::scalar::FetchUrl;
 use bartizan_store::{AuditPhase, Known};
+use bartizan_telemetry::{FetchPurpose, FetchTable};
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue,
@@ -83,11 +84,11 @@ impl fmt::Debug for OpenId {
 }
 
 impl OpenId {
-    /// Signs in by this provider. Nothing is asked of it before somebody wants to sign in.
+    /// Signs in by this provider; what is fetched for that is counted in `fetches`. Nothing is asked of it before somebody wants to sign in.
     ///
     /// # Errors
     /// What cannot be used, in a sentence for the operator.
-    pub fn new(terms: OpenIdTerms) -> Result<Self, String> {
+    pub fn new(terms: OpenIdTerms, fetches: Arc<FetchTable>) -> Result<Self, String> {
         let issuer: Arc<str> = terms.issuer.clone().into();
         let address = format!("{}/.well-known/openid-configuration", terms.issuer.trim_end_matches('/'));
         let discovery: FetchUrl =
@@ -102,7 +103,8 @@ impl OpenId {
         let trust = Trust::Fetched { key_set: Arc::clone(&issuer), algorithms: ALGORITHMS.to_vec() };
         let judge = id_token::judge_of(&issuer, terms.client.id(), trust, LEEWAY_MS)
             .map_err(|flaw| format!("the issuer cannot be used: {flaw}"))?;
-        let fetcher = Fetcher::start().map_err(|error| format!("no thread to ask the provider: {error}"))?;
+        let fetcher =
+            Fetcher::start(fetches).map_err(|error| format!("no thread to ask the provider: {error}"))?;
         let key_sets = KeySets::start(Arc::clone(&fetcher));
         let openid = OpenId {
             issuer,
@@ -146,8 +148,14 @@ impl OpenId {
         }
         let mut headers = HeaderMap::new();
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-        let asked =
-            self.fetcher.ask(&self.destination(self.discovery.clone()), Ask::get(headers), PATIENCE).await;
+        let asked = self
+            .fetcher
+            .ask(
+                &self.destination(self.discovery.clone()),
+                Ask::get(FetchPurpose::Discovery, headers),
+                PATIENCE,
+            )
+            .await;
         let answer = asked.map_err(|error| Flaw::Unreachable(error.to_string()))?;
         if answer.status != http::StatusCode::OK {
             return Err(Flaw::Unreachable(format!("it answers {}", answer.status)));
@@ -204,7 +212,7 @@ impl OpenId {
         }
         let form = Bytes::copy_from_slice(request.form.as_bytes());
         let at = self.destination(provider.token_endpoint.clone());
-        let answer = self.fetcher.ask(&at, Ask::form(headers, form), PATIENCE).await;
+        let answer = self.fetcher.ask(&at, Ask::form(FetchPurpose::Token, headers, form), PATIENCE).await;
         let answer = answer.map_err(|error| Flaw::Unreachable(error.to_string()))?;
         let tokens = TokenAnswer::read(answer.status.as_u16(), &answer.body).map_err(|refusal| {
             tracing::warn!(%refusal, "the identity provider gives no token");

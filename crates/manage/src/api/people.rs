@@ -208,8 +208,7 @@ pub(crate) async fn revoke_token(
 ) -> Result<Json<TokenView>, Problem> {
     let store = app.api.store().await?;
     let deed = Deed { action: "token.revoke", target: &id, before: "", reason: "" };
-    let missing = || Problem::missing("There is no token of this id.");
-    let work = async { store.tokens().revoke(&id, now_ms()).await?.ok_or_else(missing) };
+    let work = async { Ok(store.tokens().revoke(&id, now_ms()).await?) };
     let row = deed.record(store, &may.caller, work, |row| row.name.clone()).await?;
     Ok(Json(TokenView::of(&row)))
 }

@@ -89,6 +89,7 @@ impl From<bartizan_store::Error> for Problem {
             Error::KeyUnknown { .. }
             | Error::RevisionNone
             | Error::RevisionUnknown { .. }
+            | Error::TokenUnknown { .. }
             | Error::UserUnknown { .. } => (StatusCode::NOT_FOUND, "NotFound"),
             Error::KeyEnded { .. }
             | Error::KeyReplaced { .. }

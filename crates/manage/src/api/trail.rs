@@ -1,8 +1,8 @@
-//! How a change is written down: before it begins, and how it ended.
+//! What is changed by the API stands in the audit trail, with who asked and from where.
 
 use std::future::Future;
 
-use bartizan_store::{AuditNote, AuditPhase, Store};
+use bartizan_store::{Ending, Store};
 
 use super::{auth::Caller, now_ms, problem::Problem};
 
@@ -15,8 +15,7 @@ pub(crate) struct Deed<'a> {
 }
 
 impl Deed<'_> {
-    /// Does it, written down before and after. What cannot be written down is not begun. `after` says what is there
-    /// when it is done.
+    /// Does it. `after` says what is there when it is done.
     pub(crate) async fn record<T>(
         &self,
         store: &Store,
@@ -24,30 +23,16 @@ impl Deed<'_> {
         work: impl Future<Output = Result<T, Problem>>,
         after: impl FnOnce(&T) -> String,
     ) -> Result<T, Problem> {
-        let actor = caller.actor();
-        let source = caller.address.to_string();
-        let note = |phase, after, reason| AuditNote {
-            actor: &actor,
-            source: &source,
-            action: self.action,
-            target: self.target,
-            phase,
-            before: self.before,
-            after,
-            reason,
+        let (actor, source) = (caller.actor(), caller.address.to_string());
+        let Deed { action, target, before, reason } = *self;
+        let deed = bartizan_store::Deed { actor: &actor, source: &source, action, target, before, reason };
+        let ending = |outcome: &Result<T, Problem>| match outcome {
+            Ok(done) => Ending::done(after(done)),
+            Err(problem) => Ending::not_done(problem.is_failure(), problem.title().to_owned()),
         };
-        store.audit().add(note(AuditPhase::Begun, "", self.reason), now_ms()).await?;
-        let outcome = work.await;
-        let written = match &outcome {
-            Ok(done) => store.audit().add(note(AuditPhase::Done, &after(done), self.reason), now_ms()).await,
-            Err(problem) => {
-                let phase = if problem.is_failure() { AuditPhase::Failed } else { AuditPhase::Refused };
-                store.audit().add(note(phase, "", problem.title()), now_ms()).await
-            }
-        };
-        if let Err(error) = written {
-            // It is done and begun to be recorded; only its end is missing, which the trail shows.
-            tracing::error!(%error, action = self.action, "the end of an action could not be written down");
+        let (outcome, unwritten) = deed.record(store, now_ms, work, ending).await;
+        if let Some(error) = unwritten {
+            tracing::error!(%error, action, "the end of an action could not be written down");
         }
         outcome
     }

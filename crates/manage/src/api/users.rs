@@ -371,13 +371,12 @@ pub(crate) async fn revoke_own_token(
     let store = app.api.store().await?;
     let (_, user) = caller.session()?;
     let deed = Deed { action: "token.revoke", target: &id, before: "", reason: "" };
-    let missing = || Problem::missing("There is no token of yours of this id.");
     let work = async {
         let rows = store.tokens().list().await?;
         if !rows.iter().any(|row| row.id == id && row.user.as_deref() == Some(&user.id)) {
-            return Err(missing());
+            return Err(Problem::missing("There is no token of yours of this id."));
         }
-        store.tokens().revoke(&id, now_ms()).await?.ok_or_else(missing)
+        Ok(store.tokens().revoke(&id, now_ms()).await?)
     };
     Ok(Json(TokenView::of(&deed.record(store, &caller, work, |row| row.name.clone()).await?)))
 }

@@ -21,11 +21,13 @@ use bartizan_identity::{
     },
 };
 use bartizan_model::SecretValue;
+use bartizan_telemetry::FetchPurpose;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use super::memory::{Memory, Renewal};
-use crate::{base64, runtime::Outside};
+use crate::runtime::Outside;
+use bartizan_identity::base64;
 
 /// An hour: so long a discovery document is believed; after that the old one serves only while a new one cannot be had.
 const METADATA_MS: u64 = 3_600_000;
@@ -206,7 +208,13 @@ impl Provider {
         } else {
             let (provider, client) = (Arc::clone(self), outside.fetcher.client());
             let fetch = || async move {
-                let asked = client.ask(&provider.at, Ask::get(HeaderMap::new()), provider.plan.timeout).await;
+                let asked = client
+                    .ask(
+                        &provider.at,
+                        Ask::get(FetchPurpose::Discovery, HeaderMap::new()),
+                        provider.plan.timeout,
+                    )
+                    .await;
                 provider.learn(asked)
             };
             self.lookups.join(&outside.fetcher, (), self.plan.timeout, fetch).await.unwrap_or(None)
@@ -324,8 +332,10 @@ impl Provider {
             Some(known) => known.metadata,
             // The process was started since: nobody has signed in yet.
             None => {
-                let asked =
-                    fetcher.client().ask(&self.at, Ask::get(HeaderMap::new()), self.plan.timeout).await;
+                let asked = fetcher
+                    .client()
+                    .ask(&self.at, Ask::get(FetchPurpose::Discovery, HeaderMap::new()), self.plan.timeout)
+                    .await;
                 self.learn(asked).ok_or_else(|| {
                     SignInFailure::Unavailable("the provider's discovery document cannot be had".to_owned())
                 })?
@@ -370,7 +380,7 @@ impl Provider {
         }
         // The same rules as for the document that named it: an address in an answer opens no door that a document shut.
         let at = Destination { url: metadata.token_endpoint.clone(), ..self.at.clone() };
-        let ask = Ask::form(headers, Bytes::copy_from_slice(request.form.as_bytes()));
+        let ask = Ask::form(FetchPurpose::Token, headers, Bytes::copy_from_slice(request.form.as_bytes()));
         let answer = fetcher.ask(&at, ask, self.plan.timeout).await.map_err(|error| unavailable(&error))?;
         TokenAnswer::read(answer.status.as_u16(), &answer.body).map_err(|refusal| match refusal {
             TokenRefusal::Grant => SignInFailure::Refused(refusal.to_string()),

@@ -7,7 +7,7 @@ use bartizan_model::{Reference, SecretValue};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::{exchange::ExchangeSource, prepare::Secrets, token::TokenSource};
-use crate::base64::encode;
+use bartizan_identity::base64::encode;
 
 /// A credential, ready to be sent.
 pub(super) enum Credential {

@@ -23,6 +23,7 @@ use super::{
     token::{Endpoint, FRESH_FOR, Failure, Token, form_encoded, read},
 };
 use bartizan_fetch::{Answer, Ask, Client, Fetcher, Flights};
+use bartizan_telemetry::FetchPurpose;
 
 /// The caller's verified token.
 pub struct Subject {
@@ -181,7 +182,9 @@ async fn fetch(
 ) -> Result<HeaderValue, Arc<str>> {
     // Before the exchange: the token's time began no earlier.
     let since = Instant::now();
-    let answer = client.ask(&endpoint.at, Ask::form(endpoint.headers.clone(), form), endpoint.timeout).await;
+    let answer = client
+        .ask(&endpoint.at, Ask::form(FetchPurpose::Token, endpoint.headers.clone(), form), endpoint.timeout)
+        .await;
     let judged = match answer {
         Ok(answer) => judge(&answer),
         Err(error) => Err(Wrong::Endpoint(format!("the token endpoint cannot be asked: {error}"))),

@@ -13,11 +13,12 @@ use std::{
 use ::aws_lc_rs::digest;
 use bartizan_config::snapshot::upstream::TokenPlan;
 use bartizan_fetch::{Access, Answer, Ask, Client, Destination, Fetcher, Flights, trusting};
+use bartizan_telemetry::FetchPurpose;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use super::prepare::Secrets;
-use crate::base64::encode;
+use bartizan_identity::base64::encode;
 
 /// Where tokens for one upstream come from. Outlives a reload that changes nothing about it.
 pub(super) struct TokenSource {
@@ -192,7 +193,11 @@ async fn fetch(endpoint: &Endpoint, kept: &Mutex<Kept>, client: &Client) -> Resu
     // Before the exchange: the token's time began no earlier.
     let since = Instant::now();
     let answer = client
-        .ask(&endpoint.at, Ask::form(endpoint.headers.clone(), endpoint.form.clone()), endpoint.timeout)
+        .ask(
+            &endpoint.at,
+            Ask::form(FetchPurpose::Token, endpoint.headers.clone(), endpoint.form.clone()),
+            endpoint.timeout,
+        )
         .await;
     let read = match answer {
         Ok(answer) => read(&answer).map(|(value, lifetime, _)| (value, lifetime)),

@@ -31,7 +31,7 @@ async fn all_that_is_made_is_its_owners_alone() {
     names.sort();
     assert_eq!(
         names,
-        ["bartizan.db", "bartizan.db-shm", "bartizan.db-wal", "gateway.lock", "pepper", "setup.lock"]
+        ["bartizan.db", "bartizan.db-shm", "bartizan.db-wal", "gateway.lock", "pepper", "root", "setup.lock"]
     );
     assert_eq!(fs::read(path.join("pepper")).unwrap().len(), 32);
 }

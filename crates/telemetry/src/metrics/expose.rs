@@ -32,6 +32,7 @@ impl Metrics {
         let mut out = Exposition::new(format);
         sums.requests(&mut out);
         sums.judgements(&mut out);
+        self.fetches.expose(&mut out);
         sums.upstreams(&mut out);
         sums.listeners(&mut out);
         drop(names);

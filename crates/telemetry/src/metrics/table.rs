@@ -86,6 +86,10 @@ families! {
         "Failed attempts to identify.";
     FAILURE_COUNTERS = Counter "bartizan_auth_failure_counters_filled_total" ["by"]
         "Times a counter of failed attempts to identify filled: a burst of guesses.";
+    FETCHES = Counter "bartizan_fetches_total" ["purpose", "outcome"]
+        "What the gateway asked issuers and providers for, by how that ended.";
+    FETCH_SECONDS = Counter "bartizan_fetch_duration_seconds_total" ["purpose"]
+        "Time that took; with the count it gives the mean.";
     UPSTREAM_REQUESTS = Counter "bartizan_upstream_requests_total" ["upstream", "endpoint", "outcome"]
         "Attempts at endpoints, by how they ended.";
     UPSTREAM_CONNECTIONS = Gauge "bartizan_upstream_connections" ["upstream", "endpoint", "state"]

@@ -98,6 +98,7 @@ fn everything() -> Arc<Metrics> {
         core.handshake_failed(listener);
         core.handshake_done(listener, Duration::from_millis(2));
     }
+    metrics.fetches().note(FetchPurpose::KeySet, FetchOutcome::Answered, Duration::from_millis(3));
     metrics.set_limit(5, 1, 2);
     metrics.set_cache(3, 4_096);
     metrics.set_audit(&[("high", 2), ("low", 0)], UNIX_EPOCH + Duration::from_secs(100));
@@ -255,6 +256,21 @@ fn the_configuration_tells_only_the_revision_that_serves() {
     has(&text, "bartizan_config_reloads_total{outcome=\"refused\"} 1");
     has(&text, "process_start_time_seconds 1.5");
     has(&text, "bartizan_build_info{version=\"1.2.3\"} 1");
+}
+
+#[test]
+fn what_was_fetched_is_counted_by_purpose_and_outcome() {
+    let metrics = metrics();
+    let fetches = metrics.fetches();
+    fetches.note(FetchPurpose::KeySet, FetchOutcome::Answered, Duration::from_millis(3));
+    fetches.note(FetchPurpose::KeySet, FetchOutcome::TimedOut, Duration::from_millis(2_000));
+    fetches.note(FetchPurpose::Token, FetchOutcome::Refused, Duration::from_millis(5));
+    let text = metrics.expose(Format::Prometheus);
+    has(&text, r#"bartizan_fetches_total{purpose="key_set",outcome="answered"} 1"#);
+    has(&text, r#"bartizan_fetches_total{purpose="key_set",outcome="timed_out"} 1"#);
+    has(&text, r#"bartizan_fetches_total{purpose="token",outcome="refused"} 1"#);
+    has(&text, r#"bartizan_fetch_duration_seconds_total{purpose="key_set"} 2.003"#);
+    assert!(!text.contains("introspection"), "what was never asked for has no sample");
 }
 
 #[test]

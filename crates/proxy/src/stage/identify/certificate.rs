@@ -11,7 +11,8 @@ use bartizan_model::Denial;
 use http::HeaderValue;
 
 use super::{Attempt, Call, Caller, Granted};
-use crate::{base64::encode, exchange::Shared};
+use crate::exchange::Shared;
+use bartizan_identity::base64::encode;
 
 /// Judges the connection's certificate, if it has one.
 pub(super) fn judge(call: &Call<'_>, plan: &ClientCertificatePlan) -> Attempt {
