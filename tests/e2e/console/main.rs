@@ -117,7 +117,8 @@ fn revisions_are_rolled_back_planned_and_applied_on_the_page() {
         path.display().to_string()
     };
     let dir = data.path().join("state").display().to_string();
-    let (first, second) = (place("first.yaml", &set(watched)), place("second.yaml", &set(&[watched, mark].concat())));
+    let (first, second) =
+        (place("first.yaml", &set(watched)), place("second.yaml", &set(&[watched, mark].concat())));
     for (file, reason) in [(&first, "the beginning"), (&second, "a mark")] {
         let (code, _, err) = command(["apply", "-f", file, "--reason", reason, "--data-dir", &dir]);
         assert_eq!(code, Some(0), "{err}");

@@ -144,7 +144,8 @@ database.commit()";
 }
 
 #[test]
-fn a_schedule_delivers_a_successor_into_a_file_and_what_nobody_takes_or_mends_is_an_alert_within_ten_seconds() {
+fn a_schedule_delivers_a_successor_into_a_file_and_what_nobody_takes_or_mends_is_an_alert_within_ten_seconds()
+{
     let (origin, data, out) = (Origin::answering("ok"), TempDir::new(), TempDir::new());
     let (ops, owners) = (
         Receiver::start(Path::new("python3"), "hook.py", &[SECRET, "0"]),
@@ -159,7 +160,11 @@ fn a_schedule_delivers_a_successor_into_a_file_and_what_nobody_takes_or_mends_is
             document("NoticeChannel", "owners", &webhook(owners.port)),
             document("Consumer", "shop", "{}"),
             document("Consumer", "mobile", "{ contacts: [{ channel: owners }] }"),
-            document("KeyRotationPolicy", "by-file", &format!("{{ {}, {ages}, deliverTo: vault }}", of("shop"))),
+            document(
+                "KeyRotationPolicy",
+                "by-file",
+                &format!("{{ {}, {ages}, deliverTo: vault }}", of("shop")),
+            ),
             document(
                 "KeyRotationPolicy",
                 "by-link",
@@ -189,7 +194,8 @@ fn a_schedule_delivers_a_successor_into_a_file_and_what_nobody_takes_or_mends_is
     let old = ran(&["keys", "create", "--consumer", "shop"], &data).trim().to_owned();
     let other = ran(&["keys", "create", "--consumer", "mobile"], &data).trim().to_owned();
     let id = |key: &str| key.strip_prefix("bzk_").unwrap()[..12].to_owned();
-    let call = |key: &str| Client::http1(gateway.address("web")).get("/", &[("x-api-key", key)]).status.as_u16();
+    let call =
+        |key: &str| Client::http1(gateway.address("web")).get("/", &[("x-api-key", key)]).status.as_u16();
     // Nothing is written over what is not the old key.
     wait("the alert of a delivery that failed", || alert("KeyHandover", &id(&old)).is_some());
     assert_eq!(fs::read_to_string(&file).unwrap(), "somebody else's");

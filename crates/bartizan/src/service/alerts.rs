@@ -99,7 +99,9 @@ impl Certificates {
     fn of(&self, snapshot: &Snapshot) -> Vec<Event> {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match &*known {
-            Some((id, at, events)) if *id == snapshot.revision.id && at.elapsed() < READ_AGAIN => events.clone(),
+            Some((id, at, events)) if *id == snapshot.revision.id && at.elapsed() < READ_AGAIN => {
+                events.clone()
+            }
             _ => {
                 let events = certificates(snapshot);
                 *known = Some((Arc::clone(&snapshot.revision.id), Instant::now(), events.clone()));

@@ -168,13 +168,16 @@ impl Place {
 /// `CONSUMER.key`, of a key with a label `CONSUMER.LABEL.key`: the same for a key and its successors.
 fn file_of(key: &KeyRow) -> Result<String, String> {
     let is_plain = |text: &str| {
-        !text.starts_with('.') && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+        !text.starts_with('.')
+            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
     };
     match key.label.as_deref() {
         _ if !is_plain(&key.consumer) => Err("the consumer's name cannot be that of a file".to_owned()),
         None => Ok(format!("{}.key", key.consumer)),
         Some(label) if is_plain(label) => Ok(format!("{}.{label}.key", key.consumer)),
-        Some(_) => Err("the key's label cannot be part of a file's name: letters, digits, `-`, `_`, `.`".to_owned()),
+        Some(_) => {
+            Err("the key's label cannot be part of a file's name: letters, digits, `-`, `_`, `.`".to_owned())
+        }
     }
 }
 
@@ -233,7 +236,9 @@ async fn settle(store: &Store, folder: &Path) -> Result<(), String> {
     let wrong = |error: io::Error| error.to_string();
     for entry in fs::read_dir(folder).map_err(wrong)? {
         let next = entry.map_err(wrong)?.path();
-        let Some(file) = next.to_str().and_then(|name| name.strip_suffix(NEXT)).map(PathBuf::from) else { continue };
+        let Some(file) = next.to_str().and_then(|name| name.strip_suffix(NEXT)).map(PathBuf::from) else {
+            continue;
+        };
         let age = fs::metadata(&next).and_then(|found| found.modified()).map_err(wrong)?;
         if SystemTime::now().duration_since(age).unwrap_or_default() < IN_FLIGHT {
             continue;
@@ -278,7 +283,10 @@ fn run(program: &Path, old: &KeyRow, text: &KeyText) -> io::Result<()> {
             None => {
                 child.kill()?;
                 child.wait()?;
-                return Err(io::Error::other(format!("the program took longer than {} s", PROGRAM_MAX.as_secs())));
+                return Err(io::Error::other(format!(
+                    "the program took longer than {} s",
+                    PROGRAM_MAX.as_secs()
+                )));
             }
         }
     };
@@ -377,7 +385,8 @@ mod tests {
         let (evil, _) = house.key(Some("../evil")).await;
         assert!(house.deliver(&mut places, &blue).await.is_empty());
         assert_eq!(house.deliver(&mut places, &evil).await, [evil.id]);
-        let names: Vec<_> = fs::read_dir(house.out.path()).unwrap().map(|one| one.unwrap().file_name()).collect();
+        let names: Vec<_> =
+            fs::read_dir(house.out.path()).unwrap().map(|one| one.unwrap().file_name()).collect();
         assert_eq!(names, ["shop.blue.key"]);
     }
 
@@ -407,7 +416,10 @@ mod tests {
         for (text, is_taken) in [
             ("cat > /dev/null; exit 3", false),
             ("sleep 30", false),
-            ("cat > $0.took; echo \"$BARTIZAN_CONSUMER $BARTIZAN_OLD_KEY_ID $HOME$CARGO_MANIFEST_DIR\" > $0.env", true),
+            (
+                "cat > $0.took; echo \"$BARTIZAN_CONSUMER $BARTIZAN_OLD_KEY_ID $HOME$CARGO_MANIFEST_DIR\" > $0.env",
+                true,
+            ),
         ] {
             let program = script(&house.out, text);
             let mut places = house.place("program", &program);
@@ -419,7 +431,10 @@ mod tests {
         let replaced = house.store.keys().show(&row.id).await.unwrap().replaced_by;
         assert_eq!(KeyId::recognise(&took), replaced);
         assert!(took.starts_with("bzk_") && took.trim().len() > 30, "the whole key");
-        assert_eq!(fs::read_to_string(house.out.join("take.sh.env")).unwrap().trim(), format!("shop {}", row.id));
+        assert_eq!(
+            fs::read_to_string(house.out.join("take.sh.env")).unwrap().trim(),
+            format!("shop {}", row.id)
+        );
     }
 
     #[test]

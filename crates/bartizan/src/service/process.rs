@@ -26,8 +26,8 @@ use bartizan_proxy::{
 };
 use bartizan_store::{DataDir, GatewayLock, Revision, RevisionFile, RevisionNumber, SetDigest, Went};
 use bartizan_telemetry::{
-    AccessLog, Destination, FileOptions, LogOptions, Metrics, ProcessEvent, ProcessEvents, RecordOptions, Tap, records,
-    tap, tap::TAP_LINES,
+    AccessLog, Destination, FileOptions, LogOptions, Metrics, ProcessEvent, ProcessEvents, RecordOptions,
+    Tap, records, tap, tap::TAP_LINES,
 };
 
 use super::{

@@ -146,7 +146,11 @@ impl Round {
         missing.sort_unstable();
         missing.dedup();
         for (place, policy) in missing {
-            tracing::warn!(place, policy, "this gateway has no place of this name (`--deliver`); another one must have it");
+            tracing::warn!(
+                place,
+                policy,
+                "this gateway has no place of this name (`--deliver`); another one must have it"
+            );
         }
     }
 }

@@ -222,7 +222,8 @@ fn alert(
     }
     let recover_after = positive(&spec.recover_after, "spec.recoverAfter", problems);
     if recover_after < STANDING_RECOVERY_MIN && spec.signals.iter().any(|rule| is_standing(rule.signal)) {
-        let message = "what is so is looked at every few seconds: an alert would end and begin again meanwhile";
+        let message =
+            "what is so is looked at every few seconds: an alert would end and begin again meanwhile";
         problems.push(
             Problem::new(Code::BadValue, spec.recover_after.at, "spec.recoverAfter", message)
                 .hint("write at least `10s`"),

@@ -172,8 +172,10 @@ mod tests {
         let mut windows = Windows::default();
         windows.use_policies(&[Arc::new(plan)]);
         let stands = Event::Unhanded { what: "API key A of shop".into() };
-        let said: Vec<u64> =
-            (0..60).map(|second| second * 1_000).filter(|at| !windows.note(&stands, *at).is_empty()).collect();
+        let said: Vec<u64> = (0..60)
+            .map(|second| second * 1_000)
+            .filter(|at| !windows.note(&stands, *at).is_empty())
+            .collect();
         assert_eq!(said, [0, 20_000, 40_000]);
     }
 
