@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use bartizan_telemetry::capture::CaptureFigures;
+use bartizan_telemetry::capture::{BodyTerms, CaptureFigures, CaptureTerms};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 const ORDER: &str = "capture-order.json";
@@ -27,10 +27,29 @@ pub(crate) struct Order {
     pub(crate) percent: f64,
     /// Heads as sent, but for credentials.
     pub(crate) whole: bool,
+    /// Which bodies.
+    #[serde(default)]
+    pub(crate) bodies: Bodies,
+    /// Most bytes of a body.
+    #[serde(default)]
+    pub(crate) body_bytes_max: u64,
     /// When it ends.
     pub(crate) until_ms: u64,
     /// Most bytes of the file.
     pub(crate) bytes_max: u64,
+}
+
+/// Which bodies a capture takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum Bodies {
+    /// None.
+    #[default]
+    None,
+    /// JSON and forms in which no member is named like a secret.
+    Redacted,
+    /// All.
+    Whole,
 }
 
 /// How it goes.
@@ -47,14 +66,28 @@ pub(crate) struct State {
     pub(crate) records: u64,
     /// Requests that were too large for a record.
     pub(crate) left_out: u64,
+    /// Requests in the file without their body, because it was too long or may hold secrets.
+    #[serde(default)]
+    pub(crate) bodies_left_out: u64,
     /// Why it ended before it was told to.
     pub(crate) ended_by: Option<String>,
 }
 
+impl Order {
+    /// What is taken.
+    pub(crate) fn terms(&self) -> CaptureTerms {
+        let bytes_max = usize::try_from(self.body_bytes_max).unwrap_or(usize::MAX);
+        let redacted = self.bodies == Bodies::Redacted;
+        let bodies = (self.bodies != Bodies::None).then_some(BodyTerms { bytes_max, redacted });
+        CaptureTerms { percent: self.percent, whole: self.whole, bodies }
+    }
+}
+
 impl State {
     pub(crate) fn of(order: &Order, figures: CaptureFigures) -> Self {
-        let CaptureFigures { is_taking, records, left_out, ended_by } = figures;
-        State { id: order.id.clone(), out: order.out.clone(), is_taking, records, left_out, ended_by }
+        let CaptureFigures { is_taking, records, left_out, bodies_left_out, ended_by } = figures;
+        let (id, out) = (order.id.clone(), order.out.clone());
+        State { id, out, is_taking, records, left_out, bodies_left_out, ended_by }
     }
 }
 

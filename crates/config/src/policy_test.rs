@@ -5,6 +5,7 @@
 
 mod ask;
 mod judge;
+mod who;
 
 use std::sync::Arc;
 

@@ -14,7 +14,9 @@ use std::{fmt, sync::Arc};
 use bartizan_identity::{KeyTable, Pepper};
 
 pub use self::{
-    given::{CellReading, Credential, Given, GivenBody, GivenTls, Moment, Readings},
+    given::{
+        CellReading, Credential, Given, GivenBody, GivenRefusal, GivenTls, GivenToken, Moment, Readings,
+    },
     outcome::{Decision, End, LimitState, Outcome, Sending, StageOutcome, Told},
 };
 use crate::snapshot::Snapshot;

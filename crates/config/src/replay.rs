@@ -15,6 +15,6 @@ pub use self::{
     bench::{Bench, Judged, Unseen},
     compare::{Before, Difference, Finding, compare},
     needs::Needs,
-    recording::{Caller, Cause, Lacks, Recorded, Recording, Taken},
+    recording::{Caller, Cause, Lacks, Presented, Recorded, Recording, Taken},
     tally::{Dimension, Example, ROWS_MAX, Row, Side, Tally},
 };

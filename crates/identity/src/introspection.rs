@@ -96,7 +96,11 @@ impl AnswerSpec {
     }
 
     /// Until when the token holds.
-    fn judge_members(&self, members: &crate::json::Object, now_unix_ms: u64) -> Result<u64, TokenFlaw> {
+    pub(crate) fn judge_members(
+        &self,
+        members: &crate::json::Object,
+        now_unix_ms: u64,
+    ) -> Result<u64, TokenFlaw> {
         let said = claims::text(members, "iss")?;
         if let (Some(expected), Some(said)) = (&self.issuer, said)
             && **expected != *said

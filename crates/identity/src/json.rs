@@ -93,6 +93,11 @@ impl Object {
         }
     }
 
+    /// As JSON text, from which the same object is read again. Claims are about people: it is for encrypted captures.
+    pub fn to_json(&self) -> String {
+        serde_json::Value::from(self).to_string()
+    }
+
     /// All members, in the order they were written.
     pub fn members(&self) -> impl Iterator<Item = (&str, &Json)> {
         self.0.iter().map(|(name, value)| (&**name, value))
@@ -105,6 +110,27 @@ impl Json {
         match self {
             Json::Text(text) => Some(text),
             _ => None,
+        }
+    }
+}
+
+impl From<&Object> for serde_json::Value {
+    fn from(object: &Object) -> Self {
+        object.0.iter().map(|(name, value)| (name.to_string(), serde_json::Value::from(value))).collect()
+    }
+}
+
+impl From<&Json> for serde_json::Value {
+    fn from(value: &Json) -> Self {
+        match value {
+            Json::Null => serde_json::Value::Null,
+            Json::Bool(value) => (*value).into(),
+            Json::Number(Number::Unsigned(value)) => (*value).into(),
+            Json::Number(Number::Signed(value)) => (*value).into(),
+            Json::Number(Number::Fraction(value)) => (*value).into(),
+            Json::Text(text) => (**text).into(),
+            Json::List(list) => list.iter().map(serde_json::Value::from).collect(),
+            Json::Object(object) => object.into(),
         }
     }
 }
@@ -318,6 +344,14 @@ mod tests {
             assert_eq!(flaw(text), expected, "{text}");
         }
         assert_eq!(Object::parse(b"{\"a\":\"\xff\"}", BUDGET).err(), Some(Malformed));
+    }
+
+    #[test]
+    fn what_is_written_is_read_again_as_it_was() {
+        let text =
+            br#"{"a":18446744073709551615,"b":[-1,1.5,1e300],"c":{"d":null,"e":true},"f":"\u0000\"x"}"#;
+        let object = Object::parse(text, BUDGET).unwrap();
+        assert!(Object::parse(object.to_json().as_bytes(), BUDGET).unwrap() == object);
     }
 
     #[test]

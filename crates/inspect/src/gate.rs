@@ -19,7 +19,7 @@ pub(crate) struct Gate {
 
 /// What a test asks of a text besides literals.
 struct Asked {
-    bytes: ByteSet,
+    sets: Box<[ByteSet]>,
     length_min: usize,
     literals: bool,
 }
@@ -53,8 +53,7 @@ impl Gate {
             })
             .flatten();
         let asked = |requirement: &Requirement| Asked {
-            // Without a set any byte will do, and a text without any byte too.
-            bytes: requirement.bytes.unwrap_or(ByteSet::ALL),
+            sets: requirement.sets.as_slice().into(),
             length_min: requirement.length_min,
             // Without the automaton nothing may be shut out by literals.
             literals: literals.is_some() && !requirement.literals.is_empty(),
@@ -71,9 +70,9 @@ impl Gate {
     /// Whether texts with these bytes, the longest of which has `longest`, could pass a test as far as lengths and
     /// bytes go.
     pub(crate) fn admits(&self, test: u32, bytes: &ByteSet, longest: usize) -> bool {
-        self.tests.get(test as usize).is_none_or(|asked| {
-            longest >= asked.length_min && (asked.bytes.meets(bytes) || asked.bytes == ByteSet::ALL)
-        })
+        self.tests
+            .get(test as usize)
+            .is_none_or(|asked| longest >= asked.length_min && asked.sets.iter().all(|set| set.meets(bytes)))
     }
 
     /// Whether a test asks for literals.

@@ -9,6 +9,7 @@
 //! * [`alert`] what is worth waking somebody for;
 //! * [`notice`] telling people and machines what has happened;
 //! * [`api`] the management API, for callers with a token or a session;
+//! * [`rollout`] a rollout as it is told, there and by the command;
 //! * [`page`] the page for people, which is a client of the API like any other;
 //! * [`tls`] its certificate;
 //! * [`host`] which `Host` is believed (DNS rebinding).
@@ -19,6 +20,7 @@ pub mod api;
 pub mod host;
 pub mod notice;
 pub mod page;
+pub mod rollout;
 pub mod server;
 pub mod state;
 pub mod tls;

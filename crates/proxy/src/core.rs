@@ -18,6 +18,7 @@ use bartizan_limit::CellCache;
 use bartizan_message::{AuthorityMemo, RequestId};
 use bartizan_telemetry::{CoreMetrics, Protocol, Recorder, RequestRecord};
 use http::{Request, Response, Version};
+use http_body::Body as _;
 use hyper::body::Incoming;
 
 use crate::{
@@ -222,10 +223,19 @@ impl Core {
             record.listener = Some(connection.listener.name.clone());
             record.revision = Some(live.snapshot.revision.id.clone());
         }
+        let mut request = request;
+        let mut assigned = assigned;
         if rehearsing.is_none()
-            && self.recorder.as_ref().is_some_and(|recorder| recorder.samples(|| self.draw()))
+            && let Some(recorder) = self.recorder.as_ref().filter(|recorder| recorder.samples(|| self.draw()))
         {
-            record.capture = Some(capture::note(&live, &self.runtime, &connection, &request, started));
+            let mut note = capture::note(&live, &self.runtime, &connection, &request, started);
+            note.body = recorder.body().filter(|_| !request.body().is_end_stream());
+            record.capture = Some(note);
+        }
+        let taken = record.capture.as_ref().and_then(|note| note.body.clone());
+        // One copy serves both who ask for one.
+        if let Some(tap) = assigned.as_mut().and_then(|assigned| assigned.body(taken.clone())).or(taken) {
+            request = request.map(|body| body.copied(tap));
         }
         self.served.set(self.served.get().wrapping_add(1));
         let record = OpenRecord::new(Rc::clone(&self), record, assigned);

@@ -71,6 +71,19 @@ struct Kept {
     until_ms: u64,
 }
 
+/// How answers are judged.
+pub(crate) fn answer_spec(plan: &IntrospectionPlan) -> AnswerSpec {
+    AnswerSpec {
+        name: plan.issuer.clone().unwrap_or_else(|| plan.url.to_string().into()),
+        issuer: plan.issuer.clone(),
+        audiences: plan.audiences.clone(),
+        leeway_ms: ms(plan.leeway),
+        consumer: plan.mapping.consumer.clone(),
+        roles: plan.mapping.roles.clone(),
+        tags: plan.mapping.tags.clone(),
+    }
+}
+
 impl Introspector {
     pub(crate) fn new(
         plan: &IntrospectionPlan,
@@ -82,19 +95,10 @@ impl Introspector {
         if secret.is_empty() {
             return Err("the client's secret is empty");
         }
-        let spec = AnswerSpec {
-            name: plan.issuer.clone().unwrap_or_else(|| plan.url.to_string().into()),
-            issuer: plan.issuer.clone(),
-            audiences: plan.audiences.clone(),
-            leeway_ms: ms(plan.leeway),
-            consumer: plan.mapping.consumer.clone(),
-            roles: plan.mapping.roles.clone(),
-            tags: plan.mapping.tags.clone(),
-        };
         Ok(Introspector {
             at,
             credentials: basic(&plan.client_id, secret)?,
-            spec: Arc::new(spec),
+            spec: Arc::new(answer_spec(plan)),
             timeout: plan.timeout,
             keep_ms: ms(plan.cache_for),
             keep_inactive_ms: ms(plan.cache_inactive_for),

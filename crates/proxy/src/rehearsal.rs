@@ -23,6 +23,7 @@ use bartizan_config::{
     },
     snapshot::{ListenerPlan, Snapshot},
 };
+use bartizan_identity::ClientCertificate;
 use bartizan_limit::{CellCache, Reservation};
 use bartizan_model::Stage;
 use bartizan_telemetry::Metrics;
@@ -40,6 +41,7 @@ use crate::{
     pipeline,
     runtime::Runtime,
     stage,
+    tokens::TokenSet,
     upstream::UpstreamSet,
 };
 
@@ -102,7 +104,8 @@ impl Theatre {
     fn new(snapshot: Arc<Snapshot>, props: Props) -> Self {
         let metrics = Metrics::new("rehearsal", SystemTime::UNIX_EPOCH);
         let trusts = snapshot.listeners.iter().map(|listener| rehearsed_trust(&listener.plan)).collect();
-        let parts = LiveParts { trusts, ..LiveParts::default() };
+        let tokens = TokenSet::without_keys(&snapshot);
+        let parts = LiveParts { trusts, tokens, ..LiveParts::default() };
         let live = Live::new(snapshot, Arc::new(UpstreamSet::default()), parts, &metrics);
         let (table, pepper) = props.keys.unzip();
         let runtime = Runtime::new(live.clone(), metrics, pepper, None, Arc::default());
@@ -118,10 +121,15 @@ impl Theatre {
     fn connection(&mut self, given: &Given) -> Option<Rc<ConnectionFacts>> {
         let is_same = |known: &&Rc<ConnectionFacts>| {
             let tls = known.tls.as_ref().map(|tls| (tls.version, &tls.server_name));
+            let client =
+                |known: &Option<Arc<ClientCertificate>>| known.as_ref().map(|one| *one.fingerprint());
             *known.listener.name == *given.listener
                 && (known.peer, known.local) == (given.peer, given.local)
                 && known.http2 == (given.version == Version::HTTP_2)
                 && tls == given.tls.as_ref().map(|tls| (tls.version, &tls.server_name))
+                // What was shown to a listener that asks for none is not seen, so equal means equal here too.
+                && known.tls.as_ref().and_then(|tls| client(&tls.client))
+                    == given.tls.as_ref().and_then(|tls| client(&tls.client))
         };
         if let Some(known) = self.connection.as_ref().filter(is_same) {
             return Some(known.clone());
@@ -129,13 +137,14 @@ impl Theatre {
         let http2 = given.version == Version::HTTP_2;
         let listener = self.live.snapshot.listeners.get(self.live.listener_index(&given.listener))?;
         let trust = rehearsed_trust(&listener.plan);
+        let asks_clients = listener.plan.tls.as_ref().is_some_and(|tls| tls.clients.is_some());
         let tls = given.tls.as_ref().zip(trust).map(|(tls, trust)| TlsFacts {
             version: tls.version,
             server_name: tls.server_name.clone(),
             alpn: http2.then_some("h2"),
             cipher: "",
             resumed: false,
-            client: None,
+            client: tls.client.clone().filter(|_| asks_clients),
             trust,
         });
         let ends = (given.peer, given.local);

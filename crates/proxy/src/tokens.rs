@@ -66,6 +66,25 @@ impl TokenSet {
         set
     }
 
+    /// The judges of all signed tokens, without a key: they can tell of a genuine token what it is worth, and of no other
+    /// that it is genuine. For rehearsals.
+    pub(crate) fn without_keys(snapshot: &Snapshot) -> TokenSet {
+        let mut set = TokenSet::default();
+        for method in policies(snapshot).flat_map(|policy| &policy.methods) {
+            let MethodPlan::Jwt(plan) = method else { continue };
+            let compiled = |issuer: &IssuerPlan| {
+                let trust = Trust::Nobody { algorithms: issuer.keys.taken() };
+                Issuer::compile(spec(issuer, trust)).ok()
+            };
+            // An issuer that does not compile makes no judge, and a method without one faults.
+            let issuers: Option<Vec<Issuer>> = plan.issuers.iter().map(compiled).collect();
+            if let Some(judge) = issuers.and_then(TokenJudge::new) {
+                put(&mut set.judges, plan.index, Arc::new(PreparedJudge { judge, print: [0; 32] }));
+            }
+        }
+        set
+    }
+
     /// The judge of a plan; `None` if the plan is none of this set's.
     pub(crate) fn judge(&self, plan: &JwtPlan) -> Option<&Arc<PreparedJudge>> {
         self.judges.get(plan.index)?.as_ref()

@@ -5,28 +5,32 @@
 //! caller stays on its side, and nobody can choose it. Without a trial a request pays one branch. What came of each
 //! request is counted per core, in a table that one other thread looks at once a second.
 //!
-//! In the shadow the active set serves everybody; what was asked goes, without credentials and bodies, to whoever judges
-//! it again by both sets, off the request's way. What comes faster than that is missed, and counted.
+//! In the shadow the active set serves everybody; what was asked goes, with what a genuine token says instead of credentials
+//! and with a bounded copy of the body (`trial/asked.rs`), to whoever judges it again by both sets, off the request's way.
+//! What comes faster than that is missed, and counted.
 
-use std::{
-    net::IpAddr,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-        mpsc::SyncSender,
-    },
+mod asked;
+
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicU64, Ordering},
+    mpsc::SyncSender,
 };
 
 use bartizan_config::{
-    rehearsal::GivenBody,
-    replay::{Caller, Lacks, Recording},
+    rehearsal::GivenToken,
+    replay::{Caller, Recording},
     rollout::{Example, Outcome, Tally, plan::BasisPoints},
 };
-use bartizan_identity::{InvalidKind, KeyId};
-use bartizan_message::Scheme;
-use bartizan_model::Reason;
-use bartizan_telemetry::{Exit, RequestRecord, record::Why};
-use http::{HeaderMap, HeaderName, Method, header};
+use bartizan_identity::KeyId;
+use bartizan_telemetry::{
+    Exit, RequestRecord,
+    capture::{BodyTap, HeldCopies},
+    record::Why,
+};
+use http::{HeaderMap, HeaderName, header};
+
+use self::asked::Asked;
 
 use crate::{
     listener::ConnectionFacts,
@@ -53,6 +57,8 @@ pub struct Trial {
     /// The counts of each core that has served a request meanwhile.
     counts: Mutex<Vec<Arc<Mutex<Tally>>>>,
     missed: AtomicU64,
+    /// What copies of bodies hold.
+    copies: HeldCopies,
 }
 
 /// The side of a request, and what is needed to count it.
@@ -65,18 +71,15 @@ pub(crate) struct Assigned {
     asked: Option<Box<Asked>>,
 }
 
-/// What of a request its record does not keep.
-struct Asked {
-    method: Method,
-    headers: HeaderMap,
-    has_body: bool,
-    /// Whether something was sent or shown that may be a credential.
-    has_credential: bool,
-}
-
 impl Trial {
     pub(crate) fn new(candidate: Arc<Live>, options: TrialOptions) -> Arc<Self> {
-        Arc::new(Trial { options, candidate, counts: Mutex::default(), missed: AtomicU64::new(0) })
+        Arc::new(Trial {
+            options,
+            candidate,
+            counts: Mutex::default(),
+            missed: AtomicU64::new(0),
+            copies: HeldCopies::default(),
+        })
     }
 
     /// The candidate.
@@ -124,14 +127,10 @@ impl Trial {
         let is_candidate =
             hash % u64::from(bartizan_config::rollout::plan::ALL) < u64::from(self.options.share);
         let asked = self.options.watched.is_some().then(|| {
-            Box::new(Asked {
-                method: request.method().clone(),
-                headers: without_credentials(request.headers(), active.credential_headers()),
-                has_body: !request.body().is_end_stream(),
-                has_credential: connection.tls.as_ref().is_some_and(|tls| tls.client.is_some())
-                    || credentials(active.credential_headers())
-                        .any(|name| request.headers().contains_key(name)),
-            })
+            let (method, headers) = (request.method(), request.headers());
+            let has_body = !request.body().is_end_stream();
+            let named = active.credential_headers();
+            Box::new(Asked::of((method, headers, request.version()), has_body, connection, named))
         });
         #[expect(clippy::cast_possible_truncation, reason = "below 64")]
         let group = ((hash >> 32) % u64::from(bartizan_config::rollout::GROUPS)) as u8;
@@ -172,6 +171,25 @@ impl Assigned {
         &self.trial
     }
 
+    /// The copy of the request's body that is wanted: the one that is taken anyhow, or one of its own.
+    pub(crate) fn body(&mut self, taken: Option<BodyTap>) -> Option<BodyTap> {
+        let asked = self.asked.as_mut().filter(|asked| asked.has_body)?;
+        asked.body = Some(taken.unwrap_or_else(|| BodyTap::new(BODY_BYTES_MAX, &self.trial.copies)));
+        asked.body.clone()
+    }
+
+    /// Whether what a token says is wanted.
+    pub(crate) fn wants_token(&self) -> bool {
+        self.asked.is_some()
+    }
+
+    /// Takes what a genuine token says.
+    pub(crate) fn note_token(&mut self, token: Option<Arc<GivenToken>>) {
+        if let Some(asked) = &mut self.asked {
+            asked.token = token;
+        }
+    }
+
     /// Counts what came of the request.
     pub(crate) fn settle(self, record: &RequestRecord, counts: &Mutex<Tally>) {
         let outcome = Outcome {
@@ -185,7 +203,7 @@ impl Assigned {
             return;
         }
         if let Some(asked) = self.asked {
-            if let (Some(watched), Some(recording)) = (&self.trial.options.watched, recording(*asked, record))
+            if let (Some(watched), Some(recording)) = (&self.trial.options.watched, asked.recording(record))
                 && watched.try_send(recording).is_err()
             {
                 self.trial.missed.fetch_add(1, Ordering::Relaxed);
@@ -242,72 +260,6 @@ fn lossy(text: Option<&[u8]>) -> String {
     text.map(|text| String::from_utf8_lossy(text).into_owned()).unwrap_or_default()
 }
 
-/// The request as a judge takes it again; `None` where its head was never understood.
-fn recording(asked: Asked, record: &RequestRecord) -> Option<Box<Recording>> {
-    let (host, path) = (record.host()?, record.path()?);
-    let mut target = String::from_utf8(path.to_vec()).ok()?;
-    if let Some(query) = record.query() {
-        target.push('?');
-        target.push_str(std::str::from_utf8(query).ok()?);
-    }
-    Some(Box::new(Recording {
-        taken: None,
-        id: lossy(record.id()).into(),
-        unix_nanos: record.time_unix_nanos,
-        listener: record.listener.clone(),
-        scheme: Some(if record.tls.is_some() { Scheme::Https } else { Scheme::Http }),
-        client: Some(canonical(record.client)),
-        method: asked.method,
-        host: String::from_utf8(host.to_vec()).ok()?.into(),
-        target: target.into(),
-        headers: asked.headers,
-        body: if asked.has_body { GivenBody::Withheld } else { GivenBody::Absent },
-        caller: caller(record, asked.has_credential),
-        lacks: Lacks::default(),
-        recorded: None,
-    }))
-}
-
-fn canonical(address: IpAddr) -> IpAddr {
-    address.to_canonical()
-}
-
-/// What is known of the caller: the facts of an API key, or that there was none.
-fn caller(record: &RequestRecord, has_credential: bool) -> Caller {
-    let key = record.credential_id().and_then(|id| KeyId::parse(std::str::from_utf8(id).ok()?));
-    let flaw = match record.refusal.as_ref().map(|refusal| &refusal.why) {
-        Some(Why::Denied(denial)) => match denial.reason {
-            Reason::CredentialMissing => return Caller::Missing,
-            Reason::CredentialExpired => Some(InvalidKind::Expired),
-            Reason::CredentialInvalid => Some(InvalidKind::Unknown),
-            _ => None,
-        },
-        _ => None,
-    };
-    match (key, record.identified_by) {
-        (Some(key), _) => Caller::Key { key, consumer: record.consumer.clone(), flaw },
-        (None, Some(_)) => Caller::Other(record.consumer.clone()),
-        // Where the route asks for none, what was sent was not looked at.
-        (None, None) if has_credential => Caller::Unknown,
-        (None, None) => Caller::Nobody,
-    }
-}
-
-/// The headers without what lets somebody in: they wait in a queue, and nothing there needs secrets.
-fn without_credentials(headers: &HeaderMap, named: &[HeaderName]) -> HeaderMap {
-    let mut kept = headers.clone();
-    kept.remove(header::HOST);
-    for name in credentials(named) {
-        kept.remove(name);
-    }
-    kept
-}
-
-/// The headers that may carry credentials for the gateway.
-fn credentials(named: &[HeaderName]) -> impl Iterator<Item = &HeaderName> {
-    [&header::AUTHORIZATION, &header::PROXY_AUTHORIZATION].into_iter().chain(named)
-}
-
 /// Issuer and subject of a bearer token, not verified.
 fn subject(headers: &HeaderMap) -> Option<String> {
     let text = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
@@ -325,11 +277,20 @@ fn subject(headers: &HeaderMap) -> Option<String> {
 /// 16 KiB: longer tokens do not fit into a head.
 const TOKEN_BYTES_MAX: usize = 16 << 10;
 
+/// 64 KiB of a body: what judges read of nearly all of them. A longer one is not judged again.
+const BODY_BYTES_MAX: usize = 64 << 10;
+
 /// The group of callers that a recorded request belongs to.
 pub fn group_of(asked: &Recording) -> u8 {
     let hash = match (&asked.caller, asked.client) {
         (Caller::Key { key, .. }, _) => hash_from(0, key.as_str().as_bytes()),
-        (Caller::Other(Some(consumer)), _) => hash_from(0, consumer.as_bytes()),
+        (
+            Caller::Other(Some(consumer))
+            | Caller::Token(_, Some(consumer))
+            | Caller::Certificate(Some(consumer))
+            | Caller::User(consumer),
+            _,
+        ) => hash_from(0, consumer.as_bytes()),
         (_, Some(client)) => hash_from(0, &block_key(client).to_be_bytes()),
         (_, None) => 0,
     };

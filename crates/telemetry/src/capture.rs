@@ -5,10 +5,12 @@
 //! length of a record are authenticated with it. A file is written once from its beginning and never opened again for
 //! writing: a number that was used before a crash is not used for anything else.
 
+mod body;
 mod json;
 mod key;
 mod note;
 mod reader;
+mod secrets;
 mod taking;
 mod writer;
 
@@ -21,10 +23,11 @@ use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKe
 use aws_lc_rs::hkdf::{HKDF_SHA256, Salt};
 
 pub use self::{
+    body::{BODY_BYTES_MAX, BodyEnd, BodyTap, HeldCopies},
     key::CaptureKey,
-    note::{CaptureNote, CellNote},
+    note::{CaptureNote, CellNote, PresentedNote},
     reader::CaptureReader,
-    taking::{CaptureFigures, Capturing},
+    taking::{BodyTerms, CaptureFigures, CaptureTerms, Capturing},
     writer::{Appended, CaptureLimits, CaptureWriter},
 };
 
@@ -44,7 +47,7 @@ const FRAME_BYTES: usize = 12;
 
 const TAG_BYTES: usize = 16;
 
-/// 1 MiB: a head is at most some ten kilobytes, and bodies are cut before; also how much a reader ever holds.
+/// 1 MiB: a head is at most some ten kilobytes and a body [`BODY_BYTES_MAX`]; also how much a reader ever holds.
 pub const RECORD_BYTES_MAX: usize = 1 << 20;
 
 /// What a file's key is derived for.

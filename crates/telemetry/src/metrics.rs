@@ -54,6 +54,7 @@ pub struct Metrics {
     usage: Arc<UsageTable>,
     fetches: Arc<FetchTable>,
     insight: Mutex<InsightFigures>,
+    rollout: Mutex<RolloutFigures>,
     version: &'static str,
     started_unix_nanos: u64,
 }
@@ -104,6 +105,17 @@ pub struct InsightFigures {
     pub held_back: u64,
 }
 
+/// Figures of the rollout that this gateway carries out; see [`Metrics::set_rollout`].
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RolloutFigures {
+    /// The share of callers that the candidate serves, from 0 to 1.
+    pub share: f64,
+    /// Served, refused and failed requests of the candidate and of the active set.
+    pub sides: [[u64; 3]; 2],
+    /// What both made of the same requests, by word.
+    pub shadow: Vec<(&'static str, u64)>,
+}
+
 impl Metrics {
     /// The metrics of a process of this version that started at `started`.
     pub fn new(version: &'static str, started: SystemTime) -> Arc<Self> {
@@ -118,6 +130,7 @@ impl Metrics {
             usage: Arc::default(),
             fetches: Arc::default(),
             insight: Mutex::default(),
+            rollout: Mutex::default(),
             version,
             started_unix_nanos: crate::time::unix_nanos(started),
         })
@@ -218,6 +231,11 @@ impl Metrics {
     /// Notes the figures of the detectors of unusual behaviour.
     pub fn set_insight(&self, figures: InsightFigures) {
         *lock(&self.insight) = figures;
+    }
+
+    /// Notes the figures of the rollout that is under way; the default where there is none.
+    pub fn set_rollout(&self, figures: RolloutFigures) {
+        *lock(&self.rollout) = figures;
     }
 
     /// Exposes what the access log lost. The first log given is the one that is watched.

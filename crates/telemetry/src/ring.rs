@@ -18,7 +18,7 @@ use std::{
 };
 
 use crate::{
-    capture::Capturing,
+    capture::{BodyTap, Capturing},
     losses::LogCounters,
     plan::RecordPlan,
     record::{Protocol, RequestRecord},
@@ -60,6 +60,11 @@ impl Recorder {
     /// Whether the request that begins is captured; `draw` is asked only while a capture is taken.
     pub fn samples(&self, draw: impl FnOnce() -> u64) -> bool {
         self.capturing.samples(draw)
+    }
+
+    /// A copy of the body of a request that is captured; `None` where bodies are not.
+    pub fn body(&self) -> Option<BodyTap> {
+        self.capturing.body()
     }
 
     /// Hands a closed record to the writer, unless its plan has the access log off. Never blocks; a full ring

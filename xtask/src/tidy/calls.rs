@@ -18,7 +18,7 @@ struct Ban {
 /// The parts of the repository that no request passes through.
 const BESIDE: [&str; 3] = ["crates/testkit/", "tests/", "xtask/"];
 
-const BANS: [Ban; 12] = [
+const BANS: [Ban; 17] = [
     Ban {
         call: "env::var",
         home: &["crates/bartizan/"],
@@ -71,6 +71,31 @@ const BANS: [Ban; 12] = [
         call: "rehearsed_api_key(",
         home: &["crates/identity/src/claim.rs", "crates/proxy/src/stage/identify/rehearsed.rs"],
         remedy: "identify by a credential: only a rehearsal takes an identity for given",
+    },
+    Ban {
+        call: "rehearsed_user(",
+        home: &["crates/identity/src/basic.rs", "crates/proxy/src/stage/identify/rehearsed.rs"],
+        remedy: "identify by a credential: only a rehearsal takes an identity for given",
+    },
+    Ban {
+        call: "rehearsed_token(",
+        home: &["crates/identity/src/jwt/rehearsed.rs", "crates/proxy/src/stage/identify/rehearsed.rs"],
+        remedy: "identify by a credential: only a rehearsal takes an identity for given",
+    },
+    Ban {
+        call: "rehearsed_answer(",
+        home: &["crates/identity/src/jwt/rehearsed.rs", "crates/proxy/src/stage/identify/rehearsed.rs"],
+        remedy: "identify by a credential: only a rehearsal takes an identity for given",
+    },
+    Ban {
+        call: "rehearsed_session(",
+        home: &["crates/identity/src/jwt/rehearsed.rs", "crates/proxy/src/stage/identify/rehearsed.rs"],
+        remedy: "identify by a credential: only a rehearsal takes an identity for given",
+    },
+    Ban {
+        call: "rehearsed_certificate(",
+        home: &["crates/identity/src/certificate.rs", "crates/config/src/policy_test/who.rs"],
+        remedy: "read a certificate that TLS verified: only a test of documents makes one up",
     },
     Ban { call: "todo!(", home: &[], remedy: "finish it, or leave it out" },
     Ban { call: "unimplemented!(", home: &[], remedy: "finish it, or leave it out" },

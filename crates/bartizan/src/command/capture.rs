@@ -1,8 +1,8 @@
 //! `bartizan capture`: record live traffic of a running gateway for `replay`, sampled, bounded and encrypted.
 //!
 //! The command leaves an order in the gateway's data directory and waits until it is taken. What is recorded is what judges
-//! read: heads as the access log shows them (or with `--whole` as sent), facts of identities, clock readings and what limits
-//! held; never a credential, never a body.
+//! read: heads as the access log shows them (or with `--whole` as sent, with what genuine tokens say), clock readings, what
+//! limits held, and with `--bodies` bodies; never a credential.
 
 use std::{
     path::{Path, PathBuf},
@@ -12,14 +12,14 @@ use std::{
 };
 
 use bartizan_model::scalar::{ByteSize, Time};
-use bartizan_telemetry::capture::CaptureKey;
+use bartizan_telemetry::capture::{BODY_BYTES_MAX, CaptureKey};
 
 use super::{
     data_dir::DataDirArg,
     now_ms,
     print::{self, Format, Outcome},
 };
-use crate::capture::{self, Order, State};
+use crate::capture::{self, Bodies, Order, State};
 
 /// What `capture` takes.
 #[derive(Debug, clap::Args)]
@@ -37,9 +37,16 @@ pub(crate) struct Args {
     /// How long.
     #[arg(long = "for", value_name = "TIME", default_value = "10m", value_parser = time)]
     long: Time,
-    /// Heads as they are sent, query values and addresses too, but never credentials. Without it, as the access log shows them.
+    /// Heads as they are sent, query values and addresses too, and what genuine tokens and certificates say, but never
+    /// credentials. Without it, as the access log shows them.
     #[arg(long)]
     whole: bool,
+    /// Bodies too: `redacted` takes JSON and forms in which no member is named like a secret, `whole` all of them.
+    #[arg(long, value_enum, default_value = "none", requires = "whole", value_name = "WHICH")]
+    bodies: Bodies,
+    /// Most bytes of a body; longer ones are left out.
+    #[arg(long, value_name = "SIZE", default_value = "64KiB", value_parser = body_size)]
+    body_bytes: ByteSize,
     /// Most bytes of the file.
     #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = size)]
     bytes: ByteSize,
@@ -68,6 +75,15 @@ fn time(text: &str) -> Result<Time, String> {
 
 fn size(text: &str) -> Result<ByteSize, String> {
     text.parse().map_err(|wrong: bartizan_model::scalar::Wrong| wrong.to_string())
+}
+
+fn body_size(text: &str) -> Result<ByteSize, String> {
+    let size = size(text)?;
+    if size.get() <= BODY_BYTES_MAX as u64 {
+        Ok(size)
+    } else {
+        Err(format!("a record of a capture holds at most {} KiB of a body", BODY_BYTES_MAX >> 10))
+    }
 }
 
 /// Orders or tells.
@@ -117,6 +133,8 @@ fn give(
         key_file,
         percent: args.sample,
         whole: args.whole,
+        bodies: args.bodies,
+        body_bytes_max: args.body_bytes.get(),
         until_ms,
         bytes_max: args.bytes.get(),
     };
@@ -139,7 +157,12 @@ fn text(state: &State) -> String {
         (None, false) => "ended".to_owned(),
     };
     let left_out = if state.left_out > 0 { format!(", {} too large", state.left_out) } else { String::new() };
-    format!("{file}: {how}, {}{left_out}\n", print::counted(state.records, "request"))
+    let bodies = if state.bodies_left_out > 0 {
+        format!(", {} without body", state.bodies_left_out)
+    } else {
+        String::new()
+    };
+    format!("{file}: {how}, {}{left_out}{bodies}\n", print::counted(state.records, "request"))
 }
 
 /// The gateway looks a few times a second.

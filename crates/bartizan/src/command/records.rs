@@ -82,7 +82,24 @@ pub(crate) struct Line {
     pub(crate) detail: Option<String>,
     pub(crate) would_deny: Vec<Would>,
     pub(crate) faults: Vec<Passed>,
+    pub(crate) rules: Vec<Matched>,
     pub(crate) revision: Option<String>,
+}
+
+/// A rule of an inspection that matched. Of the message it tells only the shape.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Matched {
+    pub(crate) rule: u32,
+    pub(crate) role: String,
+    pub(crate) policy: String,
+    pub(crate) half: String,
+    pub(crate) at: String,
+    pub(crate) message: String,
+    pub(crate) variable: String,
+    pub(crate) transforms: String,
+    pub(crate) excerpt: String,
+    pub(crate) exclusion: Option<String>,
 }
 
 /// What a policy in shadow would have done.

@@ -1,7 +1,7 @@
 //! `bartizan rollout`: try a revision beside the active one, first watched, then on a growing share of callers.
 //!
-//! The commands write what is wanted into the store; the gateways on it carry it out, and stop by themselves when a guard
-//! trips. Everything that is done here stands in the audit trail.
+//! The commands write what is wanted into the store, here or through a gateway's API (`--server`); the gateways on it carry
+//! it out, and stop by themselves when a guard trips. Everything that is done here stands in the audit trail.
 
 mod report;
 
@@ -11,11 +11,14 @@ use bartizan_config::{
     keep,
     rollout::{Course, Guard, OnTrip, Phase, RolloutPlan, plan},
 };
+use bartizan_manage::rollout::{Order, RolloutTerms, RolloutView, standing, view};
 use bartizan_model::scalar::Time;
 use bartizan_proxy::rehearsal::PipelineRehearsal;
 use bartizan_store::{
-    Error, NewMove, NewRevision, NewRollout, RevisionRef, RevisionRow, RolloutRow, Standing, Store,
+    Error, NewMove, NewRevision, NewRollout, RevisionFile, RevisionRef, RevisionRow, RolloutRow, Standing,
+    Store,
 };
+use serde_json::{Value, json};
 
 use super::{
     author,
@@ -25,7 +28,6 @@ use super::{
     revision::{Candidate, HouseArg, Refused, base, set_of},
     when,
 };
-use crate::service::rollout::{course, seen};
 
 /// What `rollout` takes.
 #[derive(Debug, clap::Args)]
@@ -46,6 +48,8 @@ pub(crate) struct Args {
 enum What {
     /// Begin to try a revision beside the active one.
     Start(Box<Start>),
+    /// Tell what it would try and how, and what stands against it, without beginning it.
+    Plan(Box<Start>),
     /// Tell where it stands, what was seen, and by whom it was felt.
     Status,
     /// Make the candidate the active revision now.
@@ -136,21 +140,104 @@ fn is_finding(error: &(dyn std::error::Error + 'static)) -> bool {
 }
 
 fn answer(args: &Args) -> Outcome {
+    if args.house.is_remote() {
+        return there(args);
+    }
     let (runtime, store, followed) = args.house.open_here()?;
     let outcome = runtime.block_on(async {
         match &args.what {
             What::Start(start) => begin(args.format, &store, start, followed).await,
+            What::Plan(start) => rehearse(args.format, &store, start).await,
             What::Status => status(args.format, &store).await,
-            What::Promote(why) => promote(&store, why).await,
-            What::Abort(why) => abort(&store, why).await,
-            What::Resume(why) => resume(&store, why).await,
+            What::Promote(why) => change(&store, Order::Promote, why).await,
+            What::Abort(why) => change(&store, Order::Abort, why).await,
+            What::Resume(why) => change(&store, Order::Resume, why).await,
         }
     });
     runtime.block_on(store.close());
     outcome
 }
 
-async fn begin(format: Format, store: &Store, start: &Start, followed: bool) -> Outcome {
+/// Asks a gateway, which judges by itself what may be done.
+fn there(args: &Args) -> Outcome {
+    let house = args.house.open()?;
+    let shown = |value: Value| -> Outcome {
+        let view: RolloutView = serde_json::from_value(value)?;
+        told(args.format, &view)
+    };
+    let moved = |order: &str, why: &Why| -> Outcome {
+        house.rollout(&format!("rollout/{order}"), &json!({ "reason": why.reason }), None)?;
+        done(order);
+        Ok(ExitCode::SUCCESS)
+    };
+    match &args.what {
+        What::Status => shown(house.rollout_status()?),
+        What::Start(start) => {
+            let active = house.active()?.ok_or(Error::RevisionNone)?;
+            let body = match asked(start)? {
+                Ok(body) => body,
+                Err(code) => return Ok(code),
+            };
+            let begun = house.rollout("rollout", &body, Some(&active))?;
+            if args.format == Format::Json {
+                return shown(begun);
+            }
+            let view: RolloutView = serde_json::from_value(begun)?;
+            begun_words(view.rollout, &view.candidate, true);
+            Ok(ExitCode::SUCCESS)
+        }
+        What::Plan(start) => {
+            let body = match asked(start)? {
+                Ok(body) => body,
+                Err(code) => return Ok(code),
+            };
+            let planned = house.rollout("rollout/plan", &body, None)?;
+            let plan: RolloutPlan = serde_json::from_value(planned.get("plan").cloned().unwrap_or_default())?;
+            let refused: Vec<String> =
+                serde_json::from_value(planned.get("refused").cloned().unwrap_or_default())?;
+            tell_plan(args.format, &plan, &refused, Some(planned))
+        }
+        What::Promote(why) => moved("promote", why),
+        What::Abort(why) => moved("abort", why),
+        What::Resume(why) => moved("resume", why),
+    }
+}
+
+/// What a gateway is asked to try, in its words.
+fn asked(start: &Start) -> Result<Result<Value, ExitCode>, Box<dyn std::error::Error>> {
+    let mut body = json!({ "reason": start.reason, "terms": terms(start) });
+    let Some(fields) = body.as_object_mut() else { return Ok(Ok(body)) };
+    match &start.revision {
+        Some(which) => fields.insert("revision".to_owned(), which.to_string().into()),
+        None => {
+            let read = match Candidate::read(&start.files)? {
+                Ok(read) => read,
+                Err(code) => return Ok(Err(code)),
+            };
+            let file = |file: &RevisionFile| json!({ "name": file.name, "text": file.text });
+            fields.insert("files".to_owned(), read.files.iter().map(file).collect())
+        }
+    };
+    if let Some(waiver) = &start.even_if_tests_fail {
+        fields.insert("evenIfTestsFail".to_owned(), waiver.as_str().into());
+    }
+    Ok(Ok(body))
+}
+
+fn terms(start: &Start) -> RolloutTerms {
+    let guards: Vec<String> = start.guards.iter().map(Guard::to_string).collect();
+    RolloutTerms {
+        shadow: Some(format!("{}ms", millis(&start.shadow))),
+        steps: Some(start.steps.iter().copied().map(plan::percent).collect()),
+        hold: Some(format!("{}ms", millis(&start.hold))),
+        min_calls: Some(start.min_calls),
+        guards: (!guards.is_empty()).then_some(guards),
+        pause_on_trip: matches!(start.on_trip, OnTripWord::Pause),
+        auto_promote: start.auto_promote,
+    }
+}
+
+fn planned(start: &Start) -> Result<RolloutPlan, Box<dyn std::error::Error>> {
     let plan = RolloutPlan {
         shadow_ms: millis(&start.shadow),
         steps: start.steps.clone(),
@@ -163,9 +250,14 @@ async fn begin(format: Format, store: &Store, start: &Start, followed: bool) -> 
         },
         promote: start.auto_promote,
     };
-    if let Some(problem) = plan.problem() {
-        return Err(problem.into());
+    match plan.problem() {
+        Some(problem) => Err(problem.into()),
+        None => Ok(plan),
     }
+}
+
+async fn begin(format: Format, store: &Store, start: &Start, followed: bool) -> Outcome {
+    let plan = planned(start)?;
     let active = store.revisions().active().await?.ok_or(Error::RevisionNone)?;
     let candidate = match candidate(store, start).await? {
         Ok(candidate) => candidate,
@@ -175,14 +267,13 @@ async fn begin(format: Format, store: &Store, start: &Start, followed: bool) -> 
         return Err(Box::new(Refused(format!("revision {} has these documents already", active.tag()))));
     }
     let now = when::now_ms();
-    let first = Course::first(&plan, now);
     let text = serde_json::to_string(&plan)?;
     let author = author::author_or_local();
     let new = NewRollout {
         candidate: candidate.number,
         base: active.number,
         plan: &text,
-        standing: standing(&first),
+        standing: standing(&Course::first(&plan, now)),
         author: &author,
         reason: &start.reason,
     };
@@ -191,18 +282,75 @@ async fn begin(format: Format, store: &Store, start: &Start, followed: bool) -> 
     let work = store.rollouts().begin(new, now);
     let row = deed.record(store, work, |row| format!("rollout {}", row.number)).await?;
     if format == Format::Text {
-        print::note(&format!(
-            "{BOLD}rollout {} of revision {}{PLAIN} has begun",
-            row.number,
-            candidate.tag()
-        ));
-        if !followed {
-            print::note("no gateway runs on this store here; the first one that does carries it out");
-        }
-        print::note("`bartizan rollout status` shows where it stands");
+        begun_words(row.number, &candidate.tag(), followed);
         return Ok(ExitCode::SUCCESS);
     }
     tell(format, store, &row).await
+}
+
+fn begun_words(number: u64, candidate: &str, followed: bool) {
+    print::note(&format!("{BOLD}rollout {number} of revision {}{PLAIN} has begun", clean(candidate)));
+    if !followed {
+        print::note("no gateway runs on this store here; the first one that does carries it out");
+    }
+    print::note("`bartizan rollout status` shows where it stands");
+}
+
+/// What would be tried and how; nothing is written.
+async fn rehearse(format: Format, store: &Store, start: &Start) -> Outcome {
+    let plan = planned(start)?;
+    let active = store.revisions().active().await?.ok_or(Error::RevisionNone)?;
+    let (digest, against) = match &start.revision {
+        Some(which) => {
+            let revision = store.revisions().get(which).await?;
+            (revision.row.digest, keep::reasons_against(&set_of(&revision)?, &PipelineRehearsal))
+        }
+        None => match Candidate::read(&start.files)? {
+            Ok(read) => (read.digest, keep::reasons_against(&read.set, &PipelineRehearsal)),
+            Err(code) => return Ok(code),
+        },
+    };
+    let mut refused: Vec<String> = against.standing(false).map(str::to_owned).collect();
+    if digest == active.digest {
+        refused.push(format!("revision {} has these documents already", active.tag()));
+    }
+    let open = store.rollouts().latest().await?;
+    let open = open.filter(|row| Phase::parse(&row.phase).is_some_and(|phase| !phase.is_over()));
+    refused.extend(open.map(|row| Error::RolloutOpen { number: row.number }.to_string()));
+    tell_plan(format, &plan, &refused, None)
+}
+
+fn tell_plan(format: Format, plan: &RolloutPlan, refused: &[String], whole: Option<Value>) -> Outcome {
+    match format {
+        Format::Json => print::json(&whole.unwrap_or_else(|| json!({ "plan": plan, "refused": refused })))?,
+        Format::Text => {
+            let seconds = |ms: u64| format!("{} s", ms.div_ceil(1_000));
+            let mut out = String::new();
+            if plan.shadow_ms > 0 {
+                out.push_str(&format!("watched for {}\n", seconds(plan.shadow_ms)));
+            }
+            for step in &plan.steps {
+                let (share, hold) = (plan::percent(*step), seconds(plan.hold_ms));
+                out.push_str(&format!(
+                    "{share} of callers, at least {hold} and {}\n",
+                    print::counted(plan.calls_min, "call")
+                ));
+            }
+            out.push_str(if plan.promote {
+                "then the active revision\n"
+            } else {
+                "then waits for `promote`\n"
+            });
+            let guards: Vec<String> = plan.guards.iter().map(Guard::to_string).collect();
+            let then = if plan.on_trip == OnTrip::Pause { "pauses" } else { "is rolled back" };
+            out.push_str(&format!("{then} by {}\n", guards.join(", ")));
+            print::data(&out)?;
+        }
+    }
+    for reason in refused {
+        print::note(&format!("{BOLD_RED}it could not be begun{PLAIN}: {}", clean(reason)));
+    }
+    Ok(if refused.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(print::FOUND) })
 }
 
 /// The revision to try, which must compile and keep its promises.
@@ -254,76 +402,34 @@ async fn status(format: Format, store: &Store) -> Outcome {
 
 /// Shows a rollout.
 async fn tell(format: Format, store: &Store, row: &RolloutRow) -> Outcome {
-    let course = course(row).ok_or("the rollout was begun by a newer version")?;
-    let plan: RolloutPlan = serde_json::from_str(&row.plan)?;
-    let candidate = store.revisions().find(&RevisionRef::Number(row.candidate)).await?;
-    let base = store.revisions().find(&RevisionRef::Number(row.base)).await?;
-    let moves = store.rollouts().moves(row.number).await?;
-    let seen = seen(store, row, &plan).await?;
-    let shown = report::Shown {
-        row,
-        course: &course,
-        plan: &plan,
-        candidate,
-        base,
-        moves,
-        seen,
-        now: when::now_ms(),
-    };
+    let view = view(store, row, when::now_ms()).await?.ok_or("the rollout was begun by another version")?;
+    told(format, &view)
+}
+
+fn told(format: Format, view: &RolloutView) -> Outcome {
     match format {
-        Format::Text => print::data(&shown.text())?,
-        Format::Json => print::json(&shown.json())?,
+        Format::Text => print::data(&report::text(view))?,
+        Format::Json => print::json(view)?,
     }
-    let stopped = matches!(course.phase, Phase::Paused | Phase::RolledBack | Phase::Aborted);
-    Ok(if stopped { ExitCode::from(print::FOUND) } else { ExitCode::SUCCESS })
+    Ok(if view.is_stopped { ExitCode::from(print::FOUND) } else { ExitCode::SUCCESS })
 }
 
-async fn promote(store: &Store, why: &Why) -> Outcome {
-    let row = open(store).await?;
-    change(store, &row, "rollout.promote", (Phase::Promoted, row.step), why).await?;
-    print::note(&format!("{BOLD}the candidate is the active revision{PLAIN}"));
-    Ok(ExitCode::SUCCESS)
+fn done(order: &str) {
+    print::note(match order {
+        "promote" => "the candidate is the active revision",
+        "abort" => "the active revision serves everybody",
+        _ => "the rollout goes on",
+    });
 }
 
-async fn abort(store: &Store, why: &Why) -> Outcome {
-    let row = open(store).await?;
-    change(store, &row, "rollout.abort", (Phase::Aborted, row.step), why).await?;
-    print::note("the active revision serves everybody");
-    Ok(ExitCode::SUCCESS)
-}
-
-async fn resume(store: &Store, why: &Why) -> Outcome {
-    let row = open(store).await?;
-    if row.phase != Phase::Paused.as_str() {
-        return Err(Box::new(Refused(format!("rollout {} is not paused: {}", row.number, row.phase))));
-    }
-    let phase = if row.step.is_some() { Phase::Share } else { Phase::Shadow };
-    change(store, &row, "rollout.resume", (phase, row.step), why).await?;
-    print::note(&format!("rollout {} goes on", row.number));
-    Ok(ExitCode::SUCCESS)
-}
-
-/// The rollout that is under way.
-async fn open(store: &Store) -> Result<RolloutRow, Box<dyn std::error::Error>> {
+async fn change(store: &Store, order: Order, why: &Why) -> Outcome {
     let row = store.rollouts().latest().await?.ok_or(Error::RolloutNone)?;
-    match Phase::parse(&row.phase) {
-        Some(phase) if !phase.is_over() => Ok(row),
-        _ => Err(Box::new(Refused(format!("rollout {} is over: {}", row.number, row.phase)))),
-    }
-}
-
-async fn change(
-    store: &Store,
-    row: &RolloutRow,
-    action: &str,
-    (phase, step): (Phase, Option<u32>),
-    why: &Why,
-) -> Result<(), Box<dyn std::error::Error>> {
+    let (phase, step) = order.next(&row).map_err(Refused)?;
     let actor = format!("local:{}", author::author_or_local());
     let to = Standing { phase: phase.as_str(), step };
     let next = NewMove { to, actor: &actor, why: &why.reason, activates: phase == Phase::Promoted };
     let target = format!("rollout {}", row.number);
-    let deed = Deed { action, target: &target, before: &row.phase, reason: &why.reason };
+    let deed = Deed { action: order.action(), target: &target, before: &row.phase, reason: &why.reason };
     let work = store.rollouts().advance(row.number, row.standing(), next, when::now_ms());
     let moved = deed
         .record(store, work, |moved| moved.as_ref().map_or_else(String::new, |row| row.phase.clone()))
@@ -333,11 +439,8 @@ async fn change(
             "the rollout has moved meanwhile; look at `bartizan rollout status`, then try again".to_owned(),
         )));
     }
-    Ok(())
-}
-
-fn standing(course: &Course) -> Standing<'static> {
-    Standing { phase: course.phase.as_str(), step: course.step.and_then(|step| u32::try_from(step).ok()) }
+    done(order.word());
+    Ok(ExitCode::SUCCESS)
 }
 
 fn millis(time: &Time) -> u64 {

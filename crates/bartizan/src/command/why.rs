@@ -4,6 +4,7 @@
 //! given the documents.
 
 mod remedy;
+mod rules;
 
 use std::{
     error::Error,
@@ -128,6 +129,9 @@ fn story(line: &Line, sound: Option<&Sound>) -> String {
         );
         out.push_str(&format!("  {}\n", clean(&text)));
     }
+    for told in rules::told(&line.rules) {
+        out.push_str(&format!("  {}\n", clean(&told)));
+    }
     let remedies = remedy::of(line, sound);
     if !remedies.is_empty() {
         out.push_str(&format!("  {BOLD_GREEN}what would change it{PLAIN}\n"));
@@ -151,6 +155,7 @@ fn in_json(one: &Recorded, sound: Option<&Sound>) -> Value {
         "record": one.raw,
         "stages": steps,
         "ending": ending(&one.line),
+        "matched": rules::told(&one.line.rules),
         "remedies": remedy::of(&one.line, sound),
         "page": page(&one.line),
     })

@@ -19,7 +19,7 @@ use bartizan_telemetry::{
 };
 
 use crate::{
-    capture::{self, Order, State},
+    capture::{self, Bodies, Order, State},
     command::when,
 };
 
@@ -76,8 +76,14 @@ fn begin(log: &AccessLog, dir: &Path, order: Order, ended: Option<State>) -> Opt
     let opened = CaptureKey::read(&order.key_file).and_then(|key| CaptureWriter::create(out, &key, limits));
     match opened {
         Ok(file) => {
-            log.capturing().begin(file, order.percent, order.whole);
-            tracing::info!(percent = order.percent, whole = order.whole, "a capture of live traffic begins");
+            log.capturing().begin(file, order.terms());
+            let bodies = order.bodies != Bodies::None;
+            tracing::info!(
+                percent = order.percent,
+                whole = order.whole,
+                bodies,
+                "a capture of live traffic begins"
+            );
             tell(log, dir, &order);
             Some(order)
         }

@@ -13,7 +13,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bartizan_config::rollout::{Arm, Course, Move, Phase, RolloutPlan, Seen, Tally, plan};
+use bartizan_config::rollout::{Arm, Course, Move, Phase, RolloutPlan, Tally, plan};
+use bartizan_manage::rollout::{course, seen};
 use bartizan_proxy::{
     runtime::Runtime,
     trial::{Trial, TrialOptions},
@@ -22,7 +23,7 @@ use bartizan_store::{
     AuditNote, AuditPhase, DataDir, Error, NewMove, Revision, RevisionNumber, RevisionRef, RolloutRow,
     Standing, Store,
 };
-use bartizan_telemetry::{ProcessEvent, ProcessEvents};
+use bartizan_telemetry::{ProcessEvent, ProcessEvents, metrics::RolloutFigures};
 
 use super::{keys::chain, revisions::tag, shadow::Shadow, wish::Wish};
 use crate::command::now_ms;
@@ -253,6 +254,7 @@ impl Follower {
         let Some(wanted) = wanted else {
             // Ending cannot fail; that nobody answers means that the process ends.
             let _ = self.order(Order::End);
+            self.data_plane.metrics().set_rollout(RolloutFigures::default());
             return Ok(true);
         };
         let earlier = store.rollouts().tallies(row.number, wanted.step).await?;
@@ -323,6 +325,7 @@ impl Follower {
         if let Some(shadow) = &trying.shadow {
             tally.add(&shadow.tally());
         }
+        self.data_plane.metrics().set_rollout(figures(&tally, trying.trial.share()));
         // It has no map whose keys are not text or numbers, so this cannot fail.
         let text = serde_json::to_string(&tally).unwrap_or_default();
         let Wanted { rollout, step, .. } = trying.wanted;
@@ -376,36 +379,26 @@ impl Follower {
     }
 }
 
-/// Where a rollout stands; `None` where the word is another version's.
-pub(crate) fn course(row: &RolloutRow) -> Option<Course> {
-    Some(Course {
-        phase: Phase::parse(&row.phase)?,
-        step: row.step.map(|step| step as usize),
-        since_ms: row.since_ms,
-        looks: row.looks,
-    })
-}
-
-/// What all gateways saw in the step, and the active set's counts of the last step in which it served callers.
-pub(crate) async fn seen(store: &Store, row: &RolloutRow, plan: &RolloutPlan) -> Result<Seen, Error> {
-    let tally = all(store, row, row.step).await?;
-    let mut before = Arm::default();
-    if let Some(step) = row.step.filter(|step| plan.steps.get(*step as usize) == Some(&plan::ALL))
-        && let Some(step) = step.checked_sub(1)
-    {
-        before = all(store, row, Some(step)).await?.active;
+/// What this gateway tells of a step.
+fn figures(tally: &Tally, share: plan::BasisPoints) -> RolloutFigures {
+    let side = |arm: &Arm| {
+        let (refused, failed) = (arm.refused(), arm.failed());
+        [arm.calls().saturating_sub(refused).saturating_sub(failed), refused, failed]
+    };
+    let seen = &tally.shadow;
+    let is_shadow = share == 0;
+    RolloutFigures {
+        share: f64::from(share) / f64::from(plan::ALL),
+        sides: if is_shadow { Default::default() } else { [side(&tally.candidate), side(&tally.active)] },
+        shadow: vec![
+            ("same", seen.same),
+            ("newly_refused", seen.refused),
+            ("newly_allowed", seen.allowed),
+            ("changed", seen.changed),
+            ("not_judged", seen.unseen.values().sum()),
+            ("missed", seen.missed),
+        ],
     }
-    Ok(Seen { tally, before })
-}
-
-async fn all(store: &Store, row: &RolloutRow, step: Option<u32>) -> Result<Tally, Error> {
-    let mut all = Tally::default();
-    for (_, text) in store.rollouts().tallies(row.number, step).await? {
-        if let Ok(tally) = serde_json::from_str::<Tally>(&text) {
-            all.add(&tally);
-        }
-    }
-    Ok(all)
 }
 
 /// How the audit trail names what no person did.

@@ -58,6 +58,29 @@ fn a_log_is_as_good_as_the_store() {
 }
 
 #[test]
+fn why_tells_the_rules_of_an_inspection_and_the_way_out() {
+    let cause = r#"{"rule":942100,"role":"matched","policy":"InspectionPolicy/crs","half":"request","at":"rules/REQUEST-942.conf:44","message":"SQL Injection Attack","variable":"ARGS:json.note","transforms":"urlDecodeUni,lowercase","excerpt":"9' aa 9=9","exclusion":"{ rules: [942100], targets: [\"ARGS:json.note\"] }"}"#;
+    let sum = r#"{"rule":949110,"role":"decided","policy":"InspectionPolicy/crs","half":"request","at":"rules/REQUEST-949.conf:9","message":"Inbound Anomaly Score Exceeded","variable":"TX:blocking_inbound_anomaly_score","transforms":"none","excerpt":"9"}"#;
+    let more = format!(
+        ",\"stage\":\"inspect\",\"reason\":\"AttackDetected\",\"policy\":\"InspectionPolicy/crs\",\"detail\":\"rule 949110\",\"rules\":[{cause},{sum}]"
+    );
+    let dir = files(&[("access.log", &line(1, "a", 403, &more))]);
+    let told = bartizan(&dir, &["why", "r-1", "--log", "access.log"]).data();
+    for text in [
+        "inspect    refused   AttackDetected by InspectionPolicy/crs",
+        "rule       942100 matched: SQL Injection Attack",
+        "rules/REQUEST-942.conf:44; ARGS:json.note after urlDecodeUni,lowercase, of the shape 9' aa 9=9",
+        "rule       949110 refused it: Inbound Anomaly Score Exceeded",
+        "* first, in shadow: `ruleModes: [{ rules: [942100], mode: shadow }]` in InspectionPolicy/crs",
+        "* then, if they are: `exclusions: [{ rules: [942100], targets: [\"ARGS:json.note\"] }]` in InspectionPolicy/crs",
+    ] {
+        assert!(told.contains(text), "{text}:\n{told}");
+    }
+    let json = bartizan(&dir, &["why", "r-1", "--log", "access.log", "--format", "json"]).json();
+    assert!(json["requests"][0]["matched"][0].as_str().unwrap().contains("942100"), "{json}");
+}
+
+#[test]
 fn a_review_tells_what_chance_does_not_explain() {
     let mut text = String::new();
     for n in 0..400 {

@@ -184,6 +184,33 @@ fn the_record_tells_rule_place_and_way_out_and_nothing_of_the_value() {
 }
 
 #[test]
+fn why_names_rule_place_variable_and_the_way_out_from_the_record_of_the_refusal() {
+    let origin = Origin::answering("ok");
+    let gate = guarded(&origin.url(), "");
+    let refused = gate.client().call("GET", "/?note=an+ATTACK", &[("x-request-id", "r-1")], "");
+    assert_eq!(refused.status, 403);
+    let why = || {
+        let data = gate.data().to_str().unwrap().to_owned();
+        let ran = std::process::Command::new(env!("CARGO_BIN_EXE_bartizan"))
+            .args(["why", "r-1", "--data-dir", &data])
+            .output()
+            .unwrap();
+        String::from_utf8(ran.stdout).unwrap()
+    };
+    wait("the record to be kept", || !why().is_empty());
+    let told = why();
+    for text in [
+        "rule       1000 refused it: an attack",
+        "rules/own.conf:2; ARGS:note after lowercase, of the shape aa aaaaaa",
+        "ruleModes: [{ rules: [1000], mode: shadow }]",
+        "exclusions: [{ rules: [1000], targets: [\"ARGS:note\"] }]",
+    ] {
+        assert!(told.contains(text), "{text}:\n{told}");
+    }
+    assert!(!told.to_lowercase().contains("an attack in") && !told.contains("ATTACK"), "{told}");
+}
+
+#[test]
 fn the_exclusion_that_the_record_names_lets_the_request_pass_and_only_it() {
     let origin = Origin::answering("ok");
     let gate = guarded(&origin.url(), ", exclusions: [{ rules: [1000], targets: [\"ARGS:json.password\"] }]");

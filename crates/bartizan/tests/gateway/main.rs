@@ -22,6 +22,7 @@ mod basic;
 mod budgets;
 mod cache;
 mod capture;
+mod capture_bodies;
 mod certificates;
 mod cors;
 mod credentials;

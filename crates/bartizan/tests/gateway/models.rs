@@ -87,6 +87,32 @@ fn no_secret(answer: &Answer) {
     }
 }
 
+#[test]
+fn rules_about_attacks_judge_the_head_of_a_chat_and_how_its_body_is_built_but_not_its_prose() {
+    let origin = provider(Speaks::OpenAi);
+    let inspection = document("InspectionPolicy", "attacks", "{ ruleSets: [baseline] }");
+    let documents = house(
+        &[("openai", "provider: OpenAi", &origin)],
+        &[&model("public", "openai", "native-1"), &inspection],
+    );
+    let (gate, key) = start(&documents);
+    let prose = "Why is `1' UNION SELECT password FROM users--` an attack, and <script>alert(1)</script>?";
+    let answered = ask(&gate, &key, "/v1/chat/completions", &chat("public", prose, false));
+    assert_eq!(answered.status, 200, "{}", gate.record_of(&answered));
+    let asked =
+        ask(&gate, &key, "/v1/chat/completions?q=1%27+union+select+1,2--+-", &chat("public", "hi", false));
+    assert_eq!(
+        (asked.status.as_u16(), gate.record_of(&asked)["reason"].as_str()),
+        (403, Some("AttackDetected"))
+    );
+    let bearer = format!("Bearer {key}");
+    let headers = [("authorization", &*bearer), ("content-type", "application/json")];
+    let twice = r#"{"model":"public","model":"other","messages":[{"role":"user","content":"hi"}]}"#;
+    let refused = gate.client().call("POST", "/v1/chat/completions", &headers, twice);
+    let reason = gate.record_of(&refused)["reason"].clone();
+    assert_eq!((refused.status.as_u16(), reason.as_str()), (403, Some("InspectionIncomplete")));
+}
+
 const PROVIDERS: [(&str, &str, Speaks, &str, &str); 7] = [
     ("openai", "provider: OpenAi", Speaks::OpenAi, "/v1/chat/completions", "authorization"),
     ("anthropic", "provider: Anthropic", Speaks::Anthropic, "/v1/messages", "x-api-key"),

@@ -61,6 +61,13 @@ impl House {
         start.arg("--admin").arg("127.0.0.1:0").arg("--workers").arg("2").start()
     }
 
+    /// Another gateway on the same store, with a data directory of its own.
+    fn second(&self, data: &TempDir) -> Gateway {
+        let store = format!("sqlite:{}", self.data.path().display());
+        let start = Gateway::starting("run").arg("--store").arg(&store).data_dir(data.path());
+        start.arg("--admin").arg("127.0.0.1:0").arg("--workers").arg("1").start()
+    }
+
     /// Runs a command with documents; its exit code and what it said.
     fn ran(&self, arguments: &[&str], documents: Option<&str>) -> (i32, String) {
         let data = self.data.path().display().to_string();
@@ -267,6 +274,111 @@ fn a_good_candidate_goes_to_the_end_also_where_the_gateway_restarts_on_the_way()
     assert!(calls > 100 && refused.is_empty(), "{refused:?}");
     let again = house.ran(&["rollout", "abort", "--reason", "late"], None);
     assert!(again.0 == 1 && again.1.contains("is over"), "{}", again.1);
+}
+
+#[test]
+fn two_gateways_on_one_store_give_the_same_callers_to_the_candidate_and_count_together() {
+    let house = House::new();
+    let (first, data) = (house.start(), TempDir::new());
+    let second = house.second(&data);
+    let load = [Load::on(&first, &house.keys), Load::on(&second, &house.keys)];
+    house.begin(&marks(), &["--shadow", "0s", "--steps", "30%,60%", "--hold", "4s", "--min-calls", "200"]);
+    for gateway in [&first, &second] {
+        gateway.wait_for_stderr("a candidate is tried");
+    }
+    let sides = |gateway: &Gateway| -> Vec<bool> {
+        let client = Client::http1(gateway.address("web"));
+        let ask = |key: &String| client.get("/", &[("x-api-key", key), ("x-slot", "1")]);
+        house.keys.iter().map(|key| ask(key).header("x-mark").is_some()).collect()
+    };
+    let mut same = false;
+    for _ in 0..5 {
+        // Both move within half a second of each other; then they agree about every caller.
+        let (one, other) = (sides(&first), sides(&second));
+        same = one == other && one.iter().any(|marked| *marked) && !one.iter().all(|marked| *marked);
+        if same {
+            break;
+        }
+    }
+    assert!(same, "a caller is on the same side wherever it calls");
+    let scrape = |gateway: &Gateway| {
+        let admin = Client::http1(gateway.address("admin"));
+        admin.get("/metrics", &[]).text().to_owned()
+    };
+    let shown = |gateway: &Gateway| {
+        let text = scrape(gateway);
+        text.contains("bartizan_rollout_share 0.")
+            && text.contains("bartizan_rollout_step_requests{side=\"candidate\"")
+    };
+    let until = Instant::now() + Duration::from_secs(20);
+    while !(shown(&first) && shown(&second)) {
+        assert!(Instant::now() < until, "{}", scrape(&second));
+        thread::sleep(Duration::from_millis(100));
+    }
+    let proved = house.wait_for("proved");
+    // Each step is left once, whoever of the two did it.
+    let phases: Vec<&str> =
+        proved["moves"].as_array().unwrap().iter().map(|one| one["phase"].as_str().unwrap()).collect();
+    assert_eq!(phases, ["share", "share", "proved"], "{proved:#}");
+    let counted = proved["seen"]["candidate"]["calls"].as_u64().unwrap();
+    let served: u64 = load.into_iter().map(|load| load.stop().0).sum();
+    assert!(counted >= 200 && counted < served, "{counted} of {served}");
+    let promoted = house.ran(&["rollout", "promote", "--reason", "good"], None);
+    assert_eq!(promoted.0, 0, "{}", promoted.1);
+    for gateway in [&first, &second] {
+        gateway.wait_for_stderr("the revision is in force");
+        assert!(sides(gateway).iter().all(|marked| *marked));
+    }
+}
+
+#[test]
+fn a_rollout_is_planned_begun_shown_and_ended_through_a_gateway_and_stands_in_the_audit_trail() {
+    let house = House::new();
+    let gateway = house.start();
+    let (code, token) = house.ran(&["tokens", "create", "--name", "pipeline", "--role", "operator"], None);
+    assert_eq!(code, 0, "{token}");
+    let folder = TempDir::new();
+    let secret = folder.path().join("token");
+    std::fs::write(&secret, token.lines().find(|line| line.starts_with("bzt_")).unwrap()).unwrap();
+    let server = format!("http://{}", gateway.address("admin"));
+    let documents = Documents::one(set(&house.origin.url(), &marks()));
+    let files = documents.path().display().to_string();
+    let there = |arguments: &[&str]| {
+        let at = ["--server", &server, "--token-file", secret.to_str().unwrap()];
+        let (code, out, err) = command([&["rollout"], arguments, &at[..]].concat());
+        (code.unwrap(), format!("{out}{err}"))
+    };
+    let (code, none) = there(&["status"]);
+    assert_eq!(code, 1, "there is none yet: {none}");
+    let asked = ["--reason", "a trial", "-f", &files, "--shadow", "1h"];
+    let (code, planned) = there(&[&["plan"], &asked[..]].concat());
+    assert!(
+        code == 0 && planned.contains("watched for 3600 s") && planned.contains("refusals=+0.5%"),
+        "{planned}"
+    );
+    assert_eq!(there(&["status"]).0, 1, "a plan begins nothing");
+    let (code, begun) = there(&[&["start"], &asked[..]].concat());
+    assert!(code == 0 && begun.contains("rollout 1 of revision r2-"), "{begun}");
+    let (code, again) = there(&[&["start"], &asked[..]].concat());
+    assert!(code == 1 && again.contains("under way"), "{again}");
+    let (code, shown) = there(&["status"]);
+    assert!(code == 0 && shown.contains("shadow") && shown.contains("by pipeline: a trial"), "{shown}");
+    let (_, json) = there(&["status", "--format", "json"]);
+    let json: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((&json["phase"], &json["plan"]["steps"][0]), (&"shadow".into(), &100.into()), "{json:#}");
+    let (code, wrong) = there(&["resume", "--reason", "x"]);
+    assert!(code == 1 && wrong.contains("is not paused"), "{wrong}");
+    assert_eq!(there(&["abort", "--reason", "enough"]).0, 0);
+    assert_eq!(there(&["status"]).0, 1, "it was stopped");
+    let refused = there(&["start", "9", "--reason", "x"]);
+    assert!(refused.0 == 1 && refused.1.contains("no revision"), "{}", refused.1);
+    let (_, auditor) = house.ran(&["tokens", "create", "--name", "auditor", "--role", "admin"], None);
+    let bearer = format!("Bearer {}", auditor.lines().find(|line| line.starts_with("bzt_")).unwrap());
+    let admin = Client::http1(gateway.address("admin")).with_authority("localhost");
+    let trail = admin.get("/admin/v1/audit", &[("authorization", &bearer)]).text().to_owned();
+    for action in ["rollout.start", "rollout.abort", "rollout.resume"] {
+        assert!(trail.contains(action) && trail.contains("token:pipeline"), "{action}: {trail}");
+    }
 }
 
 #[test]

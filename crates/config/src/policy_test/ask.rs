@@ -5,17 +5,15 @@ use std::{
     time::Duration,
 };
 
-use bartizan_identity::{InvalidKind, KeyId};
 use bartizan_limit::Nanos;
-use bartizan_model::document::policy_test::{
-    PolicyTestSpec, TestIdentity, TestKeyState, TestRequest, TestStep,
-};
+use bartizan_model::document::policy_test::{PolicyTestSpec, TestRequest, TestStep};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, header};
 
+use super::who;
 use crate::{
     entry::{Entered, Url},
-    rehearsal::{Credential, Given, GivenBody, GivenTls, Moment, Readings},
+    rehearsal::{Given, GivenBody, GivenTls, Moment, Readings},
     snapshot::Snapshot,
 };
 
@@ -27,9 +25,6 @@ pub(super) struct Asked {
 
 /// The clock of the limit cells does not begin at zero, where a cell would have no past.
 const MONOTONIC_BEGIN: Duration = Duration::from_secs(365 * 86_400);
-
-/// The id of every key in a test: tests name consumers, not keys.
-const KEY_ID: &str = "PolicyTest00";
 
 /// From the documentation's own network (RFC 5737), so that nobody mistakes it for a real one.
 const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
@@ -65,6 +60,7 @@ pub(super) fn given(
     let unix_ms = test.time.unix_ms().saturating_add(clock_ms);
     let monotonic = Nanos(0) + (MONOTONIC_BEGIN + Duration::from_millis(clock_ms));
     let identity = step.identity.as_ref().or(test.identity.as_ref());
+    let client_certificate = who::certificate(identity)?;
     let words = format!("{method} {}", shown(&url, &entered));
     let plan = &entered.listener.plan;
     Ok(Asked {
@@ -76,7 +72,7 @@ pub(super) fn given(
             tls: plan.tls.as_ref().map(|_| {
                 let named = own.server_name.as_ref().or(base.server_name.as_ref());
                 let name = named.map(|name| name.to_ascii_lowercase()).or(entered.server_name.clone());
-                GivenTls { version: "TLSv1.3", server_name: name.map(Into::into) }
+                GivenTls { version: "TLSv1.3", server_name: name.map(Into::into), client: client_certificate }
             }),
             version: if http2 { Version::HTTP_2 } else { Version::HTTP_11 },
             method,
@@ -85,7 +81,7 @@ pub(super) fn given(
             body: body.map_or(GivenBody::Absent, |body| GivenBody::Whole(Bytes::from(body.clone()))),
             received: Moment { unix_nanos: unix_ms.saturating_mul(1_000_000), monotonic },
             readings: Readings::default(),
-            credential: credential(identity)?,
+            credential: who::credential(identity, unix_ms)?,
             share: step.share.as_ref().map(|share| share.value.min(99)),
             draw: None,
             cells: Vec::new(),
@@ -150,20 +146,4 @@ pub(crate) fn header_problem(name: &str, value: &str) -> Option<String> {
     HeaderValue::from_str(value)
         .is_err()
         .then(|| format!("the value of the header {name} has characters that no header can have"))
-}
-
-fn credential(identity: Option<&TestIdentity>) -> Result<Credential, String> {
-    let Some(identity) = identity else { return Ok(Credential::AsSent) };
-    let Some(consumer) = &identity.consumer else { return Ok(Credential::Absent) };
-    let flaw = match identity.api_key {
-        TestKeyState::Valid => None,
-        TestKeyState::Expired => Some(InvalidKind::Expired),
-        TestKeyState::Revoked => Some(InvalidKind::Revoked),
-        TestKeyState::NotYetValid => Some(InvalidKind::NotYetValid),
-        TestKeyState::Unknown => Some(InvalidKind::Unknown),
-        TestKeyState::WrongSecret => Some(InvalidKind::WrongSecret),
-        TestKeyState::Malformed => Some(InvalidKind::Malformed),
-    };
-    let key = KeyId::parse(KEY_ID).ok_or_else(|| "the id of a test's key is none".to_owned())?;
-    Ok(Credential::ApiKey { key, consumer: consumer.shared(), flaw })
 }

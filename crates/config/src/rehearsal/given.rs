@@ -2,8 +2,9 @@
 
 use std::{fmt, net::SocketAddr, sync::Arc};
 
-use bartizan_identity::{InvalidKind, KeyId};
+use bartizan_identity::{ClientCertificate, InvalidKind, KeyId, Method as Means, jwt::TokenFacts};
 use bartizan_limit::Nanos;
+use bartizan_model::Reason;
 use bytes::Bytes;
 use http::{HeaderMap, Method, Uri, Version};
 
@@ -51,6 +52,8 @@ pub struct GivenTls {
     pub version: &'static str,
     /// The name that the client asked for, lower-case.
     pub server_name: Option<Arc<str>>,
+    /// The client's certificate, verified. A listener that asks for none does not see it.
+    pub client: Option<Arc<ClientCertificate>>,
 }
 
 /// The body of a request.
@@ -97,7 +100,7 @@ pub struct Readings {
 }
 
 /// How the caller's credential is judged.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub enum Credential {
     /// From the headers, as in live traffic.
     #[default]
@@ -113,6 +116,43 @@ pub enum Credential {
         /// What is the matter with it; nothing where it is valid.
         flaw: Option<InvalidKind>,
     },
+    /// A genuine token, and what it says. A route that takes none of its kind does not look at it.
+    Token(Arc<GivenToken>),
+    /// A name and a password that belong together. A route that takes none does not look at it.
+    User(Arc<str>),
+    /// A credential that was refused, whatever it was.
+    Refused(Arc<GivenRefusal>),
+}
+
+/// A genuine token.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GivenToken {
+    /// How it was judged: `Jwt`, `Introspection` or `OpenIdConnect`. Nothing: by whatever method takes its issuer.
+    pub means: Option<Means>,
+    /// Whether it has the form of a signed one.
+    pub is_signed_form: bool,
+    /// What it says.
+    pub facts: TokenFacts,
+}
+
+/// A credential that was refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GivenRefusal {
+    /// Of which kind it was. A route that takes none of that kind does not look at it.
+    pub means: Means,
+    /// What it was refused with.
+    pub reason: Reason,
+    /// What the record was told.
+    pub detail: Box<str>,
+}
+
+impl GivenRefusal {
+    /// Whether a method of this kind would have looked at it. Of a token that was refused no record tells whether it was judged
+    /// or its issuer asked.
+    pub fn is_of(&self, means: Means) -> bool {
+        let is_token = |means: Means| matches!(means, Means::Jwt | Means::Introspection);
+        self.means == means || (is_token(self.means) && is_token(means))
+    }
 }
 
 /// What one limit's cell held.

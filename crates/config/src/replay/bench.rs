@@ -120,7 +120,7 @@ impl Bench {
         }
         self.began.get_or_insert(asked.unix_nanos);
         let mut outcome = self.stage.run(given);
-        if !matches!(asked.caller, Caller::Key { .. } | Caller::Missing | Caller::Nobody) {
+        if matches!(asked.caller, Caller::Unknown | Caller::Other(_)) {
             outcome.would_deny.retain(|would| would.stage != Stage::Identify);
         }
         let rule = outcome.stages.iter().find_map(|stage| match &stage.told {
@@ -182,6 +182,9 @@ impl Bench {
             Caller::Key { .. } => true,
             Caller::Missing | Caller::Nobody => !asked.lacks.client,
             Caller::Unknown | Caller::Other(_) => false,
+            Caller::Token(..) | Caller::User(_) | Caller::Certificate(_) | Caller::Refused(_) => {
+                asked.taken.as_ref().is_some_and(|taken| taken.share.is_some())
+            }
         };
         if knows_share {
             return None;
@@ -221,7 +224,15 @@ fn given(
     let mut headers = asked.headers.clone();
     headers.insert(header::HOST, HeaderValue::from_str(&asked.host).ok()?);
     let credential = match &asked.caller {
-        Caller::Unknown | Caller::Missing | Caller::Nobody | Caller::Other(_) => Credential::Absent,
+        Caller::Unknown
+        | Caller::Missing
+        | Caller::Nobody
+        | Caller::Other(_)
+        // What it is known by came with the connection.
+        | Caller::Certificate(_) => Credential::Absent,
+        Caller::Token(token, _) => Credential::Token(token.clone()),
+        Caller::User(consumer) => Credential::User(consumer.clone()),
+        Caller::Refused(refusal) => Credential::Refused(refusal.clone()),
         Caller::Key { key, consumer, flaw } => {
             // The public half alone: a caller's share follows from it.
             let public =
@@ -248,6 +259,7 @@ fn given(
         tls: plan.tls.as_ref().map(|_| GivenTls {
             version: "TLSv1.3",
             server_name: host.parse::<IpAddr>().is_err().then(|| host.into()),
+            client: None,
         }),
         version: http::Version::HTTP_11,
         method: asked.method.clone(),
@@ -273,6 +285,10 @@ fn put_taken(given: &mut Given, taken: &Taken, recorded_limits: bool) {
     given.version = taken.version;
     given.local = taken.local;
     given.draw = taken.draw.or(given.draw);
+    given.share = taken.share;
+    if let Some(tls) = &mut given.tls {
+        tls.client.clone_from(&taken.certificate);
+    }
     if let (Some(tls), Some(name)) = (&mut given.tls, &taken.server_name) {
         tls.server_name = Some(name.clone());
     }

@@ -2,16 +2,18 @@
 //!
 //! Found once from the plans. It errs towards "cannot be judged": a condition whose text names headers needs headers.
 
+mod credential;
+
 use std::{collections::HashMap, sync::Arc};
 
 use bartizan_limit::{KeyPart, Limit, OnAbsent};
 use bartizan_model::{Mode, Stage};
 use http::{HeaderName, Method};
 
-use super::recording::{Caller, Cause, Recording};
+use super::recording::{Cause, Recording};
 use crate::snapshot::{
-    AuthorizationPlan, Bite, HostPattern, MethodPlan, PathTest, PublishedListener, RouteAction, RouteEntry,
-    RoutePlan, Segment, Snapshot,
+    AuthenticationPlan, AuthorizationPlan, Bite, HostPattern, PathTest, PublishedListener, RouteAction,
+    RouteEntry, RoutePlan, Segment, Snapshot,
 };
 
 /// What each rule, consumer and listener of a set needs to be judged.
@@ -44,7 +46,7 @@ struct Need {
     policy: Arc<str>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 enum What {
     Always(Cause),
     Headers,
@@ -52,11 +54,8 @@ enum What {
     Client,
     /// The client, for callers without a consumer.
     ClientOfNobody,
-    /// The credential, by a policy that takes these.
-    Credential {
-        keys: bool,
-        others: bool,
-    },
+    /// The credential, by this policy.
+    Credential(Arc<AuthenticationPlan>),
 }
 
 impl Needs {
@@ -207,11 +206,7 @@ impl Needs {
         }
         // What those in shadow say of a caller who is not known is left out later: it decides nothing.
         if let Some(policy) = &plan.authentication.enforced {
-            let is_key = |method: &MethodPlan| matches!(method, MethodPlan::ApiKey(_));
-            let what = What::Credential {
-                keys: policy.methods.iter().any(is_key),
-                others: !policy.methods.iter().all(is_key),
-            };
+            let what = What::Credential(policy.clone());
             found.push(Need { stage: Stage::Identify, what, policy: policy.label.clone() });
         }
         for policy in &plan.authorization {
@@ -272,22 +267,23 @@ impl ListenerNeeds {
 }
 
 impl What {
-    fn missing(self, asked: &Recording) -> Option<Cause> {
+    fn missing(&self, asked: &Recording) -> Option<Cause> {
         match self {
-            What::Always(cause) => Some(cause),
+            What::Always(cause) => Some(*cause),
             What::Headers => asked.lacks.headers.then_some(Cause::Headers),
             What::Query => asked.lacks.query.then_some(Cause::Query),
             What::Client => asked.lacks.client.then_some(Cause::ClientAddress),
             What::ClientOfNobody => {
                 (asked.lacks.client && asked.caller.consumer().is_none()).then_some(Cause::ClientAddress)
             }
-            What::Credential { keys, others } => {
-                let is_known = match asked.caller {
-                    Caller::Unknown | Caller::Other(_) => false,
-                    Caller::Nobody => true,
-                    Caller::Missing => !others,
-                    // Where no keys are taken, what else there was would decide.
-                    Caller::Key { .. } => keys,
+            What::Credential(policy) => {
+                let taken = asked.taken.as_ref();
+                let is_known = match taken.and_then(|taken| Some((taken.presented.as_ref()?, taken))) {
+                    Some((presented, taken)) => {
+                        let shown = (presented, taken.certificate.is_some());
+                        credential::is_known(policy, shown, &asked.caller)
+                    }
+                    None => credential::is_known_by_log(policy, &asked.caller),
                 };
                 (!is_known).then_some(Cause::Credential)
             }

@@ -5,13 +5,13 @@ use std::{
     sync::Arc,
 };
 
-use bartizan_identity::{InvalidKind, KeyId};
+use bartizan_identity::{ClientCertificate, InvalidKind, KeyId};
 use bartizan_limit::Nanos;
 use bartizan_message::Scheme;
 use bartizan_model::Stage;
 use http::{HeaderMap, Method, Version};
 
-use crate::rehearsal::{CellReading, GivenBody};
+use crate::rehearsal::{CellReading, GivenBody, GivenRefusal, GivenToken};
 
 /// A recorded request, and what its source says became of it.
 #[derive(Clone, Debug)]
@@ -47,7 +47,7 @@ pub struct Recording {
 }
 
 /// What judges read of a captured request beside what a log tells.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Taken {
     /// The protocol version.
     pub version: Version,
@@ -63,10 +63,42 @@ pub struct Taken {
     pub draw: Option<u64>,
     /// What limit cells held before.
     pub cells: Vec<CellReading>,
+    /// Which credentials came with it, if that was recorded.
+    pub presented: Option<Presented>,
+    /// The client's certificate.
+    pub certificate: Option<Arc<ClientCertificate>>,
+    /// The caller's share (0–99), where it does not follow from a key or an address.
+    pub share: Option<u8>,
+}
+
+/// Which credentials came with a request, by their places alone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Presented {
+    /// Schemes of `Authorization`, lower-case; one that is not `bearer` or `basic` is `other`.
+    pub schemes: Vec<Box<str>>,
+    /// Other headers that carry secrets, lower-case; `cookie` for any cookie.
+    pub headers: Vec<Box<str>>,
+}
+
+impl Presented {
+    /// Whether there was none.
+    pub const fn is_empty(&self) -> bool {
+        self.schemes.is_empty() && self.headers.is_empty()
+    }
+
+    /// Whether `Authorization` had this scheme.
+    pub fn has_scheme(&self, scheme: &str) -> bool {
+        self.schemes.iter().any(|one| **one == *scheme)
+    }
+
+    /// Whether this header was there; it has a lower-case name.
+    pub fn has_header(&self, name: &str) -> bool {
+        self.headers.iter().any(|one| **one == *name)
+    }
 }
 
 /// What a source knows of a caller.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub enum Caller {
     /// Nothing: there may have been a credential or not.
     #[default]
@@ -86,14 +118,26 @@ pub enum Caller {
     },
     /// The request was verified to be this consumer's, by other means than an API key.
     Other(Option<Arc<str>>),
+    /// There was a genuine token, which says this; the consumer it was taken for.
+    Token(Arc<GivenToken>, Option<Arc<str>>),
+    /// There were a name and a password that belong together.
+    User(Arc<str>),
+    /// There was a certificate, which is in [`Taken::certificate`]; the consumer it was taken for.
+    Certificate(Option<Arc<str>>),
+    /// There was a credential of another kind than an API key, and it was refused.
+    Refused(Arc<GivenRefusal>),
 }
 
 impl Caller {
     /// The consumer, for the table by consumer.
     pub fn consumer(&self) -> Option<&Arc<str>> {
         match self {
-            Caller::Key { consumer, .. } | Caller::Other(consumer) => consumer.as_ref(),
-            Caller::Unknown | Caller::Missing | Caller::Nobody => None,
+            Caller::Key { consumer, .. }
+            | Caller::Other(consumer)
+            | Caller::Token(_, consumer)
+            | Caller::Certificate(consumer) => consumer.as_ref(),
+            Caller::User(consumer) => Some(consumer),
+            Caller::Unknown | Caller::Missing | Caller::Nobody | Caller::Refused(_) => None,
         }
     }
 }

@@ -5,7 +5,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bartizan_identity::{
-    MacAlgorithm, SignatureAlgorithm,
+    Algorithm, MacAlgorithm, SignatureAlgorithm,
     jwk::KeySet,
     jwt::{ClaimPath, ConsumerRule},
 };
@@ -76,6 +76,20 @@ pub enum KeysPlan {
     GivenRef(Reference, Vec<SignatureAlgorithm>),
     /// Those of shared secrets.
     Secrets(Vec<Reference>, MacAlgorithm),
+}
+
+impl KeysPlan {
+    /// What tokens may be signed with.
+    pub fn taken(&self) -> Vec<Algorithm> {
+        match self {
+            KeysPlan::Fetched(_, algorithms)
+            | KeysPlan::Given(_, algorithms)
+            | KeysPlan::GivenRef(_, algorithms) => {
+                algorithms.iter().copied().map(Algorithm::Signature).collect()
+            }
+            KeysPlan::Secrets(_, algorithm) => vec![Algorithm::Mac(*algorithm)],
+        }
+    }
 }
 
 /// A key set that is fetched.

@@ -65,6 +65,11 @@ impl fmt::Display for KeySetFlaw {
 }
 
 impl KeySet {
+    /// A set without a key: nobody's signature is in it.
+    pub(crate) fn empty() -> Self {
+        KeySet { keys: Box::default(), unusable: Box::default(), print: [0; 32] }
+    }
+
     /// How long the text of a set may be; whoever fetches stops reading here.
     pub const BYTES_MAX: usize = 64 * 1024;
 

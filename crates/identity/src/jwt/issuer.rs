@@ -93,6 +93,12 @@ pub enum Trust {
         /// What it signs with.
         algorithm: MacAlgorithm,
     },
+    /// Nobody's: no token can be judged by such an issuer, only what is known of one that was
+    /// ([`TokenFacts`](super::TokenFacts)). For rehearsals, which hold no keys.
+    Nobody {
+        /// What its tokens are signed with.
+        algorithms: Vec<Algorithm>,
+    },
 }
 
 /// Which consumer a token belongs to.
@@ -254,6 +260,10 @@ fn trusted(trust: Trust) -> Result<(IssuerKeys, Box<[Algorithm]>), IssuerFlaw> {
             let set = KeySet::of_secrets(secrets.iter().map(SecretValue::expose), algorithm);
             let set = set.map_err(IssuerFlaw::Secret)?;
             return Ok((IssuerKeys::Held(Arc::new(set)), [Algorithm::Mac(algorithm)].into()));
+        }
+        // An empty set: whatever asks it for a key finds none.
+        Trust::Nobody { algorithms } => {
+            return Ok((IssuerKeys::Held(Arc::new(KeySet::empty())), algorithms.into()));
         }
     };
     if algorithms.is_empty() {

@@ -167,7 +167,7 @@ impl TokenJudge {
     }
 }
 
-fn judge_header(header: &Header, issuer: &Issuer) -> Result<(), TokenFlaw> {
+pub(super) fn judge_header(header: &Header, issuer: &Issuer) -> Result<(), TokenFlaw> {
     if !issuer.algorithms.contains(&header.algorithm) {
         return Err(TokenFlaw::Algorithm);
     }

@@ -20,6 +20,7 @@ pub mod issuer;
 pub mod judge;
 pub mod key_ring;
 pub mod path;
+pub mod rehearsed;
 pub mod source;
 
 #[cfg(test)]
@@ -35,4 +36,5 @@ pub use issuer::{ConsumerRule, Issuer, IssuerFlaw, IssuerSpec, Trust};
 pub use judge::{Outcome, TokenClaim, TokenJudge};
 pub use key_ring::{Begin, Completion, FetchFlaw, Fetched, KeyRing, KeySetCache, Ticket, Timing};
 pub use path::ClaimPath;
+pub use rehearsed::{HeaderFacts, TokenFacts};
 pub use source::{KeySource, Keys, Lookup, NoRevocations, Revocations, Sources, TokenRef};

@@ -25,6 +25,6 @@ pub use id_token::{Expected, IdTokenFlaw, SignedIn};
 pub use provider::{ClientAuthentication, MetadataFlaw, ProviderMetadata};
 pub use request::{AuthorizationRequest, EndSessionRequest};
 pub use seal::{Purpose, SealFlaw, SealKeys};
-pub use session::{Session, SessionState, SessionTerms};
+pub use session::{Session, SessionRules, SessionState, SessionTerms};
 pub use sign_in::{SignIn, SignInSecrets};
 pub use token::{ClientCredentials, TokenAnswer, TokenRefusal, TokenRequest};

@@ -8,12 +8,14 @@ mod class;
 mod secret;
 mod stream;
 mod trace;
+mod weave;
 
 use std::{collections::BTreeMap, ops::Range};
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 pub use class::{LeakClass, LeakGroup};
-pub use stream::{LeakStream, STREAM_HELD_BYTES};
+use secret::Opening;
+pub use stream::{EVENTS_HELD_BYTES, LeakStream, STREAM_HELD_BYTES};
 
 /// 10,000 findings of one body are told; all are masked.
 const FINDINGS_MAX: usize = 10_000;
@@ -131,6 +133,16 @@ impl LeakScanner {
             });
         }
         leaks
+    }
+
+    /// The first thing in a text that began, and of which more text could make a secret.
+    fn opening(&self, text: &[u8]) -> Option<Opening> {
+        let found = self.automaton.iter().flat_map(|automaton| automaton.find_overlapping_iter(text));
+        let openings = found.filter_map(|found| {
+            let anchor = self.anchors.get(found.pattern().as_usize())?;
+            Opening::at(text, found.start()..found.end(), anchor.class)
+        });
+        openings.min_by_key(|opening| opening.start)
     }
 
     fn each(&self, body: &[u8], mut tell: impl FnMut(Leak)) {

@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use super::{Anchor, LeakClass, Reader};
+use super::{Anchor, LeakClass, LeakGroup, Reader};
 
 /// 512 bytes: no token below is longer.
 const TOKEN_BYTES_MAX: usize = 512;
@@ -106,6 +106,65 @@ pub(super) fn anchors() -> impl Iterator<Item = Anchor> {
         .into_iter()
 }
 
+/// Something in a text that began and has not ended: more text could make a secret of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Opening {
+    pub(super) start: usize,
+    /// Whether it is a private key, which has an end of its own.
+    pub(super) is_key: bool,
+}
+
+impl Opening {
+    /// What stands at the end of `text` behind a beginning, if it goes to the end and could go on.
+    pub(super) fn at(text: &[u8], at: Range<usize>, class: LeakClass) -> Option<Self> {
+        if class.group() != LeakGroup::Secret {
+            return None;
+        }
+        let rest = text.get(at.end..)?;
+        let is_key = class == LeakClass::PrivateKey;
+        let is_open = match class {
+            LeakClass::PrivateKey => text.len() - at.start < PEM_BYTES_MAX && is_open_key(rest),
+            LeakClass::AwsSecretKey | LeakClass::AzureStorageKey => {
+                let gap = rest.iter().take(GAP_BYTES_MAX).take_while(|byte| is_gap(**byte)).count();
+                is_open_token(rest.get(gap..)?, is_secret)
+            }
+            LeakClass::ConnectionPassword => is_open_token(rest, |byte| !ends_authority(byte)),
+            LeakClass::SlackToken => is_open_token(rest, is_secret),
+            _ => begins_a_word(text, at.start) && is_open_token(rest, is_secret),
+        };
+        is_open.then_some(Self { start: at.start, is_key })
+    }
+
+    /// Whether it certainly is still open after the text grew beyond `before` bytes; otherwise look again. Only keys are so
+    /// long that this is worth knowing.
+    pub(super) fn goes_on(self, text: &[u8], before: usize) -> bool {
+        let (length, new) = (text.len() - self.start.min(text.len()), text.get(before..).unwrap_or_default());
+        self.is_key && length < PEM_BYTES_MAX && !new.contains(&b'-')
+    }
+}
+
+fn is_open_token(rest: &[u8], of: impl Fn(u8) -> bool) -> bool {
+    rest.len() <= TOKEN_BYTES_MAX && rest.iter().all(|byte| of(*byte))
+}
+
+/// Whether what follows `-----BEGIN ` is a private key without its end.
+fn is_open_key(rest: &[u8]) -> bool {
+    let head = rest.get(..rest.len().min(LABEL_BYTES_MAX)).unwrap_or_default();
+    let Some(end) = memchr::memmem::find(head, b"-----") else {
+        return rest.len() < LABEL_BYTES_MAX && !rest.contains(&b'\n');
+    };
+    let label = head.get(..end).unwrap_or_default();
+    let closing = memchr::memmem::find(rest, b"-----END ");
+    is_private_key(label)
+        && closing
+            .is_none_or(|closing| rest.len() < closing + b"-----END ".len() + label.len() + b"-----".len())
+}
+
+/// Bytes that some secret has behind its beginning.
+pub(super) fn is_secret(byte: u8) -> bool {
+    is_dotted(byte) || is_base64(byte)
+}
+
 fn is_alphanumeric(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
 }
@@ -183,6 +242,13 @@ fn token_anywhere(
     (lengths.contains(&length) && is_random(text.get(at.end..end)?)).then_some(at.start..end)
 }
 
+/// 12 bytes between a name and its value: quotes, escapes, a sign and some spaces.
+const GAP_BYTES_MAX: usize = 12;
+
+fn is_gap(byte: u8) -> bool {
+    matches!(byte, b'"' | b'\'' | b'\\' | b' ' | b':' | b'=' | b'>' | b'\t')
+}
+
 /// A name, then `=` or `:` with quotes and spaces around, then the value.
 fn assigned(
     text: &[u8],
@@ -190,10 +256,8 @@ fn assigned(
     of: fn(u8) -> bool,
     lengths: std::ops::RangeInclusive<usize>,
 ) -> Option<Range<usize>> {
-    let between = text.get(at.end..)?.iter().take(12);
-    let gap = between
-        .take_while(|byte| matches!(byte, b'"' | b'\'' | b'\\' | b' ' | b':' | b'=' | b'>' | b'\t'))
-        .count();
+    let between = text.get(at.end..)?.iter().take(GAP_BYTES_MAX);
+    let gap = between.take_while(|byte| is_gap(**byte)).count();
     let sign = text.get(at.end..at.end + gap)?.iter().any(|byte| matches!(byte, b':' | b'=' | b'>'));
     let start = at.end + gap;
     let length = run(text, start, of);
@@ -227,11 +291,18 @@ fn bartizan(text: &[u8], at: Range<usize>) -> Option<Range<usize>> {
     (claimed == sum).then_some(at.start..end)
 }
 
+/// 40 bytes for the label of a key and the hyphens behind it.
+const LABEL_BYTES_MAX: usize = 40;
+
+fn is_private_key(label: &[u8]) -> bool {
+    label.ends_with(b"PRIVATE KEY") || label == b"PGP PRIVATE KEY BLOCK"
+}
+
 /// From the opening line of a private key to its closing one.
 fn pem(text: &[u8], at: Range<usize>) -> Option<Range<usize>> {
-    let head = text.get(at.end..(at.end + 40).min(text.len()))?;
+    let head = text.get(at.end..(at.end + LABEL_BYTES_MAX).min(text.len()))?;
     let label = memchr::memmem::find(head, b"-----").and_then(|end| head.get(..end))?;
-    if !(label.ends_with(b"PRIVATE KEY") || label == b"PGP PRIVATE KEY BLOCK") {
+    if !is_private_key(label) {
         return None;
     }
     let limit = (at.start + PEM_BYTES_MAX).min(text.len());
@@ -242,12 +313,14 @@ fn pem(text: &[u8], at: Range<usize>) -> Option<Range<usize>> {
     Some(at.start..end.unwrap_or(limit).min(text.len()))
 }
 
+fn ends_authority(byte: u8) -> bool {
+    matches!(byte, b'/' | b'?' | b'#' | b'"' | b'\'' | b'\\' | b'<' | b'>') || byte.is_ascii_whitespace()
+}
+
 /// `scheme://user:password@host`: the password.
 fn password(text: &[u8], at: Range<usize>) -> Option<Range<usize>> {
     let authority = text.get(at.end..(at.end + TOKEN_BYTES_MAX).min(text.len()))?;
-    let length = authority.iter().position(|byte| {
-        matches!(byte, b'/' | b'?' | b'#' | b'"' | b'\'' | b'\\' | b'<' | b'>') || byte.is_ascii_whitespace()
-    });
+    let length = authority.iter().position(|byte| ends_authority(*byte));
     let authority = authority.get(..length.unwrap_or(authority.len()))?;
     let host = memchr::memrchr(b'@', authority)?;
     let user = memchr::memchr(b':', authority.get(..host)?)?;

@@ -3,10 +3,18 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{LeakClass, LeakScanner, secret::PEM_BYTES_MAX};
+use super::{
+    LeakClass, LeakScanner,
+    secret::PEM_BYTES_MAX,
+    weave::{Found, Weave},
+};
 
 /// The most bytes held back: as long as the longest thing that is looked for.
 pub const STREAM_HELD_BYTES: usize = PEM_BYTES_MAX;
+
+/// 512 KiB of events held back while a secret could be among them: a private key of 4096 bits that comes in pieces of
+/// two signs, in events of some two hundred bytes, is shorter.
+pub const EVENTS_HELD_BYTES: usize = 512 << 10;
 
 /// Masks a body piece by piece.
 #[derive(Debug)]
@@ -15,10 +23,26 @@ pub struct LeakStream {
     held: Held,
     /// How many more bytes are looked at.
     left: u64,
-    /// Whether whole lines pass as soon as they are there.
-    by_line: bool,
+    /// What lines say together, where they pass as soon as they are whole.
+    lines: Option<Lines>,
     counts: BTreeMap<LeakClass, usize>,
     uninspected: u64,
+}
+
+/// A body that passes line by line.
+#[derive(Default)]
+struct Lines {
+    weave: Weave,
+    /// How many bytes passed in front of those that are held.
+    passed: u64,
+    /// How many of those that are held were read as lines.
+    read: usize,
+}
+
+impl std::fmt::Debug for Lines {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "lines behind {} bytes", self.passed)
+    }
 }
 
 /// Bytes of a body; not shown.
@@ -39,18 +63,19 @@ impl LeakStream {
             scanner,
             held: Held::default(),
             left: bytes_max,
-            by_line: false,
+            lines: None,
             counts: BTreeMap::new(),
             uninspected: 0,
         }
     }
 
     /// The same for a body whose lines mean something by themselves (events, JSON by lines): a line passes when it is
-    /// whole, so that nobody waits for a window to fill. Only a private key that began and did not end is held back over
-    /// lines; a line that does not end is treated as any other body.
+    /// whole, so that nobody waits for a window to fill. Held back over lines is only what began and could still become a
+    /// secret: a private key that did not end, or a text that comes in pieces. A line that does not end is treated as
+    /// any other body.
     #[must_use]
     pub fn by_line(self) -> Self {
-        Self { by_line: true, ..self }
+        Self { lines: Some(Lines::default()), ..self }
     }
 
     /// Takes a piece and gives what may pass now, masked.
@@ -66,11 +91,15 @@ impl LeakStream {
             out.extend_from_slice(rest);
             return out;
         }
-        if self.by_line && inspected.contains(&b'\n') {
-            let cut = self.behind_last_line();
+        if self.lines.is_some() && inspected.contains(&b'\n') {
+            self.read_lines();
+            let cut = self.behind_last_line(self.held_from().unwrap_or(usize::MAX));
             if cut > 0 {
                 return self.release(cut);
             }
+        }
+        if self.held_from().is_some() && self.held.0.len() <= EVENTS_HELD_BYTES {
+            return Vec::new();
         }
         // Looking again at every small piece would cost more than it is worth.
         if self.held.0.len() < 2 * STREAM_HELD_BYTES {
@@ -85,10 +114,53 @@ impl LeakStream {
         self.release(cut)
     }
 
-    /// How far whole lines reach, of which nothing can go on in the next.
-    fn behind_last_line(&self) -> usize {
+    /// Reads the lines that became whole, together with those before.
+    fn read_lines(&mut self) {
+        let Some(lines) = &mut self.lines else { return };
+        let held = &mut self.held.0;
+        let end = memchr::memrchr(b'\n', held).map_or(0, |at| at + 1);
+        let mut found = Vec::new();
+        let mut at = lines.read;
+        for line in held.get(lines.read..end).unwrap_or_default().split_inclusive(|byte| *byte == b'\n') {
+            found.extend(lines.weave.line(&self.scanner, line, lines.passed + at as u64));
+            at += line.len();
+        }
+        lines.read = end.max(lines.read);
+        if held.len() > EVENTS_HELD_BYTES {
+            // What is not a secret by now is masked as far as it looks like one.
+            found.extend(lines.weave.close(&self.scanner));
+        }
+        self.hide(found);
+    }
+
+    /// Masks what was found over several lines, as far as it did not pass.
+    fn hide(&mut self, found: Vec<Found>) {
+        let passed = self.lines.as_ref().map_or(0, |lines| lines.passed);
+        for found in found {
+            found.class.into_iter().for_each(|class| *self.counts.entry(class).or_default() += 1);
+            for place in found.places {
+                let [start, end] = [place.start, place.end]
+                    .map(|at| usize::try_from(at.saturating_sub(passed)).unwrap_or(usize::MAX));
+                self.held.0.get_mut(start..end).into_iter().for_each(|bytes| bytes.fill(super::MASK));
+            }
+        }
+    }
+
+    /// Where among the held bytes something begins that could still become a secret.
+    fn held_from(&self) -> Option<usize> {
+        let lines = self.lines.as_ref()?;
+        let open = lines.weave.open_from()?;
+        Some(usize::try_from(open.saturating_sub(lines.passed)).unwrap_or(0))
+    }
+
+    /// How far whole lines in front of `before` reach, of which nothing can go on in the next.
+    fn behind_last_line(&self, before: usize) -> usize {
         let held = &self.held.0;
-        let mut cut = memchr::memrchr(b'\n', held).map_or(0, |at| at + 1);
+        let ended = held.get(..before.min(held.len())).unwrap_or_default();
+        let mut cut = memchr::memrchr(b'\n', ended).map_or(0, |at| at + 1);
+        if cut == 0 {
+            return 0;
+        }
         if let Some(begin) = memchr::memmem::rfind(held.get(..cut).unwrap_or_default(), b"-----BEGIN ")
             && memchr::memmem::find(held.get(begin..).unwrap_or_default(), b"-----END ").is_none()
             && held.len() - begin < STREAM_HELD_BYTES
@@ -103,6 +175,15 @@ impl LeakStream {
     /// The end of the body: gives what was held back, masked.
     #[must_use]
     pub fn finish(&mut self) -> Vec<u8> {
+        if let Some(lines) = &mut self.lines {
+            // The last line may lack its end.
+            let (read, at) = (lines.read, lines.passed + lines.read as u64);
+            let last = self.held.0.get(read..).unwrap_or_default();
+            let mut found = lines.weave.line(&self.scanner, last, at);
+            found.extend(lines.weave.close(&self.scanner));
+            lines.read = self.held.0.len();
+            self.hide(found);
+        }
         self.release(self.held.0.len())
     }
 
@@ -126,6 +207,10 @@ impl LeakStream {
         }
         masked.truncate(cut);
         self.held.0.drain(..cut);
+        if let Some(lines) = &mut self.lines {
+            lines.passed += cut as u64;
+            lines.read = lines.read.saturating_sub(cut);
+        }
         masked
     }
 }

@@ -254,6 +254,129 @@ fn a_stream_of_lines_passes_each_line_when_it_is_whole() {
     assert_eq!(stream.counts().values().sum::<usize>(), 2);
 }
 
+/// A text as a model's answer carries it: in pieces of so many signs, each in an event.
+fn events(text: &str, signs: usize) -> Vec<String> {
+    let letters: Vec<char> = text.chars().collect();
+    letters
+        .chunks(signs)
+        .map(|piece| {
+            let piece: String = piece.iter().collect();
+            let event = serde_json::json!({
+                "id": "chatcmpl-1", "object": "chat.completion.chunk",
+                "choices": [{ "index": 0, "delta": { "content": piece }, "finish_reason": null }],
+            });
+            format!("data: {event}\n\n")
+        })
+        .collect()
+}
+
+/// What a caller reads in the events.
+fn told(events: &str) -> String {
+    let of = |line: &str| {
+        let event: serde_json::Value = serde_json::from_str(line.strip_prefix("data: ")?).ok()?;
+        event["choices"][0]["delta"]["content"].as_str().map(str::to_owned)
+    };
+    events.lines().filter_map(of).collect()
+}
+
+fn screened(events: &[String]) -> (String, LeakStream) {
+    let mut stream = LeakStream::new(Arc::new(all()), u64::MAX).by_line();
+    let mut out: Vec<u8> = events.iter().flat_map(|event| stream.push(event.as_bytes())).collect();
+    out.extend(stream.finish());
+    (String::from_utf8(out).unwrap(), stream)
+}
+
+#[test]
+fn a_secret_in_pieces_over_many_events_is_found_once_and_masked_in_each() {
+    let key = format!(
+        "-----BEGIN {0} KEY-----\n{1}\n{1}\n-----END {0} KEY-----\n",
+        joined(&["RSA PRI", "VATE"]),
+        random(60)
+    );
+    for (class, secret) in [
+        (LeakClass::GitHubToken, joined(&["gh", "p_", &random(36)])),
+        (LeakClass::AwsAccessKey, joined(&["AK", "IA", "QWERTYUIOP234567"])),
+        (LeakClass::OpenAiKey, joined(&["sk-", "proj-", &random(60)])),
+        (LeakClass::AwsSecretKey, format!("aws_secret_access_key = {}", random(40))),
+        (LeakClass::PrivateKey, key),
+    ] {
+        let text = format!("Here it is:\n{secret}\nDon't \"show\" it, ok?");
+        for signs in [1, 2, 3, 5, 8, 13, 500] {
+            let sent = events(&text, signs);
+            let (out, stream) = screened(&sent);
+            assert_eq!(out.len(), sent.concat().len(), "{class:?} by {signs}");
+            let told = told(&out);
+            assert_eq!(stream.counts().get(&class), Some(&1), "{class:?} by {signs}: {told}");
+            assert_eq!(stream.counts().len(), 1, "{class:?} by {signs}: {:?}", stream.counts());
+            let rest = secret.trim_end().get(secret.trim_end().len() - 12..).unwrap();
+            assert!(!told.contains(rest), "{class:?} by {signs}: {told}");
+            assert!(told.starts_with("Here it is:\n") && told.ends_with("Don't \"show\" it, ok?"), "{told}");
+        }
+    }
+}
+
+#[test]
+fn a_text_that_begins_like_a_secret_and_is_none_passes_as_it_was() {
+    for text in [
+        "Tokens of GitHub begin with ghp_ and those of AWS with AKIA, as the MSG. says",
+        "-----BEGIN CERTIFICATE-----\nMIIBszCCAVmgAwIBAgIU\n-----END CERTIFICATE-----\n",
+        "a key begins with -----BEGIN and a label",
+        "postgres://db.example.com/orders, or user postgres://localhost",
+        "ghp_short",
+    ] {
+        for signs in [1, 3, 7] {
+            let sent = events(text, signs);
+            let (out, stream) = screened(&sent);
+            assert_eq!(out, sent.concat(), "{text} by {signs}");
+            assert!(stream.counts().is_empty(), "{text} by {signs}: {:?}", stream.counts());
+        }
+    }
+}
+
+#[test]
+fn only_what_could_become_a_secret_waits_for_the_next_event() {
+    let mut stream = LeakStream::new(Arc::new(all()), u64::MAX).by_line();
+    let mut passes = |piece: &str| !stream.push(events(piece, 99)[0].as_bytes()).is_empty();
+    assert!(passes("The key is "));
+    assert!(!passes("ghp_"), "its beginning is held back");
+    assert!(!passes("aB3dE6gH9j"), "and so is what follows");
+    assert!(passes(" or so"), "until it is none");
+}
+
+#[test]
+fn texts_at_different_places_are_not_mixed_and_plain_events_are_joined() {
+    let token = joined(&["gh", "p_", &random(36)]);
+    let (head, tail) = token.split_at(20);
+    let mixed: Vec<String> =
+        [format!("data: {{\"a\":\"{head}\"}}\n"), format!("data: {{\"b\":\"{tail}\"}}\n")].to_vec();
+    assert_eq!(screened(&mixed).0, mixed.concat());
+    for sent in [
+        [format!("data: {head}\n\n"), format!("data: {tail}\n\n")],
+        [format!("{{\"response\":\"{head}\"}}\n"), format!("{{\"response\":\"{tail}\"}}\n")],
+        [format!("data: [\"x\",\"{head}\"]\n"), format!("data: [\"y\",\"{tail}\"]\n")],
+    ] {
+        let (out, stream) = screened(&sent);
+        assert!(!out.contains(head) && !out.contains(tail), "{out}");
+        assert_eq!(stream.counts().values().sum::<usize>(), 1, "{out}");
+    }
+}
+
+#[test]
+fn what_is_held_back_of_events_is_bounded() {
+    let mut stream = LeakStream::new(Arc::new(all()), u64::MAX).by_line();
+    let begin = joined(&["-----BEGIN PRI", "VATE KEY-----\n"]);
+    let first = &events(&begin, 99)[0];
+    let (mut sent, mut passed, mut most) = (first.len(), stream.push(first.as_bytes()).len(), 0);
+    for _ in 0..6_000 {
+        let event = &events("ab", 2)[0];
+        sent += event.len();
+        passed += stream.push(event.as_bytes()).len();
+        most = most.max(sent - passed);
+    }
+    assert!(most <= EVENTS_HELD_BYTES + 1_024, "{most}");
+    assert_eq!(stream.counts().get(&LeakClass::PrivateKey), Some(&1));
+}
+
 #[test]
 fn what_lies_behind_the_limit_of_a_stream_passes_and_is_counted() {
     let token = joined(&["gh", "p_", &random(36)]);

@@ -189,7 +189,7 @@ impl Operator {
                 let text = text.constant().filter(|text| !text.is_empty())?;
                 Some(Requirement {
                     literals: vec![text.to_ascii_lowercase()],
-                    bytes: text.iter().map(|byte| ByteSet::of(&[*byte])).next(),
+                    sets: text.iter().map(|byte| ByteSet::of(&[*byte])).take(1).collect(),
                     length_min: text.len(),
                 })
             }

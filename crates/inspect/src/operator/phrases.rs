@@ -39,7 +39,7 @@ impl Phrases {
     pub(crate) fn requirement(&self) -> Requirement {
         Requirement {
             literals: self.words.iter().map(|word| word.to_ascii_lowercase()).collect(),
-            bytes: ByteSet::of_some(&self.words),
+            sets: ByteSet::of_some(&self.words).into_iter().collect(),
             length_min: self.words.iter().map(Vec::len).min().unwrap_or(0),
         }
     }

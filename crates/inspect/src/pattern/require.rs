@@ -10,6 +10,8 @@ const EXACT_MAX: usize = 32;
 const LITERALS_MAX: usize = 2_000;
 /// 24 bytes of a literal tell enough.
 const LITERAL_BYTES_MAX: usize = 24;
+/// 4: the rarest sets tell most; each more costs a look at every value.
+const SETS_MAX: usize = 4;
 
 /// A set of byte values.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
@@ -64,6 +66,10 @@ impl ByteSet {
         })
     }
 
+    fn is_within(&self, other: &Self) -> bool {
+        self.union(other) == *other
+    }
+
     pub(crate) const NONE: Self = Self([0; 4]);
     pub(crate) const ALL: Self = Self([u64::MAX; 4]);
 
@@ -81,8 +87,8 @@ impl ByteSet {
 pub(crate) struct Requirement {
     /// At least one of these, in lower case, compared without case; empty when none is known.
     pub(crate) literals: Vec<Vec<u8>>,
-    /// At least one byte of this set; absent when none is known.
-    pub(crate) bytes: Option<ByteSet>,
+    /// At least one byte of each of these sets, the rarest first.
+    pub(crate) sets: Vec<ByteSet>,
     /// At least this many bytes.
     pub(crate) length_min: usize,
 }
@@ -90,7 +96,7 @@ pub(crate) struct Requirement {
 impl Requirement {
     /// At least one byte of a set, and nothing else.
     pub(crate) fn one_of(bytes: ByteSet) -> Self {
-        Self { literals: Vec::new(), bytes: Some(bytes), length_min: 1 }
+        Self { literals: Vec::new(), sets: vec![bytes], length_min: 1 }
     }
 
     pub(crate) fn of(hir: &Hir) -> Self {
@@ -99,7 +105,7 @@ impl Requirement {
         let usable = literals.len() <= LITERALS_MAX && literals.iter().all(|literal| literal.len() >= 2);
         Self {
             literals: if usable { literals } else { Vec::new() },
-            bytes: part.bytes,
+            sets: part.sets,
             length_min: hir.properties().minimum_len().unwrap_or(0),
         }
     }
@@ -112,17 +118,17 @@ struct Known {
     exact: Option<Vec<Vec<u8>>>,
     /// A set of which one literal occurs.
     required: Option<Vec<Vec<u8>>>,
-    /// A set of which one byte occurs.
-    bytes: Option<ByteSet>,
+    /// Sets of each of which one byte occurs, the rarest first.
+    sets: Vec<ByteSet>,
 }
 
 impl Known {
     fn nothing() -> Self {
-        Self { exact: None, required: None, bytes: None }
+        Self { exact: None, required: None, sets: Vec::new() }
     }
 
     fn empty() -> Self {
-        Self { exact: Some(vec![Vec::new()]), required: None, bytes: None }
+        Self { exact: Some(vec![Vec::new()]), required: None, sets: Vec::new() }
     }
 
     fn best(&self) -> Option<Vec<Vec<u8>>> {
@@ -150,12 +156,12 @@ fn analyse(hir: &Hir) -> Known {
         HirKind::Empty | HirKind::Look(_) => Known::empty(),
         HirKind::Literal(literal) => {
             let text = literal.0.to_ascii_lowercase();
-            let bytes = rarest(&literal.0);
+            let sets = rarest(literal.0.iter().map(|byte| ByteSet::of(&[*byte])).collect());
             if text.len() > LITERAL_BYTES_MAX {
                 let cut = text.get(..LITERAL_BYTES_MAX).unwrap_or_default().to_vec();
-                return Known { exact: None, required: Some(vec![cut]), bytes };
+                return Known { exact: None, required: Some(vec![cut]), sets };
             }
-            Known { exact: Some(vec![text]), required: None, bytes }
+            Known { exact: Some(vec![text]), required: None, sets }
         }
         HirKind::Class(class) => class_known(class),
         HirKind::Repetition(repetition) => {
@@ -167,7 +173,7 @@ fn analyse(hir: &Hir) -> Known {
                     && exact.len() < EXACT_MAX
                 {
                     exact.push(Vec::new());
-                    return Known { exact: Some(exact), required: None, bytes: None };
+                    return Known { exact: Some(exact), required: None, sets: Vec::new() };
                 }
                 return Known::nothing();
             }
@@ -176,7 +182,7 @@ fn analyse(hir: &Hir) -> Known {
                 return inner;
             }
             let required = inner.best();
-            Known { exact: None, required, bytes: inner.bytes }
+            Known { exact: None, required, sets: inner.sets }
         }
         HirKind::Capture(capture) => analyse(&capture.sub),
         HirKind::Concat(parts) => concat(parts),
@@ -202,17 +208,17 @@ fn class_known(class: &Class) -> Known {
     let exact = (folded.len() <= 4).then(|| {
         (0..=255).filter(|byte| ByteSet::of(&[*byte]).meets(&folded)).map(|byte| vec![byte]).collect()
     });
-    Known { exact, required: None, bytes: Some(members) }
+    Known { exact, required: None, sets: vec![members] }
 }
 
 fn concat(parts: &[Hir]) -> Known {
     let mut running: Vec<Vec<u8>> = vec![Vec::new()];
     let mut whole = true;
     let mut required: Option<Vec<Vec<u8>>> = None;
-    let mut bytes: Option<ByteSet> = None;
+    let mut sets: Vec<ByteSet> = Vec::new();
     for part in parts {
         let known = analyse(part);
-        bytes = lighter(bytes, known.bytes);
+        sets.extend(known.sets);
         required = better(required, known.required);
         match known.exact {
             Some(exact)
@@ -231,16 +237,20 @@ fn concat(parts: &[Hir]) -> Known {
             }
         }
     }
+    let sets = rarest(sets);
     if whole {
-        return Known { exact: Some(running), required, bytes };
+        return Known { exact: Some(running), required, sets };
     }
-    Known { exact: None, required: better(required, non_empty(running)), bytes }
+    Known { exact: None, required: better(required, non_empty(running)), sets }
 }
 
 fn alternation(parts: &[Hir]) -> Known {
     let known: Vec<Known> = parts.iter().map(analyse).collect();
-    let bytes =
-        known.iter().map(|part| part.bytes).try_fold(ByteSet::default(), |all, part| Some(all.union(&part?)));
+    // Whichever alternative matches, a byte of its first set occurs, one of its second, and so on.
+    let of_all = |nth: usize| {
+        known.iter().try_fold(ByteSet::default(), |all, part| Some(all.union(part.sets.get(nth)?)))
+    };
+    let sets = rarest((0..SETS_MAX).map_while(of_all).collect());
     let exact = known
         .iter()
         .try_fold(Vec::new(), |mut all: Vec<Vec<u8>>, part| {
@@ -255,7 +265,7 @@ fn alternation(parts: &[Hir]) -> Known {
             (all.len() <= LITERALS_MAX).then_some(all)
         })
         .map(distinct);
-    Known { exact, required, bytes }
+    Known { exact, required, sets }
 }
 
 fn product(left: &[Vec<u8>], right: &[Vec<u8>]) -> Vec<Vec<u8>> {
@@ -278,19 +288,21 @@ fn non_empty(set: Vec<Vec<u8>>) -> Option<Vec<Vec<u8>>> {
     (!set.is_empty() && set.iter().all(|text| !text.is_empty())).then_some(set)
 }
 
-fn lighter(one: Option<ByteSet>, two: Option<ByteSet>) -> Option<ByteSet> {
-    match (one, two) {
-        (Some(one), Some(two)) => Some(if one.weight() <= two.weight() { one } else { two }),
-        (one, two) => one.or(two),
+/// The rarest sets; one that holds another tells nothing beside it.
+fn rarest(mut sets: Vec<ByteSet>) -> Vec<ByteSet> {
+    sets.sort_by_key(ByteSet::weight);
+    let mut kept: Vec<ByteSet> = Vec::new();
+    for set in sets {
+        if kept.len() < SETS_MAX && set != ByteSet::ALL && !kept.iter().any(|rarer| rarer.is_within(&set)) {
+            kept.push(set);
+        }
     }
-}
-
-fn rarest(text: &[u8]) -> Option<ByteSet> {
-    text.iter().map(|byte| ByteSet::of(&[*byte])).min_by_key(ByteSet::weight)
+    kept
 }
 
 #[cfg(test)]
 mod tests {
+    use super::ByteSet;
     use crate::pattern::Pattern;
 
     fn literals(pattern: &str) -> Vec<String> {
@@ -309,16 +321,33 @@ mod tests {
     #[test]
     fn the_mandatory_byte_and_length_are_found() {
         let requirement = Pattern::parse("\\w+'\\s*or").unwrap().requirement();
-        assert!(requirement.bytes.unwrap().contains(b'\''));
-        assert!(!requirement.bytes.unwrap().contains(b'o'));
+        let [quote, ..] = requirement.sets.as_slice() else { panic!("no set") };
+        assert!(quote.contains(b'\'') && !quote.contains(b'o'));
         assert_eq!(requirement.length_min, 4);
+    }
+
+    #[test]
+    fn of_several_mandatory_bytes_the_rarest_are_asked_for_together() {
+        let sets = |pattern: &str| Pattern::parse(pattern).unwrap().requirement().sets;
+        let meets =
+            |pattern: &str, text: &[u8]| sets(pattern).iter().all(|set| set.meets(&ByteSet::of(text)));
+        assert!(
+            meets("[0-9]+\\s*'\\s*=", b"1'=")
+                && !meets("[0-9]+\\s*'\\s*=", b"1=")
+                && !meets("[0-9]+\\s*'\\s*=", b"'=")
+        );
+        let either = "(?:<[a-z]|[|]\\d)";
+        assert!(
+            meets(either, b"<a") && meets(either, b"|1") && !meets(either, b"a1") && !meets(either, b"<|")
+        );
+        assert!(sets("(?:a'|)").is_empty() && sets(".*").is_empty());
     }
 
     #[test]
     fn an_optional_part_requires_nothing() {
         let requirement = Pattern::parse("(?:abc)*").unwrap().requirement();
         assert!(
-            requirement.literals.is_empty() && requirement.bytes.is_none() && requirement.length_min == 0
+            requirement.literals.is_empty() && requirement.sets.is_empty() && requirement.length_min == 0
         );
     }
 }

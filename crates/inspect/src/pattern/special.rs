@@ -8,8 +8,10 @@ use super::Captures;
 /// A pattern with a native matcher.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Special {
-    /// A quotation mark, an equals sign, or a semicolon that does not end an HTML entity (920120).
+    /// A quotation mark, an equals sign, or a semicolon that does not end an HTML entity (920120 up to 3.3.5).
     BareSemicolon,
+    /// The same, or a backslash (920120 since 3.3.6).
+    BareSemicolonOrBackslash,
     /// `<?` that does not begin an XML declaration (953120).
     PhpOpening,
     /// A comparison that is true whatever the row holds: `a=a`, `1<>2` (942130).
@@ -17,6 +19,7 @@ pub(super) enum Special {
 }
 
 const BARE_SEMICOLON: &str = r#"(?<!&(?:[aAoOuUyY]uml)|&(?:[aAeEiIoOuU]circ)|&(?:[eEiIoOuUyY]acute)|&(?:[aAeEiIoOuU]grave)|&(?:[cC]cedil)|&(?:[aAnNoO]tilde)|&(?:amp)|&(?:apos));|['"=]"#;
+const BARE_SEMICOLON_OR_BACKSLASH: &str = r#"(?<!&(?:[aAoOuUyY]uml)|&(?:[aAeEiIoOuU]circ)|&(?:[eEiIoOuUyY]acute)|&(?:[aAeEiIoOuU]grave)|&(?:[cC]cedil)|&(?:[aAnNoO]tilde)|&(?:amp)|&(?:apos));|['"=\x5c]"#;
 const TAUTOLOGY: &str = r#"(?i:[\s'"`()]*?\b([\d\w]+)\b[\s'"`()]*?(?:<(?:=(?:[\s'"`()]*?(?!\b\1\b)[\d\w]+|>[\s'"`()]*?(?:\b\1\b))|>?[\s'"`()]*?(?!\b\1\b)[\d\w]+)|(?:not\s+(?:regexp|like)|is\s+not|>=?|!=|\^)[\s'"`()]*?(?!\b\1\b)[\d\w]+|(?:(?:sounds\s+)?like|r(?:egexp|like)|=)[\s'"`()]*?(?:\b\1\b)))"#;
 
 impl Special {
@@ -24,6 +27,7 @@ impl Special {
         match text {
             r"<\?(?!xml)" => Some(Self::PhpOpening),
             BARE_SEMICOLON => Some(Self::BareSemicolon),
+            BARE_SEMICOLON_OR_BACKSLASH => Some(Self::BareSemicolonOrBackslash),
             TAUTOLOGY => Some(Self::Tautology),
             _ => None,
         }
@@ -31,7 +35,8 @@ impl Special {
 
     pub(super) fn find(self, text: &[u8]) -> Option<Captures> {
         match self {
-            Self::BareSemicolon => bare_semicolon(text),
+            Self::BareSemicolon => bare_semicolon(text, false),
+            Self::BareSemicolonOrBackslash => bare_semicolon(text, true),
             Self::PhpOpening => memmem::find_iter(text, b"<?")
                 .find(|at| !text.get(at + 2..).unwrap_or_default().starts_with(b"xml"))
                 .map(|at| Captures { groups: vec![Some((at, at + 2))] }),
@@ -40,7 +45,7 @@ impl Special {
     }
 }
 
-fn bare_semicolon(text: &[u8]) -> Option<Captures> {
+fn bare_semicolon(text: &[u8], or_backslash: bool) -> Option<Captures> {
     // Which letters each accent stands on.
     const ENTITIES: [(&[u8], &[u8]); 6] = [
         (b"uml", b"aAoOuUyY"),
@@ -60,6 +65,7 @@ fn bare_semicolon(text: &[u8]) -> Option<Captures> {
     };
     let is_bare = |(at, byte): (usize, &u8)| match byte {
         b'\'' | b'"' | b'=' => true,
+        b'\\' => or_backslash,
         b';' => !ends_entity(text.get(..at).unwrap_or_default()),
         _ => false,
     };
@@ -173,6 +179,9 @@ mod tests {
             (";", true),
         ] {
             assert_eq!(Special::BareSemicolon.find(text.as_bytes()).is_some(), expected, "{text}");
+            let newer = Special::for_pattern(BARE_SEMICOLON_OR_BACKSLASH).unwrap();
+            assert_eq!(newer.find(text.as_bytes()).is_some(), expected, "{text}");
+            assert!(newer.find(format!("{text}\\").as_bytes()).is_some(), "{text}");
         }
     }
 

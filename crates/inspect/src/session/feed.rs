@@ -8,6 +8,9 @@ use crate::{
     transform::Transform,
 };
 
+/// 100,000 values: a long conversation with the descriptions of its tools has some thousands, and no rule sees them.
+const PROSE_VALUES_MAX: usize = 100_000;
+
 impl Session {
     /// Feeds the head of the request; judge with [`Session::step`] then (phase 1).
     pub fn request_head(&mut self, head: &RequestHead<'_>) {
@@ -108,6 +111,12 @@ impl Session {
         self.wants_request_body() && (self.processor.is_some() || self.force_body)
     }
 
+    /// The body is prose for a model: rules about attacks say nothing about it (`security.md` G), so it is read as strictly
+    /// as any other, and its values are shown to no rule. Asked for before the body is fed.
+    pub fn body_is_prose(&mut self) {
+        self.is_prose = true;
+    }
+
     /// What was fed is the start of a longer body: that it breaks off says nothing about it.
     pub fn body_is_cut(&mut self) {
         self.body_cut = true;
@@ -150,8 +159,11 @@ impl Session {
     pub fn request_end(&mut self) {
         let body = std::mem::take(&mut self.body);
         let cut = std::mem::take(&mut self.body_cut);
-        let limits = self.rules.settings().body_limits();
-        let reading = match self.processor {
+        let mut limits = self.rules.settings().body_limits();
+        if self.is_prose {
+            limits.values_max = PROSE_VALUES_MAX;
+        }
+        let mut reading = match self.processor {
             Some(processor) if !body.is_empty() && self.request_body_access => {
                 body::read(processor, &self.content_type, &body, &limits)
             }
@@ -167,11 +179,14 @@ impl Session {
                 self.incomplete(Incomplete::BodyUnreadable(error));
             }
         }
+        if self.is_prose {
+            reading = Reading { multipart: reading.multipart, error: reading.error, ..Reading::default() };
+        }
         let raw = self.force_body
             || matches!(self.processor, Some(Processor::UrlEncoded) | None)
             || reading.error.is_some();
         let has_reader = self.processor.is_some() || self.force_body;
-        if raw && has_reader && self.request_body_access {
+        if raw && has_reader && self.request_body_access && !self.is_prose {
             self.scalar(Variable::RequestBody, &body);
         }
         self.scalar(Variable::RequestBodyLength, body.len().to_string().as_bytes());

@@ -14,6 +14,9 @@ use crate::{
 /// 64 KiB: texts that are longer together are searched one by one, so that nothing large is held twice.
 const JOINED_BYTES_MAX: usize = 64 << 10;
 
+/// 4 values: to ask more of them one by one costs more than to search all texts at once.
+const FEW: u32 = 4;
+
 /// A value of a group, and the form of it that is meant.
 #[derive(Clone, Copy)]
 struct Entry {
@@ -115,9 +118,34 @@ impl Facts {
         if values == 1 && !plan.every_form {
             return true;
         }
+        let Some(few) = self.few_admitted(set, group, (test, plan)) else { return false };
+        if few {
+            return true;
+        }
         let Some((start, len)) = self.joined(set, group, plan) else { return true };
         self.work += len as u64;
         pattern.may_match_joined(self.buffer.get(start..start + len).unwrap_or_default())
+    }
+
+    /// Whether so few values of a group could pass a test by their own bytes that they are better asked one by one; `None`
+    /// when none could.
+    fn few_admitted(&self, set: &RuleSet, group: u32, (test, plan): (u32, &Group)) -> Option<bool> {
+        let changed = self.summaries.get(group).range();
+        let plain = self.summaries.get(plan.plain.unwrap_or(group)).range();
+        let (mut admitted, mut admitted_bytes, mut bytes) = (0_u32, 0_u32, 0_u32);
+        // A value that its chain changes is looked at in both forms here: that only admits too much.
+        let ranges = if plan.plain.is_some() { [plain, changed] } else { [plain, 0..0] };
+        for range in ranges {
+            for entry in self.summaries.entries.get(range).unwrap_or_default() {
+                let Some(found) = self.contents.get(entry.content as usize) else { continue };
+                bytes += found.len;
+                if set.gate.admits(test, &found.bytes, found.len as usize) {
+                    admitted += 1;
+                    admitted_bytes += found.len;
+                }
+            }
+        }
+        (admitted > 0).then_some(admitted <= FEW && admitted_bytes < bytes / 2)
     }
 
     /// A value of a group; asked after [`Self::any_could_pass`].

@@ -104,6 +104,7 @@ pub struct Session {
     response_type_read: bool,
     body: Vec<u8>,
     body_cut: bool,
+    is_prose: bool,
     verdict: Verdict,
 }
 
@@ -155,6 +156,7 @@ impl Session {
             response_type_read: false,
             body: Vec::new(),
             body_cut: false,
+            is_prose: false,
             verdict: Verdict { audit: true, ..Verdict::default() },
             exchange,
             overlay: None,

@@ -22,6 +22,31 @@ fn a_body_that_cannot_be_read_in_one_way_is_incomplete_and_refused_when_enforcin
 }
 
 #[test]
+fn of_prose_for_a_model_only_how_it_is_built_is_judged() {
+    let rules = set(r#"SecRule ARGS|REQUEST_BODY|ARGS_NAMES "@contains attack" "id:1,phase:2,deny""#);
+    let judged = |target: &str, body: &str| {
+        let mut session = Session::new(rules.clone(), None, Exchange::default());
+        let headers: &[(&[u8], &[u8])] = &[(b"Content-Type", b"application/json")];
+        session.request_head(&RequestHead { target: target.as_bytes(), headers, ..RequestHead::default() });
+        session.body_is_prose();
+        let _ = session.run();
+        session.request_body(body.as_bytes());
+        session.request_end();
+        let _ = session.run();
+        session.decision()
+    };
+    assert_eq!(judged("/", r#"{"messages":[{"content":"what is an attack?"}]}"#), Decision::Continue);
+    assert_eq!(judged("/", &format!("[{}1]", "1,".repeat(5_000))), Decision::Continue, "a long conversation");
+    assert!(matches!(judged("/?q=attack", "{}"), Decision::Refuse(_)), "its query is a query");
+    for broken in [r#"{"model":"a","model":"b"}"#, "{", &"[".repeat(100)] {
+        assert!(
+            matches!(judged("/", broken), Decision::Incomplete(Incomplete::BodyUnreadable(_))),
+            "{broken}"
+        );
+    }
+}
+
+#[test]
 fn a_body_above_its_limit_is_incomplete_or_said_to_be_cut() {
     let body = format!("a={}&b=attack", "x".repeat(3000));
     let rules = "SecRequestBodyNoFilesLimit 1000\nSecRule ARGS \"@streq attack\" \"id:1,phase:2,deny\"";

@@ -307,3 +307,72 @@ fn elements_of_json_arrays_are_found_by_both_spellings_in_use() {
     assert_eq!(ids(rules, json(r#"{"a":[{"b":"x"}]}"#)), [1, 2]);
     assert_eq!(ids(rules, json(r#"{"a":[{"b":"y"},{"b":"x"}]}"#)), [3]);
 }
+
+#[test]
+fn names_of_files_are_meant_in_any_case() {
+    let rules = r#"
+        SecRule FILES:UPLOAD "@streq a.txt" "id:1,phase:2,pass"
+        SecRule ARGS:UPLOAD "@unconditionalMatch" "id:2,phase:2,pass""#;
+    let body =
+        "--b\r\nContent-Disposition: form-data; name=\"upload\"; filename=\"a.txt\"\r\n\r\nx\r\n--b--\r\n";
+    let headers = [("Content-Type", "multipart/form-data; boundary=b")];
+    assert_eq!(ids(rules, Ask { method: "POST", headers: &headers, body, ..GET }), [1]);
+}
+
+#[test]
+fn a_marker_in_another_file_is_where_skip_after_goes_on() {
+    let files = bartizan_inspect::MemoryFiles::new()
+        .with("a.conf", "SecRule ARGS \"@streq x\" \"id:1,phase:1,pass,nolog,skipAfter:END\"\nSecAction \"id:2,phase:1,pass\"")
+        .with("b.conf", "SecAction \"id:3,phase:1,pass\"\nSecMarker END\nSecAction \"id:4,phase:1,pass\"");
+    let mut loader = bartizan_inspect::Loader::new(&files);
+    loader.file("a.conf").unwrap();
+    loader.file("b.conf").unwrap();
+    let set = std::sync::Arc::new(loader.finish().unwrap());
+    let found = |target| -> Vec<u32> {
+        let session = session(&set, None, get(target));
+        session.verdict().matches.iter().map(|found| found.rule).collect()
+    };
+    assert_eq!(found("/?a=x"), [4]);
+    assert_eq!(found("/?a=y"), [2, 3, 4]);
+}
+
+#[test]
+fn a_file_of_phrases_has_one_on_each_line_with_its_spaces_and_comments_are_none() {
+    let files = bartizan_inspect::MemoryFiles::new()
+        .with("t.conf", "SecRule ARGS \"@pmFromFile words.data\" \"id:1,phase:1,pass\"")
+        .with("words.data", "# comment\n\nalpha beta\ngamma\n");
+    let mut loader = bartizan_inspect::Loader::new(&files);
+    loader.file("t.conf").unwrap();
+    let set = std::sync::Arc::new(loader.finish().unwrap());
+    for (target, matches) in [
+        ("/?a=ALPHA+beta", true),
+        ("/?a=alphabeta", false),
+        ("/?a=alpha", false),
+        ("/?a=xgammax", true),
+        ("/?a=comment", false),
+    ] {
+        assert_eq!(!session(&set, None, get(target)).verdict().matches.is_empty(), matches, "{target}");
+    }
+}
+
+#[test]
+fn rules_for_answers_refuse_in_their_phases_and_the_last_phase_still_runs() {
+    let rules = r#"
+        SecRule RESPONSE_STATUS "@streq 500" "id:3,phase:3,deny,status:502"
+        SecRule RESPONSE_BODY "@contains bad" "id:4,phase:4,deny,status:503"
+        SecAction "id:5,phase:5,pass""#;
+    let kind = [("content-type", "text/html")];
+    assert_eq!(ids(rules, Ask { response: (500, &kind, "bad"), ..GET }), [3, 5]);
+    assert_eq!(ids(rules, Ask { response: (200, &kind, "bad"), ..GET }), [4, 5]);
+    assert_eq!(ids(rules, Ask { response: (200, &kind, "fine"), ..GET }), [5]);
+}
+
+#[test]
+fn the_default_collections_are_opened_only_where_the_setup_asks_for_them() {
+    let rules = r#"
+        SecAction "id:8,phase:1,pass,nolog,setvar:tx.enable_default_collections=0"
+        SecRule TX:ENABLE_DEFAULT_COLLECTIONS "@eq 1" "id:1,phase:1,pass,nolog,initcol:global=global,setvar:global.n=1"
+        SecRule &GLOBAL:n "@eq 0" "id:2,phase:1,pass""#;
+    assert_eq!(ids(rules, GET), [2]);
+    assert_eq!(ids(&rules.replace("collections=0", "collections=1"), GET), [0; 0]);
+}

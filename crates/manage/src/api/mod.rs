@@ -24,6 +24,7 @@ mod problem;
 mod requests;
 mod revisions;
 pub mod role;
+mod rollout;
 mod rotation;
 pub mod scope;
 mod state;
@@ -51,7 +52,10 @@ use utoipa::{
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-pub use self::openid::{OpenId, OpenIdTerms};
+pub use self::{
+    openid::{OpenId, OpenIdTerms},
+    revisions::moment,
+};
 use self::{problem::Problem, throttle::Throttle};
 use crate::state::ManagementState;
 
@@ -206,6 +210,8 @@ fn described() -> OpenApiRouter<App> {
     let sets = OpenApiRouter::new()
         .routes(routes!(revisions::plan))
         .routes(routes!(revisions::apply))
+        .routes(routes!(rollout::plan))
+        .routes(routes!(rollout::status, rollout::start))
         .layer(DefaultBodyLimit::max(SET_BYTES_MAX));
     let rest = OpenApiRouter::with_openapi(Description::openapi())
         .routes(routes!(state::state))
@@ -217,6 +223,9 @@ fn described() -> OpenApiRouter<App> {
         .routes(routes!(revisions::history))
         .routes(routes!(revisions::show))
         .routes(routes!(revisions::roll_back))
+        .routes(routes!(rollout::promote))
+        .routes(routes!(rollout::abort))
+        .routes(routes!(rollout::resume))
         .routes(routes!(keys::list))
         .routes(routes!(keys::create))
         .routes(routes!(keys::show))

@@ -89,11 +89,13 @@ impl From<bartizan_store::Error> for Problem {
             Error::KeyUnknown { .. }
             | Error::RevisionNone
             | Error::RevisionUnknown { .. }
+            | Error::RolloutNone
             | Error::TokenUnknown { .. }
             | Error::UserUnknown { .. } => (StatusCode::NOT_FOUND, "NotFound"),
             Error::KeyEnded { .. }
             | Error::KeyReplaced { .. }
             | Error::LastAdmin { .. }
+            | Error::RolloutOpen { .. }
             | Error::UserExists { .. } => (StatusCode::CONFLICT, "Conflict"),
             Error::LinkInvalid => (StatusCode::FORBIDDEN, "LinkInvalid"),
             Error::RevisionConflict { .. } => (StatusCode::PRECONDITION_FAILED, "RevisionConflict"),

@@ -324,8 +324,7 @@ pub(crate) async fn roll_back(
         let expected = expected(&headers, active.as_ref())?;
         let base = base(store, active.as_ref()).await?;
         let older = store.revisions().get(&to).await?;
-        let files =
-            older.files.into_iter().map(|file| FileView { name: file.name, text: file.text }).collect();
+        let files = views(older.files);
         // What does not compile any more could not be served either.
         let candidate = candidate(&app, &may.caller, files, base).await?;
         let rollback = Rollback { to: &to, author: may.caller.author(), reason: &body.reason };
@@ -333,6 +332,11 @@ pub(crate) async fn roll_back(
     };
     let (put, changes) = deed.record(store, &may.caller, work, |(put, _)| put.row().tag()).await?;
     Ok(made(&put, changes))
+}
+
+/// Texts as they are sent.
+pub(super) fn views(files: Vec<RevisionFile>) -> Vec<FileView> {
+    files.into_iter().map(|file| FileView { name: file.name, text: file.text }).collect()
 }
 
 fn made(put: &Put, changes: Comparison) -> Response {
@@ -355,7 +359,7 @@ fn tagged(status: StatusCode, row: &RevisionRow, body: &impl Serialize) -> Respo
 }
 
 /// A gateway on files would never serve a revision; there would be two sources of truth.
-fn refuse_on_files(app: &App) -> Result<(), Problem> {
+pub(super) fn refuse_on_files(app: &App) -> Result<(), Problem> {
     match app.api.source {
         DocumentSource::Store => Ok(()),
         DocumentSource::Files => Err(Problem::new(
@@ -367,16 +371,16 @@ fn refuse_on_files(app: &App) -> Result<(), Problem> {
 }
 
 /// A set that was read, judged and compared.
-struct Candidate {
-    files: Vec<RevisionFile>,
-    digest: SetDigest,
-    documents: u64,
-    against: Against,
-    changes: Comparison,
+pub(super) struct Candidate {
+    pub(super) files: Vec<RevisionFile>,
+    pub(super) digest: SetDigest,
+    pub(super) documents: u64,
+    pub(super) against: Against,
+    pub(super) changes: Comparison,
 }
 
 /// The texts that a set is compared with: those of the active revision.
-async fn base(store: &Store, active: Option<&RevisionRow>) -> Result<Vec<RevisionFile>, Problem> {
+pub(super) async fn base(store: &Store, active: Option<&RevisionRow>) -> Result<Vec<RevisionFile>, Problem> {
     let which = active.map_or(RevisionRef::Active, |row| RevisionRef::Number(row.number));
     match store.revisions().get(&which).await {
         Ok(revision) => Ok(revision.files),
@@ -388,7 +392,7 @@ async fn base(store: &Store, active: Option<&RevisionRow>) -> Result<Vec<Revisio
 }
 
 /// Compiles and compares a set, away from the threads that answer.
-async fn candidate(
+pub(super) async fn candidate(
     app: &App,
     caller: &Caller,
     files: Vec<FileView>,
@@ -439,7 +443,7 @@ fn judge(
 }
 
 /// Refuses a set that something stands against; failing tests unless somebody takes them upon themselves.
-fn refuse(against: &Against, waiver: Option<&str>) -> Result<(), Problem> {
+pub(super) fn refuse(against: &Against, waiver: Option<&str>) -> Result<(), Problem> {
     let Some(first) = against.standing(waiver.is_some()).next() else { return Ok(()) };
     let code = if against.grounds.is_empty() { "TestsFail" } else { "SetRefused" };
     let failing = against.failing.iter().map(|message| json!({ "message": message }));
@@ -481,7 +485,7 @@ fn refusing(problems: &Problems, sources: &Sources) -> Vec<Value> {
 }
 
 /// A moment in RFC 3339.
-pub(crate) fn moment(unix_ms: u64) -> String {
+pub fn moment(unix_ms: u64) -> String {
     let mut out = Vec::with_capacity(30);
     Rfc3339::default().write(unix_ms.saturating_mul(1_000_000), &mut out);
     String::from_utf8(out).unwrap_or_default()

@@ -92,13 +92,65 @@ crate::choice! {
     }
 }
 
+crate::choice! {
+    /// What is the matter with a token.
+    pub enum TestTokenState {
+        /// Nothing: its issuer made it. What it says is judged.
+        Valid = "valid",
+        /// Its time is over.
+        Expired = "expired",
+        /// Its time has not begun.
+        NotYetValid = "notYetValid",
+        /// Its issuer did not make it.
+        Forged = "forged",
+    }
+}
+
 crate::document! {
-    /// Who sends the request: instead of a secret in a document, what the credential would prove. `{}` is nobody.
+    /// A token, by what it says. `exp` is five minutes after the test's clock, `aud` is what the claims say.
+    pub struct TestToken {
+        /// Its issuer, as the AuthenticationPolicy names it.
+        pub issuer: Spanned<String>,
+        /// What it says: claims by name, or by JSON pointer where one stands in another (`/realm_access/roles`). A value is a
+        /// text, or a list of two texts or more.
+        pub claims: BTreeMap<String, OneOrMany<String>> = BTreeMap::new(),
+        /// What it was signed with; any that its issuer may use where absent.
+        pub algorithm: Option<String>,
+        /// What is the matter with it.
+        pub state: TestTokenState = TestTokenState::Valid,
+    }
+}
+
+crate::document! {
+    /// A client's certificate that the handshake verified, by the names that it states.
+    pub struct TestCertificate {
+        /// DNS names among the subject alternative names.
+        pub dns: Vec<String> = Vec::new(),
+        /// URIs among them.
+        pub uri: Vec<String> = Vec::new(),
+        /// E-mail addresses among them.
+        pub email: Vec<String> = Vec::new(),
+        /// The subject's common name.
+        pub common_name: Option<String>,
+        /// The SHA-256 of the certificate, in hexadecimal.
+        pub fingerprint: Option<String>,
+    }
+}
+
+crate::document! {
+    /// Who sends the request: instead of a secret in a document, what the credential would prove. `{}` is nobody. At most
+    /// one of `consumer`, `user` and `token`; a certificate may stand beside them.
     pub struct TestIdentity {
         /// The consumer whose API key is sent.
         pub consumer: Option<Spanned<Name>>,
         /// What is the matter with that key.
         pub api_key: TestKeyState = TestKeyState::Valid,
+        /// The consumer whose name and password are sent.
+        pub user: Option<Spanned<Name>>,
+        /// The token that is sent.
+        pub token: Option<TestToken>,
+        /// The certificate that the client shows.
+        pub certificate: Option<TestCertificate>,
     }
 }
 

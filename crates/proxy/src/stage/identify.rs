@@ -18,7 +18,10 @@ use super::{
     Routed,
     route::{mode_for, resource},
 };
-use crate::exchange::{Exchange, Shared, Stop};
+use crate::{
+    capture,
+    exchange::{Exchange, Shared, Stop},
+};
 
 mod aged;
 mod api_key;
@@ -184,6 +187,9 @@ pub async fn identify(x: Exchange<Routed>) -> Result<Exchange<Identified>, Stop>
     let denial = match judged {
         Judged::Known(caller) => {
             note(&mut x.shared, &caller);
+            if x.shared.record.wants_caller() {
+                capture::note_caller(&mut x.shared, x.proof.head(), policy, &caller.identity);
+            }
             if let Some(seen) = &caller.session {
                 session::keep(&mut x.shared, x.proof.head(), seen, now_ms);
             }
@@ -340,10 +346,10 @@ fn judge(
     notes_use: bool,
     (asked, now_ms): (Option<&Asked>, u64),
 ) -> Judged {
-    if let Some(judged) = rehearsed::judge(shared, policy) {
+    let call = Call { shared, head, now_ms, notes_use, asked };
+    if let Some(judged) = rehearsed::judge(&call, policy) {
         return judged;
     }
-    let call = Call { shared, head, now_ms, notes_use, asked };
     let counting = Counting::of(shared, policy, head).filter(|_| notes_use);
     if asked.is_none()
         && let Some(held) = counting.as_ref().and_then(Counting::held)

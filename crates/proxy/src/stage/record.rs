@@ -7,9 +7,11 @@
 use std::{
     ops::{Deref, DerefMut},
     rc::Rc,
+    sync::Arc,
     time::Instant,
 };
 
+use bartizan_config::rehearsal::GivenToken;
 use bartizan_model::Denial;
 use bartizan_telemetry::{Exit, LeakCount, RequestRecord};
 
@@ -77,6 +79,23 @@ impl OpenRecord {
     /// The inspections that watch, if any do.
     pub(crate) fn watching(&mut self) -> Option<&mut Watching> {
         self.watching.as_deref_mut()
+    }
+
+    /// Whether somebody wants to know what the caller's token says: a capture, or a rollout's shadow.
+    pub(crate) fn wants_caller(&self) -> bool {
+        self.assigned.is_some() || self.record.as_ref().is_some_and(|record| record.capture.is_some())
+    }
+
+    /// Whether a rollout's shadow does.
+    pub(crate) fn wants_token(&self) -> bool {
+        self.assigned.as_ref().is_some_and(|assigned| assigned.wants_token())
+    }
+
+    /// Takes what a genuine token says, for a rollout's shadow.
+    pub(crate) fn note_token(&mut self, token: Option<Arc<GivenToken>>) {
+        if let Some(assigned) = &mut self.assigned {
+            assigned.note_token(token);
+        }
     }
 
     /// An upstream is asked from `at` on, and reads the body that `watch` watches.

@@ -17,6 +17,7 @@ mod keys;
 mod load;
 mod notices;
 mod revisions;
+mod rollouts;
 mod tokens;
 mod users;
 

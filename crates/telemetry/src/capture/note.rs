@@ -1,13 +1,14 @@
 //! What the request path notes of a request that is captured: what its judges read and the access log does not have.
 //!
 //! Only a sampled request has a note; to all others it costs one comparison. Credentials are left out here, before anything
-//! is copied: a caller is replayed by the facts of its credential, which the log's own line has.
+//! is copied: a caller is replayed by the facts of its credential, which are in the log's own line, and for tokens and
+//! certificates here.
 
 use std::{net::SocketAddr, sync::Arc};
 
-use http::{HeaderMap, Version};
+use http::{HeaderMap, HeaderName, Version, header};
 
-use super::json;
+use super::{BodyEnd, BodyTap, json};
 
 /// What judges read beside the access log's line.
 #[derive(Clone, Debug)]
@@ -22,7 +23,7 @@ pub struct CaptureNote {
     pub server_name: Option<Arc<str>>,
     /// The headers as sent, without those that carry credentials.
     pub headers: HeaderMap,
-    /// Whether a header was left out that is not one in which API keys are taken.
+    /// Whether a header was left out that is neither `Authorization` nor one in which API keys are taken.
     pub lacks_headers: bool,
     /// When the head was complete, on the clock of the limit cells.
     pub received_nanos: u64,
@@ -32,6 +33,25 @@ pub struct CaptureNote {
     pub draw: Option<u64>,
     /// What limit cells held before they were asked.
     pub cells: Vec<CellNote>,
+    /// Where credentials came with it.
+    pub presented: PresentedNote,
+    /// What a genuine token says and how it was judged, as a JSON object.
+    pub token: Option<Box<str>>,
+    /// The client's certificate, verified: DER.
+    pub certificate: Option<Box<[u8]>>,
+    /// The caller's share, where it follows from neither key nor address.
+    pub share: Option<u8>,
+    /// Its body, where bodies are captured and there is one.
+    pub body: Option<BodyTap>,
+}
+
+/// Where credentials came with a request; never what they were.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PresentedNote {
+    /// Schemes of `Authorization`: `bearer`, `basic` or `other`.
+    pub schemes: Vec<&'static str>,
+    /// Other headers that carry secrets.
+    pub headers: Vec<HeaderName>,
 }
 
 /// What one limit's cell held.
@@ -51,7 +71,8 @@ pub struct CellNote {
 
 impl CaptureNote {
     /// Writes the record: the log's line, and beside it what was given. Without `whole` the head is as the log shows it.
-    pub(super) fn write(&self, line: &[u8], whole: bool, out: &mut Vec<u8>) {
+    /// Returns whether a body is missing that could have been there.
+    pub(super) fn write(&self, line: &[u8], whole: bool, redacted: bool, out: &mut Vec<u8>) -> bool {
         out.clear();
         out.extend_from_slice(b"{\"log\":");
         out.extend_from_slice(line.trim_ascii_end());
@@ -74,8 +95,61 @@ impl CaptureNote {
         self.write_cells(out);
         if whole {
             self.write_head(out);
+            self.write_caller(out);
         }
+        let lacks_body = whole && self.write_body(redacted, out);
         out.extend_from_slice(b"}}");
+        lacks_body
+    }
+
+    /// Writes the body, if all of it is known and may be kept.
+    fn write_body(&self, redacted: bool, out: &mut Vec<u8>) -> bool {
+        let Some(body) = &self.body else { return false };
+        let content_type = self.headers.get(header::CONTENT_TYPE).map(http::HeaderValue::as_bytes);
+        body.look(|end, bytes| {
+            let word: &[u8] = match end {
+                BodyEnd::Whole if redacted && !super::secrets::is_free_of_secrets(content_type, bytes) => {
+                    b",\"bodyLacks\":\"redacted\""
+                }
+                BodyEnd::Whole => {
+                    out.extend_from_slice(b",\"body\":\"");
+                    json::base64(bytes, out);
+                    out.push(b'"');
+                    return false;
+                }
+                BodyEnd::Cut => b",\"bodyLacks\":\"cut\"",
+                // Who was refused before is judged without it.
+                BodyEnd::Open => b",\"bodyLacks\":\"not read\"",
+            };
+            out.extend_from_slice(word);
+            end != BodyEnd::Open
+        })
+    }
+
+    fn write_caller(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(b",\"presented\":{\"schemes\":[");
+        for (index, scheme) in self.presented.schemes.iter().enumerate() {
+            out.extend_from_slice(if index == 0 { b"" } else { b"," });
+            json::text(scheme.as_bytes(), out);
+        }
+        out.extend_from_slice(b"],\"headers\":[");
+        for (index, name) in self.presented.headers.iter().enumerate() {
+            out.extend_from_slice(if index == 0 { b"" } else { b"," });
+            json::text(name.as_str().as_bytes(), out);
+        }
+        out.extend_from_slice(b"]}");
+        if let Some(token) = &self.token {
+            out.extend_from_slice(b",\"token\":");
+            out.extend_from_slice(token.as_bytes());
+        }
+        if let Some(der) = &self.certificate {
+            out.extend_from_slice(b",\"certificate\":\"");
+            json::base64(der, out);
+            out.push(b'"');
+        }
+        if let Some(share) = self.share {
+            json::field(b",\"share\":", share.into(), out);
+        }
     }
 
     fn write_cells(&self, out: &mut Vec<u8>) {

@@ -62,6 +62,22 @@ impl Metrics {
         let mut alerts = out.family(table::INSIGHT_ALERTS);
         alerts.integer(&["told"], insight.told);
         alerts.integer(&["held_back"], insight.held_back);
+        self.rollout(out);
+    }
+
+    fn rollout(&self, out: &mut Exposition) {
+        let figures = lock(&self.rollout).clone();
+        out.family(table::ROLLOUT_SHARE).share(&[], figures.share);
+        let mut requests = out.family(table::ROLLOUT_REQUESTS);
+        for (side, counts) in ["candidate", "active"].into_iter().zip(figures.sides) {
+            for (outcome, count) in ["served", "refused", "failed"].into_iter().zip(counts) {
+                nonzero(&mut requests, &[side, outcome], count);
+            }
+        }
+        let mut shadow = out.family(table::ROLLOUT_SHADOW);
+        for (finding, count) in figures.shadow {
+            nonzero(&mut shadow, &[finding], count);
+        }
     }
 
     fn models(&self, out: &mut Exposition) {

@@ -142,6 +142,12 @@ families! {
         "What the detectors remember, about.";
     INSIGHT_ALERTS = Counter "bartizan_insight_alerts_total" ["outcome"]
         "Findings of the detectors that were told or held back by the alert budget.";
+    ROLLOUT_SHARE = Gauge "bartizan_rollout_share" []
+        "Share of callers that a rollout's candidate serves at this gateway, from 0 to 1.";
+    ROLLOUT_REQUESTS = Gauge "bartizan_rollout_step_requests" ["side", "outcome"]
+        "Requests of the rollout's step at this gateway, by who served them; begins anew with each step.";
+    ROLLOUT_SHADOW = Gauge "bartizan_rollout_shadow_requests" ["finding"]
+        "Requests that both sets judged in the rollout's shadow at this gateway, by what differs.";
     CONFIG_RELOADS = Counter "bartizan_config_reloads_total" ["outcome"]
         "Sets of documents that were applied or refused.";
     CONFIG_LAST_SUCCESS = Gauge "bartizan_config_last_reload_success_timestamp_seconds" []

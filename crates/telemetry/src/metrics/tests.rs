@@ -102,6 +102,11 @@ fn everything() -> Arc<Metrics> {
     metrics.set_limit(5, 1, 2);
     metrics.set_cache(3, 4_096);
     metrics.set_audit(&[("high", 2), ("low", 0)], UNIX_EPOCH + Duration::from_secs(100));
+    metrics.set_rollout(RolloutFigures {
+        share: 0.1,
+        sides: [[5, 1, 1], [90, 0, 2]],
+        shadow: vec![("same", 7)],
+    });
     metrics.config_applied(hostile, UNIX_EPOCH + Duration::from_secs(100));
     metrics.config_refused();
     metrics

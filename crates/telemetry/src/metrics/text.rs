@@ -103,6 +103,13 @@ impl Samples<'_> {
         let _ = writeln!(self.text, " {value}");
     }
 
+    /// Adds a share, from 0 to 1.
+    pub(super) fn share(&mut self, labels: &[&str], value: f64) {
+        self.name_and_labels("", labels, None);
+        // Writing to a string cannot fail.
+        let _ = writeln!(self.text, " {value}");
+    }
+
     /// Adds a sample in seconds with all its nanoseconds.
     pub(super) fn seconds(&mut self, labels: &[&str], nanos: u128) {
         self.name_and_labels("", labels, None);

@@ -16,21 +16,21 @@ use crate::command::{data_dir::DataDirArg, deed::Deed, when::now_ms};
 pub(crate) struct HouseArg {
     /// The store with the revisions: `sqlite:PATH`, where PATH is a data directory or its `bartizan.db` [default: that
     /// of the data directory].
-    #[arg(long, value_name = "URL", conflicts_with = "server")]
+    #[arg(long, global = true, value_name = "URL", conflicts_with = "server")]
     store: Option<String>,
     /// Ask the management API of a running gateway instead: `https://HOST:PORT`, or `http://127.0.0.1:9440` on this
     /// machine [default: $BARTIZAN_SERVER, unless a store or data directory is named].
-    #[arg(long, value_name = "URL")]
+    #[arg(long, global = true, value_name = "URL")]
     server: Option<String>,
     /// With `--server`: a PEM file with the authorities that vouch for it [default: $BARTIZAN_CACERT, else those of the
     /// system].
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE")]
     cacert: Option<PathBuf>,
     /// With `--server`: the environment variable that holds the token.
-    #[arg(long, value_name = "NAME", default_value = "BARTIZAN_TOKEN")]
+    #[arg(long, global = true, value_name = "NAME", default_value = "BARTIZAN_TOKEN")]
     token_env: String,
     /// With `--server`: a file that holds the token, instead.
-    #[arg(long, value_name = "FILE", conflicts_with = "token_env")]
+    #[arg(long, global = true, value_name = "FILE", conflicts_with = "token_env")]
     token_file: Option<PathBuf>,
     #[command(flatten)]
     data_dir: DataDirArg,
@@ -119,6 +119,11 @@ impl HouseArg {
         }
     }
 
+    /// Whether a gateway is asked, and not a store on this machine.
+    pub(crate) fn is_remote(&self) -> bool {
+        self.server().is_some()
+    }
+
     /// The gateway to ask. What was said here counts before what the environment says.
     fn server(&self) -> Option<String> {
         let is_here = self.store.is_some() || self.data_dir.is_named();
@@ -147,10 +152,31 @@ fn variable(name: &str) -> Option<String> {
 
 impl House {
     /// The revision that gateways are to serve.
-    pub(super) fn active(&self) -> Answer<Option<RevisionRow>> {
+    pub(crate) fn active(&self) -> Answer<Option<RevisionRow>> {
         match &self.place {
             Place::Here { store, .. } => Ok(self.runtime.block_on(store.revisions().active())?),
             Place::There(remote) => self.runtime.block_on(remote.find("active")),
+        }
+    }
+
+    /// Where a gateway's rollout stands.
+    pub(crate) fn rollout_status(&self) -> Answer<serde_json::Value> {
+        match &self.place {
+            Place::There(remote) => self.runtime.block_on(remote.look("rollout")),
+            Place::Here { .. } => Err("a store on this machine is asked by itself".into()),
+        }
+    }
+
+    /// Has a gateway plan, begin or move a rollout.
+    pub(crate) fn rollout(
+        &self,
+        path: &str,
+        body: &serde_json::Value,
+        expected: Option<&RevisionRow>,
+    ) -> Answer<serde_json::Value> {
+        match &self.place {
+            Place::There(remote) => self.runtime.block_on(remote.post(path, body, expected)),
+            Place::Here { .. } => Err("a store on this machine is asked by itself".into()),
         }
     }
 

@@ -96,6 +96,24 @@ impl Remote {
         good(status, body)
     }
 
+    /// What stands at a path.
+    pub(super) async fn look(&self, path: &str) -> Answer<Value> {
+        let (status, body) = self.ask(Method::GET, path, None, None).await?;
+        good(status, body)
+    }
+
+    /// Sends something to a path, if the active revision still is `expected`, where that is named.
+    pub(super) async fn post(
+        &self,
+        path: &str,
+        body: &Value,
+        expected: Option<&RevisionRow>,
+    ) -> Answer<Value> {
+        let condition = expected.map(|row| ("if-match", format!("\"{}\"", row.tag())));
+        let (status, body) = self.ask(Method::POST, path, condition, Some(body)).await?;
+        good(status, body)
+    }
+
     async fn change(&self, path: &str, body: &Value, expected: Option<&RevisionRow>) -> Answer<Put> {
         let condition = match expected {
             Some(row) => ("if-match", format!("\"{}\"", row.tag())),

@@ -6,13 +6,25 @@ use bartizan_model::{
     document::{Kind, Spec},
 };
 
-use super::super::{records::Line, set::Sound, words};
+use super::{
+    super::{records::Line, set::Sound, words},
+    rules,
+};
 
 /// What would change it, most likely first; nothing where nothing was refused.
 pub(super) fn of(line: &Line, sound: Option<&Sound>) -> Vec<String> {
     let Some(reason) = line.reason.as_deref() else { return Vec::new() };
     let Some(reason) = Reason::ALL.iter().find(|known| known.as_str() == reason) else { return Vec::new() };
-    let mut remedies = general(*reason, line);
+    let mut remedies = match reason {
+        Reason::AttackDetected | Reason::ResponseRefused => {
+            rules::remedies(&line.rules, line.policy.as_deref())
+        }
+        _ => Vec::new(),
+    };
+    // What is known of rules says more than the general word.
+    if remedies.is_empty() {
+        remedies = general(*reason, line);
+    }
     if let Some(sound) = sound {
         remedies.extend(by_documents(*reason, line, sound));
     }

@@ -25,7 +25,9 @@ pub(super) fn judge(call: &Call<'_>, plan: &JwtPlan) -> Attempt {
         Found::Token(token) => token,
     };
     let core = &call.shared.core;
-    let Some(prepared) = call.shared.live.prepared.tokens.judge(plan) else {
+    // A rehearsal holds no keys: it cannot say that a token is not genuine either.
+    let prepared = call.shared.live.prepared.tokens.judge(plan).filter(|_| call.shared.rehearsing.is_none());
+    let Some(prepared) = prepared else {
         return Attempt::Faulted(Fault::new(Stage::Identify, "the token method is not prepared"));
     };
     let ring = core.ring();

@@ -7,7 +7,9 @@ use std::{
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
-use bartizan_config::snapshot::{BodyPlan, ConsumerPlan, InspectionPlan, Oversize, RoutePlan, SchemaPlan};
+use bartizan_config::snapshot::{
+    BodyPlan, ConsumerPlan, InspectionPlan, Oversize, RouteAction, RoutePlan, SchemaPlan,
+};
 use bartizan_message::RequestHead;
 use bartizan_model::{Denial, Mode, Reason, Stage};
 use bartizan_telemetry::metrics::Inspected as Counted;
@@ -61,7 +63,8 @@ impl Bench {
             Some(given) => given.unix_ms(Stage::Inspect) / 1000,
             None => SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
         };
-        let copy = HeadCopy::of(head, shared.id.as_str(), now);
+        let is_prose = matches!(plan.action, RouteAction::Models);
+        let copy = HeadCopy::of(head, shared.id.as_str(), now).with_prose(is_prose);
         let (mut judges, mut watchers) = (Vec::new(), Vec::new());
         for policy in policies(plan, consumer) {
             match mode_for(shared, policy.bite, head) {

@@ -33,6 +33,8 @@ pub(crate) struct HeadCopy {
     client_port: u16,
     id: String,
     now_seconds: u64,
+    /// Whether the body is prose for a model.
+    is_prose: bool,
 }
 
 impl HeadCopy {
@@ -54,7 +56,13 @@ impl HeadCopy {
             client_port: head.peer().port(),
             id: id.to_owned(),
             now_seconds,
+            is_prose: false,
         }
+    }
+
+    /// The same for a request whose body is prose for a model, if it is: only how it is built is judged of it.
+    pub(crate) fn with_prose(self, is_prose: bool) -> Self {
+        HeadCopy { is_prose, ..self }
     }
 
     /// A session of a policy that has been given the head.
@@ -74,6 +82,9 @@ impl HeadCopy {
             protocol: protocol(self.version),
             headers: &slices(&self.headers),
         });
+        if self.is_prose {
+            session.body_is_prose();
+        }
         session
     }
 }

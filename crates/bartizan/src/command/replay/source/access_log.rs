@@ -3,16 +3,16 @@
 use std::collections::BTreeMap;
 
 use bartizan_config::{
-    rehearsal::GivenBody,
+    rehearsal::{GivenBody, GivenRefusal},
     replay::{Caller, Lacks, Recorded, Recording},
 };
-use bartizan_identity::{InvalidKind, KeyId};
+use bartizan_identity::{InvalidKind, KeyId, Method as Means};
 use bartizan_message::Scheme;
 use bartizan_model::{Reason, Stage};
 use bartizan_telemetry::redact::MASK;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use serde::Deserialize;
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
 use super::{Assumed, Heard, clock, place};
 
@@ -125,7 +125,9 @@ impl Line {
             }
             Some(_) => Caller::Other(self.consumer.as_deref().map(Into::into)),
             None if self.reason.as_deref() == Some(Reason::CredentialMissing.as_str()) => Caller::Missing,
-            None if stage == Some(Stage::Identify) => self.refused_key().unwrap_or(Caller::Unknown),
+            None if stage == Some(Stage::Identify) => {
+                self.refused_key().or_else(|| self.refused_other()).unwrap_or(Caller::Unknown)
+            }
             // That nobody was identified does not say that nothing was sent: perhaps nothing looked at it.
             None => assumed.unknown.clone(),
         }
@@ -148,6 +150,20 @@ impl Line {
         let (id, word) = detail.strip_prefix("key ")?.split_once(": ")?;
         let flaw = KINDS.into_iter().find(|kind| kind.as_str() == word)?;
         Some(Caller::Key { key: KeyId::parse(id)?, consumer: None, flaw: Some(flaw) })
+    }
+
+    /// A token or a password that was refused, by the words that the evidence begins with.
+    fn refused_other(&self) -> Option<Caller> {
+        let detail = self.detail.as_deref()?;
+        let means = match () {
+            () if detail.starts_with("token: ") || detail.starts_with("token of ") => Means::Jwt,
+            () if detail == "unknown user or wrong password" => Means::Basic,
+            () => return None,
+        };
+        let reason = [Reason::CredentialInvalid, Reason::CredentialExpired]
+            .into_iter()
+            .find(|reason| Some(reason.as_str()) == self.reason.as_deref())?;
+        Some(Caller::Refused(Arc::new(GivenRefusal { means, reason, detail: detail.into() })))
     }
 
     fn shown_headers(&self) -> HeaderMap {
