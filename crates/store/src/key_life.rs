@@ -148,8 +148,8 @@ impl Keys<'_> {
     /// Walks all keys, retires those whose overlap is over and that nobody uses, makes claim links for those that are
     /// to be replaced, and tells what has come in their lives since it was last told, by this process or another on the
     /// same store. `rules` are those of a consumer's keys; of keys without any only what their owners did themselves is
-    /// told. `seen` gets every key with its terms. `notices` says what is to be sent for an event; it is written down with it, all or nothing, and then the
-    /// event is told to `tell`.
+    /// told. `seen` gets every key with its terms. `notices` says what is to be sent for an event; it is written down
+    /// with it, all or nothing, and then the event is told to `tell`.
     ///
     /// # Errors
     /// What the database reports; what was not told yet is told the next time.

@@ -138,9 +138,9 @@ fn age_links(data: &TempDir, hours: u64) {
 database = sqlite3.connect(sys.argv[1], timeout=10)
 database.execute('UPDATE key_claim SET created_at_ms = created_at_ms - ?1, expires_at_ms = expires_at_ms - ?1', (int(sys.argv[2]),))
 database.commit()";
-    let file = data.path().join("bartizan.db");
-    let done = Command::new("python3").args(["-c", script]).arg(file).arg((hours * 3_600_000).to_string());
-    assert!({ done }.status().expect("python3 runs").success());
+    let mut python = Command::new("python3");
+    python.args(["-c", script]).arg(data.path().join("bartizan.db")).arg((hours * 3_600_000).to_string());
+    assert!(python.status().expect("python3 runs").success());
 }
 
 #[test]

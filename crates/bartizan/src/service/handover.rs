@@ -36,7 +36,7 @@ impl FromStr for NamedPlace {
     fn from_str(text: &str) -> Result<Self, String> {
         let form = "write NAME=folder:/PATH or NAME=program:/PATH";
         let (name, place) = text.split_once('=').ok_or(form)?;
-        let name: Name = name.parse().map_err(|wrong| format!("{wrong}: {form}"))?;
+        let name = name.parse::<Name>().map_err(|wrong| format!("{wrong}: {form}"))?;
         let (what, path) = place.split_once(':').ok_or(form)?;
         if !Path::new(path).is_absolute() {
             return Err(format!("the path is not absolute: {form}"));
@@ -141,7 +141,11 @@ impl Place {
             }
             Place::Folder(folder) => {
                 let file = folder.join(file_of(old)?);
-                holds(&file, &old.id)?;
+                if let Err(why) = holds(&file, &old.id) {
+                    let now = store.keys().show(&old.id).await;
+                    // Another gateway was faster, so the file has the successor.
+                    return if now.is_ok_and(|row| row.replaced_by.is_some()) { Ok(None) } else { Err(why) };
+                }
                 let next = next_of(&file);
                 let rotated =
                     store.keys().rotate(&old.id, rotation, now_unix_ms, |text| write(&next, text)).await;
@@ -236,9 +240,9 @@ async fn settle(store: &Store, folder: &Path) -> Result<(), String> {
     let wrong = |error: io::Error| error.to_string();
     for entry in fs::read_dir(folder).map_err(wrong)? {
         let next = entry.map_err(wrong)?.path();
-        let Some(file) = next.to_str().and_then(|name| name.strip_suffix(NEXT)).map(PathBuf::from) else {
-            continue;
-        };
+        let file =
+            next.to_str().and_then(|name| name.strip_suffix(NEXT)).filter(|name| name.ends_with(".key"));
+        let Some(file) = file.map(PathBuf::from) else { continue };
         let age = fs::metadata(&next).and_then(|found| found.modified()).map_err(wrong)?;
         if SystemTime::now().duration_since(age).unwrap_or_default() < IN_FLIGHT {
             continue;
@@ -251,7 +255,8 @@ async fn settle(store: &Store, folder: &Path) -> Result<(), String> {
             },
             None => false,
         };
-        if known { replace(&next, &file) } else { fs::remove_file(&next) }.map_err(wrong)?;
+        let settled = if known { replace(&next, &file) } else { fs::remove_file(&next) };
+        settled.map_err(wrong)?;
     }
     Ok(())
 }

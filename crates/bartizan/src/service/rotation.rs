@@ -111,7 +111,7 @@ impl Round {
             let until = until.unwrap_or(now);
             ending.push(Event::Ends { what: OTHERS.to_owned(), at_ms: until });
         }
-        let unclaimed = store.claims().unclaimed(now, STANDING_MAX as u32).await?;
+        let unclaimed = store.claims().unclaimed(now, UNCLAIMED_MAX).await?;
         let is_live = |row: &&KeyRow| {
             let terms = rules(&row.consumer).unwrap_or_default().terms;
             Life::at(&row.facts(), &terms, now).state < LifeState::Retired
@@ -214,6 +214,7 @@ impl Drop for Schedule {
 /// What is told one by one; a hundred keys are one matter.
 const STANDING_MAX: usize = 100;
 const OTHERS: &str = "more API keys";
+const UNCLAIMED_MAX: u32 = 100;
 /// At once: a policy that is new for ten thousand keys does not hold the schedule for an hour.
 const DELIVERED_MAX: usize = 100;
 /// Soon after the start, and not within it.
