@@ -18,10 +18,7 @@ use crate::{
 const COMPONENTS: [(&str, &str); 2] = [("cargo-fmt", "rustfmt"), ("cargo-clippy", "clippy")];
 
 /// Tools run by tests: the program, the Debian package, and where in it the program lies.
-const UNPACKED: [(&str, &str, &str); 2] = [
-    ("promtool", "prometheus", "usr/bin"),
-    ("prometheus-alertmanager", "prometheus-alertmanager", "usr/bin"),
-];
+const UNPACKED: [(&str, &str, &str); 1] = [("promtool", "prometheus", "usr/bin")];
 
 /// Makes every tool available that can be; returns a line for each that could not.
 pub(crate) fn prepare() -> Vec<String> {

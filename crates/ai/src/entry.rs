@@ -31,6 +31,15 @@ pub struct Native {
     pub path: (String, String),
 }
 
+impl Native {
+    /// Whether its body may be a form with files instead of JSON.
+    pub fn takes_forms(&self) -> bool {
+        const PATHS: [&str; 4] =
+            ["/audio/transcriptions", "/audio/translations", "/images/edits", "/images/variations"];
+        self.dialect == Dialect::OpenAi && PATHS.contains(&self.path.0.as_str())
+    }
+}
+
 impl Entry {
     /// The entry of a path, after what the route matched before it. `None`: no such entry.
     pub fn find(method: &str, path: &str) -> Option<Entry> {
@@ -58,7 +67,11 @@ impl Entry {
             | "/v1/completions"
             | "/v1/moderations"
             | "/v1/images/generations"
-            | "/v1/audio/speech" => native(Dialect::OpenAi, path.strip_prefix("/v1")?),
+            | "/v1/images/edits"
+            | "/v1/images/variations"
+            | "/v1/audio/speech"
+            | "/v1/audio/transcriptions"
+            | "/v1/audio/translations" => native(Dialect::OpenAi, path.strip_prefix("/v1")?),
             _ => Entry::gemini(path).or_else(|| {
                 let service = path.strip_prefix("/api/v1")?;
                 let known = [
@@ -133,6 +146,8 @@ mod tests {
             ("POST", "/v1/messages/count_tokens", Some("anthropic")),
             ("POST", "/v1/messages/batches", None),
             ("POST", "/v1/responses", Some("openai")),
+            ("POST", "/v1/audio/transcriptions", Some("openai")),
+            ("POST", "/v1/images/edits", Some("openai")),
             ("POST", "/v1/files", None),
             ("POST", "/v1beta/models/gemini-2.5-flash:generateContent", Some("gemini")),
             ("POST", "/v1/models/gemini-2.5-flash:streamGenerateContent", Some("gemini")),

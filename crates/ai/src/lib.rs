@@ -5,7 +5,8 @@
 //! providers ([`dialect`]). Usage means the same for all ([`usage`]), and so do failures ([`failure`]).
 //!
 //! Reading order: [`json`] (a tree that keeps order), [`stream`] (bytes to frames), [`chat`], [`event`], [`usage`],
-//! [`failure`], [`bound`] (what a call may use at most), [`dialect`], [`openai`], [`provider`] (where they are), [`entry`] (which paths are served).
+//! [`failure`], [`bound`] (what a call may use at most), [`dialect`], [`openai`], [`provider`] (where they are),
+//! [`entry`] (which paths are served), [`multipart`] (forms with files), [`prompt`] (a prompt as an API).
 
 pub mod bound;
 pub mod chat;
@@ -14,8 +15,10 @@ pub mod entry;
 pub mod event;
 pub mod failure;
 pub mod json;
+pub mod multipart;
 pub mod openai;
 pub mod price;
+pub mod prompt;
 pub mod provider;
 pub mod spoken;
 pub mod stream;

@@ -7,6 +7,15 @@
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// Lets the allocator give memory that is free back to the system. It does so a while after something large was freed, but
+/// only when something large is freed again; so a large block, of which no page is ever touched, is taken and freed.
+pub(crate) fn give_back() {
+    drop(std::hint::black_box(Vec::<u8>::with_capacity(PROD_BYTES)));
+}
+
+/// 64 MiB of addresses and no memory: more than what the allocator serves from its pages.
+const PROD_BYTES: usize = 64 << 20;
+
 /// Turns huge pages off for this process. Called first, because it does not undo what was mapped before.
 #[cfg(target_os = "linux")]
 pub(crate) fn use_usual_pages() {

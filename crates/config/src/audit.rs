@@ -94,11 +94,11 @@ impl<'a> House<'a> {
         self.documents.iter().filter(move |document| document.kind() == kind)
     }
 
-    /// The routes whose rules forward something, each with the plans of those rules.
+    /// The routes whose rules forward something, to an upstream or a model, each with the plans of those rules.
     fn routes(&self) -> Vec<(&'a Document, Vec<&'a Arc<RoutePlan>>)> {
         let plans = |name: &str| {
             let is_of = |plan: &&Arc<RoutePlan>| {
-                *plan.route == *name && matches!(plan.action, RouteAction::Forward(_))
+                *plan.route == *name && !matches!(plan.action, RouteAction::Redirect(_))
             };
             self.snapshot.routes.iter().filter(is_of).collect::<Vec<_>>()
         };

@@ -28,6 +28,7 @@ use crate::{
     exchange::{Dress, Exchange, Received, Shared},
     listener::{ConnectionFacts, Serve},
     live::Live,
+    overload::CoreGauge,
     pipeline,
     random::Random,
     rehearsal::Rehearsing,
@@ -57,6 +58,8 @@ pub struct Core {
     pub(crate) cells: RefCell<CellCache>,
     /// The host asked for last.
     pub(crate) authority: RefCell<AuthorityMemo>,
+    /// How hard it is pressed.
+    pub(crate) gauge: Arc<CoreGauge>,
     /// Room for bodies that are held until they are judged.
     pub(crate) held: HeldBytes,
     /// Shared by every exchange that an inspection watches, so that they are counted.
@@ -85,7 +88,12 @@ pub struct Core {
 
 impl Core {
     /// A core on the current thread.
-    pub fn new(runtime: Arc<Runtime>, recorder: Option<Recorder>, seed: [u64; 2]) -> Self {
+    pub fn new(
+        runtime: Arc<Runtime>,
+        recorder: Option<Recorder>,
+        gauge: Arc<CoreGauge>,
+        seed: [u64; 2],
+    ) -> Self {
         let random = Random::new(seed);
         Core {
             live: RefCell::new(Cache::new(runtime.current())),
@@ -101,6 +109,7 @@ impl Core {
             recorder,
             cells: RefCell::new(CellCache::new(CELL_CACHE)),
             authority: RefCell::default(),
+            gauge,
             held: HeldBytes::of(HELD_BYTES_MAX),
             watched: Rc::new(()),
             refreshing: Rc::new(()),

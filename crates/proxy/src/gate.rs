@@ -28,6 +28,7 @@ use crate::{
     events::Events,
     listener::{Bound, CoreOptions, CoreThreads, ReadyListener, TicketKeys, prepare_tls},
     live::{Live, LiveParts},
+    overload::{self, Overload, worst::Worst},
     passwords::Passwords,
     runtime::{Outside, Runtime},
     tokens::TokenSet,
@@ -61,6 +62,8 @@ pub struct GateOptions {
     pub session_keys: Option<Reference>,
     /// How long connections of a removed or changed listener may finish.
     pub grace: Duration,
+    /// How hard the process is pressed; whoever makes it also tells it of the memory.
+    pub overload: Arc<Overload>,
 }
 
 /// Why a snapshot could not be put into force. Nothing has changed.
@@ -95,6 +98,7 @@ pub struct Gate {
     read_secret: Box<ReadSecret>,
     session_keys: Option<Reference>,
     grace: Duration,
+    overload: Arc<Overload>,
     /// The active health checks of the set in force; dropping the sender ends them.
     checks: Mutex<Option<oneshot::Sender<()>>>,
     /// The candidate that is tried beside the set in force; a reload keeps it.
@@ -128,6 +132,7 @@ impl Gate {
             read_secret,
             session_keys,
             grace,
+            overload,
         } = options;
         let tickets = TicketKeys::default();
         let lock = lock_dir.as_deref();
@@ -158,12 +163,16 @@ impl Gate {
             quotas,
         );
         runtime.set_keys(keys);
-        let options = CoreOptions { events: Arc::new(Events::new(metrics)), ..CoreOptions::default() };
+        let events = Arc::new(Events::new(metrics));
+        let options = CoreOptions { events, overload: overload.clone(), ..CoreOptions::default() };
         let for_cores = runtime.clone();
-        let cores = CoreThreads::start(count, options, move |_| {
+        let pressed = overload.clone();
+        let cores = CoreThreads::start(count, options, move |id| {
             let recorder = access_log.as_ref().map(|log| log.recorder());
-            let core = Core::new(for_cores.clone(), recorder, seed());
+            let gauge = pressed.core(id.0);
+            let core = Core::new(for_cores.clone(), recorder, gauge.clone(), seed());
             tokio::task::spawn_local(Rc::clone(core.pools()).keep_swept());
+            tokio::task::spawn_local(overload::beat(pressed.clone(), gauge, core.held.clone()));
             core
         })
         .map_err(|error| vec![process_problem(format!("the cores could not be started: {error}"))])?;
@@ -179,6 +188,7 @@ impl Gate {
             read_secret,
             session_keys,
             grace,
+            overload,
             checks,
             trial: Mutex::default(),
         };
@@ -269,6 +279,11 @@ impl Gate {
         &self.runtime
     }
 
+    /// What everything that limits of the set in force allow would take of memory at once.
+    pub fn worst_case(&self) -> Worst {
+        Worst::of(&self.runtime.live().snapshot, self.count)
+    }
+
     /// Every address that is served.
     pub fn addresses(&self) -> Vec<ServedAddress> {
         let live = self.runtime.live();
@@ -332,6 +347,7 @@ impl Gate {
         before.retire(&self.runtime.live(), self.runtime.metrics());
         self.tickets.retain(|name| names.iter().any(|known| **known == *name));
         self.watch_health(upstreams);
+        self.overload.note_worst(self.worst_case().total());
         Ok(())
     }
 

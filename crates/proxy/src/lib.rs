@@ -21,6 +21,7 @@ mod introspect;
 pub mod listener;
 pub mod live;
 mod models;
+pub mod overload;
 mod passwords;
 mod patience;
 #[doc(hidden)]

@@ -113,7 +113,7 @@ impl Theatre {
             runtime.set_keys(table);
         }
         // Nothing secret is drawn, and the same requests shall have the same outcome.
-        let core = Rc::new(Core::new(runtime, None, [1, 2]));
+        let core = Rc::new(Core::new(runtime, None, Arc::default(), [1, 2]));
         Theatre { core, live, connection: None, held: Vec::new() }
     }
 
@@ -200,8 +200,10 @@ impl Rehearse for Theatre {
                 story.passed(Stage::Forward, Told::Upstream(sending.upstream.clone()));
                 let mut seen = Seen::of(&mut shared);
                 seen.headers = answer::rehearse(&mut shared);
+                let now_ms = shared.unix_ms(Stage::Forward);
+                let tokens = shared.record.take_charges().map(|charges| charges.spend(now_ms));
                 if keeps_running {
-                    self.held.extend(shared.reservation.take());
+                    self.held.extend(shared.reservation.take().into_iter().chain(tokens));
                 }
                 seen.outcome(Decision::Forwarded(Box::new(sending)), story)
             }

@@ -37,6 +37,12 @@ impl Spoken {
         Box::new(Spoken { dialect, entry, said: None })
     }
 
+    /// For a request whose rule is a prompt: whatever its path, it asks for a chat.
+    pub(crate) fn of_prompt(head: &RequestHead) -> Box<Spoken> {
+        let entry = (head.method() == http::Method::POST).then_some(Entry::Chat);
+        Box::new(Spoken { dialect: Dialect::OpenAi, entry, said: None })
+    }
+
     /// A request that cannot be read or carried.
     pub(crate) fn say_refused(&mut self, refused: &Refused) {
         self.said = Some(Said {

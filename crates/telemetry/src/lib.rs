@@ -35,7 +35,9 @@ pub mod writer;
 
 pub use event::{ProcessEvent, ProcessEvents};
 pub use losses::{LogCounters, LogFigures};
-pub use metrics::{CoreMetrics, FetchOutcome, FetchPurpose, FetchTable, InsightFigures, Metrics};
+pub use metrics::{
+    CoreMetrics, FetchOutcome, FetchPurpose, FetchTable, InsightFigures, Metrics, OverloadFigures,
+};
 pub use plan::{AddressPrivacy, QueryValues, RecordPlan};
 pub use record::{Exit, PassedFault, Protocol, Refusal, RequestRecord, WouldDeny};
 pub use records::{RecordKeeper, RecordOptions, RecordReader};

@@ -54,6 +54,7 @@ pub struct Metrics {
     usage: Arc<UsageTable>,
     fetches: Arc<FetchTable>,
     insight: Mutex<InsightFigures>,
+    overload: Mutex<OverloadFigures>,
     rollout: Mutex<RolloutFigures>,
     version: &'static str,
     started_unix_nanos: u64,
@@ -105,6 +106,25 @@ pub struct InsightFigures {
     pub held_back: u64,
 }
 
+/// How hard the process is pressed; see [`Metrics::set_overload`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OverloadFigures {
+    /// Memory used, in thousandths of the limit.
+    pub memory: u32,
+    /// How late the latest core is, in thousandths of what is taken for full.
+    pub event_loop: u32,
+    /// How full the fullest accept queue was, in thousandths.
+    pub accept_queue: u32,
+    /// Most memory that the process may take; 0: not known.
+    pub limit_bytes: u64,
+    /// What all limits together would let it take; 0: not known.
+    pub worst_bytes: u64,
+    /// Bytes of bodies that are held.
+    pub held_bytes: u64,
+    /// How often each step was taken.
+    pub taken: Vec<(&'static str, u64)>,
+}
+
 /// Figures of the rollout that this gateway carries out; see [`Metrics::set_rollout`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RolloutFigures {
@@ -130,6 +150,7 @@ impl Metrics {
             usage: Arc::default(),
             fetches: Arc::default(),
             insight: Mutex::default(),
+            overload: Mutex::default(),
             rollout: Mutex::default(),
             version,
             started_unix_nanos: crate::time::unix_nanos(started),
@@ -231,6 +252,11 @@ impl Metrics {
     /// Notes the figures of the detectors of unusual behaviour.
     pub fn set_insight(&self, figures: InsightFigures) {
         *lock(&self.insight) = figures;
+    }
+
+    /// Notes how hard the process is pressed. Meant for the scrape callback.
+    pub fn set_overload(&self, figures: OverloadFigures) {
+        *lock(&self.overload) = figures;
     }
 
     /// Notes the figures of the rollout that is under way; the default where there is none.

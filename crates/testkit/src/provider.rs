@@ -68,6 +68,11 @@ pub fn answer(speaks: Speaks, asked: &Received) -> Reply {
     if path.ends_with("/responses") {
         return responses(body["stream"] == true);
     }
+    if path.ends_with("/transcriptions") {
+        let usage = json!({ "type": "tokens", "input_tokens": TOKENS.0, "output_tokens": TOKENS.1,
+            "total_tokens": TOKENS.0 + TOKENS.1 });
+        return reply(&json!({ "text": SAYS, "usage": usage }).to_string(), "application/json");
+    }
     let streams = body["stream"] == true
         || path.contains("streamGenerateContent")
         || asked.header("x-dashscope-sse") == Some("enable");

@@ -1,7 +1,6 @@
 //! Alerts at receivers that are not ours: a real Alertmanager, and a webhook that refuses what Slack would refuse.
 //!
-//! Alertmanager is Debian's, unpacked by `cargo xtask test` below the target directory; where it is missing, a line says
-//! so.
+//! Alertmanager is the one that is installed, where one is; where it is missing, a line says so.
 
 use std::{
     fs,
@@ -39,11 +38,20 @@ impl Alertmanager {
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn();
-        let Ok(child) = child else {
-            println!("SKIPPED: there is no prometheus-alertmanager; `cargo xtask test` unpacks it");
+        let Ok(mut child) = child else {
+            println!("SKIPPED: there is no prometheus-alertmanager (Debian has it under this name)");
             return None;
         };
-        wait("Alertmanager", || std::net::TcpStream::connect(address).is_ok());
+        let mut is_over = false;
+        wait("Alertmanager", || {
+            // One that was only unpacked ends at once: it lacks its templates.
+            is_over = child.try_wait().unwrap().is_some();
+            is_over || std::net::TcpStream::connect(address).is_ok()
+        });
+        if is_over {
+            println!("SKIPPED: prometheus-alertmanager ended when it was started; is it installed whole?");
+            return None;
+        }
         Some(Alertmanager { child, address, _files: files })
     }
 

@@ -46,6 +46,8 @@ def openai_others():
     assert answer.output_text == SAYS, answer
     with client.responses.stream(model="gpt", input="hi") as stream:
         assert any(event.type == "response.completed" for event in stream)
+    sound = ("hello.wav", b"RIFF\r\n--\x00\xff", "audio/wav")
+    assert client.audio.transcriptions.create(model="gpt", file=sound).text == SAYS
     try:
         client.chat.completions.create(model="nothing", messages=[{"role": "user", "content": "hi"}])
         raise SystemExit("an unknown model was served")
@@ -120,7 +122,7 @@ CHECKS = [
     ("openai", "openai to Mistral", lambda: openai_chat("mistral")),
     ("openai", "openai to DashScope", lambda: openai_chat("qwen")),
     ("openai", "openai to Ollama", lambda: openai_chat("llama")),
-    ("openai", "openai: embeddings, models, responses, errors", openai_others),
+    ("openai", "openai: embeddings, models, responses, a form with a file, errors", openai_others),
     ("anthropic", "anthropic", anthropic),
     ("google.genai", "google-genai", google),
     ("mistralai", "mistralai", mistral),

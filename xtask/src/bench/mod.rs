@@ -7,6 +7,7 @@
 //! ([`peers`]), two benches at once ([`Lock`]), ended threads that take their CPU time with them ([`cpu`]), refusals
 //! measured as answers ([`peers`] and the errors here), a client without TCP_NODELAY (wrk and h2load set it).
 
+mod ai;
 mod cache_tests;
 mod cpu;
 mod documents;
@@ -37,6 +38,7 @@ use crate::{
 const HELP: &str = "\
 usage: cargo xtask bench [OPTIONS]
        cargo xtask bench inspect [OPTIONS]      beside nginx with libmodsecurity and the Core Rule Set
+       cargo xtask bench ai [OPTIONS]           calls to models, beside LiteLLM's proxy and Portkey's gateway
 
   --targets A,B       of nginx,haproxy,bartizan,bartizan-policies (all; nginx is what others are held against)
   --cases A,B         of h1,tls,h2 (h1,tls)
@@ -72,6 +74,7 @@ struct Options {
 pub(crate) fn run(arguments: &[String]) -> Result {
     if let Some((first, rest)) = arguments.split_first() {
         match first.as_str() {
+            "ai" => return ai::run(rest),
             "insight" => return insight::run(rest),
             "inspect" => return inspect::run(rest),
             "cache-tests" => return cache_tests::run_command(rest),

@@ -105,6 +105,18 @@ impl Pinned {
         ports: &[u16],
         log: &Path,
     ) -> Result<Pinned> {
+        Pinned::start_within(Duration::from_secs(20), name, core, words, ports, log)
+    }
+
+    /// As [`Pinned::start`], for a program that needs longer.
+    pub(super) fn start_within(
+        within: Duration,
+        name: &str,
+        core: usize,
+        words: &[&str],
+        ports: &[u16],
+        log: &Path,
+    ) -> Result<Pinned> {
         for port in ports {
             if connect(*port).is_some() {
                 return Err(format!("port {port} for {name} is taken: an orphan of an earlier run?"));
@@ -118,7 +130,7 @@ impl Pinned {
         command.env_remove("RUST_LOG").env_remove("MALLOC_CONF");
         let child = command.spawn().map_err(|error| format!("{name}: {error}"))?;
         let mut pinned = Pinned { name: name.to_owned(), child, ports: ports.to_vec(), log: log.to_owned() };
-        pinned.wait_until_ready(Duration::from_secs(20))?;
+        pinned.wait_until_ready(within)?;
         Ok(pinned)
     }
 

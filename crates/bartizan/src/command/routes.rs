@@ -181,6 +181,7 @@ impl<'s> Row<'s> {
         let (upstreams, redirect) = match &plan.action {
             RouteAction::Forward(backends) => (words::shares(&sound.snapshot, backends), None),
             RouteAction::Models => (words::of_models(&sound.snapshot), None),
+            RouteAction::Prompt(prompt) => (words::of_prompt(&sound.snapshot, prompt), None),
             RouteAction::Redirect(redirect) => (Vec::new(), Some(redirect.status.as_u16())),
         };
         Row {

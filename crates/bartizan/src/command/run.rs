@@ -36,6 +36,10 @@ pub(crate) struct Args {
     /// Share in percent that is kept of requests in which nothing was refused and nothing failed; the others always are.
     #[arg(long, value_name = "PERCENT", default_value_t = 100, value_parser = clap::value_parser!(u8).range(0..=100))]
     records_sample: u8,
+    /// Most memory that the gateway may take; requests are shed from nine tenths of it on [default: what the control
+    /// group allows, else what the machine has].
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    memory: Option<ByteSize>,
     /// How often the set in force is audited, beside each time that another one went into force; 0s never.
     #[arg(long, value_name = "TIME", default_value = "1d", value_parser = super::keys::time)]
     audit_every: Time,
@@ -94,6 +98,7 @@ fn serve(args: Args) -> Result<(), Failure> {
             .then_some(RecordLimits { bytes_max: args.records.get(), others_percent: args.records_sample }),
         audit_every: Some(args.audit_every.get()).filter(|every| !every.is_zero()),
         deliver: args.deliver,
+        memory: args.memory,
     };
     let waiting = |admin: SocketAddr, setup: Option<&str>| {
         setup.into_iter().for_each(service::show_link);

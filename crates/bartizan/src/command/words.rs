@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bartizan_config::snapshot::{Backends, HostPattern, ListenerPlan, MethodSet, Snapshot};
+use bartizan_config::snapshot::{Backends, HostPattern, ListenerPlan, MethodSet, PromptPlan, Snapshot};
 use bartizan_limit::{Action, Limit, Policy, QuotaLimit, QuotaPolicy, QuotaUnit};
 use bartizan_model::{Mode, document::Kind, scalar::Time};
 
@@ -114,6 +114,14 @@ pub(crate) fn shares<'s>(snapshot: &'s Snapshot, backends: &'s Backends) -> Vec<
         shares.push((name, percent));
     }
     shares
+}
+
+/// The upstream that a prompt's model is served by first.
+pub(crate) fn of_prompt<'s>(snapshot: &'s Snapshot, prompt: &PromptPlan) -> Vec<(&'s str, u64)> {
+    let model = snapshot.models.get(&prompt.template.model);
+    let target = model.and_then(|model| model.targets.first());
+    let upstream = target.and_then(|target| snapshot.upstreams.get(target.upstream));
+    upstream.map(|upstream| (&*upstream.name, 100)).into_iter().collect()
 }
 
 /// The providers that serve models, each with the share of the models that begin with it, in percent.

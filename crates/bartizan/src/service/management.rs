@@ -16,7 +16,7 @@ use bartizan_manage::{
     Api, ManagementState, OpenId, OpenIdTerms, Purged, ServedListener, Serving, Tls, api::role::Role,
 };
 use bartizan_model::Reference;
-use bartizan_proxy::{gate::ServedAddress, runtime::Runtime};
+use bartizan_proxy::{gate::ServedAddress, overload::Overload, runtime::Runtime};
 use bartizan_store::{AuditNote, AuditPhase, Error, LinkFor, Store};
 use bartizan_telemetry::Metrics;
 
@@ -189,7 +189,7 @@ pub(super) fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
 /// What the listener tells.
 pub(super) fn state(
     metrics: Arc<Metrics>,
-    data_plane: Arc<OnceLock<Arc<Runtime>>>,
+    (data_plane, overload): (Arc<OnceLock<Arc<Runtime>>>, Arc<Overload>),
     api: Api,
     names: Vec<String>,
     records: Option<PathBuf>,
@@ -217,6 +217,7 @@ pub(super) fn state(
         Some((LifeTerms::clone(&plan.terms), plan.claim_url.as_ref().map(ToString::to_string)))
     }));
     state.before_scrape = Some(Box::new(move |metrics| {
+        metrics.set_overload(overload.figures());
         let Some(runtime) = data_plane.get() else { return };
         let cells = runtime.cells();
         metrics.set_limit(cells.cells() as u64, u64::from(cells.waiters()), cells.overflowed());

@@ -12,6 +12,7 @@ mod handover;
 mod insight;
 mod keys;
 mod management;
+pub(crate) mod memory;
 mod notices;
 mod process;
 mod revisions;

@@ -18,9 +18,10 @@ use bartizan_manage::{
     alert::{Feed, Watcher},
     notice::Sender,
 };
-use bartizan_model::Reference;
+use bartizan_model::{Reference, scalar::ByteSize};
 use bartizan_proxy::{
     gate::{Candidate, Gate, GateOptions, PrepareProblem, ServedAddress},
+    overload::Overload,
     rehearsal::PipelineRehearsal,
     runtime::Runtime,
 };
@@ -39,6 +40,7 @@ use super::{
     insight::{self, Insight},
     keys::{Following, Keys, chain},
     management::{self, Admin},
+    memory::{self, Limit},
     notices,
     revisions::{self, Loaded, REVISION, RevisionWatch},
     rollout::{Order, RolloutWatch},
@@ -81,6 +83,8 @@ pub(crate) struct Options {
     pub(crate) audit_every: Option<Duration>,
     /// Where successors of keys are left.
     pub(crate) deliver: Vec<NamedPlace>,
+    /// Most memory that the process may take; `None`: what the system allows.
+    pub(crate) memory: Option<ByteSize>,
 }
 
 /// How many requests are kept.
@@ -206,12 +210,18 @@ impl Service {
             records,
             audit_every,
             deliver,
+            memory,
         } = options;
         let places = Places::open(deliver).map_err(Failure::Process)?;
+        let limit = Limit::find(memory);
+        if let Some(limit) = &limit {
+            limit.refuse_too_little()?;
+        }
         // Before anybody can be told that the gateway is ready: a signal is for us then, not for the process's default.
         let wishes = Wishes::listen().map_err(|error| Failure::Process(format!("no signals: {error}")))?;
         let metrics = Metrics::new(env!("CARGO_PKG_VERSION"), SystemTime::now());
         let data_plane: Arc<OnceLock<Arc<Runtime>>> = Arc::default();
+        let overload: Arc<Overload> = Arc::default();
         let audited = match &documents {
             Documents::Files(paths) => audit::Place::Files(paths.clone()),
             Documents::Store(_) => audit::Place::Kept,
@@ -233,7 +243,13 @@ impl Service {
         let bound = listener.local_addr().map_err(no_listener)?;
         let newest = insight::Newest::default();
         let folder = records.map(|_| data_dir.path().join(records::FOLDER));
-        let mut state = management::state(metrics.clone(), data_plane.clone(), api, admin.names(), folder);
+        let mut state = management::state(
+            metrics.clone(),
+            (data_plane.clone(), overload.clone()),
+            api,
+            admin.names(),
+            folder,
+        );
         let told = newest.clone();
         state.insight = Some(Box::new(move || told.lock().unwrap_or_else(PoisonError::into_inner).clone()));
         state.openid = admin.openid(bound, &metrics)?;
@@ -258,6 +274,7 @@ impl Service {
         let quotas = spending::remembered(&store_dir);
         let session_keys = data_dir.session_keys(&lock).map_err(|error| Failure::of(&error))?;
         let gate_options = |keys: Option<&Keys>| GateOptions {
+            overload: overload.clone(),
             quotas: quotas.clone(),
             cores: workers,
             lock_dir: Some(data_dir.path().to_path_buf()),
@@ -287,6 +304,9 @@ impl Service {
                 (gate, Some(revision))
             }
         };
+        memory::tell(limit.as_ref(), &gate.worst_case());
+        memory::watch(&overload, limit)
+            .map_err(|error| Failure::Process(format!("memory cannot be watched: {error}")))?;
         // A handle that was set before would be that of a gateway before this one; there is none.
         let _ = data_plane.set(gate.runtime().clone());
         metrics.config_applied(&id, SystemTime::now());

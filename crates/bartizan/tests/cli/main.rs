@@ -21,6 +21,7 @@ mod explain;
 mod init;
 mod inspect;
 mod keys;
+mod models;
 mod policy_tests;
 mod records;
 mod replay;

@@ -19,6 +19,7 @@ fn snapshot(documents: &str) -> Arc<Snapshot> {
 
 fn serve(snapshot: Arc<Snapshot>) -> InProcess {
     let options = GateOptions {
+        overload: Default::default(),
         cores: 1,
         lock_dir: None,
         metrics: Metrics::new("test", std::time::SystemTime::now()),

@@ -471,3 +471,116 @@ fn recorded_streams_cut_anywhere_reach_the_caller_whole() {
         }
     }
 }
+
+#[test]
+fn a_stream_that_breaks_off_behind_its_reason_is_an_error_all_the_same() {
+    // Gemini has no end mark, and may go on behind a reason: only the transport knows whether the answer is whole.
+    let chunk = |text: &str| {
+        let part = json!({ "candidates": [{ "content": { "parts": [{ "text": text }] }, "finishReason": "STOP", "index": 0 }] });
+        format!("data: {part}\r\n\r\n")
+    };
+    for breaks in [false, true] {
+        let body = chunk("Hel");
+        let origin = Origin::start(move |_| {
+            let reply = Reply::new(200, "").with("content-type", "text/event-stream");
+            let reply = reply.then(std::time::Duration::ZERO, body.clone());
+            // What is sent before a connection breaks is only read for certain when there is a pause between.
+            let reply = reply.then(std::time::Duration::from_millis(200), ": later\r\n\r\n");
+            if breaks { reply.breaking_off() } else { reply }
+        });
+        let (gate, key) =
+            start(&house(&[("up", "provider: Gemini", &origin)], &[&model("public", "up", "m")]));
+        let answer = ask(&gate, &key, "/v1/chat/completions", &chat("public", "hi", true));
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        assert_eq!(answer.text().contains("[DONE]"), !breaks, "{}", answer.text());
+        assert_eq!(answer.text().contains("provider_answer_broken"), breaks, "{}", answer.text());
+    }
+}
+
+/// A form as the official clients send it.
+fn form(model: &str) -> String {
+    format!(
+        "--xYz\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.wav\"\r\nContent-Type: audio/wav\r\n\r\n\
+         RIFF\u{0}\r\n--xY\r\n--xYz\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\n{model}\r\n--xYz--\r\n"
+    )
+}
+
+#[test]
+fn a_form_with_a_file_passes_with_the_providers_name_of_the_model() {
+    let origin = provider(Speaks::OpenAi);
+    let budget = document(
+        "QuotaPolicy",
+        "budget",
+        "{ targetRefs: [{ kind: Consumer, name: poor }], limits: { tokens: 1000, per: day } }",
+    );
+    let more = [model("public", "up", "whisper-1"), document("Consumer", "poor", "{}"), budget];
+    let more: Vec<&str> = more.iter().map(String::as_str).collect();
+    let (gate, key) = start(&house(&[("up", "provider: OpenAi", &origin)], &more));
+    let send = |key: &str, body: String| {
+        let bearer = format!("Bearer {key}");
+        let kind = "multipart/form-data; boundary=xYz";
+        let headers = [("authorization", bearer.as_str()), ("content-type", kind)];
+        gate.client().call("POST", "/v1/audio/transcriptions", &headers, body)
+    };
+    let answer = send(&key, form("public"));
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(answer.json()["text"], SAYS);
+    no_secret(&answer);
+    let asked = origin.take_one();
+    assert_eq!(asked.target, "/v1/audio/transcriptions");
+    assert_eq!(asked.header("content-type"), Some("multipart/form-data; boundary=xYz"));
+    assert_eq!(asked.header("authorization"), Some(format!("Bearer {CANARY}").as_str()));
+    assert_eq!(String::from_utf8_lossy(&asked.body), form("whisper-1"));
+    let line = gate.gateway.wait_for_record(answer.header("x-request-id").unwrap());
+    assert_eq!(line["model"]["input_tokens"], TOKENS.0);
+
+    // Two models in one form could be read in two ways; nobody is asked.
+    let two = form("public")
+        .replace("--xYz--", "--xYz\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nx\r\n--xYz--");
+    assert_eq!(send(&key, two).status, 400);
+    assert_eq!(send(&key, form("unknown")).status, 404);
+    let poor = known_key(&gate, "poor");
+    let refused = send(&poor, form("public"));
+    assert_eq!(refused.status, 403, "nothing in a form bounds what it uses: {}", refused.text());
+    assert!(refused.text().contains("UseUnknown"), "{}", refused.text());
+    assert!(origin.received().is_empty());
+}
+
+#[test]
+fn the_record_tells_who_served_and_why_others_did_not() {
+    let ill = Origin::start(|_| {
+        Reply::new(529, r#"{"type":"error","error":{"type":"overloaded_error","message":"x"}}"#)
+    });
+    let closed = Origin::start(|_| Reply::new(401, r#"{"error":{"message":"no","code":"invalid_api_key"}}"#));
+    let well = provider(Speaks::OpenAi);
+    let providers = [
+        ("ill", "provider: Anthropic", &ill),
+        ("closed", "provider: OpenAi", &closed),
+        ("well", "provider: OpenAi", &well),
+    ];
+    for (strategy, weights) in
+        [("Ordered", [1, 1, 1]), ("Weighted", [1_000_000, 1, 1]), ("LowestLatency", [1, 1, 1])]
+    {
+        let spec = format!(
+            "{{ strategy: {strategy}, targets: [{{ upstream: ill, model: a, weight: {} }}, \
+             {{ upstream: closed, model: b, weight: {} }}, {{ upstream: well, model: c, weight: {} }}] }}",
+            weights[0], weights[1], weights[2]
+        );
+        let (gate, key) = start(&house(&providers, &[&document("Model", "public", &spec)]));
+        let answer = ask(&gate, &key, "/v1/chat/completions", &chat("public", "hi", false));
+        assert_eq!(answer.status, 200, "{strategy}: {}", answer.text());
+        let line = gate.gateway.wait_for_record(answer.header("x-request-id").unwrap());
+        let told = &line["model"];
+        assert_eq!(line["upstream"], "well", "{strategy}");
+        assert_eq!((&told["provider"], &told["target"]), (&json!("OpenAi"), &json!("c")), "{strategy}");
+        let failures = told["failures"].to_string();
+        assert!(
+            failures.contains("ill") && failures.contains("provider_overloaded"),
+            "{strategy}: {failures}"
+        );
+        assert!(failures.contains("closed") && failures.contains("provider_key"), "{strategy}: {failures}");
+        assert!(!failures.contains("well"), "{strategy}: {failures}");
+        let fallbacks: f64 = gate.scrape().family("bartizan_model_fallbacks_total").values().sum();
+        assert!((fallbacks - 2.0).abs() < 0.1, "{strategy}: {fallbacks}");
+    }
+}

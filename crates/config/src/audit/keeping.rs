@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use bartizan_model::document::{
     Document, Kind, Spec,
     policy_test::PolicyTestSpec,
-    route::{PathMatchType, RouteSpec},
+    route::{BackendKind, PathMatchType, RouteSpec},
 };
 
 use super::{
@@ -57,7 +57,15 @@ pub(super) fn audit(house: &mut House<'_>) {
 fn rules(house: &mut House<'_>, document: &Document, target: &str, spec: &RouteSpec) {
     for (at, rule) in spec.rules.iter().enumerate().filter(|(_, rule)| !rule.backend_refs.is_empty()) {
         let number = at + 1;
-        if rule.matches.is_empty() || rule.matches.iter().any(|one| one.methods.is_empty()) {
+        let is = |kind| rule.backend_refs.iter().any(|backend| backend.kind == kind);
+        // Of models only the paths and methods of their dialects are served, whatever the rule matches; a prompt is called
+        // by POST.
+        let (is_models, is_prompt) = (is(BackendKind::Models), is(BackendKind::PromptTemplate));
+        if is_models {
+            continue;
+        }
+        let any_method = rule.matches.is_empty() || rule.matches.iter().any(|one| one.methods.is_empty());
+        if any_method && !is_prompt {
             let first = rule.matches.iter().position(|one| one.methods.is_empty()).unwrap_or_default();
             let (path, value) = match rule.matches.is_empty() {
                 true => (format!("/spec/rules/{at}/matches"), "[{ methods: [GET, HEAD] }]"),

@@ -228,7 +228,7 @@ impl<'s> Guards<'s> {
         };
         let upstreams = match &plan.action {
             RouteAction::Forward(backends) => backends.shares.as_slice(),
-            RouteAction::Models | RouteAction::Redirect(_) => &[],
+            RouteAction::Models | RouteAction::Prompt(_) | RouteAction::Redirect(_) => &[],
         };
         Guards {
             proof,

@@ -62,6 +62,7 @@ const RECORD: Option<Kind> = Some(Kind::RecordPolicy);
 const INSPECTION: Option<Kind> = Some(Kind::InspectionPolicy);
 const MODEL: Option<Kind> = Some(Kind::Model);
 const POLICY_TEST: Option<Kind> = Some(Kind::PolicyTest);
+const PROMPT: Option<Kind> = Some(Kind::PromptTemplate);
 const ROLE: Option<Kind> = Some(Kind::Role);
 const ROUTE: Option<Kind> = Some(Kind::Route);
 const SCHEMA: Option<Kind> = Some(Kind::SchemaPolicy);
@@ -261,6 +262,10 @@ const RULES: &[Rule] = &[
     rule(MODEL, "spec.maxOutputTokens", Guard, Notable, "model-cost", "answers may be as long as the provider lets them", "answers end at a length"),
     rule(MODEL, "spec.maxOutputTokens", Most(Number), Notable, "model-cost", "answers may be longer and cost more", "answers end earlier and cost less"),
     rule(MODEL, "spec.price", Differs, Notable, "model-cost", "what is used is charged at another price", ""),
+
+    rule(PROMPT, "spec.messages", Differs, Notable, "prompt", "callers ask for something else", ""),
+    rule(PROMPT, "spec.model", Differs, Notable, "prompt-model", "what callers send goes to another model", ""),
+    rule(PROMPT, "spec.variables", Differs, Notable, "prompt-variables", "callers may fill in something else", ""),
 
     rule(POLICY_TEST, "spec.steps", Differs, Notable, "policy-test", "other things are promised", ""),
     rule(POLICY_TEST, "spec.request", Differs, Notable, "policy-test", "what is promised is shown by another request", ""),

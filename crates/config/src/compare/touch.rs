@@ -79,10 +79,13 @@ pub(super) fn consumers(
 fn labels(snapshot: &Snapshot, plan: &RoutePlan) -> Vec<String> {
     let upstreams = match &plan.action {
         RouteAction::Forward(backends) => backends.shares.as_slice(),
-        RouteAction::Models | RouteAction::Redirect(_) => &[],
+        RouteAction::Models | RouteAction::Prompt(_) | RouteAction::Redirect(_) => &[],
     };
     let upstreams = upstreams.iter().filter_map(|(_, upstream)| snapshot.upstreams.get(*upstream));
     let mut labels = vec![format!("Route/{}", plan.route)];
+    if let RouteAction::Prompt(prompt) = &plan.action {
+        labels.push(format!("PromptTemplate/{}", prompt.name));
+    }
     labels.extend(upstreams.map(|upstream| format!("Upstream/{}", upstream.name)));
     let authentication = plan.authentication.enforced.iter().chain(&plan.authentication.shadow);
     labels.extend(authentication.map(|policy| policy.label.to_string()));

@@ -41,7 +41,7 @@ fn fingerprint(
     let names = |name: &str| match &plan.action {
         RouteAction::Forward(backends) => (backends.shares.iter())
             .any(|(_, index)| upstreams.get(*index).is_some_and(|upstream| *upstream.name == *name)),
-        RouteAction::Models | RouteAction::Redirect(_) => true,
+        RouteAction::Models | RouteAction::Prompt(_) | RouteAction::Redirect(_) => true,
     };
     let mut context = digest::Context::new(&SHA256);
     let mut add = |part: &[u8]| {

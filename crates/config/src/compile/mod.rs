@@ -40,6 +40,7 @@ mod pattern;
 mod place;
 mod policy;
 mod policy_test;
+mod prompt;
 mod quota;
 mod record;
 mod rotation;
@@ -100,7 +101,9 @@ fn snapshot(set: &Parsed<'_>, unread: bool, problems: &mut Problems) -> Option<S
     let teams = team::compile_all(&index, problems);
     let consumers = consumer::compile_all(&index, &roles, &attached, &teams, &mut clashes, problems);
     let certificates = authentication::certificate::table(&index, problems);
-    let routes = route::compile_all(&index, &listeners, &upstreams, &attached, &mut clashes, problems);
+    let prompts = prompt::compile_all(&index, problems);
+    let backends = (&*upstreams, &prompts);
+    let routes = route::compile_all(&index, &listeners, backends, &attached, &mut clashes, problems);
     clashes.into_problems(problems);
     if !unread && !problems.is_refusing() {
         authentication::sign_in::check_paths(&index, &routes.entries, problems);

@@ -106,8 +106,13 @@ fn expectation(index: &Index<'_>, expect: &Spanned<TestExpectation>, path: &str,
         }
     }
     for limit in &expect.limits {
-        // A listener's own limit per address has no document and no state here.
-        index.find(Kind::RateLimitPolicy, &limit.policy, &field("limits"), problems);
+        // Quotas stand in the same list. A listener's own limit per address has no document and no state here.
+        let is_quota = [Kind::QuotaPolicy, Kind::Team]
+            .into_iter()
+            .any(|kind| index.of(kind).any(|document| document.name.as_str() == limit.policy.as_str()));
+        if !is_quota {
+            index.find(Kind::RateLimitPolicy, &limit.policy, &field("limits"), problems);
+        }
     }
     if let Some(label) = &expect.policy {
         policy(index, label, &field("policy"), problems);

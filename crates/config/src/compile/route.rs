@@ -9,7 +9,7 @@ use std::{
 use bartizan_model::{
     document::{
         Document, Kind, Spec,
-        route::{BackendKind, BackendRef, RouteMatch, RouteRule, RouteSpec, RouteTimeouts},
+        route::{BackendKind, BackendRef, RouteMatch, RoutePriority, RouteRule, RouteSpec, RouteTimeouts},
         upstream::UpstreamKind,
     },
     problem::{Code, Problem, Problems, Span},
@@ -23,12 +23,13 @@ use super::{
     inspection::Binder,
     listener::host_pattern,
     positive,
+    prompt::Prompts,
     tie::Ties,
     way::Way,
 };
 use crate::snapshot::{
-    Backends, HostPattern, ListenerPlan, MethodSet, RouteAction, RouteEntry, RoutePlan, TimeoutsPlan,
-    UpstreamPlan,
+    Backends, HostPattern, ListenerPlan, MethodSet, Priority, RouteAction, RouteEntry, RoutePlan,
+    TimeoutsPlan, UpstreamPlan,
 };
 
 /// What `timeouts.backendRequest` is where a document does not say.
@@ -53,7 +54,7 @@ pub(super) fn rule_names(document: &Document) -> Vec<&str> {
 pub(super) fn compile_all(
     index: &Index<'_>,
     listeners: &[Arc<ListenerPlan>],
-    upstreams: &[Arc<UpstreamPlan>],
+    (upstreams, prompts): (&[Arc<UpstreamPlan>], &Prompts),
     attached: &Attached<'_, '_>,
     clashes: &mut Clashes,
     problems: &mut Problems,
@@ -61,6 +62,7 @@ pub(super) fn compile_all(
     let mut compiler = Compiler {
         index,
         listeners,
+        prompts,
         upstreams: upstreams.iter().enumerate().map(|(at, plan)| (plan.name.clone(), at)).collect(),
         attached,
         clashes,
@@ -80,6 +82,7 @@ struct Compiler<'c, 'd> {
     index: &'c Index<'d>,
     listeners: &'c [Arc<ListenerPlan>],
     upstreams: HashMap<Arc<str>, usize>,
+    prompts: &'c Prompts,
     attached: &'c Attached<'c, 'd>,
     clashes: &'c mut Clashes,
     ties: Ties,
@@ -185,7 +188,7 @@ impl Compiler<'_, '_> {
         let parts = Parts::compile(rule, matches, problems);
         let mut timeouts = timeouts(&rule.timeouts, problems);
         let Some(action) = self.action(rule, &parts, problems) else { return };
-        if matches!(action, RouteAction::Models) && timeouts.backend_request == ROUTE_HEAD_DEFAULT {
+        if action.asks_a_model() && timeouts.backend_request == ROUTE_HEAD_DEFAULT {
             timeouts.backend_request = MODEL_HEAD_DEFAULT;
         }
         let methods = ways.iter().fold(MethodSet::of([]), |methods, (_, way)| methods.union(way.methods()));
@@ -222,6 +225,11 @@ impl Compiler<'_, '_> {
             if let Some(models) = rule.backend_refs.iter().find(|backend| backend.kind == BackendKind::Models)
             {
                 return self.models(models, rule, problems);
+            }
+            if let Some(prompt) =
+                rule.backend_refs.iter().find(|backend| backend.kind == BackendKind::PromptTemplate)
+            {
+                return self.prompt(prompt, rule, problems);
             }
             return self.backends(rule.at, &rule.backend_refs, problems).map(RouteAction::Forward);
         }
@@ -260,6 +268,26 @@ impl Compiler<'_, '_> {
             );
         }
         Some(RouteAction::Models)
+    }
+
+    /// A rule that is a prompt is nothing else.
+    fn prompt(
+        &self,
+        prompt: &Spanned<BackendRef>,
+        rule: &Spanned<RouteRule>,
+        problems: &mut Problems,
+    ) -> Option<RouteAction> {
+        const PATH: &str = "spec.rules.backendRefs";
+        let Some(name) = prompt.name.as_ref().filter(|_| rule.backend_refs.len() == 1) else {
+            let message = "`kind: PromptTemplate` stands alone and names the prompt";
+            problems.push(
+                Problem::new(Code::FieldsClash, prompt.at, PATH, message)
+                    .hint("write `backendRefs: [{ kind: PromptTemplate, name: … }]`"),
+            );
+            return None;
+        };
+        self.index.find(Kind::PromptTemplate, name, PATH, problems)?;
+        self.prompts.get(name.as_str()).cloned().map(RouteAction::Prompt)
     }
 
     fn backends(&self, at: Span, refs: &[Spanned<BackendRef>], problems: &mut Problems) -> Option<Backends> {
@@ -347,10 +375,20 @@ impl Compiler<'_, '_> {
             record: self.attached.record(place, self.clashes),
             timeouts: *timeouts,
             body_bytes_max: rule.body_bytes.as_ref().map(|bytes| bytes.get()),
+            priority: priority(rule.priority),
             route,
         });
         self.routes.plans.push(plan.clone());
         plan
+    }
+}
+
+fn priority(priority: RoutePriority) -> Priority {
+    match priority {
+        RoutePriority::Critical => Priority::Critical,
+        RoutePriority::High => Priority::High,
+        RoutePriority::Normal => Priority::Normal,
+        RoutePriority::Low => Priority::Low,
     }
 }
 

@@ -1,6 +1,6 @@
 //! `Upstream` → [`UpstreamPlan`].
 
-use std::{collections::HashMap, net::SocketAddr, num::NonZeroU32, sync::Arc};
+use std::{collections::HashMap, net::SocketAddr, num::NonZeroU32, sync::Arc, time::Duration};
 
 use bartizan_model::{
     document::{
@@ -70,6 +70,8 @@ fn compile(
         balancing: balancing(document, &spec.load_balancing, problems),
         active: spec.health.active.as_ref().map(|active| active_plan(document, active, problems)),
         passive: spec.health.passive.as_ref().map(|passive| passive_plan(passive, problems)),
+        panic_percent: spec.health.panic_threshold.get(),
+        slow_start: slow_start(&spec.load_balancing, problems),
         credential: spec
             .credential
             .as_ref()
@@ -224,6 +226,15 @@ fn balancing(document: &Document, spec: &LoadBalancing, problems: &mut Problems)
             })
         }
     }
+}
+
+fn slow_start(spec: &LoadBalancing, problems: &mut Problems) -> Option<Duration> {
+    let slow = spec.slow_start.as_ref()?;
+    if spec.algorithm == LoadBalancingAlgorithm::ConsistentHash {
+        let message = "`slowStart` has no meaning with `ConsistentHash`: a key has one endpoint";
+        problems.push(Problem::new(Code::FieldsClash, slow.at, "spec.loadBalancing.slowStart", message));
+    }
+    Some(positive(&slow.window, "spec.loadBalancing.slowStart.window", problems))
 }
 
 fn active_plan(document: &Document, active: &ActiveHealth, problems: &mut Problems) -> ActiveCheckPlan {

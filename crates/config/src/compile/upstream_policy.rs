@@ -6,9 +6,12 @@ use bartizan_model::{
     Mode,
     document::{
         Document, Kind, Spec,
+        common::TargetKind,
+        route::{BackendKind, RouteRule},
         upstream_policy::{ConcurrencySpec, MirrorSpec, RetriesSpec, RetryOn, UpstreamPolicySpec},
     },
     problem::{Code, Problem, Problems},
+    read::Spanned,
     scalar::Count,
 };
 
@@ -33,6 +36,7 @@ pub(super) fn policies<'d>(
     let mut scoped = Vec::new();
     for document in index.of(Kind::UpstreamPolicy) {
         let Some(spec) = spec_of!(document, UpstreamPolicy) else { continue };
+        refuse_models(index, spec, problems);
         scoped.push(Scoped {
             document,
             plan: Arc::new(compile(index, document, spec, problems)),
@@ -42,6 +46,28 @@ pub(super) fn policies<'d>(
         });
     }
     scoped
+}
+
+/// Refuses a target on which the policy would say nothing: rules that serve models have an order of targets of their own.
+fn refuse_models(index: &Index<'_>, spec: &UpstreamPolicySpec, problems: &mut Problems) {
+    let serves_models = |rule: &RouteRule| rule.backend_refs.iter().any(|to| to.kind == BackendKind::Models);
+    for target in spec.target_refs.iter().filter(|target| target.kind == TargetKind::Route) {
+        let route = index.of(Kind::Route).find(|route| route.name.as_str() == target.name.as_str());
+        let Some(route) = route.and_then(|route| spec_of!(route, Route)) else { continue };
+        let is_meant = |rule: &&Spanned<RouteRule>| match (&target.section_name, &rule.name) {
+            (None, _) => true,
+            (Some(section), name) => name.as_ref().is_some_and(|name| name.as_str() == section.as_str()),
+        };
+        let mut meant = route.rules.iter().filter(is_meant).peekable();
+        if meant.peek().is_some() && meant.all(|rule| serves_models(rule)) {
+            let message =
+                format!("Route/{} serves models, which no UpstreamPolicy touches", target.name.as_str());
+            problems.push(
+                Problem::new(Code::FieldsClash, target.at, "spec.targetRefs", message)
+                    .hint("the order of a Model's `targets` says who is asked after a failure"),
+            );
+        }
+    }
 }
 
 fn compile(

@@ -12,8 +12,8 @@ use http::{HeaderName, Method};
 
 use super::recording::{Cause, Recording};
 use crate::snapshot::{
-    AuthenticationPlan, AuthorizationPlan, Bite, HostPattern, PathTest, PublishedListener, RouteAction,
-    RouteEntry, RoutePlan, Segment, Snapshot,
+    AuthenticationPlan, AuthorizationPlan, Bite, HostPattern, PathTest, PublishedListener, RouteEntry,
+    RoutePlan, Segment, Snapshot,
 };
 
 /// What each rule, consumer and listener of a set needs to be judged.
@@ -229,7 +229,7 @@ impl Needs {
         for policy in &plan.schemas {
             self.note_bite(policy.bite, &policy.label);
         }
-        if matches!(plan.action, RouteAction::Models) {
+        if plan.action.asks_a_model() {
             let what = What::Always(Cause::Model);
             found.push(Need { stage: Stage::Inspect, what, policy: plan.label.clone() });
         }

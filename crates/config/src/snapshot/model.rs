@@ -54,6 +54,15 @@ pub struct ModelTargetPlan {
     pub price: Option<Price>,
 }
 
+/// A compiled `PromptTemplate`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PromptPlan {
+    /// Its name.
+    pub name: Arc<str>,
+    /// The conversation and what callers fill in.
+    pub template: bartizan_ai::prompt::Template,
+}
+
 /// What makes an upstream a provider of models.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LlmPlan {

@@ -8,6 +8,7 @@ use super::{
     authentication::AuthenticationPlan,
     authorization::AuthorizationPlan,
     inspection::{InspectionPlan, SchemaPlan},
+    model::PromptPlan,
     policy::{CachePlan, CorsPlan, HeaderChangesPlan, HeaderPlan, Settled, TimeoutsPlan},
     upstream_policy::UpstreamPolicyPlan,
 };
@@ -23,6 +24,8 @@ pub struct RoutePlan {
     pub label: Arc<str>,
     /// What becomes of a request.
     pub action: RouteAction,
+    /// Who is refused first when the gateway is overloaded.
+    pub priority: Priority,
     /// Changes to path and host before the upstream.
     pub rewrite: RewritePlan,
     /// Changes to the request's headers by the route's filters.
@@ -57,6 +60,20 @@ pub struct RoutePlan {
     pub record: Arc<bartizan_telemetry::RecordPlan>,
 }
 
+/// How much a rule matters when not everything can be served.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Priority {
+    /// Never refused for overload.
+    Critical,
+    /// Refused when nothing less important is left.
+    High,
+    /// As most rules are.
+    #[default]
+    Normal,
+    /// Refused first.
+    Low,
+}
+
 /// What becomes of a request.
 #[derive(Clone, Debug)]
 pub enum RouteAction {
@@ -64,6 +81,8 @@ pub enum RouteAction {
     Forward(Backends),
     /// It goes to the models.
     Models,
+    /// It is a prompt of its own, for one model.
+    Prompt(Arc<PromptPlan>),
     /// It is answered with a redirect.
     Redirect(RedirectPlan),
 }
@@ -76,6 +95,13 @@ pub struct Backends {
     pub shares: Vec<(u64, usize)>,
     /// The sum of all weights, at least one.
     pub total: u64,
+}
+
+impl RouteAction {
+    /// Whether the request goes to a model, whichever.
+    pub const fn asks_a_model(&self) -> bool {
+        matches!(self, RouteAction::Models | RouteAction::Prompt(_))
+    }
 }
 
 impl Backends {

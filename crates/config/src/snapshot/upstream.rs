@@ -23,6 +23,10 @@ pub struct UpstreamPlan {
     pub active: Option<ActiveCheckPlan>,
     /// Passive checks (ejection after failures), if asked for.
     pub passive: Option<PassiveCheckPlan>,
+    /// Below this percentage of well endpoints all are asked; 0 never.
+    pub panic_percent: u8,
+    /// How long an endpoint that comes, or comes back, gets less than its share.
+    pub slow_start: Option<Duration>,
     /// A credential added to each request, which callers never see.
     pub credential: Option<CredentialPlan>,
     /// Time to connect, TLS included.

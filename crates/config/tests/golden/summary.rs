@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use bartizan_access::{Condition, RoleSet};
 use bartizan_config::snapshot::{
     AuthorizationPlan, Bite, CredentialPlan, HeaderChangesPlan, IssuerPlan, KeysPlan, ListenerPlan,
-    MethodPlan, MethodSet, RouteAction, RoutePlan, Settled, Snapshot, UpstreamPlan,
+    MethodPlan, MethodSet, Priority, RouteAction, RoutePlan, Settled, Snapshot, UpstreamPlan,
 };
 use bartizan_model::{Mode, OnFault};
 
@@ -181,6 +181,12 @@ fn write_upstream(out: &mut String, plan: &UpstreamPlan) {
     if let Some(passive) = &plan.passive {
         let _ = writeln!(out, "  {passive:?}");
     }
+    if plan.panic_percent > 0 {
+        let _ = writeln!(out, "  panics below {} percent", plan.panic_percent);
+    }
+    if let Some(window) = plan.slow_start {
+        let _ = writeln!(out, "  slow start {window:?}");
+    }
     match &plan.credential {
         Some(CredentialPlan::Header(plan)) => {
             let _ = writeln!(out, "  credential {}: {}{}", plan.header, plan.prefix, plan.secret);
@@ -276,6 +282,7 @@ fn write_route(out: &mut String, snapshot: &Snapshot, plan: &RoutePlan) {
     let action = match &plan.action {
         RouteAction::Redirect(redirect) => format!("{redirect:?}"),
         RouteAction::Models => "models".to_owned(),
+        RouteAction::Prompt(prompt) => format!("prompt {} of {:?}", prompt.name, prompt.template),
         RouteAction::Forward(backends) => {
             let name = |index: usize| snapshot.upstreams.get(index).map(|upstream| &*upstream.name);
             let shares =
@@ -346,6 +353,9 @@ fn write_route(out: &mut String, snapshot: &Snapshot, plan: &RoutePlan) {
     }
     if !plan.record.name.is_empty() {
         let _ = writeln!(out, "  record {:?}", plan.record);
+    }
+    if plan.priority != Priority::Normal {
+        let _ = writeln!(out, "  priority {:?}", plan.priority);
     }
     let timeouts = &plan.timeouts;
     let _ = writeln!(

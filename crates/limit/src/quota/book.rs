@@ -409,6 +409,15 @@ impl Holds {
         }
     }
 
+    /// The call has ended and used all that it held.
+    pub fn spend(self, now_ms: u64) {
+        for hold in self.into_inner() {
+            if hold.unit != QuotaUnit::Requests {
+                hold.account.settle(&hold.calendar, hold.limit, now_ms, hold.amount, hold.amount);
+            }
+        }
+    }
+
     /// Gives everything back, also what was spent at once.
     fn undo(self) {
         for hold in self.into_inner() {

@@ -27,6 +27,7 @@ pub mod listener;
 pub mod model;
 pub mod notice_channel;
 pub mod policy_test;
+pub mod prompt;
 pub mod quota;
 pub mod rate_limit;
 pub mod record;
@@ -149,6 +150,7 @@ kinds! {
     Model => model::ModelSpec, "models";
     NoticeChannel => notice_channel::NoticeChannelSpec, "notice-channels";
     PolicyTest => policy_test::PolicyTestSpec, "policy-tests";
+    PromptTemplate => prompt::PromptTemplateSpec, "prompt-templates";
     QuotaPolicy => quota::QuotaPolicySpec, "quota-policies";
     RateLimitPolicy => rate_limit::RateLimitPolicySpec, "rate-limit-policies";
     RecordPolicy => record::RecordPolicySpec, "record-policies";

@@ -205,11 +205,11 @@ crate::document! {
 crate::document! {
     /// Where a limit stands after a request.
     pub struct ExpectedLimit {
-        /// The policy's name.
+        /// The name of the RateLimitPolicy, the QuotaPolicy or the Team.
         pub policy: Spanned<Name>,
         /// Which of the policy's limits, from 0.
         pub limit: u16 = 0,
-        /// Calls left at once.
+        /// Calls left at once; of a quota, what is left of it: calls, tokens or picodollars.
         pub remaining: Option<u64>,
         /// Whose bucket it is, as `explain` tells: `consumer anna`.
         pub bucket: Option<String>,

@@ -33,6 +33,22 @@ crate::document! {
         pub timeouts: RouteTimeouts = RouteTimeouts::default(),
         /// Most bytes of a request body; the listener's `admission.bodyBytes` where absent.
         pub body_bytes: Option<ByteSize>,
+        /// Who is refused first when the gateway is overloaded.
+        pub priority: RoutePriority = RoutePriority::Normal,
+    }
+}
+
+crate::choice! {
+    /// How much a rule matters when not everything can be served.
+    pub enum RoutePriority {
+        /// Never refused for overload: for the health checks of a load balancer.
+        Critical = "Critical",
+        /// Refused when nothing less important is left.
+        High = "High",
+        /// As most rules are.
+        Normal = "Normal",
+        /// Refused first.
+        Low = "Low",
     }
 }
 
@@ -203,15 +219,17 @@ crate::choice! {
         Upstream = "Upstream",
         /// All Models: the rule serves OpenAI's paths to every model, and the providers' own paths. Stands alone.
         Models = "Models",
+        /// A PromptTemplate: the rule is that prompt's own API. Stands alone.
+        PromptTemplate = "PromptTemplate",
     }
 }
 
 crate::document! {
-    /// An upstream and its share, or the models.
+    /// An upstream and its share, the models, or a prompt.
     pub struct BackendRef {
         /// What it is.
         pub kind: BackendKind = BackendKind::Upstream,
-        /// The upstream's name; not with `kind: Models`.
+        /// The name of the upstream or the prompt; not with `kind: Models`.
         pub name: Option<Spanned<Name>>,
         /// Its share relative to the others; 0 sends nothing.
         pub weight: u32 = 1,

@@ -193,6 +193,16 @@ crate::document! {
         pub hash_on: HashOn = HashOn::Consumer,
         /// With `hashOn: header`: the header's name.
         pub header: Option<Spanned<HeaderName>>,
+        /// Give endpoints that come, or come back, their share little by little; not with `ConsistentHash`.
+        pub slow_start: Option<Spanned<SlowStart>>,
+    }
+}
+
+crate::document! {
+    /// How endpoints that are new, healthy again, or back from an ejection get their share.
+    pub struct SlowStart {
+        /// From a tenth of the share to all of it in this time.
+        pub window: Spanned<Time>,
     }
 }
 
@@ -203,6 +213,9 @@ crate::document! {
         pub active: Option<ActiveHealth>,
         /// Watch the answers to real requests.
         pub passive: Option<PassiveHealth> = Some(PassiveHealth::default()),
+        /// Where fewer than this percentage of the endpoints are well, all are asked as if nothing was known of them;
+        /// 0 never.
+        pub panic_threshold: Percent = Percent::of(0),
     }
 }
 

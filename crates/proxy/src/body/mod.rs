@@ -11,7 +11,10 @@ mod screened;
 pub use answer::AnswerBody;
 pub(crate) use answer::{Deadlines, Flow, Origin, Streaming};
 pub(crate) use copy::{BodyCopy, Copy};
-pub(crate) use held::{HELD_BYTES_MAX, Held, HeldBytes, Read, Unread, read_answer, read_request};
+pub(crate) use held::{
+    HELD_BYTES_MAX, Held, HeldBytes, OfConnection, Read, Tenant, Unread, Whole, read_answer, read_request,
+    unless_ended,
+};
 pub(crate) use inbound::Inbound;
 pub(crate) use model::{Meter, ModelBody, Passing, Translation, Turn};
 pub(crate) use request::{BodyWatch, Broken, RequestBody, Unjudged};

@@ -40,10 +40,15 @@ pub(crate) struct ModelBody {
     meter: Meter,
     /// An exit that is told after what is ready was taken.
     broken: Option<Exit>,
-    /// Measures the provider's silence; made when it is silent for the first time.
-    quiet: Option<Pin<Box<Sleep>>>,
+    quiet: Quiet,
+}
+
+/// Measures how long nothing left for the caller.
+struct Quiet {
     /// When something last left.
-    left: Instant,
+    left: tokio::time::Instant,
+    /// Made when the provider is silent for the first time.
+    sleep: Option<Pin<Box<Sleep>>>,
 }
 
 /// What becomes of the provider's bytes.
@@ -208,11 +213,37 @@ fn note(dialect: Dialect, data: &[u8], usage: &mut Option<Usage>) {
     }
 }
 
+impl Quiet {
+    fn new() -> Self {
+        Quiet { left: tokio::time::Instant::now(), sleep: None }
+    }
+
+    /// Something left.
+    fn broken(&mut self) {
+        self.left = tokio::time::Instant::now();
+    }
+
+    /// Ready when nothing left for [`QUIET`]; then it begins anew.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let until = self.left + QUIET;
+            let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until)));
+            std::task::ready!(sleep.as_mut().poll(cx));
+            // One timer serves many pieces: it is moved on when it fires, not with each of them.
+            if until <= tokio::time::Instant::now() {
+                self.sleep = None;
+                self.broken();
+                return Poll::Ready(());
+            }
+            sleep.as_mut().reset(until);
+        }
+    }
+}
+
 impl ModelBody {
     /// A body of which `ready` is already written.
     pub(crate) fn new(source: Box<Streaming>, turn: Turn, ready: Vec<u8>, meter: Meter) -> Self {
-        let left = Instant::now();
-        ModelBody { source: Some(source), turn, ready, meter, broken: None, quiet: None, left }
+        ModelBody { source: Some(source), turn, ready, meter, broken: None, quiet: Quiet::new() }
     }
 
     /// Fills the record of the call. `whole`: the answer reached its end.
@@ -239,7 +270,7 @@ impl ModelBody {
         loop {
             if !self.ready.is_empty() {
                 let ready = Bytes::from(std::mem::take(&mut self.ready));
-                self.left = Instant::now();
+                self.quiet.broken();
                 return Poll::Ready(Some(Ok(BodyFrame::data(ready))));
             }
             let is_over = match &self.turn {
@@ -276,18 +307,8 @@ impl ModelBody {
         if !matches!(self.turn, Turn::Translated(_)) {
             return Poll::Pending;
         }
-        loop {
-            let until = self.left + QUIET;
-            let quiet = self.quiet.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until.into())));
-            std::task::ready!(quiet.as_mut().poll(cx));
-            // One timer serves many pieces: it is moved on when it fires, not with each of them.
-            if until <= Instant::now() {
-                self.quiet = None;
-                self.left = Instant::now();
-                return Poll::Ready(Some(Ok(BodyFrame::data(Bytes::from_static(b": ping\n\n")))));
-            }
-            quiet.as_mut().reset(until.into());
-        }
+        std::task::ready!(self.quiet.poll(cx));
+        Poll::Ready(Some(Ok(BodyFrame::data(Bytes::from_static(b": ping\n\n")))))
     }
 
     /// How it really ended, where the caller was told by an event.
@@ -318,5 +339,27 @@ impl ModelBody {
                 self.ready.extend_from_slice(&passing.error());
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_comment_is_due_after_fifteen_seconds_of_silence_and_again_after_fifteen_more() {
+        let begun = tokio::time::Instant::now();
+        let mut quiet = Quiet::new();
+        let second = Duration::from_secs(1);
+        let due = async |quiet: &mut Quiet| {
+            std::future::poll_fn(|cx| quiet.poll(cx)).await;
+            begun.elapsed().as_secs()
+        };
+        // The timer is there already when something leaves: it is moved on.
+        assert!(tokio::time::timeout(10 * second, std::future::poll_fn(|cx| quiet.poll(cx))).await.is_err());
+        quiet.broken();
+        assert_eq!(due(&mut quiet).await, 25);
+        assert_eq!(due(&mut quiet).await, 40);
+        assert!(tokio::time::timeout(14 * second, std::future::poll_fn(|cx| quiet.poll(cx))).await.is_err());
     }
 }

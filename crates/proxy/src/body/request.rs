@@ -14,7 +14,7 @@ use bartizan_model::Reason;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-use super::{BodyCopy, Inbound};
+use super::{BodyCopy, Held, Inbound, Whole};
 use crate::listener::{BodyError, ConnectionFacts, Paced, PacedError, body::Pace};
 
 /// A body that may be sent to an upstream.
@@ -23,7 +23,7 @@ pub(crate) enum RequestBody {
     /// There is none.
     Empty,
     /// It was judged, and is here as a whole.
-    Whole(Bytes),
+    Whole(Whole),
     /// Its start was judged, as its policy says; the rest passes as it comes.
     Started(Bytes, Box<Unjudged>),
     /// No policy of the route judges it: it passes as it comes, capped and paced.
@@ -35,6 +35,8 @@ pub(crate) struct Unjudged {
     paced: Paced<Inbound>,
     watch: BodyWatch,
     copy: Option<BodyCopy>,
+    /// The room that its start takes until that is handed on.
+    held: Option<Held>,
 }
 
 impl RequestBody {
@@ -58,12 +60,18 @@ impl Unjudged {
         watch: BodyWatch,
     ) -> Box<Self> {
         let pace = Pace { bytes_max, ..Pace::of(connection) };
-        Box::new(Unjudged { paced: Paced::new(incoming, connection, pace), watch, copy: None })
+        Box::new(Unjudged { paced: Paced::new(incoming, connection, pace), watch, copy: None, held: None })
     }
 
     /// The same, with a copy of what passes.
     pub(crate) fn copied(mut self: Box<Self>, copy: BodyCopy) -> Box<Self> {
         self.copy = Some(copy);
+        self
+    }
+
+    /// The same, after a start that takes room.
+    pub(crate) fn after(mut self: Box<Self>, start: Held) -> Box<Self> {
+        self.held = Some(start);
         self
     }
 
@@ -188,8 +196,11 @@ impl Body for RequestBody {
             RequestBody::Empty => Poll::Ready(None),
             RequestBody::Whole(_) | RequestBody::Started(..) => {
                 let (start, rest) = match std::mem::replace(this, RequestBody::Empty) {
-                    RequestBody::Started(start, rest) => (start, RequestBody::Unjudged(rest)),
-                    RequestBody::Whole(whole) => (whole, RequestBody::Empty),
+                    RequestBody::Started(start, mut rest) => {
+                        rest.held = None;
+                        (start, RequestBody::Unjudged(rest))
+                    }
+                    RequestBody::Whole(whole) => (whole.into_bytes(), RequestBody::Empty),
                     other => (Bytes::new(), other),
                 };
                 *this = rest;
@@ -209,7 +220,7 @@ impl Body for RequestBody {
     fn size_hint(&self) -> SizeHint {
         match self {
             RequestBody::Empty => SizeHint::with_exact(0),
-            RequestBody::Whole(whole) => SizeHint::with_exact(whole.len() as u64),
+            RequestBody::Whole(whole) => SizeHint::with_exact(whole.bytes().len() as u64),
             RequestBody::Started(start, rest) => {
                 let (start, rest) = (start.len() as u64, rest.paced.size_hint());
                 let mut hint = SizeHint::new();

@@ -28,7 +28,7 @@ use tokio::{
 use super::{
     Ended, ListenerEvents, Refused, Serve, TlsFacts,
     balance::{HandedOver, Seat},
-    bind::Group,
+    bind::{BACKLOG, Group},
     caps::Permit,
     core::{Core, Listening, Setting},
     facts::ConnectionFacts,
@@ -39,6 +39,7 @@ use super::{
     tls,
     watch::{Order, Watch},
 };
+use crate::overload::{BEAT, Step};
 
 /// What a connection holds as long as its transport lives, in whosever hands.
 #[derive(Debug)]
@@ -69,11 +70,12 @@ pub(crate) async fn run<S: Serve>(
     group: Arc<Group>,
     closing: Rc<Notify>,
 ) {
+    let in_a_row = Cell::new(0);
     loop {
         tokio::select! {
             biased;
             () = closing.notified() => break,
-            accepted = sockets.accept() => match accepted {
+            accepted = next(&core, &sockets, &in_a_row) => match accepted {
                 Ok((stream, peer)) => admit(&core, &listening.setting(), stream, peer),
                 Err(error) => failed(&core, &listening.setting(), &sockets, &error).await,
             },
@@ -89,6 +91,32 @@ pub(crate) async fn run<S: Serve>(
         }
     }
     drop(group);
+}
+
+/// The next connection, once there is room for any. How many came in a row before the queue was empty says how full it
+/// was.
+async fn next<S>(
+    core: &Core<S>,
+    sockets: &TcpListener,
+    in_a_row: &Cell<u32>,
+) -> io::Result<(TcpStream, SocketAddr)> {
+    if core.gauge.pressure().reaches(Step::StopAccepting) {
+        core.gauge.took(Step::StopAccepting, 1);
+        while core.gauge.pressure().reaches(Step::StopAccepting) {
+            sleep(BEAT).await;
+        }
+    }
+    let accepted = poll_fn(|cx| {
+        let polled = sockets.poll_accept(cx);
+        if polled.is_pending() {
+            in_a_row.set(0);
+        }
+        polled
+    });
+    let accepted = accepted.await?;
+    in_a_row.set(in_a_row.get().saturating_add(1));
+    core.gauge.queued(in_a_row.get(), BACKLOG.unsigned_abs());
+    Ok(accepted)
 }
 
 async fn failed<S: Serve>(core: &Core<S>, setting: &Setting, sockets: &TcpListener, error: &io::Error) {
@@ -213,7 +241,7 @@ pub(crate) fn take<S: Serve>(core: &Rc<Core<S>>, setting: Arc<Setting>, handed: 
 }
 
 fn begin<S: Serve>(core: &Rc<Core<S>>, setting: Arc<Setting>, fresh: Fresh, seat: Seat) {
-    let watch = Watch::new(core.table.clock(), setting);
+    let watch = Watch::new(core.table.clock(), setting, Arc::clone(&core.gauge));
     let holding = Holding { permit: fresh.permit, _seat: seat, flow: Arc::clone(&watch.flow) };
     core.table.add(Rc::clone(&watch));
     if watch.setting.shared.removed.load(Ordering::Relaxed) {

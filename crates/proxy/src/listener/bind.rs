@@ -187,7 +187,7 @@ fn lock(address: SocketAddr, folder: &Path) -> Result<File, BindError> {
 }
 
 /// Connections the kernel completes before they are accepted; it lowers this to its own maximum.
-const BACKLOG: i32 = 4096;
+pub(super) const BACKLOG: i32 = 4096;
 
 /// Whether the kernel spreads connections over the sockets of one port. Elsewhere one core accepts and hands over.
 const SHARED: bool = cfg!(target_os = "linux");

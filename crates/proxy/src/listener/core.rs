@@ -32,6 +32,7 @@ use super::{
     sweep::{self, Table},
     tls,
 };
+use crate::overload::{CoreGauge, Overload};
 
 /// Which core.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -48,6 +49,8 @@ pub struct CoreOptions {
     pub caps: Arc<ConnectionCaps>,
     /// Who hears of what happens.
     pub events: Arc<dyn ListenerEvents>,
+    /// How hard the process is pressed, core by core.
+    pub overload: Arc<Overload>,
 }
 
 impl Default for CoreOptions {
@@ -57,6 +60,7 @@ impl Default for CoreOptions {
             write_stall: Duration::from_secs(30),
             caps: Arc::default(),
             events: Arc::new(NoEvents),
+            overload: Arc::default(),
         }
     }
 }
@@ -89,6 +93,7 @@ pub(crate) struct Process {
     pub(crate) caps: Arc<ConnectionCaps>,
     pub(crate) events: Arc<dyn ListenerEvents>,
     pub(crate) balance: Arc<Balance>,
+    overload: Arc<Overload>,
 }
 
 /// What stays the same of a listener across reloads.
@@ -131,7 +136,8 @@ impl CoreThreads {
         make: impl Fn(CoreId) -> S + Send + Sync + 'static,
     ) -> io::Result<CoreThreads> {
         let (balance, receivers) = Balance::new(cores);
-        let process = Arc::new(Process { caps: options.caps, events: options.events, balance });
+        let CoreOptions { sweep, write_stall, caps, events, overload } = options;
+        let process = Arc::new(Process { caps, events, balance, overload });
         let make = Arc::new(make);
         let mut started = CoreThreads {
             process: Arc::clone(&process),
@@ -143,8 +149,7 @@ impl CoreThreads {
         for (id, handed) in receivers.into_iter().enumerate() {
             let (command, commands) = mpsc::unbounded_channel();
             let (tell, told) = std::sync::mpsc::channel();
-            let (process, make, interval) =
-                (Arc::clone(&process), Arc::clone(&make), (options.sweep, options.write_stall));
+            let (process, make, interval) = (Arc::clone(&process), Arc::clone(&make), (sweep, write_stall));
             let thread = thread::Builder::new().name(format!("core-{id}")).spawn(move || {
                 // A local runtime belongs to the thread that builds it.
                 match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
@@ -262,6 +267,7 @@ pub(crate) struct Core<S> {
     pub(crate) service: Rc<S>,
     pub(crate) table: Rc<Table>,
     pub(crate) process: Arc<Process>,
+    pub(crate) gauge: Arc<CoreGauge>,
     pub(crate) handshakes: Semaphore,
     pub(crate) reserve: Reserve,
     pub(crate) listeners: RefCell<HashMap<u64, Rc<Listening>>>,
@@ -297,10 +303,12 @@ fn run<S: Serve>(
     mut handed: mpsc::Receiver<HandedOver>,
 ) {
     runtime.block_on(async move {
+        let gauge = process.overload.core(id);
         let core = Rc::new(Core {
             id,
             service: Rc::new(make()),
-            table: Rc::new(Table::new(write_stall, interval)),
+            table: Rc::new(Table::new(write_stall, interval, Arc::clone(&gauge))),
+            gauge,
             process,
             handshakes: Semaphore::new(tls::HANDSHAKES_MAX),
             reserve: Reserve::new(),

@@ -5,7 +5,6 @@
 //! hyper's parser refuses (400, 414, 431) it answers itself; what only time refuses is answered here with a 408.
 
 use std::{
-    convert::Infallible,
     error::Error as _,
     future::{Future, poll_fn},
     pin::{Pin, pin},
@@ -212,19 +211,24 @@ fn head_bytes(limits: &AdmissionPlan) -> usize {
     limits.header_bytes_max.saturating_add(limits.uri_bytes_max)
 }
 
-/// One request, from its complete head to its response's head.
+/// One request, from its complete head to its response's head. The error is a stream that is refused before anything
+/// looked at it.
 fn answer<S: Serve>(
     service: Rc<S>,
     facts: Rc<ConnectionFacts>,
     request: Request<Incoming>,
-) -> impl Future<Output = Result<Response<Tracked<S::Body>>, Infallible>> + 'static {
-    let exchange = facts.watch.begin();
-    facts.requests.set(facts.requests.get() + 1);
+) -> impl Future<Output = Result<Response<Tracked<S::Body>>, h2::Error>> + 'static {
     let old = request.version() == Version::HTTP_10;
     let head = *request.method() == Method::HEAD;
     let watch = Rc::clone(&facts.watch);
-    let answering = service.serve(facts, request);
+    let begun = (!watch.refuses_stream()).then(|| {
+        let exchange = watch.begin();
+        facts.requests.set(facts.requests.get() + 1);
+        (exchange, service.serve(facts, request))
+    });
     async move {
+        // RFC 9113 §8.7: nothing was done for it, so its client may send it again.
+        let Some((exchange, answering)) = begun else { return Err(h2::Reason::REFUSED_STREAM.into()) };
         let mut response = answering.await;
         // RFC 9112 §9.3, §9.6: an HTTP/1.0 connection persists only by agreement, and we do not agree; and a
         // connection that was told to close says so with its last answer. HTTP/2 says it with GOAWAY.

@@ -32,7 +32,7 @@ pub(crate) fn connection(
     let shared =
         ListenerShared { id: 0, open: Arc::new(AtomicUsize::new(0)), removed: AtomicBool::new(false) };
     let setting = Setting { shared: Arc::new(shared), plan: listener.clone(), tls: None };
-    let watch = Watch::new(&CoarseClock::new(Duration::from_secs(1)), Arc::new(setting));
+    let watch = Watch::new(&CoarseClock::new(Duration::from_secs(1)), Arc::new(setting), Arc::default());
     Rc::new(ConnectionFacts {
         listener,
         peer,

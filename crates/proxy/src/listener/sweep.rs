@@ -7,6 +7,7 @@
 use std::{
     cell::{Cell, RefCell},
     rc::Rc,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -15,6 +16,7 @@ use super::{
     flow::CoarseClock,
     watch::{Order, Watch},
 };
+use crate::overload::{CoreGauge, Step};
 
 /// A core's open connections.
 #[derive(Debug)]
@@ -26,16 +28,18 @@ pub(crate) struct Table {
     write_stall: Duration,
     /// Once set, new connections are told to finish at once.
     closing: Cell<bool>,
+    gauge: Arc<CoreGauge>,
 }
 
 impl Table {
-    pub(crate) fn new(write_stall: Duration, interval: Duration) -> Self {
+    pub(crate) fn new(write_stall: Duration, interval: Duration, gauge: Arc<CoreGauge>) -> Self {
         Table {
             clock: CoarseClock::new(interval),
             started: Instant::now(),
             open: RefCell::default(),
             write_stall,
             closing: Cell::new(false),
+            gauge,
         }
     }
 
@@ -94,14 +98,15 @@ impl Table {
 
     fn judge(&self, watch: &Watch, now: u64, events: &dyn ListenerEvents) {
         watch.wake_due(now);
-        if is_over(now, watch.flow.blocked_since(), self.write_stall) {
+        let write_stall = self.write_stall();
+        if is_over(now, watch.flow.blocked_since(), write_stall) {
             return watch.give(Order::Abort(Ended::WriteStalled));
         }
         if watch.flow.is_upgraded() || watch.opening.get() {
             return; // The upgraded protocol and the handshake keep their own time.
         }
         if watch.http2.get() {
-            let stalled = watch.end_stalled_streams(now.saturating_sub(millis(self.write_stall)));
+            let stalled = watch.end_stalled_streams(now.saturating_sub(millis(write_stall)));
             if stalled > 0 {
                 events.streams_stalled(&watch.setting.plan.name, stalled);
             }
@@ -109,7 +114,21 @@ impl Table {
         }
         // While a write waits, the last response is still on its way, and its own limit applies.
         if watch.flow.in_flight() == 0 && watch.flow.blocked_since() == 0 {
-            judge_silence(watch, now);
+            let limits = &watch.setting.plan.admission;
+            let is_short = self.gauge.pressure().reaches(Step::ShortIdle);
+            let idle = if is_short { limits.idle_timeout.min(SHORT) } else { limits.idle_timeout };
+            let told = judge_silence(watch, now, idle);
+            if told && is_short {
+                self.gauge.took(Step::ShortIdle, 1);
+            }
+        }
+    }
+
+    /// Where memory runs out, what waits for a client that takes nothing waits less long.
+    fn write_stall(&self) -> Duration {
+        match self.gauge.memory().reaches(Step::Reset) {
+            true => self.write_stall.min(SHORT),
+            false => self.write_stall,
         }
     }
 
@@ -118,8 +137,8 @@ impl Table {
     }
 }
 
-/// A connection without a request: how long may it stay so?
-fn judge_silence(watch: &Watch, now: u64) {
+/// A connection without a request: how long may it stay so? Says whether it was told to close because it was idle.
+fn judge_silence(watch: &Watch, now: u64, idle: Duration) -> bool {
     let (flow, limits) = (&watch.flow, &watch.setting.plan.admission);
     let over = |since, limit| is_over(now, since, limit);
     if let Some(ended) = watch.one_request.get()
@@ -134,8 +153,9 @@ fn judge_silence(watch: &Watch, now: u64) {
         }
         // On HTTP/2 bytes without a request are settings and pings, and keep nothing alive.
         Order::Serve if watch.http2.get() || flow.head_since() == 0 => {
-            if over(watch.idle_since.get(), limits.idle_timeout) {
+            if over(watch.idle_since.get(), idle) {
                 watch.give(Order::Finish(Ended::Idle));
+                return true;
             }
         }
         Order::Serve | Order::Abort(_) => {}
@@ -144,6 +164,7 @@ fn judge_silence(watch: &Watch, now: u64) {
         Order::Timeout if has_said_goodbye(watch, now) => watch.give(Order::Abort(Ended::HeadTimeout)),
         Order::Finish(_) | Order::Timeout => {}
     }
+    false
 }
 
 fn has_said_goodbye(watch: &Watch, now: u64) -> bool {
@@ -176,7 +197,7 @@ fn judge_frames(watch: &Watch, now: u64) {
 }
 
 /// Runs until the core ends.
-pub(crate) async fn run(table: Rc<Table>, interval: Duration, events: std::sync::Arc<dyn ListenerEvents>) {
+pub(crate) async fn run(table: Rc<Table>, interval: Duration, events: Arc<dyn ListenerEvents>) {
     let mut ticks = tokio::time::interval(interval);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -199,6 +220,9 @@ const CLOSING_MAX: Duration = Duration::from_secs(60);
 
 /// How long a connection that has to close may still begin its first request.
 const FIRST_REQUEST_GRACE: Duration = Duration::from_secs(1);
+
+/// How long silence and unread answers are borne under pressure.
+const SHORT: Duration = Duration::from_secs(5);
 
 /// The window of the reset and frame budgets.
 const WINDOW: Duration = Duration::from_secs(10);

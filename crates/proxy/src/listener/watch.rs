@@ -22,6 +22,10 @@ use super::{
     flow::{CoarseClock, Flow},
     slots::Slots,
 };
+use crate::{
+    body::OfConnection,
+    overload::{CoreGauge, Step},
+};
 
 /// What a connection was told to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +63,9 @@ pub(crate) struct Watch {
     unspawned: Cell<Option<usize>>,
     waiters: RefCell<Slots<Waiter>>,
     pub(crate) ledger: Ledger,
+    /// Bytes of bodies that its requests hold to be judged.
+    pub(crate) held: OfConnection,
+    gauge: Arc<CoreGauge>,
 }
 
 /// What an HTTP/2 client did in the current window of ten seconds.
@@ -93,7 +100,7 @@ struct Waiter {
 }
 
 impl Watch {
-    pub(crate) fn new(clock: &CoarseClock, setting: Arc<Setting>) -> Rc<Watch> {
+    pub(crate) fn new(clock: &CoarseClock, setting: Arc<Setting>, gauge: Arc<CoreGauge>) -> Rc<Watch> {
         let now = clock.now();
         Rc::new(Watch {
             flow: Flow::new(clock),
@@ -112,6 +119,8 @@ impl Watch {
             unspawned: Cell::new(None),
             waiters: RefCell::default(),
             ledger: Ledger { since: Cell::new(now), ..Ledger::default() },
+            held: OfConnection::default(),
+            gauge,
         })
     }
 
@@ -201,6 +210,17 @@ impl Watch {
     pub(crate) fn body_read(&self, bytes: u64) {
         let explained = bytes.saturating_add(DATA_FRAME_BYTES);
         self.ledger.bodies.set(self.ledger.bodies.get().saturating_add(explained));
+    }
+
+    /// Whether a stream that begins now is refused: under pressure an HTTP/2 connection has one at a time.
+    pub(crate) fn refuses_stream(&self) -> bool {
+        let refuses = self.http2.get()
+            && self.gauge.pressure().reaches(Step::NoNewStreams)
+            && self.flow.in_flight() > 0;
+        if refuses {
+            self.gauge.took(Step::NoNewStreams, 1);
+        }
+        refuses
     }
 
     /// A request's head is complete.

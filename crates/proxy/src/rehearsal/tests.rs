@@ -100,6 +100,17 @@ fn the_tests_beside_the_set_pass() {
 }
 
 #[test]
+fn calls_to_models_are_rehearsed_up_to_the_provider_with_quotas_and_shares() {
+    let text = include_str!("testdata/models.yaml");
+    let mut set = Set::from_sources(Sources::from_texts([("models.yaml", text)]));
+    let snapshot = set.compiled.snapshot.take().unwrap_or_else(|| panic!("{:#?}", set.compiled.problems));
+    let report = run_all(&set.documents, &snapshot, &PipelineRehearsal);
+    assert_eq!(misses(&report), Vec::<String>::new());
+    assert_eq!(report.cases.len(), 5);
+    assert!(report.passed());
+}
+
+#[test]
 fn every_expectation_that_does_not_hold_is_told() {
     let report = report(include_str!("testdata/failing.yaml"));
     let expected: Vec<&str> = include_str!("testdata/failing.txt").lines().collect();

@@ -109,6 +109,11 @@ impl OpenRecord {
         self.charges = Some(charges);
     }
 
+    /// Takes what the call holds, for whoever settles it otherwise.
+    pub(crate) fn take_charges(&mut self) -> Option<Box<Charges>> {
+        self.charges.take()
+    }
+
     /// A provider has the request, or has it no more: by `meter` it is charged if the caller leaves meanwhile.
     pub(crate) fn sends(&mut self, meter: Option<Meter>) {
         if let Some(charges) = &mut self.charges {

@@ -17,6 +17,7 @@ use super::Admitted;
 use crate::{
     answer::AnswerBody,
     exchange::{Exchange, Shared, Stop, Why},
+    overload::{Step, sheds},
     spoken::Spoken,
 };
 
@@ -78,11 +79,17 @@ pub fn route(x: Exchange<Admitted>) -> Result<Exchange<Routed>, Stop> {
         Err(denial) => return Err(x.deny(Stage::Route, denial)),
     };
     note(&mut x.shared, &plan, x.proof.head());
-    if let RouteAction::Models = &plan.action {
-        x.shared.dress.spoken = Some(Spoken::of(x.proof.head(), prefix_bytes));
+    match &plan.action {
+        RouteAction::Models => x.shared.dress.spoken = Some(Spoken::of(x.proof.head(), prefix_bytes)),
+        RouteAction::Prompt(_) => x.shared.dress.spoken = Some(Spoken::of_prompt(x.proof.head())),
+        RouteAction::Forward(_) | RouteAction::Redirect(_) => {}
     }
     if let Some(answer) = cors(&mut x.shared, &plan, x.proof.head()) {
         return Err(answered(x, answer));
+    }
+    // After the preflight, and dressed for pages: a page is told, and asks again later.
+    if let Some(denial) = shed(&mut x.shared, &plan) {
+        return Err(x.deny(Stage::Route, denial));
     }
     if let Some(denial) = header_denial(&mut x.shared, &plan, x.proof.head()) {
         return Err(x.deny(Stage::Route, denial));
@@ -92,6 +99,24 @@ pub fn route(x: Exchange<Admitted>) -> Result<Exchange<Routed>, Stop> {
         return Err(answered(x, answer));
     }
     Ok(x.prove(|admitted| Routed { admitted, plan, prefix_bytes, template }))
+}
+
+/// Refuses what matters least while the core is pressed: before a credential is looked at or a byte of a body is read.
+fn shed(shared: &mut Shared, plan: &RoutePlan) -> Option<Denial> {
+    let pressure = shared.core.gauge.pressure();
+    // One comparison where nothing presses. A rehearsal is asked what documents say, not how things stand.
+    if !pressure.reaches(Step::Shed) || shared.rehearsing.is_some() {
+        return None;
+    }
+    let draw = shared.core.draw();
+    if !sheds(pressure, plan.priority, draw >> 8) {
+        return None;
+    }
+    shared.core.gauge.took(Step::Shed, 1);
+    // One to four seconds, so that those who were refused together do not come again together.
+    shared.dress(header::RETRY_AFTER, HeaderValue::from(1 + draw % 4));
+    let detail = format!("{} is {} percent used", shared.core.gauge.cause(), pressure.percent());
+    Some(Denial::new(Reason::Overloaded).because(detail))
 }
 
 fn answered<S>(x: Exchange<S>, answer: Response<AnswerBody>) -> Stop {

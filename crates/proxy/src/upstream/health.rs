@@ -155,7 +155,8 @@ fn tell(
     failure: Option<String>,
 ) {
     let (name, authority) = (&upstream.plan.name, &endpoint.plan.authority);
-    match (tally(&endpoint.state, failure.is_none(), plan), failure) {
+    let changed = tally(&endpoint.state, failure.is_none(), plan, nanos(Instant::now()));
+    match (changed, failure) {
         (false, _) => {}
         (true, None) => info!(upstream = %name, endpoint = %authority, "endpoint is healthy"),
         (true, Some(why)) => warn!(upstream = %name, endpoint = %authority, why, "endpoint is unhealthy"),
@@ -163,12 +164,12 @@ fn tell(
 }
 
 /// Counts a check's result; whether the verdict changed with it.
-fn tally(state: &EndpointState, passed: bool, plan: &ActiveCheckPlan) -> bool {
+pub(super) fn tally(state: &EndpointState, passed: bool, plan: &ActiveCheckPlan, now: u64) -> bool {
     let before = state.checks_in_row.load(Relaxed);
     let row = if passed { before.max(0).saturating_add(1) } else { before.min(0).saturating_sub(1) };
     state.checks_in_row.store(row, Relaxed);
     let needed = if passed { plan.healthy_after } else { plan.unhealthy_after };
-    state.is_healthy() != passed && row.unsigned_abs() >= needed && state.set_healthy(passed)
+    state.is_healthy() != passed && row.unsigned_abs() >= needed && state.set_healthy(passed, now)
 }
 
 fn is_healthy_status(plan: &ActiveCheckPlan, status: StatusCode) -> bool {
@@ -260,7 +261,7 @@ mod tests {
         let state = EndpointState::default();
         let told: Vec<_> = [false, false, true, false, false, false, false, true, true, true]
             .into_iter()
-            .map(|passed| (tally(&state, passed, &plan), state.is_healthy()))
+            .map(|passed| (tally(&state, passed, &plan, 1), state.is_healthy()))
             .collect();
         let changed: Vec<_> = told.iter().map(|(changed, _)| *changed).collect();
         assert_eq!(changed, [false, false, false, false, false, true, false, false, true, false]);

@@ -50,3 +50,6 @@ impl<B> RequestBody for B where
     B: http_body::Body<Data = bytes::Bytes, Error: Into<BoxError>> + Unpin + 'static
 {
 }
+
+#[cfg(test)]
+mod simulation_tests;

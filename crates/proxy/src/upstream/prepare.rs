@@ -28,7 +28,7 @@ use super::{
     credential::Credential,
     exchange::Subject,
     keys::ProviderKeys,
-    state::EndpointState,
+    state::{EndpointState, nanos},
     tls::{self, SystemRoots, TlsClient},
 };
 use bartizan_fetch::Fetcher;
@@ -241,7 +241,16 @@ fn prepare_endpoint(
             is_same_wire && known.plan.address == plan.address && known.server_name == server_name
         })
         .map_or_else(unique, |known| known.slot);
-    let state = known.map(|known| Arc::clone(&known.state)).unwrap_or_default();
+    let state = match (known, before) {
+        (Some(known), _) => Arc::clone(&known.state),
+        (None, None) => Arc::default(),
+        (None, Some(_)) => {
+            // It comes to an upstream that has others.
+            let state = Arc::<EndpointState>::default();
+            state.join(nanos(Instant::now()));
+            state
+        }
+    };
     PreparedEndpoint { plan: plan.clone(), state, slot, server_name }
 }
 

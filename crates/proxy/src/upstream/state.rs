@@ -25,6 +25,8 @@ pub struct EndpointState {
     ejected_until: AtomicU64,
     /// When the last ejection ran out; see [`EndpointState::take_return`].
     pub(super) returned_at: AtomicU64,
+    /// When it came, or active checks found it well again; 0 where it was there from the beginning.
+    joined_at: AtomicU64,
     /// Failures since the last success.
     pub(super) consecutive_failures: AtomicU32,
     /// Ejections since the endpoint was last well for long.
@@ -60,6 +62,7 @@ impl Default for EndpointState {
             healthy: AtomicBool::new(true),
             ejected_until: AtomicU64::new(0),
             returned_at: AtomicU64::new(0),
+            joined_at: AtomicU64::new(0),
             consecutive_failures: AtomicU32::new(0),
             ejection_count: AtomicU32::new(0),
             checks_in_row: AtomicI32::new(0),
@@ -134,9 +137,23 @@ impl EndpointState {
         self.connect_failures.fetch_add(1, Relaxed);
     }
 
-    /// Sets what active checks say; whether that is a change.
-    pub(super) fn set_healthy(&self, healthy: bool) -> bool {
+    /// It comes into rotation at `now`, as [`nanos`] count.
+    pub(super) fn join(&self, now: u64) {
+        self.joined_at.store(now, Relaxed);
+    }
+
+    /// Since when it is in rotation: when it came, was found well, or its last ejection ran out; 0: from the beginning.
+    pub(super) fn in_rotation_since(&self, now: u64) -> u64 {
+        let ended = Some(self.ejected_until.load(Relaxed)).filter(|until| *until <= now).unwrap_or(0);
+        self.joined_at.load(Relaxed).max(self.returned_at.load(Relaxed)).max(ended)
+    }
+
+    /// Sets what active checks say at `now`; whether that is a change.
+    pub(super) fn set_healthy(&self, healthy: bool, now: u64) -> bool {
         let changed = self.healthy.swap(healthy, Relaxed) != healthy;
+        if changed && healthy {
+            self.join(now);
+        }
         if changed {
             self.health_changes.fetch_add(1, Relaxed);
         }

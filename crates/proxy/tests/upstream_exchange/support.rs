@@ -170,6 +170,8 @@ pub fn plan(endpoints: &[SocketAddr]) -> UpstreamPlan {
         balancing: Balancing::RoundRobin,
         active: None,
         passive: None,
+        panic_percent: 0,
+        slow_start: None,
         credential: None,
         connect_timeout: Duration::from_secs(1),
         idle_timeout: Duration::from_secs(10),

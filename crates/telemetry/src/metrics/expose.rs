@@ -55,6 +55,7 @@ impl Metrics {
         lost.integer(&["overflow"], log.lost_to_overflow);
         lost.integer(&["write_error"], log.lost_to_errors);
         out.family(table::LOG_WRITE_ERRORS).integer(&[], log.errors);
+        self.overload(out);
         let insight = *lock(&self.insight);
         out.family(table::INSIGHT_EVENTS).integer(&[], insight.events);
         out.family(table::INSIGHT_LOST).integer(&[], insight.lost);
@@ -78,6 +79,32 @@ impl Metrics {
         for (finding, count) in figures.shadow {
             nonzero(&mut shadow, &[finding], count);
         }
+    }
+
+    fn overload(&self, out: &mut Exposition) {
+        let figures = lock(&self.overload).clone();
+        let mut pressure = out.family(table::OVERLOAD_PRESSURE);
+        for (of, thousandths) in [
+            ("memory", figures.memory),
+            ("event_loop", figures.event_loop),
+            ("accept_queue", figures.accept_queue),
+        ] {
+            // A thousandth is a million of the billionths that are written.
+            pressure.seconds(&[of], u128::from(thousandths) * 1_000_000);
+        }
+        let mut steps = out.family(table::OVERLOAD_STEPS);
+        for (step, times) in figures.taken {
+            steps.integer(&[step], times);
+        }
+        for (family, bytes) in
+            [(table::MEMORY_LIMIT, figures.limit_bytes), (table::MEMORY_WORST, figures.worst_bytes)]
+        {
+            let mut samples = out.family(family);
+            if bytes > 0 {
+                samples.integer(&[], bytes);
+            }
+        }
+        out.family(table::HELD_BYTES).integer(&[], figures.held_bytes);
     }
 
     fn models(&self, out: &mut Exposition) {

@@ -98,6 +98,16 @@ families! {
         "1 while the endpoint may get requests, 0 while its checks fail or it is ejected.";
     RETRIES = Counter "bartizan_retries_total" ["upstream"]
         "Requests that were sent once more, to another endpoint.";
+    OVERLOAD_PRESSURE = Gauge "bartizan_overload_pressure_ratio" ["of"]
+        "How much of what there is is used: 1 is all of it.";
+    OVERLOAD_STEPS = Counter "bartizan_overload_steps_total" ["step"]
+        "Times a step was taken because of overload.";
+    MEMORY_LIMIT = Gauge "bartizan_memory_limit_bytes" []
+        "Most memory that the process may take.";
+    MEMORY_WORST = Gauge "bartizan_memory_worst_case_bytes" []
+        "What everything that limits allow would take at once.";
+    HELD_BYTES = Gauge "bartizan_held_body_bytes" []
+        "Bytes of bodies that are held to be judged.";
     CONNECTIONS = Gauge "bartizan_connections" ["listener"]
         "Open connections of clients.";
     LISTENER_REQUESTS = Counter "bartizan_listener_requests_total" ["listener"]
@@ -218,6 +228,9 @@ const PAGE_TAIL: &str = "
   first 64 groups have their own. `outcome` of an inspection is `passed`, `refused` or `incomplete`.
 * `outcome` of an upstream request is `answered`, `server_error`, `connect_failed`, `timeout`, `reset`, `misbehaved` or
   `cancelled`; of a reload `applied` or `refused`.
+* `of` is `memory`, `event_loop` or `accept_queue`; `step` is `short_idle` (idle connections that were closed early),
+  `no_new_streams` (HTTP/2 streams that were refused), `shed` (requests that were refused), `reset` (requests that were ended
+  because of the memory they held) or `stop_accepting` (times the accepting stopped).
 * `outcome` of an alert is `told` or `held_back`.
 * `state` is `active` or `idle`; `gravity` is `low`, `medium` or `high`.
 * `team`, `consumer` and `model` are names from the documents; the first 2,000 triples of the process have their own

@@ -101,6 +101,15 @@ fn everything() -> Arc<Metrics> {
     metrics.fetches().note(FetchPurpose::KeySet, FetchOutcome::Answered, Duration::from_millis(3));
     metrics.set_limit(5, 1, 2);
     metrics.set_cache(3, 4_096);
+    metrics.set_overload(OverloadFigures {
+        memory: 925,
+        event_loop: 10,
+        limit_bytes: 1 << 30,
+        worst_bytes: 1 << 40,
+        held_bytes: 77,
+        taken: vec![("shed", 3)],
+        ..OverloadFigures::default()
+    });
     metrics.set_audit(&[("high", 2), ("low", 0)], UNIX_EPOCH + Duration::from_secs(100));
     metrics.set_rollout(RolloutFigures {
         share: 0.1,

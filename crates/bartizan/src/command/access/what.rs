@@ -86,7 +86,7 @@ impl Report {
                 continue;
             }
             for entry in listener.routes.entries() {
-                if matches!(entry.plan.action, RouteAction::Forward(_)) {
+                if !matches!(entry.plan.action, RouteAction::Redirect(_)) {
                     ways.extend(
                         rows(listener, entry, consumer).filter(|row| all || row.answer.may != May::No),
                     );

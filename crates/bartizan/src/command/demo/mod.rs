@@ -93,6 +93,7 @@ fn serve(args: Args) -> Result<(), Failure> {
         records: Some(service::RecordLimits::default()),
         audit_every: None,
         deliver: Vec::new(),
+        memory: None,
     };
     let Some(service) = Service::start(options, |_, _| ())? else { return Ok(()) };
     let ready = show::Ready {

@@ -92,7 +92,7 @@ pub(super) fn run(args: &Args) -> Outcome {
     }
     print::data(&format!("{}\n", path.display()))?;
     let publishes = set.compiled.snapshot.as_ref().is_some_and(|snapshot| {
-        let serves = |action: &_| matches!(action, bartizan_config::snapshot::RouteAction::Models);
+        let serves = bartizan_config::snapshot::RouteAction::asks_a_model;
         snapshot.routes.iter().any(|plan| serves(&plan.action))
     });
     if !publishes {

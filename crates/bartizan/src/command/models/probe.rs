@@ -155,17 +155,17 @@ async fn call(
         Err(_) => return Err(("network", format!("no answer within {} s", TIMEOUT.as_secs()))),
     };
     if status >= 300 {
-        return Err(fault(&Failure::from_answer(status, &answer, None)));
+        return Err(fault(upstream, &Failure::from_answer(status, &answer, None)));
     }
     let mut said = bartizan_ai::Whole::new();
     said.extend(llm.dialect.answer(&answer));
     let public =
         bartizan_ai::Public { id: "probe".into(), model: "probe".into(), created: 0, include_usage: false };
-    said.to_openai(&public).map(|_| ()).map_err(|failure| fault(&failure))
+    said.to_openai(&public).map(|_| ()).map_err(|failure| fault(upstream, &failure))
 }
 
 /// The word for what is wrong, and what to do.
-fn fault(failure: &Failure) -> (&'static str, String) {
+fn fault(upstream: &PreparedUpstream, failure: &Failure) -> (&'static str, String) {
     let (word, hint) = match failure.class {
         Class::Key => {
             ("key", "the provider does not take the key; check the variable, and the region the key is of")
@@ -181,7 +181,11 @@ fn fault(failure: &Failure) -> (&'static str, String) {
     };
     let code =
         if failure.native_code.is_empty() { String::new() } else { format!(" {}", failure.native_code) };
-    (word, format!("{hint} ({}{code}: {})", failure.native_status, failure.message))
+    let said = format!("{code}: {}", failure.message);
+    // A provider that quotes a key must not make this command tell it.
+    let quotes = upstream.keys.as_ref().is_some_and(|keys| keys.shows_in(said.as_bytes()));
+    let said = if quotes { "" } else { &said };
+    (word, format!("{hint} ({}{said})", failure.native_status))
 }
 
 fn line(found: &Found) -> String {

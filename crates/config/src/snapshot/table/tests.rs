@@ -23,6 +23,7 @@ fn plan(label: &str) -> Arc<RoutePlan> {
             idle: std::time::Duration::from_secs(1),
         },
         body_bytes_max: None,
+        priority: Default::default(),
         cors: Settled::default(),
         headers: Vec::new(),
         authentication: Settled::default(),

@@ -10,12 +10,11 @@ use std::{
 };
 
 use bartizan_config::snapshot::{RetriesPlan, UpstreamPolicyPlan};
-use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri};
 
 use super::{Asking, Failure, mirror};
 use crate::{
-    body::RequestBody,
+    body::{RequestBody, Whole},
     upstream::{ForwardErrorKind, Sent},
 };
 
@@ -77,7 +76,7 @@ pub(super) struct Copied {
     method: Method,
     uri: Uri,
     headers: HeaderMap,
-    body: Option<Bytes>,
+    body: Option<Whole>,
 }
 
 impl Copied {
@@ -86,7 +85,7 @@ impl Copied {
         let request = asking.request.as_ref()?;
         let body = match request.body() {
             RequestBody::Empty => None,
-            RequestBody::Whole(bytes) => Some(bytes.clone()),
+            RequestBody::Whole(whole) => Some(whole.clone()),
             RequestBody::Started(..) | RequestBody::Unjudged(_) => return None,
         };
         let (method, uri, headers) =

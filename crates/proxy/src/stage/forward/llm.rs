@@ -14,15 +14,19 @@ use std::{
 };
 
 use bartizan_ai::{Class, Failure, Refused};
-use bartizan_config::snapshot::{LlmPlan, ModelPlan, ModelTargetPlan, RoutePlan};
-use bartizan_model::{Denial, Reason, Stage, document::model::ModelStrategy};
+use bartizan_config::{
+    rehearsal::Sending,
+    snapshot::{LlmPlan, ModelPlan, ModelTargetPlan, RoutePlan},
+};
+use bartizan_model::{Denial, Reason, document::model::ModelStrategy};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use self::ask::Place;
 use super::Sendable;
 use crate::{
     exchange::{Exchange, Shared, Stop, Why},
     models::TargetState,
-    stage::inspect::{Asking, What},
+    stage::inspect::Asking,
     upstream::PreparedUpstream,
 };
 
@@ -61,14 +65,68 @@ struct Aim {
 /// Serves the call.
 pub(super) async fn serve(shared: Box<Shared>, sendable: Sendable, asking: Box<Asking>) -> Stop {
     let plan = sendable.plan.clone();
-    if sendable.bench.is_some() {
-        // Closed: an answer that a policy is to judge does not leave unjudged.
-        let denial =
-            Denial::new(Reason::ResponseRefused).because("this build cannot judge the answers of models");
-        return Exchange { shared, proof: () }.deny(Stage::Screen, denial);
+    if let Some(denial) = unjudged(&sendable) {
+        return Exchange { shared, proof: () }.deny(denial.reason.stage(), denial);
     }
     let call = Call { shared, plan, sendable, asking, attempts: 0, failure: None, refused: None };
     call.run().await
+}
+
+/// Closed: an answer that a policy is to judge does not leave unjudged.
+fn unjudged(sendable: &Sendable) -> Option<Denial> {
+    sendable.bench.as_ref()?;
+    Some(Denial::new(Reason::ResponseRefused).because("this build cannot judge the answers of models"))
+}
+
+/// What the target would be sent that live traffic asks first. Nobody is asked, so nothing is known of how fast targets
+/// are, and the provider's key is not among the headers: it is read when a set goes live.
+pub(super) fn rehearse(
+    shared: &mut Shared,
+    sendable: &Sendable,
+    asking: &Asking,
+    draw: u64,
+) -> Result<Sending, Denial> {
+    if let Some(denial) = unjudged(sendable) {
+        return Err(denial);
+    }
+    let mut refused = None;
+    for target in order(&asking.model, draw) {
+        let Some(plan) = shared.snapshot().upstreams.get(target.upstream).cloned() else { continue };
+        let Some(llm) = plan.llm.as_deref() else { continue };
+        let place = Place { target: &target, plan: &plan, llm };
+        let asked = match ask::outgoing(asking, place) {
+            Ok(asked) => asked,
+            Err(why) => {
+                refused.get_or_insert(why);
+                continue;
+            }
+        };
+        let (from, query) = (sendable.head.headers(), sendable.head.raw_query());
+        let Some(request) = ask::request(&asked, place, None, from, asking.is_stream(), query) else {
+            continue;
+        };
+        shared.record.upstream = Some(plan.name.clone());
+        let (parts, _) = request.into_parts();
+        return Ok(Sending {
+            upstream: plan.name.clone(),
+            method: parts.method,
+            target: parts.uri,
+            headers: parts.headers,
+        });
+    }
+    let Some(refused) = refused else {
+        return Err(Denial::new(Reason::NoEndpoint).because("the model has no target"));
+    };
+    if let Some(spoken) = &mut shared.dress.spoken {
+        spoken.say_refused(&refused);
+    }
+    Err(Denial::new(Reason::OperationUnsupported).because(refused.message))
+}
+
+impl Aim {
+    fn place(&self) -> Place<'_> {
+        Place { target: &self.target, plan: &self.prepared.plan, llm: &self.llm }
+    }
 }
 
 impl Call {
@@ -104,7 +162,7 @@ impl Call {
         let model = &self.asking.model;
         let mut targets = order(model, self.shared.core.draw());
         if model.strategy == ModelStrategy::LowestLatency {
-            let (stream, now) = (self.is_stream(), self.seconds());
+            let (stream, now) = (self.asking.is_stream(), self.seconds());
             targets.sort_by_cached_key(|target| {
                 self.state(target).map_or(u64::MAX, |state| state.slowness(stream, now))
             });
@@ -116,10 +174,6 @@ impl Call {
     fn state(&self, target: &ModelTargetPlan) -> Option<Arc<TargetState>> {
         let upstream = self.shared.snapshot().upstreams.get(target.upstream)?;
         Some(self.shared.core.runtime.models().target(&upstream.name, &target.model))
-    }
-
-    fn is_stream(&self) -> bool {
-        matches!(&self.asking.what, What::Chat(request) if request.chat.stream)
     }
 
     /// Seconds since the process began.
@@ -141,7 +195,7 @@ impl Call {
         let prepared = self.shared.live.upstreams.at(target.upstream)?.clone();
         let llm = prepared.plan.llm.clone()?;
         let aim = Aim { target: target.clone(), prepared, llm };
-        let outgoing = match ask::outgoing(&self.asking, &aim) {
+        let outgoing = match ask::outgoing(&self.asking, aim.place()) {
             Ok(outgoing) => outgoing,
             Err(refused) => {
                 self.note(&aim, "cannot_be_asked");
@@ -194,7 +248,7 @@ impl Call {
         if self.asking.model.strategy != ModelStrategy::LowestLatency {
             return;
         }
-        let (stream, now) = (self.is_stream(), self.seconds());
+        let (stream, now) = (self.asking.is_stream(), self.seconds());
         if let Some(state) = self.state(target) {
             match served {
                 true => state.note(stream, now, begun.elapsed()),

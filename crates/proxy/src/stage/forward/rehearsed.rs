@@ -3,7 +3,7 @@
 use bartizan_config::{rehearsal::Sending, snapshot::RouteAction};
 use bartizan_model::{Denial, Reason, Stage};
 
-use super::{compose, subject};
+use super::{compose, llm, subject};
 use crate::{
     exchange::{Exchange, Shared, Stop},
     stage::Missed,
@@ -13,18 +13,21 @@ use crate::{
 pub(crate) fn rehearse(x: Exchange<Missed>) -> Result<(Box<Shared>, Sending), Stop> {
     let Exchange { mut shared, proof } = x;
     let mut sendable = proof.into_inspected().0.into_sendable();
+    let given = shared.rehearsing.as_ref().and_then(|given| given.draw);
+    let draw = given.unwrap_or_else(|| shared.core.draw());
+    if let Some(asking) = sendable.asking.take() {
+        return match llm::rehearse(&mut shared, &sendable, &asking, draw) {
+            Ok(sending) => Ok((shared, sending)),
+            Err(denial) => Err(Exchange { shared, proof: () }.deny(denial.reason.stage(), denial)),
+        };
+    }
     let is_judged = sendable.bench.take().is_some();
     let plan = sendable.plan.clone();
-    if let RouteAction::Models = &plan.action {
-        let denial = Denial::new(Reason::NoEndpoint).because("a rehearsal asks no model");
-        return Err(Exchange { shared, proof: () }.deny(Stage::Forward, denial));
-    }
     let RouteAction::Forward(backends) = &plan.action else {
         let denial = Denial::new(Reason::InternalError).because("a redirect reached forward");
         return Err(Exchange { shared, proof: () }.deny(Stage::Forward, denial));
     };
-    let given = shared.rehearsing.as_ref().and_then(|given| given.draw);
-    let index = backends.pick(given.unwrap_or_else(|| shared.core.draw()));
+    let index = backends.pick(draw);
     let Some(upstream) = shared.snapshot().upstreams.get(index).cloned() else {
         let denial = Denial::new(Reason::NoEndpoint).because("the upstream is not in the documents");
         return Err(Exchange { shared, proof: () }.deny(Stage::Forward, denial));

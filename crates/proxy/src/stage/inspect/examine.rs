@@ -7,9 +7,7 @@ use std::{
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
-use bartizan_config::snapshot::{
-    BodyPlan, ConsumerPlan, InspectionPlan, Oversize, RouteAction, RoutePlan, SchemaPlan,
-};
+use bartizan_config::snapshot::{BodyPlan, ConsumerPlan, InspectionPlan, Oversize, RoutePlan, SchemaPlan};
 use bartizan_message::RequestHead;
 use bartizan_model::{Denial, Mode, Reason, Stage};
 use bartizan_telemetry::metrics::Inspected as Counted;
@@ -24,11 +22,23 @@ use super::{
     watch::{Watchers, Watching, is_encoded},
 };
 use crate::{
-    body::{BodyWatch, Broken, Held, Inbound, Read, RequestBody, Unjudged, Unread, read_request},
+    body::{
+        BodyWatch, Broken, Held, Inbound, Read, RequestBody, Tenant, Unjudged, Unread, Whole, read_request,
+    },
     exchange::Shared,
     patience::{TimeOver, within},
+    share::block_key,
     stage::route::mode_for,
 };
+
+/// Whose bodies a request's are: its team's, its consumer's, or those of the addresses it comes from.
+pub(crate) fn tenant(consumer: Option<&ConsumerPlan>, head: &RequestHead) -> Tenant {
+    let team = consumer.and_then(|consumer| consumer.team.as_ref()).map(|team| &team.name);
+    match team.or(consumer.map(|consumer| &consumer.name)) {
+        Some(name) => Tenant::Named(name.clone()),
+        None => Tenant::Address(block_key(head.client())),
+    }
+}
 
 /// Why a request does not go on.
 pub(crate) enum Refused {
@@ -42,6 +52,8 @@ pub(crate) enum Refused {
 pub(crate) struct Bench {
     judges: Vec<Judge>,
     schemas: Vec<Arc<SchemaPlan>>,
+    /// Whose bodies they are.
+    tenant: Tenant,
 }
 
 /// What goes on after the request was judged.
@@ -63,7 +75,7 @@ impl Bench {
             Some(given) => given.unix_ms(Stage::Inspect) / 1000,
             None => SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
         };
-        let is_prose = matches!(plan.action, RouteAction::Models);
+        let is_prose = plan.action.asks_a_model();
         let copy = HeadCopy::of(head, shared.id.as_str(), now).with_prose(is_prose);
         let (mut judges, mut watchers) = (Vec::new(), Vec::new());
         for policy in policies(plan, consumer) {
@@ -97,7 +109,12 @@ impl Bench {
                 }
             }
         }
-        Bench { judges, schemas }
+        Bench { judges, schemas, tenant: tenant(consumer, head) }
+    }
+
+    /// Room for a body, counted as its connection's and its tenant's.
+    pub(crate) fn held(&self, shared: &Shared) -> Held {
+        shared.core.held.nothing_of(&shared.connection.watch.held, self.tenant.clone())
     }
 
     /// Judges head and body of a request.
@@ -235,7 +252,7 @@ impl Bench {
                 None => body,
             }));
         };
-        let (read, _held) = self.read(shared, body, most.min(least)).await?;
+        let (read, held) = self.read(shared, body, most.min(least)).await?;
         let (bytes, rest) = match read {
             Read::Whole(bytes) => (bytes, None),
             Read::Start(bytes, rest) => (bytes, Some(rest)),
@@ -248,8 +265,8 @@ impl Bench {
             self.judge_form(shared, &bytes, rest.is_some()).await?;
         }
         Ok(match rest {
-            None => RequestBody::whole(bytes),
-            Some(rest) => RequestBody::Started(bytes, rest),
+            None => RequestBody::whole(Whole::of(bytes, held)),
+            Some(rest) => RequestBody::Started(bytes, rest.after(held)),
         })
     }
 
@@ -260,7 +277,7 @@ impl Bench {
         body: Box<Unjudged>,
         bytes_max: usize,
     ) -> Result<(Read<Box<Unjudged>>, Held), Refused> {
-        let mut held = shared.core.held.nothing();
+        let mut held = self.held(shared);
         let reading = read_request(body, bytes_max, &mut held);
         // A rehearsal has its bodies at once, and no timer.
         let limit = shared.dress.route.as_ref().and_then(|route| route.timeouts.request);
@@ -278,8 +295,8 @@ impl Bench {
             Ok(Err(Unread::Broken(Broken::Gone))) => {
                 Denial::new(Reason::MalformedRequest).because("the body broke off")
             }
-            Ok(Err(Unread::NoRoom)) => {
-                Denial::new(Reason::Overloaded).because("no room is left for bodies that are judged")
+            Ok(Err(unread @ (Unread::Ended(_) | Unread::NoRoom))) => {
+                Denial::new(Reason::Overloaded).because(unread.overload().unwrap_or_default())
             }
             Err(TimeOver) => Denial::new(Reason::RequestTimeout)
                 .because("the body did not come within the route's timeouts"),

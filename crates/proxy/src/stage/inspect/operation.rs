@@ -8,20 +8,22 @@ use std::{future::poll_fn, pin::Pin, sync::Arc};
 use bartizan_ai::{
     Entry, Native, Refused, Request,
     bound::{self, Output},
+    chat::fate::STEERING,
     dialect::EmbedRequest,
     json::{Json, Object},
+    multipart::Form,
 };
 use bartizan_config::snapshot::{ConsumerPlan, ModelPlan, RouteAction};
 use bartizan_limit::{Nanos, Waiting};
 use bartizan_model::{Denial, Reason, Stage};
 use bartizan_telemetry::record::ModelRecord;
 use bytes::Bytes;
-use http::{StatusCode, header};
+use http::{HeaderValue, StatusCode, header};
 use http_body::Body;
 
-use super::Inspected;
+use super::{Inspected, examine::tenant};
 use crate::{
-    body::{BodyWatch, Broken, RequestBody},
+    body::{BodyWatch, Broken, Held as Room, RequestBody, Unread, unless_ended},
     exchange::{Exchange, Shared, Stop, Why},
     spoken,
     stage::limit::{Charges, Held, Most, before_model, is_budgeted},
@@ -35,6 +37,8 @@ pub(crate) struct Asking {
     pub(crate) what: What,
     /// Input tokens as estimated.
     pub(crate) input: u64,
+    /// The room that the body takes: it is kept until the call has ended, for another target may be asked.
+    _room: Room,
 }
 
 /// A request to a model, read.
@@ -44,13 +48,13 @@ pub(crate) enum What {
     /// OpenAI's embeddings, for any provider.
     Embeddings(Box<EmbedRequest>),
     /// A provider's own path, for a provider that speaks the same.
-    Native { native: Native, body: Bytes, asked: String },
+    Native { native: Native, body: Bytes, asked: String, form: Option<Box<(Form, HeaderValue)>> },
 }
 
 impl Inspected {
     /// Whether the body is to be read for what it asks a model.
     pub(crate) fn asks_a_model(&self) -> bool {
-        matches!(self.plan.action, RouteAction::Models)
+        self.plan.action.asks_a_model()
     }
 }
 
@@ -73,13 +77,22 @@ pub async fn operation(x: Exchange<Inspected>) -> Result<Exchange<Inspected>, St
         let refused = Refused::of("", "the body is encoded: send it as it is");
         return Err(refuse(shared, &refused));
     }
-    let body = match read(&mut proof.body, &proof.watch).await {
+    let tenant = tenant(consumer.as_deref(), &proof.head);
+    let mut room = shared.core.held.nothing_of(&shared.connection.watch.held, tenant);
+    let body = match read(&mut proof.body, &proof.watch, &mut room).await {
         Ok(body) => body,
         Err(denial) => return Err(Exchange { shared, proof: () }.deny(Stage::Inspect, denial)),
     };
     let bytes = body.len() as u64;
     shared.record.request_bytes = bytes;
-    let (name, what) = match understand(entry, body) {
+    let read = match &proof.plan.action {
+        RouteAction::Prompt(prompt) => prompt
+            .template
+            .request(&body)
+            .map(|request| (request.chat.model.clone(), What::Chat(Box::new(request)))),
+        _ => understand(entry, body, proof.head.headers().get(header::CONTENT_TYPE)),
+    };
+    let (name, what) = match read {
         Ok(read) => read,
         Err(refused) => return Err(refuse(shared, &refused)),
     };
@@ -92,7 +105,7 @@ pub async fn operation(x: Exchange<Inspected>) -> Result<Exchange<Inspected>, St
         record.team =
             consumer.as_ref().and_then(|consumer| consumer.team.as_ref()).map(|team| team.name.clone());
     }
-    let mut asking = Asking { input: what.input(bytes), model, what };
+    let mut asking = Asking { input: what.input(bytes), model, what, _room: room };
     let output = asking.output(is_budgeted(&shared, (&proof.plan, consumer.as_ref(), &proof.head)));
     let most = Most { model: &asking.model, input: asking.input, output };
     let held = before_model(&mut shared, (&proof.plan, consumer.as_ref(), &proof.head), &most);
@@ -129,6 +142,11 @@ impl What {
 }
 
 impl Asking {
+    /// Whether the answer is to be streamed in OpenAI's dialect.
+    pub(crate) fn is_stream(&self) -> bool {
+        matches!(&self.what, What::Chat(request) if request.chat.stream)
+    }
+
     /// The most that the call may say. One that does not bound itself is taken for bounded by its model, where that has a
     /// bound; and is, where a budget is enforced. What only watches changes nothing of what is sent.
     fn output(&mut self, is_budgeted: bool) -> Output {
@@ -144,6 +162,8 @@ impl Asking {
                 }
                 (output, _) => output,
             },
+            // Nothing in a form bounds what it uses.
+            What::Native { form: Some(_), .. } => Output::Unknown,
             What::Native { native, body, .. } => {
                 let Ok(json) = Json::read_strict(body) else { return Output::Unknown };
                 match (native.output(&json), most.and_then(|most| native.bounded(&json, most))) {
@@ -171,12 +191,27 @@ fn refuse(mut shared: Box<Shared>, refused: &Refused) -> Stop {
 }
 
 /// Reads the whole body; its cap and its pace are the body's own.
-async fn read(body: &mut RequestBody, watch: &BodyWatch) -> Result<Bytes, Denial> {
+async fn read(body: &mut RequestBody, watch: &BodyWatch, room: &mut Room) -> Result<Bytes, Denial> {
+    let overloaded = |unread: Unread<Broken>| {
+        Denial::new(Reason::Overloaded).because(unread.overload().unwrap_or_default())
+    };
     let mut all = Vec::new();
     let mut body = std::mem::replace(body, RequestBody::Empty);
-    while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+    loop {
+        let next = poll_fn(|cx| unless_ended(room, cx, |cx| Pin::new(&mut body).poll_frame(cx))).await;
+        let frame = match next {
+            Err(bytes) => return Err(overloaded(Unread::Ended(bytes))),
+            Ok(None) => break,
+            Ok(Some(frame)) => frame,
+        };
         match frame {
-            Ok(frame) => all.extend_from_slice(frame.data_ref().map(|data| &**data).unwrap_or_default()),
+            Ok(frame) => {
+                let data = frame.data_ref().map(|data| &**data).unwrap_or_default();
+                if !room.take(data.len()) {
+                    return Err(overloaded(Unread::NoRoom));
+                }
+                all.extend_from_slice(data);
+            }
             Err(_) => {
                 return Err(match watch.broken() {
                     Some(Broken::Refused(reason)) => Denial::new(reason),
@@ -185,11 +220,16 @@ async fn read(body: &mut RequestBody, watch: &BodyWatch) -> Result<Bytes, Denial
             }
         }
     }
+    room.is_read();
     Ok(Bytes::from(all))
 }
 
 /// The model's name and the request.
-fn understand(entry: Entry, body: Bytes) -> Result<(String, What), Refused> {
+fn understand(
+    entry: Entry,
+    body: Bytes,
+    content_type: Option<&HeaderValue>,
+) -> Result<(String, What), Refused> {
     match entry {
         Entry::Chat => {
             let request = Request::read(&body)?;
@@ -200,11 +240,21 @@ fn understand(entry: Entry, body: Bytes) -> Result<(String, What), Refused> {
             Ok((request.model.clone(), What::Embeddings(Box::new(request))))
         }
         Entry::Native(native) => {
-            let asked = match &native.model {
-                Some(model) => model.clone(),
-                None => named(&body)?,
+            let form = match content_type.filter(|kind| native.takes_forms() && Form::is_one(kind.as_bytes()))
+            {
+                Some(kind) => {
+                    let text =
+                        kind.to_str().map_err(|_| Refused::of("", "the type of the body is not ASCII"))?;
+                    Some(Box::new((Form::read(text, &body)?, kind.clone())))
+                }
+                None => None,
             };
-            Ok((asked.clone(), What::Native { native, body, asked }))
+            let asked = match (&native.model, &form) {
+                (Some(model), _) => model.clone(),
+                (None, Some(form)) => form.0.model.clone(),
+                (None, None) => named(&body)?,
+            };
+            Ok((asked.clone(), What::Native { native, body, asked, form }))
         }
         Entry::Models | Entry::Model(_) => Err(Refused::of("", "a list has no body")),
     }
@@ -214,6 +264,10 @@ fn understand(entry: Entry, body: Bytes) -> Result<(String, What), Refused> {
 fn named(body: &[u8]) -> Result<String, Refused> {
     let json =
         Json::read_strict(body).map_err(|error| Refused::of("", format!("the body is not JSON: {error}")))?;
+    // Another gateway behind this one may know such fields.
+    if let Some(field) = STEERING.into_iter().find(|field| !json.get(field).is_null()) {
+        return Err(Refused::of(field, format!("`{field}` is not the caller's to choose")));
+    }
     let model = json.get("model").words().map(str::to_owned);
     model.ok_or_else(|| Refused::of("model", "`model` names a model"))
 }

@@ -154,6 +154,12 @@ impl Charges {
         self.reservation.join(reservation);
     }
 
+    /// In a rehearsal nobody is asked: the call uses all that it may. What is left is what it holds while it runs.
+    pub(crate) fn spend(self, unix_ms: u64) -> Reservation {
+        self.holds.spend(unix_ms);
+        self.reservation
+    }
+
     /// The call has ended at `now`: what it used is spent, the rest comes back.
     pub(crate) fn settle(mut self, nanos: Nanos, record: &mut RequestRecord, now: Instant) {
         let Some(model) = &mut record.model else { return self.reservation.settle(nanos, 0) };

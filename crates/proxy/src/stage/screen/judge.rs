@@ -63,7 +63,7 @@ pub(super) async fn judge(
         return Ok(ScreenedBody::Judged(Box::new(AnswerBody::flowing(Flow::Screened(screened)))));
     };
     let streaming = stream(body, rest);
-    let mut held = shared.core.held.nothing();
+    let mut held = bench.held(shared);
     let read = match read_answer(streaming, most, &mut held).await {
         Ok(read) => read,
         Err(unread) => return Err((Stage::Forward, Refused::Denied(broken(&unread, &rest.watch)))),
@@ -235,8 +235,8 @@ fn too_large(plan: BodyPlan) -> Denial {
 /// Why an answer's body did not come.
 fn broken(unread: &Unread<Exit>, watch: &BodyWatch) -> Denial {
     match (unread, watch.broken()) {
-        (Unread::NoRoom, _) => {
-            Denial::new(Reason::Overloaded).because("no room is left for bodies that are judged")
+        (Unread::NoRoom | Unread::Ended(_), _) => {
+            Denial::new(Reason::Overloaded).because(unread.overload().unwrap_or_default())
         }
         (_, Some(crate::body::Broken::Refused(reason))) => Denial::new(reason),
         (_, Some(crate::body::Broken::Gone)) => {

@@ -3,7 +3,9 @@
 //! The balancers are pure: what is known of the endpoints comes in as a [`Field`], randomness as a function. An
 //! endpoint that active checks call unhealthy is never chosen; an ejected one is not either, unless more are ejected
 //! than the plan allows: then the ejections beyond (in document order) are ignored, because many endpoints failing
-//! at once says more about the requests, or about us, than about the endpoints.
+//! at once says more about the requests, or about us, than about the endpoints. Below its panic threshold an upstream's
+//! endpoints are all asked, whatever is known of them. With a slow start an endpoint that comes into rotation begins with a
+//! tenth of its weight.
 
 mod least_request;
 mod maglev;
@@ -19,8 +21,11 @@ use std::time::Instant;
 
 use super::{
     prepare::{PreparedEndpoint, PreparedUpstream},
-    state::nanos,
+    state::{nanos, nanos_of},
 };
+
+/// A tenth, in hundredths: less would not warm anything up.
+const SLOW_LEAST: u128 = 10;
 
 /// The endpoints as one decision sees them.
 #[derive(Clone, Copy, Debug)]
@@ -33,13 +38,23 @@ pub struct Field<'a> {
     ignore_from: usize,
     /// An endpoint that was just tried in vain.
     except: Option<usize>,
+    /// So few are well that nothing that is known of them counts.
+    panics: bool,
+    /// How long an endpoint that comes gets less than its share.
+    slow_start: Option<u64>,
 }
 
 impl<'a> Field<'a> {
     /// Looks at the endpoints of `upstream` at `now`, leaving out `except`.
     pub fn new(upstream: &'a PreparedUpstream, now: Instant, except: Option<usize>) -> Self {
         let is_checked = upstream.plan.active.is_some();
-        let mut field = Field { endpoints: &upstream.endpoints, is_checked, now: 0, ignore_from: 0, except };
+        let slow_start = upstream.plan.slow_start.map(nanos_of);
+        let endpoints = &upstream.endpoints;
+        let mut field =
+            Field { endpoints, is_checked, now: 0, ignore_from: 0, except, panics: false, slow_start };
+        if slow_start.is_some() {
+            field.now = nanos(now);
+        }
         if let Some(passive) = &upstream.plan.passive {
             // The common case costs one load per endpoint and no clock arithmetic.
             if field.endpoints.iter().any(|endpoint| endpoint.state.was_ever_ejected()) {
@@ -47,7 +62,23 @@ impl<'a> Field<'a> {
                 field.ignore_from = field.first_ignored(passive.ejected_percent_max);
             }
         }
+        if upstream.plan.panic_percent > 0 {
+            field.now = nanos(now);
+            field.panics = field.is_below(upstream.plan.panic_percent);
+        }
         field
+    }
+
+    /// Whether so few endpoints are well that all are asked.
+    pub fn panics(&self) -> bool {
+        self.panics
+    }
+
+    fn is_below(&self, percent: u8) -> bool {
+        let is_well =
+            |endpoint: &&PreparedEndpoint| self.is_healthy(endpoint) && !endpoint.state.is_ejected(self.now);
+        let well = self.endpoints.iter().filter(is_well).count();
+        well.saturating_mul(100) < self.endpoints.len().saturating_mul(usize::from(percent))
     }
 
     /// How many endpoints there are, chosen or not.
@@ -63,9 +94,11 @@ impl<'a> Field<'a> {
     /// Whether endpoint `index` may be chosen.
     pub fn is_available(&self, index: usize) -> bool {
         self.endpoints.get(index).is_some_and(|endpoint| {
-            self.is_healthy(endpoint)
-                && self.except != Some(index)
-                && (index >= self.ignore_from || !endpoint.state.is_ejected(self.now))
+            let is_well = || {
+                self.is_healthy(endpoint)
+                    && (index >= self.ignore_from || !endpoint.state.is_ejected(self.now))
+            };
+            self.except != Some(index) && (self.panics || is_well())
         })
     }
 
@@ -74,9 +107,16 @@ impl<'a> Field<'a> {
         (0..self.endpoints.len()).filter(|index| self.is_available(*index))
     }
 
-    /// The weight of endpoint `index`; 0 where there is none.
-    pub fn weight(&self, index: usize) -> u32 {
-        self.endpoints.get(index).map_or(0, |endpoint| endpoint.plan.weight.get())
+    /// The weight of endpoint `index`; 0 where there is none. With a slow start in hundredths, less for one that came a
+    /// while ago: it grows from a tenth in a straight line.
+    pub fn weight(&self, index: usize) -> u64 {
+        let Some(endpoint) = self.endpoints.get(index) else { return 0 };
+        let whole = u64::from(endpoint.plan.weight.get());
+        let Some(window) = self.slow_start else { return whole };
+        let since = endpoint.state.in_rotation_since(self.now);
+        let passed = u128::from(self.now.saturating_sub(since));
+        let grown = (passed * 100).checked_div(u128::from(window)).filter(|_| since != 0).unwrap_or(100);
+        whole * u64::try_from(grown.clamp(SLOW_LEAST, 100)).unwrap_or(100)
     }
 
     /// Requests in flight at endpoint `index`, over all cores.

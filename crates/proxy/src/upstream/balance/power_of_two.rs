@@ -14,11 +14,11 @@ pub fn power_of_two(field: &Field<'_>, mut roll: impl FnMut() -> u64) -> Option<
 /// Draws by weight among the available endpoints other than `except`.
 fn draw(field: &Field<'_>, number: u64, except: Option<usize>) -> Option<usize> {
     let candidates = || field.available().filter(move |index| Some(*index) != except);
-    let total: u64 = candidates().map(|index| u64::from(field.weight(index))).sum();
+    let total: u64 = candidates().map(|index| field.weight(index)).sum();
     // The bias of the remainder is below 2^-20 for any real sum of weights.
     let mut left = number.checked_rem(total)?;
     for index in candidates() {
-        let weight = u64::from(field.weight(index));
+        let weight = field.weight(index);
         if left < weight {
             return Some(index);
         }

@@ -26,7 +26,7 @@ impl RoundRobin {
             if !may(index) {
                 continue;
             }
-            let weight = i64::from(field.weight(index));
+            let weight = i64::try_from(field.weight(index)).unwrap_or(i64::MAX >> 20);
             total += weight;
             *gain += weight;
             if best.is_none_or(|(_, most)| *gain > most) {

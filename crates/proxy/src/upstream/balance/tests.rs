@@ -10,7 +10,12 @@ use crate::upstream::{UpstreamSet, state::nanos_of};
 
 /// An upstream of one endpoint for each weight, with both kinds of checks and half of it ejectable.
 fn upstream(weights: &[u32]) -> Arc<PreparedUpstream> {
-    let plan = UpstreamPlan {
+    upstream_with(weights, |_| ())
+}
+
+/// The same, changed.
+fn upstream_with(weights: &[u32], change: impl FnOnce(&mut UpstreamPlan)) -> Arc<PreparedUpstream> {
+    let mut plan = UpstreamPlan {
         name: "orders".into(),
         llm: None,
         endpoints: (0u16..).zip(weights).map(|(index, weight)| endpoint(index, *weight)).collect(),
@@ -30,12 +35,15 @@ fn upstream(weights: &[u32]) -> Arc<PreparedUpstream> {
             eject_for: Duration::from_secs(1),
             ejected_percent_max: 50,
         }),
+        panic_percent: 0,
+        slow_start: None,
         credential: None,
         connect_timeout: Duration::from_secs(1),
         idle_timeout: Duration::from_secs(1),
         connections_max: 1,
         idle_max: 1,
     };
+    change(&mut plan);
     let set = UpstreamSet::prepare(&[Arc::new(plan)], &|_| Err("none".to_owned()), None).unwrap();
     Arc::clone(set.get("orders").unwrap())
 }
@@ -75,7 +83,7 @@ fn round_robin_gives_each_endpoint_exactly_its_share_and_spreads_it() {
 #[test]
 fn an_unhealthy_endpoints_share_goes_to_the_others_by_weight() {
     let upstream = upstream(&[2, 1, 3]);
-    upstream.endpoints[2].state.set_healthy(false);
+    upstream.endpoints[2].state.set_healthy(false, 1);
     let field = Field::new(&upstream, Instant::now(), None);
     let mut turns = RoundRobin::default();
     assert_eq!(counts(300, 3, || turns.next(&field)), [200, 100, 0]);
@@ -150,7 +158,7 @@ fn a_lost_endpoint_moves_only_its_own_keys_and_gets_them_back() {
         (0..10_000u32).map(|key| maglev.pick(&field, hash_key(&key.to_be_bytes())).unwrap()).collect()
     };
     let before = all();
-    upstream.endpoints[3].state.set_healthy(false);
+    upstream.endpoints[3].state.set_healthy(false, 1);
     let without = all();
     let mut taken_over = [0; 10];
     for (before, without) in before.iter().zip(&without) {
@@ -162,7 +170,7 @@ fn a_lost_endpoint_moves_only_its_own_keys_and_gets_them_back() {
     }
     assert_eq!(taken_over[3], 0);
     assert!(taken_over.iter().enumerate().all(|(index, count)| index == 3 || *count > 50), "{taken_over:?}");
-    upstream.endpoints[3].state.set_healthy(true);
+    upstream.endpoints[3].state.set_healthy(true, 1);
     assert_eq!(all(), before);
 }
 
@@ -207,7 +215,7 @@ fn ejection_never_takes_what_active_checks_left() {
     let now = Instant::now();
     (0..2).for_each(|index| eject(&upstream, index, now));
     (2..4).for_each(|index| {
-        upstream.endpoints[index].state.set_healthy(false);
+        upstream.endpoints[index].state.set_healthy(false, 1);
     });
     assert_eq!(Field::new(&upstream, now, None).available().collect::<Vec<_>>(), [0, 1]);
 }
@@ -216,7 +224,7 @@ fn ejection_never_takes_what_active_checks_left() {
 fn no_endpoint_is_chosen_when_active_checks_call_all_unhealthy() {
     let upstream = upstream(&[1, 2]);
     upstream.endpoints.iter().for_each(|endpoint| {
-        endpoint.state.set_healthy(false);
+        endpoint.state.set_healthy(false, 1);
     });
     let field = Field::new(&upstream, Instant::now(), None);
     let dice = Dice::new(1);
@@ -231,4 +239,65 @@ fn the_endpoint_just_tried_in_vain_is_left_out() {
     let upstream = upstream(&[1, 1]);
     let field = Field::new(&upstream, Instant::now(), Some(0));
     assert_eq!(RoundRobin::default().next(&field), Some(1));
+}
+
+#[test]
+fn below_the_panic_threshold_every_endpoint_is_asked_and_above_it_only_the_well_ones() {
+    let now = Instant::now();
+    // Percent, unhealthy, ejected, whether all are asked.
+    for (percent, unhealthy, ejected, panics) in [
+        (0, 4, 0, false),
+        (50, 0, 0, false),
+        (50, 2, 0, false),
+        (50, 3, 0, true),
+        (50, 2, 1, true),
+        (50, 4, 0, true),
+        (100, 1, 0, true),
+    ] {
+        let upstream = upstream_with(&[1; 4], |plan| plan.panic_percent = percent);
+        for endpoint in &upstream.endpoints[..unhealthy] {
+            endpoint.state.set_healthy(false, 1);
+        }
+        (0..ejected).for_each(|index| eject(&upstream, 3 - index, now));
+        let field = Field::new(&upstream, now, None);
+        let asked = field.available().count();
+        let expected = if panics { 4 } else { 4 - unhealthy - ejected };
+        assert_eq!((field.panics(), asked), (panics, expected), "{percent} %, {unhealthy}, {ejected}");
+        assert!(!Field::new(&upstream, now, Some(0)).is_available(0), "the one that just failed is asked");
+    }
+}
+
+#[test]
+fn an_endpoint_that_comes_gets_its_share_little_by_little() {
+    let upstream = upstream_with(&[3, 3], |plan| plan.slow_start = Some(Duration::from_secs(10)));
+    let came = Instant::now();
+    upstream.endpoints[1].state.join(nanos(came));
+    // Milliseconds since it came, and its share of a thousand requests.
+    for (ms, least, most) in
+        [(0, 90, 92), (1_000, 90, 92), (5_000, 332, 334), (9_000, 473, 475), (10_000, 500, 500)]
+    {
+        let field = Field::new(&upstream, came + Duration::from_millis(ms), None);
+        let mut turns = RoundRobin::default();
+        let share = counts(1_000, 2, || turns.next(&field))[1];
+        assert!((least..=most).contains(&share), "{share} after {ms} ms");
+    }
+}
+
+#[test]
+fn an_endpoint_that_is_well_again_or_back_from_an_ejection_starts_slowly_too() {
+    let upstream = upstream_with(&[1, 1, 1], |plan| plan.slow_start = Some(Duration::from_secs(10)));
+    let now = Instant::now();
+    upstream.endpoints[1].state.set_healthy(false, nanos(now));
+    upstream.endpoints[1].state.set_healthy(true, nanos(now));
+    let from = nanos(now);
+    assert!(upstream.endpoints[2].state.eject(from - 1, from));
+    let weights = |after: u64| {
+        let field = Field::new(&upstream, now + Duration::from_secs(after), None);
+        [0, 1, 2].map(|index| field.weight(index))
+    };
+    assert_eq!(weights(0), [100, 10, 10]);
+    assert_eq!(weights(5), [100, 50, 50]);
+    assert!(upstream.endpoints[2].state.take_return(from), "its ejection is over");
+    assert_eq!(weights(5), [100, 50, 50], "a success in between ends the slow start");
+    assert_eq!(weights(11), [100, 100, 100]);
 }

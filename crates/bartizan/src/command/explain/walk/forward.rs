@@ -19,7 +19,7 @@ impl Walk<'_> {
         prefix_bytes: usize,
         consumer: Option<&ConsumerPlan>,
     ) -> Way<Verdict> {
-        if let RouteAction::Models = &plan.action {
+        if plan.action.asks_a_model() {
             return Ok(Verdict::Undecided {
                 stage: Stage::Inspect.as_str(),
                 by: Some(format!("Route/{}", plan.label)),

@@ -4,10 +4,10 @@ use bartizan_ai::{
     Dialect, Outgoing, Refused, Target,
     json::{Json, Object},
 };
+use bartizan_config::snapshot::{LlmPlan, ModelTargetPlan, UpstreamPlan};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header};
 
-use super::Aim;
 use crate::{
     body::RequestBody,
     stage::inspect::{Asking, What},
@@ -18,6 +18,14 @@ use crate::{
 const NATIVE_HEADERS: [&str; 5] =
     ["accept", "anthropic-version", "anthropic-beta", "openai-beta", "x-dashscope-sse"];
 
+/// Who is asked.
+#[derive(Clone, Copy)]
+pub(super) struct Place<'a> {
+    pub(super) target: &'a ModelTargetPlan,
+    pub(super) plan: &'a UpstreamPlan,
+    pub(super) llm: &'a LlmPlan,
+}
+
 /// A request, as far as it does not depend on the key.
 pub(super) struct Asked {
     /// In the provider's words.
@@ -26,10 +34,12 @@ pub(super) struct Asked {
     pub(super) dialect: Dialect,
     /// Whether the answer passes untouched.
     pub(super) is_native: bool,
+    /// What its body is: JSON, or the caller's own form with its boundary.
+    content_type: HeaderValue,
 }
 
 /// The request in the target's dialect.
-pub(super) fn outgoing(asking: &Asking, aim: &Aim) -> Result<Asked, Refused> {
+pub(super) fn outgoing(asking: &Asking, aim: Place<'_>) -> Result<Asked, Refused> {
     let target = Target {
         model: &aim.target.model,
         max_output: asking.model.max_output,
@@ -39,7 +49,7 @@ pub(super) fn outgoing(asking: &Asking, aim: &Aim) -> Result<Asked, Refused> {
     let (outgoing, dialect, is_native) = match &asking.what {
         What::Chat(request) => (dialect.request(request, &target)?, dialect, false),
         What::Embeddings(request) => (request.outgoing(dialect, &target)?, dialect, false),
-        What::Native { native, body, asked } => {
+        What::Native { native, body, asked, form } => {
             if !aim.llm.speaks(native.dialect) {
                 let message = format!(
                     "the model is served by a provider that does not speak {}: call /v1/chat/completions",
@@ -54,14 +64,21 @@ pub(super) fn outgoing(asking: &Asking, aim: &Aim) -> Result<Asked, Refused> {
                 None => before.clone(),
             };
             let body = if native.model.is_none() && *asked != *aim.target.model {
-                renamed(body, &aim.target.model)
+                match form {
+                    Some(form) => form.0.renamed(body, &aim.target.model),
+                    None => renamed(body, &aim.target.model),
+                }
             } else {
                 body.to_vec()
             };
             (Outgoing { path, headers: Vec::new(), body, lost: Vec::new() }, native.dialect, true)
         }
     };
-    Ok(Asked { outgoing, dialect, is_native })
+    let content_type = match &asking.what {
+        What::Native { form: Some(form), .. } => form.1.clone(),
+        _ => HeaderValue::from_static("application/json"),
+    };
+    Ok(Asked { outgoing, dialect, is_native, content_type })
 }
 
 /// Gemini's clients differ in the version they ask for; everything is in the later one.
@@ -83,8 +100,8 @@ fn renamed(body: &[u8], model: &str) -> Vec<u8> {
 /// The request as it is sent.
 pub(super) fn request(
     asked: &Asked,
-    aim: &Aim,
-    key: Option<&HeaderValue>,
+    aim: Place<'_>,
+    key: Option<(&HeaderName, &HeaderValue)>,
     from: &HeaderMap,
     stream: bool,
     query: Option<&str>,
@@ -95,7 +112,7 @@ pub(super) fn request(
     if asked.is_native && query.is_some_and(|query| query.split('&').any(|pair| pair == "alt=sse")) {
         path.push_str("?alt=sse");
     }
-    let mut request = Request::new(RequestBody::Whole(Bytes::from(asked.outgoing.body.clone())));
+    let mut request = Request::new(RequestBody::Whole(Bytes::from(asked.outgoing.body.clone()).into()));
     *request.method_mut() = Method::POST;
     *request.uri_mut() = path.parse::<Uri>().ok()?;
     let headers = request.headers_mut();
@@ -124,19 +141,19 @@ pub(super) fn request(
     for (name, value) in &asked.outgoing.headers {
         headers.insert(HeaderName::from_static(name), HeaderValue::from_str(value).ok()?);
     }
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::CONTENT_TYPE, asked.content_type.clone());
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(asked.outgoing.body.len()));
     headers.insert(header::USER_AGENT, HeaderValue::from_static("bartizan"));
-    headers.insert(header::HOST, host(aim)?);
-    if let (Some(keys), Some(key)) = (&aim.prepared.keys, key) {
-        headers.insert(keys.header().clone(), key.clone());
+    headers.insert(header::HOST, host(aim.plan)?);
+    if let Some((name, key)) = key {
+        headers.insert(name.clone(), key.clone());
     }
     Some(request)
 }
 
 /// The provider's own host: the endpoint's, without a port that its scheme implies.
-fn host(aim: &Aim) -> Option<HeaderValue> {
-    let authority = &aim.prepared.plan.endpoints.first()?.authority;
-    let usual = if aim.prepared.plan.tls.is_some() { ":443" } else { ":80" };
+fn host(plan: &UpstreamPlan) -> Option<HeaderValue> {
+    let authority = &plan.endpoints.first()?.authority;
+    let usual = if plan.tls.is_some() { ":443" } else { ":80" };
     HeaderValue::from_str(authority.strip_suffix(usual).unwrap_or(authority)).ok()
 }

@@ -35,9 +35,10 @@ impl Call {
         asked: &ask::Asked,
         key: Option<&HeaderValue>,
     ) -> Result<Response<AnswerBody>, Failure> {
-        let stream = matches!(&self.asking.what, What::Chat(request) if request.chat.stream);
+        let stream = self.asking.is_stream();
         let head = &self.sendable.head;
-        let request = ask::request(asked, aim, key, head.headers(), stream, head.raw_query())
+        let key = aim.prepared.keys.as_ref().map(|keys| keys.header()).zip(key);
+        let request = ask::request(asked, aim.place(), key, head.headers(), stream, head.raw_query())
             .ok_or_else(|| Failure::broken("the request cannot be written"))?;
         self.describe(aim, asked, stream);
         let meter = self.meter(aim, asked);
