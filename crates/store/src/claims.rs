@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 use crate::{
     error::Error,
     key_life::{Rotation, Successor, succeed},
-    key_row::{KeyRow, stored_millis},
+    key_row::{KeyRow, columns, stored_millis},
     keys::find,
     pepper,
     store::Store,
@@ -83,6 +83,31 @@ impl<'a> Claims<'a> {
         let fault = self.0.fault("look at a claim link");
         let mut connection = self.0.writer().acquire().await.map_err(&fault)?;
         open(&mut connection, token, now_unix_ms).await?.map_err(fault)?.ok_or(Error::ClaimUnknown)
+    }
+
+    /// The keys that still work and whose links lapsed without anybody using one, by id. A link that was
+    /// replaced by a newer one has not lapsed.
+    ///
+    /// # Errors
+    /// What the database reports.
+    pub async fn unclaimed(self, now_unix_ms: u64, limit: u32) -> Result<Vec<KeyRow>, Error> {
+        let found = sqlx::query(concat!(
+            "SELECT ",
+            columns!(),
+            " FROM api_key WHERE revoked_at_ms IS NULL AND replaced_by IS NULL
+                 AND (expires_at_ms IS NULL OR expires_at_ms > $1)
+                 AND id IN (SELECT key FROM key_claim WHERE claimed_at_ms IS NULL AND expires_at_ms <= $1
+                            AND expires_at_ms - created_at_ms >= $2)
+               ORDER BY id LIMIT $3"
+        ))
+        .bind(stored_millis(now_unix_ms))
+        .bind(stored_millis(Claims::LIFE_MS))
+        .bind(limit)
+        .fetch_all(self.0.writer())
+        .await;
+        found
+            .and_then(|rows| rows.iter().map(KeyRow::read).collect())
+            .map_err(self.0.fault("look for links that nobody used"))
     }
 
     /// Spends a link: makes the successor, and lets the old key end after its overlap, which begins now. `deliver` gets

@@ -148,8 +148,8 @@ impl Keys<'_> {
     /// Walks all keys, retires those whose overlap is over and that nobody uses, makes claim links for those that are
     /// to be replaced, and tells what has come in their lives since it was last told, by this process or another on the
     /// same store. `rules` are those of a consumer's keys; of keys without any only what their owners did themselves is
-    /// told. `notices` says what is to be sent for an event; it is written down with it, all or nothing, and then the
-    /// event is told to `tell`.
+    /// told. `seen` gets every key with its terms. `notices` says what is to be sent for an event; it is written down
+    /// with it, all or nothing, and then the event is told to `tell`.
     ///
     /// # Errors
     /// What the database reports; what was not told yet is told the next time.
@@ -157,6 +157,7 @@ impl Keys<'_> {
         self,
         rules: impl Fn(&str) -> Option<Rules>,
         now_unix_ms: u64,
+        mut seen: impl FnMut(&KeyRow, &LifeTerms),
         notices: impl Fn(&KeyEvent) -> Vec<NewNotice>,
         mut tell: impl FnMut(KeyEvent),
     ) -> Result<(), Error> {
@@ -169,6 +170,7 @@ impl Keys<'_> {
             for row in rows {
                 let rules = rules(&row.consumer).unwrap_or_default();
                 let terms = &*rules.terms;
+                seen(&row, terms);
                 let (row, came) = match Life::at(&row.facts(), terms, now_unix_ms) {
                     Life { next: Step::Retire, .. } => match self.retire(&row, now_unix_ms).await? {
                         Some(row) => (row, vec![Came::State(LifeState::Retired)]),

@@ -1,4 +1,4 @@
-//! What happened to the process and not to a request: findings of an audit, a rollout that stopped.
+//! What happened to the process and not to a request: findings of an audit, a rollout that stopped, a failed reload.
 //!
 //! Few, and each one for a person. Whoever wants to pass them on (alerts, notices) follows the hub; the process's log has
 //! them anyway. A follower that does not keep up loses the newest ones, counted, and holds nobody up.
@@ -26,6 +26,11 @@ pub enum ProcessEvent {
         /// The set in force.
         revision: Arc<str>,
     },
+    /// Changed documents, or what they refer to, were refused; the set in force stays.
+    ReloadFailed {
+        /// The revision, `r7-0a1b2c3d4e5f`; empty where the documents are files.
+        revision: Arc<str>,
+    },
     /// A rollout paused or was rolled back by itself.
     RolloutStopped {
         /// The rollout's number.
@@ -40,10 +45,11 @@ pub enum ProcessEvent {
 }
 
 impl ProcessEvent {
-    /// The stable words of its kind, as alerts choose it: `audit finding`, `rollout stopped`.
+    /// The stable words of its kind: `audit finding`, `reload failed`, `rollout stopped`.
     pub const fn name(&self) -> &'static str {
         match self {
             ProcessEvent::AuditFinding { .. } => "audit finding",
+            ProcessEvent::ReloadFailed { .. } => "reload failed",
             ProcessEvent::RolloutStopped { .. } => "rollout stopped",
         }
     }

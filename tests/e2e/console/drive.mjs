@@ -169,6 +169,17 @@ async function signOut(page) {
   held('one signs out and in again, and the link is spent');
 }
 
+async function alerts(page) {
+  await until('an alert is told on the first page', true, async () => {
+    await page.reload();
+    await section(page, 'overview');
+    await page.getByRole('heading', { name: 'Alerts' }).waitFor();
+    return page.getByText('an audit finds: BA-').first().isVisible();
+  });
+  await accessible(page, 'the first page with alerts');
+  held('the first page tells what goes on');
+}
+
 async function revisions(page) {
   await section(page, 'revisions');
   await page.getByRole('button', { name: 'Compare and roll back' }).first().click();
@@ -195,6 +206,7 @@ try {
   const page = await open();
   if (process.argv[2] === 'store') {
     await setPassword(page);
+    await alerts(page);
     await revisions(page);
   } else {
     await setPassword(page);

@@ -105,6 +105,10 @@ fn revisions_are_rolled_back_planned_and_applied_on_the_page() {
             origin.url()
         )
     };
+    let watched = "---\napiVersion: management.v1\nkind: NoticeChannel\nmetadata: { name: nobody }\n\
+                   spec: { alertmanager: { url: \"http://127.0.0.1:9\", allowPrivateNetwork: true, dangerAllowClearText: true } }\n\
+                   ---\napiVersion: management.v1\nkind: AlertPolicy\nmetadata: { name: first }\n\
+                   spec: { channels: [nobody], signals: [{ signal: AuditFinding }] }\n";
     let mark = "---\napiVersion: management.v1\nkind: HeaderPolicy\nmetadata: { name: mark }\n\
                 spec: { response: { set: [{ name: x-mark, value: \"1\" }] } }\n";
     let place = |name: &str, text: &str| {
@@ -113,7 +117,8 @@ fn revisions_are_rolled_back_planned_and_applied_on_the_page() {
         path.display().to_string()
     };
     let dir = data.path().join("state").display().to_string();
-    let (first, second) = (place("first.yaml", &set("")), place("second.yaml", &set(mark)));
+    let (first, second) =
+        (place("first.yaml", &set(watched)), place("second.yaml", &set(&[watched, mark].concat())));
     for (file, reason) in [(&first, "the beginning"), (&second, "a mark")] {
         let (code, _, err) = command(["apply", "-f", file, "--reason", reason, "--data-dir", &dir]);
         assert_eq!(code, Some(0), "{err}");

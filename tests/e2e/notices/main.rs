@@ -12,6 +12,8 @@
     reason = "helpers of tests"
 )]
 
+mod alerts;
+
 use std::{
     io::{BufRead, BufReader},
     path::{Path, PathBuf},

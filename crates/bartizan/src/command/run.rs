@@ -43,6 +43,10 @@ pub(crate) struct Args {
     /// How often the set in force is audited, beside each time that another one went into force; 0s never.
     #[arg(long, value_name = "TIME", default_value = "1d", value_parser = super::keys::time)]
     audit_every: Time,
+    /// A place where successors of keys are left whose KeyRotationPolicy names it in `deliverTo`: a folder for files of mode
+    /// 0600, or a program that gets the key on its standard input. May be given several times.
+    #[arg(long, value_name = "NAME=folder:PATH|program:PATH")]
+    deliver: Vec<service::NamedPlace>,
     /// How the process's own log on standard error is written.
     #[arg(long, value_enum, default_value = "text")]
     log: LogFormat,
@@ -93,6 +97,7 @@ fn serve(args: Args) -> Result<(), Failure> {
         records: (args.records.get() > 0)
             .then_some(RecordLimits { bytes_max: args.records.get(), others_percent: args.records_sample }),
         audit_every: Some(args.audit_every.get()).filter(|every| !every.is_zero()),
+        deliver: args.deliver,
         memory: args.memory,
     };
     let waiting = |admin: SocketAddr, setup: Option<&str>| {

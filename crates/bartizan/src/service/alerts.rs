@@ -1,15 +1,18 @@
-//! What alerts are judged by, beside requests: ends of keys and certificates, and findings of an audit.
+//! What alerts are judged by, beside requests: ends of keys and certificates, successors that nobody has, and findings
+//! of an audit.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use bartizan_config::{
-    audit::{self, Gravity, State},
+    audit::{self, Finding, Gravity, State},
     snapshot::Snapshot,
 };
 use bartizan_manage::alert::{Event, Sources};
 use bartizan_model::document::{Document, alert_policy::AlertSignal};
 use bartizan_proxy::{listener::CertificateFacts, runtime::Runtime};
-use bartizan_store::{DataDir, KeyFilter, Store};
 use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 
 use super::secrets;
@@ -23,7 +26,12 @@ impl Findings {
     /// Audits a set; what is grave is told.
     pub(super) fn of(documents: &[Document], snapshot: &Snapshot) -> Vec<String> {
         let state = State { now_unix_ms: when::now_ms(), ..State::default() };
-        audit::audit(documents, snapshot, &state)
+        Findings::grave(&audit::audit(documents, snapshot, &state))
+    }
+
+    /// What of findings is grave, as it is told.
+    pub(super) fn grave(findings: &[Finding]) -> Vec<String> {
+        findings
             .iter()
             .filter(|finding| finding.gravity >= Gravity::High)
             .take(FINDINGS_MAX)
@@ -40,11 +48,23 @@ impl Findings {
     }
 }
 
+/// What the schedule of keys found when it looked last.
+#[derive(Clone, Default)]
+pub(super) struct Standing(Arc<Mutex<Vec<Event>>>);
+
+impl Standing {
+    /// Puts what was found in the place of what was found before.
+    pub(super) fn set(&self, events: Vec<Event>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = events;
+    }
+}
+
 /// What the watcher asks.
 pub(super) struct House {
     pub(super) data_plane: Arc<Runtime>,
-    pub(super) store: DataDir,
     pub(super) findings: Findings,
+    pub(super) keys: Standing,
+    pub(super) certificates: Certificates,
 }
 
 impl Sources for House {
@@ -60,16 +80,34 @@ impl Sources for House {
             let findings = self.findings.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
             events.extend(findings.into_iter().map(|what| Event::Finding { what }));
         }
-        let before = rules().filter(|rule| rule.signal == AlertSignal::Expiry).map(|rule| rule.before).max();
-        if let Some(before) = before {
-            events.extend(certificates(&live.snapshot));
-            let until = when::now_ms().saturating_add(u64::try_from(before.as_millis()).unwrap_or(u64::MAX));
-            match keys(&self.store, until) {
-                Ok(ending) => events.extend(ending),
-                Err(error) => tracing::warn!(%error, "keys that end cannot be looked for; trying again"),
+        if rules().any(|rule| rule.signal == AlertSignal::Expiry) {
+            events.extend(self.certificates.of(&live.snapshot));
+        }
+        events.extend(self.keys.0.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned());
+        events
+    }
+}
+
+/// The ends of certificates, read again when another set serves and from time to time.
+#[derive(Default)]
+pub(super) struct Certificates(Mutex<Option<Known>>);
+
+/// Of which set, when they were read, and what was found.
+type Known = (Arc<str>, Instant, Vec<Event>);
+
+impl Certificates {
+    fn of(&self, snapshot: &Snapshot) -> Vec<Event> {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*known {
+            Some((id, at, events)) if *id == snapshot.revision.id && at.elapsed() < READ_AGAIN => {
+                events.clone()
+            }
+            _ => {
+                let events = certificates(snapshot);
+                *known = Some((Arc::clone(&snapshot.revision.id), Instant::now(), events.clone()));
+                events
             }
         }
-        events
     }
 }
 
@@ -96,25 +134,7 @@ fn certificates(snapshot: &Snapshot) -> Vec<Event> {
     events
 }
 
-/// The keys that end before a moment and have no successor.
-fn keys(dir: &DataDir, until_ms: u64) -> Result<Vec<Event>, bartizan_store::Error> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|_| bartizan_store::Error::Random)?;
-    runtime.block_on(async {
-        let store = Store::open_existing(dir).await?;
-        let rows = store.keys().ending(when::now_ms(), until_ms, KeyFilter::default().limit).await;
-        store.close().await;
-        Ok(rows?
-            .into_iter()
-            .map(|row| Event::Ends {
-                what: format!("API key {} of {}", row.id, row.consumer),
-                at_ms: row.expires_at_ms.unwrap_or(until_ms),
-            })
-            .collect())
-    })
-}
-
+/// A certificate that was renewed is no alert for much longer.
+const READ_AGAIN: Duration = Duration::from_secs(60);
 /// A set with more than these has one thing to mend before the others: the habit.
 const FINDINGS_MAX: usize = 50;

@@ -21,7 +21,7 @@ use bartizan_proxy::runtime::Runtime;
 use bartizan_store::DataDir;
 use bartizan_telemetry::{Metrics, ProcessEvent, ProcessEvents};
 
-use super::{keys::chain, revisions};
+use super::{alerts::Findings, keys::chain, revisions};
 use crate::command::{audit_state, set::Sound};
 
 /// Where the documents in force are read again.
@@ -42,6 +42,8 @@ pub(super) struct Auditing {
     pub(super) data_plane: Arc<Runtime>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) events: ProcessEvents,
+    /// What alerts are told of.
+    pub(super) grave: Findings,
     pub(super) every: Duration,
 }
 
@@ -116,6 +118,7 @@ impl Auditing {
         let count = |gravity| findings.iter().filter(|finding| finding.gravity == gravity).count() as u64;
         let counts = Gravity::ALL.map(|gravity| (gravity.as_str(), count(gravity)));
         self.metrics.set_audit(&counts, SystemTime::now());
+        self.grave.set(Findings::grave(findings));
         let mut new = 0_usize;
         for finding in findings.iter().filter(|finding| !known.contains(&finding.identity())) {
             new += 1;

@@ -8,6 +8,7 @@ mod audit;
 mod capture;
 mod desk;
 mod files;
+mod handover;
 mod insight;
 mod keys;
 mod management;
@@ -29,6 +30,7 @@ use tracing_subscriber::{EnvFilter, fmt};
 
 pub(crate) use self::{
     files::{data_dir, root_of_environment, store_dir},
+    handover::NamedPlace,
     keys::Keys,
     management::{Admin, show_link},
     process::{Documents, Failure, Options, RecordLimits, Service},

@@ -15,7 +15,7 @@ use bartizan_config::{
 use bartizan_identity::KeyTable;
 use bartizan_manage::{
     Api, DocumentSource, Management, ManagementState, Tls,
-    alert::{Event, Feed, Watcher},
+    alert::{Feed, Watcher},
     notice::Sender,
 };
 use bartizan_model::{Reference, scalar::ByteSize};
@@ -27,15 +27,16 @@ use bartizan_proxy::{
 };
 use bartizan_store::{DataDir, GatewayLock, Revision, RevisionFile, RevisionNumber, SetDigest, Went};
 use bartizan_telemetry::{
-    AccessLog, Destination, FileOptions, LogOptions, Metrics, ProcessEvents, RecordOptions, Tap, records,
-    tap, tap::TAP_LINES,
+    AccessLog, Destination, FileOptions, LogOptions, Metrics, ProcessEvent, ProcessEvents, RecordOptions,
+    Tap, records, tap, tap::TAP_LINES,
 };
 
 use super::{
-    alerts::{Findings, House},
+    alerts::{Certificates, Findings, House, Standing},
     audit::{self, Auditing, Auditor},
     capture::Captures,
     desk::Desk,
+    handover::{NamedPlace, Places},
     insight::{self, Insight},
     keys::{Following, Keys, chain},
     management::{self, Admin},
@@ -80,6 +81,8 @@ pub(crate) struct Options {
     pub(crate) records: Option<RecordLimits>,
     /// How often the set in force is audited; `None`: never.
     pub(crate) audit_every: Option<Duration>,
+    /// Where successors of keys are left.
+    pub(crate) deliver: Vec<NamedPlace>,
     /// Most memory that the process may take; `None`: what the system allows.
     pub(crate) memory: Option<ByteSize>,
 }
@@ -135,7 +138,7 @@ pub(crate) struct Service {
     schedule: Option<Schedule>,
     sender: Option<Sender>,
     watcher: Option<Watcher>,
-    events: Feed,
+    happened: ProcessEvents,
     findings: Findings,
     auditor: Option<Auditor>,
     /// With a store: the rollout that is under way.
@@ -206,8 +209,10 @@ impl Service {
             access_log,
             records,
             audit_every,
+            deliver,
             memory,
         } = options;
+        let places = Places::open(deliver).map_err(Failure::Process)?;
         let limit = Limit::find(memory);
         if let Some(limit) = &limit {
             limit.refuse_too_little()?;
@@ -311,6 +316,9 @@ impl Service {
         }
         .map_err(|error| Failure::Process(format!("the keys cannot be followed: {error}")))?;
         let happened = ProcessEvents::default();
+        found.set(findings);
+        // Before anybody tells anything.
+        let heard = happened.follow();
         let auditor = audit_every
             .map(|every| {
                 Auditor::start(Auditing {
@@ -320,6 +328,7 @@ impl Service {
                     data_plane: gate.runtime().clone(),
                     metrics: metrics.clone(),
                     events: happened.clone(),
+                    grave: found.clone(),
                     every,
                 })
             })
@@ -338,10 +347,14 @@ impl Service {
         let rollout = rollout
             .transpose()
             .map_err(|error| Failure::Process(format!("rollouts cannot be followed: {error}")))?;
-        found.set(findings);
-        let house =
-            House { data_plane: gate.runtime().clone(), store: store_dir.clone(), findings: found.clone() };
-        let watcher = Watcher::start(store_dir.clone(), &events, watching, house)
+        let standing = Standing::default();
+        let house = House {
+            data_plane: gate.runtime().clone(),
+            findings: found.clone(),
+            keys: standing.clone(),
+            certificates: Certificates::default(),
+        };
+        let watcher = Watcher::start(store_dir.clone(), &events, watching, heard, house)
             .map_err(|error| Failure::Process(format!("nothing can be watched: {error}")))?;
         let desk = Desk::open(store_dir.clone(), gate.runtime())
             .map_err(|error| Failure::Process(format!("owners of keys cannot be served: {error}")))?;
@@ -363,7 +376,11 @@ impl Service {
             newest,
         })
         .map_err(|error| Failure::Process(format!("nobody can look for unusual behaviour: {error}")))?;
-        let schedule = Schedule::start(store_dir, gate.runtime().clone())
+        if state.notices.all().contains_key(REVISION) {
+            // It was refused before anybody could hear it.
+            happened.tell(&ProcessEvent::ReloadFailed { revision: "".into() });
+        }
+        let schedule = Schedule::start(store_dir, gate.runtime().clone(), places, standing)
             .map_err(|error| Failure::Process(format!("the lives of keys cannot be followed: {error}")))?;
         if let (Source::Store { revisions: watch, .. }, Some((number, digest, files)), false) =
             (&source, served, is_kept)
@@ -393,7 +410,7 @@ impl Service {
             schedule: Some(schedule),
             sender,
             watcher: Some(watcher),
-            events,
+            happened,
             findings: found,
             auditor,
             rollout,
@@ -475,8 +492,7 @@ impl Service {
         let (snapshot, set) = match load(config) {
             Ok(loaded) => loaded,
             Err(Failure::Documents(text) | Failure::Process(text)) => {
-                self.state.metrics.config_refused();
-                self.events.tell(Event::FailedReload);
+                self.refused("");
                 tracing::error!("the changed documents are refused; the set in force stays\n{text}");
                 return;
             }
@@ -519,6 +535,7 @@ impl Service {
             return;
         };
         let published = revisions::load(kept.number, kept.digest, kept.files)
+            .inspect_err(|_| self.refused(&id))
             .and_then(|loaded| self.publish(loaded.snapshot, loaded.findings));
         match published {
             Ok(revision) => tracing::info!(%revision, "the revision was prepared again"),
@@ -534,7 +551,8 @@ impl Service {
         let Some(revision) = watch.take() else { return };
         let (number, digest) = (revision.row.number, revision.row.digest);
         let tag = revisions::tag(number, digest);
-        let published = revisions::load(number, digest, revision.files).and_then(|loaded| {
+        let loaded = revisions::load(number, digest, revision.files).inspect_err(|_| self.refused(&tag));
+        let published = loaded.and_then(|loaded| {
             let files = loaded.files;
             self.publish(loaded.snapshot, loaded.findings).map(|_| files)
         });
@@ -593,10 +611,7 @@ impl Service {
             tracing::warn!("the access log's destination changes with the next start only");
         }
         let revision = snapshot.revision.id.clone();
-        let channels = notices::channels(&snapshot).inspect_err(|_| {
-            self.state.metrics.config_refused();
-            self.events.tell(Event::FailedReload);
-        })?;
+        let channels = notices::channels(&snapshot).inspect_err(|_| self.refused(&revision))?;
         if let Source::Store { secrets, watch, .. } = &mut self.source {
             // Before they are read: a change between is then a change to the next look.
             *secrets = look_at_secrets(&snapshot, watch);
@@ -611,11 +626,16 @@ impl Service {
                 Ok(revision)
             }
             Err(problems) => {
-                self.state.metrics.config_refused();
-                self.events.tell(Event::FailedReload);
+                self.refused(&revision);
                 Err(shown(&problems))
             }
         }
+    }
+
+    /// Counts and tells that a change was refused.
+    fn refused(&self, revision: &str) {
+        self.state.metrics.config_refused();
+        self.happened.tell(&ProcessEvent::ReloadFailed { revision: revision.into() });
     }
 
     fn tell_what_serves(&self) {

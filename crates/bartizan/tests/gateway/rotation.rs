@@ -111,6 +111,34 @@ fn under_load_on_two_gateways_both_keys_work_through_the_overlap_and_the_old_one
     assert_eq!((told("the key was replaced and works on"), told("the key has ended")), (1, 1));
 }
 
+#[test]
+fn in_an_emergency_all_keys_of_a_consumer_are_refused_by_both_gateways_within_a_second() {
+    let (origin, shared, other) = (Origin::answering("ok"), TempDir::new(), TempDir::new());
+    let consumers = ["shop", "office"].map(|name| document("Consumer", name, "{}"));
+    let documents = Documents::one(simple(&origin.url(), &[API_KEYS, &consumers.join("---\n")]));
+    let path = documents.path().display().to_string();
+    ran(&["apply", "--reason", "a test", "-f", &path], shared.path());
+    let store = format!("sqlite:{}", shared.path().display());
+    let gateways = [&shared, &other].map(|data| {
+        let start = Gateway::starting("run").arg("--store").arg(&store).data_dir(data.path());
+        start.arg("--admin").arg("127.0.0.1:0").arg("--workers").arg("1").start()
+    });
+    let old = key(shared.path(), "shop", None);
+    let new = ran(&["keys", "rotate", &old], shared.path()).trim().to_owned();
+    let office = key(shared.path(), "office", None);
+    let all = |keys: &[&String], status: u16| {
+        let web = gateways.iter().map(|gateway| gateway.address("web"));
+        web.flat_map(|web| keys.iter().map(move |key| call(web, key).1)).all(|found| found == status)
+    };
+    wait("the keys to be known", || all(&[&old, &new, &office], 200));
+    ran(&["keys", "revoke", "--all", "--consumer", "shop"], shared.path());
+    let begun = now_ms();
+    wait("both to refuse them", || all(&[&old, &new], 401));
+    // A busy machine is given a little more than the second that is promised.
+    assert!(now_ms() - begun < 1_500, "{} ms it took", now_ms() - begun);
+    assert!(all(&[&office], 200), "nobody else's");
+}
+
 /// A gateway's cores look at the clock once per turn of their loop.
 const CLOCK_MS: u64 = 100;
 

@@ -191,6 +191,7 @@ const RULES: &[Rule] = &[
 
     rule(KEY_ROTATION, "spec.notify", Fewer, Notable, "key-notices", "fewer channels tell owners of keys, or others", "more channels tell owners of keys"),
     rule(KEY_ROTATION, "spec.claimUrl", Differs, Notable, "key-claims", "successors of keys are offered at another address, or no more", ""),
+    rule(KEY_ROTATION, "spec.deliverTo", Differs, Notable, "key-delivery", "successors of keys are left at another place, or at none", ""),
 
     rule(NOTICE, "spec.email", Differs, Notable, "channel", "mail goes another way, or to others", ""),
     rule(NOTICE, "spec.email.tls", Order(&["Implicit", "StartTls", "None"]), Grave, "channel-clear-text", "mail may leave in clear text", "mail leaves over TLS"),

@@ -220,12 +220,21 @@ fn alert(
         let message = "nobody is told";
         problems.push(Problem::new(Code::EmptyList, document.name.at, "spec.channels", message));
     }
+    let recover_after = positive(&spec.recover_after, "spec.recoverAfter", problems);
+    if recover_after < STANDING_RECOVERY_MIN && spec.signals.iter().any(|rule| is_standing(rule.signal)) {
+        let message =
+            "what is so is looked at every few seconds: an alert would end and begin again meanwhile";
+        problems.push(
+            Problem::new(Code::BadValue, spec.recover_after.at, "spec.recoverAfter", message)
+                .hint("write at least `10s`"),
+        );
+    }
     AlertPlan {
         name: document.name.as_str().into(),
         rules: spec.signals.iter().map(|one| rule(one, problems)).collect(),
         channels: named(index, &spec.channels, "spec.channels", problems),
         repeat_after: positive(&spec.repeat_after, "spec.repeatAfter", problems),
-        recover_after: positive(&spec.recover_after, "spec.recoverAfter", problems),
+        recover_after,
     }
 }
 
@@ -241,6 +250,12 @@ fn rule(spec: &Spanned<AlertRule>, problems: &mut Problems) -> AlertRulePlan {
     {
         let message = "`reasons` belongs to `Refusals`";
         problems.push(Problem::new(Code::FieldsClash, first.at, "spec.signals.reasons", message));
+    }
+    if is_standing(spec.signal)
+        && let Some(count) = &spec.count
+    {
+        let message = format!("{} is so or is not: there is nothing to count", spec.signal);
+        problems.push(Problem::new(Code::FieldsClash, count.at, "spec.signals.count", message));
     }
     let mut reasons = Vec::new();
     for word in &spec.reasons {
@@ -267,7 +282,7 @@ fn rule(spec: &Spanned<AlertRule>, problems: &mut Problems) -> AlertRulePlan {
     }
     AlertRulePlan {
         signal: spec.signal,
-        count: spec.count.as_ref().map_or(default, |count| count.get().get()),
+        count: spec.count.as_ref().map_or(default, |count| count.value.get().get()),
         window,
         group_by: *spec.group_by,
         reasons,
@@ -275,6 +290,13 @@ fn rule(spec: &Spanned<AlertRule>, problems: &mut Problems) -> AlertRulePlan {
     }
 }
 
+/// What is so for a while, as opposed to what happens and can be counted.
+const fn is_standing(signal: AlertSignal) -> bool {
+    matches!(signal, AlertSignal::Expiry | AlertSignal::AuditFinding | AlertSignal::KeyHandover)
+}
+
+/// Some looks at what stands, which are two seconds apart.
+const STANDING_RECOVERY_MIN: std::time::Duration = std::time::Duration::from_secs(10);
 /// A person mistypes a password a few times; twenty in a minute is a machine.
 const FAILED_LOGINS: u64 = 20;
 const REFUSALS: u64 = 100;

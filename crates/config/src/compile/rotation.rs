@@ -64,6 +64,7 @@ fn compile(
         announce: spec.announce,
         notify: notice::named(index, &spec.notify, "spec.notify", problems),
         claim_url: spec.claim_url.as_ref().map(|url| url.value.clone()),
+        deliver_to: spec.deliver_to.as_ref().map(|place| place.as_str().into()),
         terms: Arc::new(LifeTerms {
             maximum_age_ms: spec.maximum_age.as_ref().map(|age| millis(age)),
             ageing_before_ms: millis(&spec.ageing_before),
@@ -82,6 +83,13 @@ fn compile(
 
 fn check(spec: &KeyRotationPolicySpec, problems: &mut Problems) {
     positive(&spec.overlap, "spec.overlap", problems);
+    if let (Some(place), Some(url)) = (&spec.deliver_to, &spec.claim_url) {
+        let message = "a successor goes one way: by a link, or to a place";
+        problems.push(
+            Problem::new(Code::FieldsClash, place.at, "spec.deliverTo", message)
+                .also(url.at, "the link is here"),
+        );
+    }
     if let Some(url) = &spec.claim_url {
         let is_local = url.endpoint().address().is_some_and(|address| address.is_loopback());
         if !url.is_https() && !is_local {

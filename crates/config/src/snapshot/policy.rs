@@ -248,6 +248,8 @@ pub struct RotationPlan {
     pub notify: Vec<Arc<str>>,
     /// Below which address successors are claimed; none: they are not offered.
     pub claim_url: Option<bartizan_model::scalar::FetchUrl>,
+    /// At which place of a gateway's the schedule leaves successors; none: it makes none.
+    pub deliver_to: Option<Arc<str>>,
 }
 
 /// Time limits of a request.

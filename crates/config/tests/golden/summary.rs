@@ -71,6 +71,9 @@ pub(super) fn write(out: &mut String, snapshot: &Snapshot) {
         for contact in &consumer.contacts {
             let _ = writeln!(out, "contact of {} {:?} {:?}", consumer.name, contact.email, contact.channel);
         }
+        if let Some(place) = consumer.rotation.as_ref().and_then(|rotation| rotation.deliver_to.as_ref()) {
+            let _ = writeln!(out, "keys of {} are left at {place}", consumer.name);
+        }
         if let Some(rotation) = consumer.rotation.as_ref().filter(|rotation| !rotation.notify.is_empty()) {
             let url = rotation.claim_url.as_ref().map(ToString::to_string);
             let _ =

@@ -10,7 +10,10 @@ use bartizan_model::{
     Reason,
     document::alert_policy::{AlertGroup, AlertSignal},
 };
-use bartizan_telemetry::record::{RequestRecord, Why};
+use bartizan_telemetry::{
+    ProcessEvent,
+    record::{RequestRecord, Why},
+};
 
 /// Something that happened.
 #[derive(Clone, Debug)]
@@ -30,7 +33,17 @@ pub enum Event {
     },
     /// Changed documents were refused.
     FailedReload,
-    /// A key or certificate that ends.
+    /// A rollout paused or was rolled back by itself.
+    RolloutStopped {
+        /// Which one, and what it became.
+        what: String,
+    },
+    /// A successor of a key that nobody has.
+    Unhanded {
+        /// Of which key.
+        what: String,
+    },
+    /// A key or certificate that ends or is due.
     Ends {
         /// Which one.
         what: String,
@@ -62,6 +75,23 @@ impl Event {
         })
     }
 
+    /// What of a process's event is worth an alert. Findings of an audit are not here: they are so until they are mended,
+    /// and whoever asks for what stands gets them.
+    pub fn of_process(event: &ProcessEvent) -> Option<Self> {
+        match event {
+            ProcessEvent::ReloadFailed { .. } => Some(Event::FailedReload),
+            ProcessEvent::RolloutStopped { rollout, candidate, became, .. } => {
+                Some(Event::RolloutStopped { what: format!("rollout {rollout} of {candidate}: {became}") })
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether it is so for a while, and is told again and again by whoever looks.
+    pub(super) const fn is_standing(&self) -> bool {
+        matches!(self, Event::Ends { .. } | Event::Finding { .. } | Event::Unhanded { .. })
+    }
+
     /// Whether a rule counts it, and in which group.
     pub(super) fn group(&self, rule: &AlertRulePlan, now_unix_ms: u64) -> Option<String> {
         match (self, rule.signal) {
@@ -82,7 +112,9 @@ impl Event {
                 let before = u64::try_from(rule.before.as_millis()).unwrap_or(u64::MAX);
                 (at_ms.saturating_sub(now_unix_ms) <= before).then(|| what.clone())
             }
-            (Event::Finding { what }, AlertSignal::AuditFinding) => Some(what.clone()),
+            (Event::Finding { what }, AlertSignal::AuditFinding)
+            | (Event::RolloutStopped { what }, AlertSignal::RolloutStopped)
+            | (Event::Unhanded { what }, AlertSignal::KeyHandover) => Some(what.clone()),
             _ => None,
         }
     }

@@ -13,7 +13,7 @@ use std::{
 
 use bartizan_config::snapshot::Snapshot;
 use bartizan_store::{DataDir, Error, Pulse, Store, Turn};
-use bartizan_telemetry::RecordWatch;
+use bartizan_telemetry::{ProcessEvent, RecordWatch};
 
 use super::{
     event::Event,
@@ -74,11 +74,17 @@ pub struct Watcher {
 }
 
 impl Watcher {
-    /// Begins to watch.
+    /// Begins to watch requests, what happens to the process, and what stands.
     ///
     /// # Errors
     /// When the system has no thread left.
-    pub fn start(store: DataDir, feed: &Feed, watching: Watching, sources: impl Sources) -> io::Result<Self> {
+    pub fn start(
+        store: DataDir,
+        feed: &Feed,
+        watching: Watching,
+        happened: Receiver<ProcessEvent>,
+        sources: impl Sources,
+    ) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let is_over: Arc<std::sync::atomic::AtomicBool> = Arc::default();
         let over = Arc::clone(&is_over);
@@ -96,6 +102,9 @@ impl Watcher {
                 let snapshot = sources.snapshot();
                 house.windows.use_policies(&snapshot.alerts);
                 let mut raised = house.gather(&watching.0);
+                for event in happened.try_iter().filter_map(|event| Event::of_process(&event)) {
+                    raised.extend(house.windows.note(&event, now_ms()));
+                }
                 if !snapshot.alerts.is_empty()
                     && house.last_standing.is_none_or(|at| at.elapsed() >= STANDING)
                 {
@@ -236,8 +245,8 @@ fn millis(time: Duration) -> u64 {
 
 /// Half a second, ten sending attempts within the ten seconds that are promised.
 const ROUND: Duration = Duration::from_millis(500);
-/// How often what stands is looked at: shorter than any sensible `recoverAfter`, longer than the look costs.
-const STANDING: Duration = Duration::from_secs(20);
+/// How often what stands is looked at: it is in memory, and is to be told within ten seconds.
+const STANDING: Duration = Duration::from_secs(2);
 /// How often alerts are ended.
 const SETTLED: Duration = Duration::from_secs(1);
 /// A flood of refusals is told by its beginning.

@@ -45,7 +45,7 @@ impl Windows {
         }
     }
 
-    /// Counts an event; gives what is too much by it and was not said within a second.
+    /// Counts an event; gives what is too much by it and was not said just now.
     pub(super) fn note(&mut self, event: &Event, now_ms: u64) -> Vec<Raised> {
         let mut raised = Vec::new();
         for (at, policy) in self.policies.iter().enumerate() {
@@ -58,7 +58,8 @@ impl Windows {
                 let slice_ms = (u64::try_from(plan.window.as_millis()).unwrap_or(u64::MAX) / SLICES).max(1);
                 let counted = self.counts.entry((at, rule, group.clone())).or_default();
                 let count = counted.add(now_ms / slice_ms);
-                let is_said = counted.said_ms.is_some_and(|said| now_ms.saturating_sub(said) < SAID_AGAIN_MS);
+                let again_ms = if event.is_standing() { standing_again_ms(policy) } else { SAID_AGAIN_MS };
+                let is_said = counted.said_ms.is_some_and(|said| now_ms.saturating_sub(said) < again_ms);
                 if count >= plan.count && !is_said {
                     counted.said_ms = Some(now_ms);
                     raised.push(Raised { policy: Arc::clone(policy), rule, group, count });
@@ -95,7 +96,16 @@ impl Slices {
     }
 }
 
+/// What stands is written down thrice within the time after which it would count as over, and no more often: a thousand
+/// keys that end make a thousand rows.
+fn standing_again_ms(policy: &AlertPlan) -> u64 {
+    let recover_ms = u64::try_from(policy.recover_after.as_millis()).unwrap_or(u64::MAX);
+    (recover_ms / 3).clamp(SAID_AGAIN_MS, STANDING_AGAIN_MAX_MS)
+}
+
 const SLICES: u64 = 60;
+/// So soon at the latest after the end of a silence what goes on is told.
+const STANDING_AGAIN_MAX_MS: u64 = 60_000;
 /// Some 2 MB of counts; whoever comes from more addresses is one matter.
 const GROUPS_MAX: usize = 10_000;
 const OTHERS: &str = "others";
@@ -111,6 +121,7 @@ mod tests {
         Reason,
         document::alert_policy::{AlertGroup, AlertSignal},
     };
+    use bartizan_telemetry::ProcessEvent;
 
     use super::*;
 
@@ -152,6 +163,49 @@ mod tests {
             let raised = windows.note(&wrong, 1_000_000 + 2 * apart_ms);
             assert_eq!(!raised.is_empty(), expected, "{apart_ms}");
         }
+    }
+
+    #[test]
+    fn what_stands_is_said_again_thrice_in_the_time_of_its_recovery() {
+        let mut plan = AlertPlan::clone(&policy(1, AlertGroup::Nothing));
+        plan.rules[0].signal = AlertSignal::KeyHandover;
+        let mut windows = Windows::default();
+        windows.use_policies(&[Arc::new(plan)]);
+        let stands = Event::Unhanded { what: "API key A of shop".into() };
+        let said: Vec<u64> = (0..60)
+            .map(|second| second * 1_000)
+            .filter(|at| !windows.note(&stands, *at).is_empty())
+            .collect();
+        assert_eq!(said, [0, 20_000, 40_000]);
+    }
+
+    #[test]
+    fn what_happens_to_the_process_is_an_event_and_findings_come_from_what_stands() {
+        let stopped = ProcessEvent::RolloutStopped {
+            rollout: 3,
+            candidate: "r7-0a1b2c3d4e5f".into(),
+            became: "rolled back",
+            why: "more refusals".into(),
+        };
+        let Some(event @ Event::RolloutStopped { .. }) = Event::of_process(&stopped) else { panic!() };
+        let mut plan = AlertPlan::clone(&policy(1, AlertGroup::Nothing));
+        plan.rules[0].signal = AlertSignal::RolloutStopped;
+        let mut windows = Windows::default();
+        windows.use_policies(&[Arc::new(plan.clone())]);
+        assert_eq!(windows.note(&event, 0)[0].group, "rollout 3 of r7-0a1b2c3d4e5f: rolled back");
+        plan.rules[0].signal = AlertSignal::FailedReload;
+        windows.use_policies(&[Arc::new(plan)]);
+        assert!(windows.note(&event, 0).is_empty());
+        let failed = Event::of_process(&ProcessEvent::ReloadFailed { revision: "".into() }).unwrap();
+        assert_eq!(windows.note(&failed, 0).len(), 1);
+        let finding = ProcessEvent::AuditFinding {
+            rule: "BA-101",
+            gravity: "high",
+            document: "Route/a".into(),
+            message: "open".into(),
+            revision: "r1".into(),
+        };
+        assert!(Event::of_process(&finding).is_none());
     }
 
     #[test]

@@ -19,7 +19,11 @@ pub(super) fn sentence(rule: &AlertRulePlan, group: &str, count: u64) -> String 
             format!("{count} requests{of} that a judge could not decide within {seconds} s")
         }
         AlertSignal::FailedReload => "changed documents were refused; the set in force stays".to_owned(),
-        AlertSignal::Expiry => format!("{group} ends before long"),
+        AlertSignal::Expiry => format!("{group} ends or is due before long"),
+        AlertSignal::KeyHandover => {
+            format!("nobody has the successor of {group}: its link was not used, or its delivery failed")
+        }
+        AlertSignal::RolloutStopped => format!("{group}; `bartizan rollout status` tells why"),
         AlertSignal::AuditFinding => format!("an audit finds: {group}"),
     }
 }

@@ -9,6 +9,18 @@ function fact(label, value, more) {
   return h('section', { class: 'card fact' }, h('div', { class: 'label' }, label), h('div', { class: 'value' }, value), h('div', { class: 'small soft' }, more));
 }
 
+/** What AlertPolicies found and is not over; what is silenced stays in sight. */
+function alarms({ alerts }) {
+  return card('Alerts', alerts.length
+    ? table('What goes on', [
+      { label: 'State', cell: (one) => (one.state === 'firing' ? chip('goes on', 'bad') : chip('silenced', 'warn')) },
+      { label: 'What', cell: (one) => one.text },
+      { label: 'Policy', cell: (one) => mono(one.policy) },
+      { label: 'Since', cell: (one) => when(one.startedAt) },
+    ], alerts)
+    : h('div', { class: 'in' }, h('p', {}, chip('None', 'good'), ' ', soft('What an AlertPolicy finds is told here, and by its channels.'))));
+}
+
 /** The rollout that is under way, else the last one. */
 function tried(one) {
   const kind = one.isStopped ? 'bad' : one.phase === 'promoted' || one.phase === 'proved' ? 'good' : 'accent';
@@ -50,7 +62,8 @@ const FELT_MAX = 8;
 async function show(main, me) {
   const state = await get('state');
   const may = (permission) => me.permissions.includes(permission);
-  const [routes, refused, rollout, insight] = await Promise.all([
+  const [alerts, routes, refused, rollout, insight] = await Promise.all([
+    me.narrow ? undefined : get('alerts').catch(() => undefined),
     may('readDocuments') ? get('routes').catch(() => undefined) : undefined,
     may('readRequests') ? get('refusals?limit=100').catch(() => undefined) : undefined,
     may('readDocuments') && !me.narrow ? find('rollout').catch(() => undefined) : undefined,
@@ -70,6 +83,7 @@ async function show(main, me) {
         state.source === 'store' ? active && [`${active.documents} documents by ${active.author}, `, when(active.createdAt)] : ['set ', mono(routes?.revision ?? '')]),
       routes && fact('Published', `${paths} ${paths === 1 ? 'path' : 'paths'}`, open ? `${open} without any policy` : 'each guarded by a policy'),
       refused && fact('Refused', `${hour}${hour === 100 ? '+' : ''}`, ['in the last hour; ', h('a', { href: '#/refusals' }, 'see why')])),
+    alerts && alarms(alerts),
     card('What is wrong', notices.length
       ? h('ul', { class: 'plain in' }, notices.map(([matter, text]) => h('li', { class: 'note warn' }, h('strong', {}, matter), ': ', text)))
       : h('div', { class: 'in' }, h('p', {}, chip('Nothing', 'good'), ' ', soft('Failing stores, kept revisions and refused documents would be told here.')))),

@@ -13,7 +13,7 @@ crate::choice! {
         FailedLogins = "FailedLogins",
         /// Requests that were refused.
         Refusals = "Refusals",
-        /// An API key or a certificate of a listener that ends before long.
+        /// An API key that ends or reaches its maximum age before long, or a listener's certificate that ends.
         Expiry = "Expiry",
         /// A judge that could not decide: refused, or passed by `onFault: allow`.
         Faults = "Faults",
@@ -21,6 +21,10 @@ crate::choice! {
         FailedReload = "FailedReload",
         /// A finding of `bartizan audit` in the documents in force.
         AuditFinding = "AuditFinding",
+        /// A key's successor that nobody took over by its link, or that could not be delivered.
+        KeyHandover = "KeyHandover",
+        /// A rollout that paused or was rolled back by itself.
+        RolloutStopped = "RolloutStopped",
     }
 }
 
@@ -47,7 +51,8 @@ crate::document! {
         pub channels: Vec<Spanned<Name>>,
         /// How long an alert that goes on is not told again.
         pub repeat_after: Spanned<Time> = Time::seconds(14_400).into(),
-        /// How long it must be quiet before an alert counts as over, which is told too.
+        /// How long it must be quiet before an alert counts as over, which is told too. At least ten seconds with `Expiry`,
+        /// `AuditFinding` or `KeyHandover`.
         pub recover_after: Spanned<Time> = Time::seconds(300).into(),
         /// Whether it is used. There is no shadow: it decides nothing about requests.
         pub mode: Mode = Mode::Enforce,
@@ -59,8 +64,9 @@ crate::document! {
     pub struct AlertRule {
         /// What.
         pub signal: AlertSignal,
-        /// From how many within the window on; 20 for `FailedLogins`, 100 for `Refusals`, else 1.
-        pub count: Option<Count>,
+        /// From how many within the window on; 20 for `FailedLogins`, 100 for `Refusals`, else 1. Not for what is so or is
+        /// not: `Expiry`, `AuditFinding` and `KeyHandover`.
+        pub count: Option<Spanned<Count>>,
         /// The window in which they are counted.
         pub window: Spanned<Time> = Time::seconds(60).into(),
         /// By what they are counted apart.

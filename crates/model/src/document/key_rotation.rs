@@ -41,6 +41,9 @@ crate::document! {
         /// The public address of a Listener's `keyEndpoints`, path included. With it, the successor of an ageing key is
         /// offered to its owner by a one-time link to there.
         pub claim_url: Option<Spanned<FetchUrl>>,
+        /// Instead of `claimUrl`: the place where gateways leave the successor of an ageing key, a folder or a program of
+        /// theirs that `run --deliver NAME=…` gives this name. A gateway without it leaves that to those that have it.
+        pub deliver_to: Option<Spanned<Name>>,
         /// How long after its end a key is left out of lists.
         pub remove_after: Time = Time::seconds(7_776_000),
         /// Whether answers to callers who use an ageing or replaced key say so (`Deprecation` and `Sunset`).

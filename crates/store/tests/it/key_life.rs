@@ -35,7 +35,13 @@ async fn told(store: &Store, terms: Option<LifeTerms>, now: u64) -> Vec<(KeyId, 
     let mut told = Vec::new();
     store
         .keys()
-        .advance(|_| rules.clone(), now, |_| Vec::new(), |event| told.push((event.row.id, event.what)))
+        .advance(
+            |_| rules.clone(),
+            now,
+            |_, _| {},
+            |_| Vec::new(),
+            |event| told.push((event.row.id, event.what)),
+        )
         .await
         .unwrap();
     told

@@ -32,7 +32,11 @@ fn ageing(by_link: bool) -> Rules {
 
 async fn advance(store: &Store, rules: &Rules, now: u64) -> Vec<Came> {
     let mut told = Vec::new();
-    store.keys().advance(|_| Some(rules.clone()), now, notice, |event| told.push(event.what)).await.unwrap();
+    store
+        .keys()
+        .advance(|_| Some(rules.clone()), now, |_, _| {}, notice, |event| told.push(event.what))
+        .await
+        .unwrap();
     told
 }
 
@@ -87,6 +91,10 @@ async fn a_link_is_offered_once_in_its_time_opens_once_and_the_overlap_begins_wi
     let later = now + 3 * D;
     let told = advance(&store, &rules, later).await;
     assert_eq!(told[0], Came::Unclaimed { links: 1 });
+    let unclaimed =
+        async |now| claims.unclaimed(now, 10).await.unwrap().iter().map(|row| row.id).collect::<Vec<_>>();
+    assert_eq!(unclaimed(later - 1).await, []);
+    assert_eq!(unclaimed(later).await, [old.id], "until somebody takes it over");
     let Came::Offered { link: 2, token: second } = &told[1] else { panic!("{told:?}") };
     assert!(unknown(claims.look(token.expose(), later).await.unwrap_err()));
     let terms = |_: &str| LifeTerms::default();
@@ -95,6 +103,14 @@ async fn a_link_is_offered_once_in_its_time_opens_once_and_the_overlap_begins_wi
     let made = claims.claim(second.expose(), terms, later, |_| Ok(())).await.unwrap();
     assert_eq!(made.old.expires_at_ms, Some(later + 7 * D), "the overlap begins with the claim");
     assert!(unknown(claims.claim(second.expose(), terms, later, |_| Ok(())).await.unwrap_err()));
+    assert_eq!(unclaimed(later).await, []);
+    // A link that an operator replaced by a newer one has not lapsed.
+    let (other, _) = create(&store, "acme").await;
+    for day in 0..2 {
+        claims.issue(&other.id, &LifeTerms::default(), later + day * D).await.unwrap();
+    }
+    assert_eq!(unclaimed(later + 2 * D).await, []);
+    assert_eq!(unclaimed(later + 5 * D).await, [other.id]);
 }
 
 #[tokio::test]

@@ -92,6 +92,7 @@ fn serve(args: Args) -> Result<(), Failure> {
         access_log: Some(access_log.clone()),
         records: Some(service::RecordLimits::default()),
         audit_every: None,
+        deliver: Vec::new(),
         memory: None,
     };
     let Some(service) = Service::start(options, |_, _| ())? else { return Ok(()) };
