@@ -43,7 +43,7 @@ const LICENCES: [&str; 14] = [
 ];
 
 /// Crates that may stand in the tree in several versions, and who holds the older one.
-const SEVERAL_VERSIONS: [(&str, &str); 17] = [
+const SEVERAL_VERSIONS: [(&str, &str); 18] = [
     ("base64", "sqlx-core 0.9"),
     ("bit-set", "fancy-regex below jsonschema; the newer one is of cel, in tests"),
     ("bit-vec", "fancy-regex below jsonschema; the newer one is of cel, in tests"),
@@ -53,6 +53,7 @@ const SEVERAL_VERSIONS: [(&str, &str); 17] = [
     ("cpufeatures", "the hashes of sqlx, the random numbers of proptest"),
     ("getrandom", "proptest and tempfile take different ones on other platforms"),
     ("hashbrown", "hashlink below sqlx, governor in tests"),
+    ("nom", "x509-parser and its DER readers; the newer one is of lettre"),
     ("r-efi", "getrandom on a platform that is not built"),
     ("rand_core", "proptest"),
     ("syn", "the derives of asn1-rs below x509-parser"),
