@@ -137,9 +137,8 @@ impl Service {
             session_keys: Some(Reference::File(session_keys.clone())),
             grace: drain,
         };
-        let id = snapshot.revision.id.clone();
-        let (gate, served) = match Gate::start(snapshot, gate_options(keys.as_ref())) {
-            Ok(gate) => (gate, revision),
+        let (gate, served, findings) = match Gate::start(snapshot, gate_options(keys.as_ref())) {
+            Ok(gate) => (gate, revision, findings),
             Err(problems) => {
                 let (Source::Store { revisions: watch, .. }, Some((number, digest, _)), false) =
                     (&source, &revision, is_kept)
@@ -152,7 +151,7 @@ impl Service {
                 let revision = (kept.number, kept.digest, kept.files);
                 let gate = Gate::start(kept.snapshot, gate_options(keys.as_ref()))
                     .map_err(|problems| Failure::Process(shown(&problems)))?;
-                (gate, Some(revision))
+                (gate, Some(revision), kept.findings)
             }
         };
         memory::tell(limit.as_ref(), &gate.worst_case());
@@ -160,7 +159,7 @@ impl Service {
             .map_err(|error| Failure::Process(format!("memory cannot be watched: {error}")))?;
         // A handle that was set before would be that of a gateway before this one; there is none.
         let _ = data_plane.set(gate.runtime().clone());
-        metrics.config_applied(&id, SystemTime::now());
+        metrics.config_applied(&gate.runtime().live().snapshot.revision.id, SystemTime::now());
         let happened = ProcessEvents::default();
         found.set(findings);
         let companions = Companions::start(Given {
