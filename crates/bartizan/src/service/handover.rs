@@ -11,6 +11,7 @@ use std::{
     path::{Path, PathBuf},
     process,
     str::FromStr,
+    sync::mpsc,
     thread,
     time::{Duration, Instant, SystemTime},
 };
@@ -18,6 +19,7 @@ use std::{
 use bartizan_identity::{KeyId, KeyText, LifeTerms};
 use bartizan_model::scalar::Name;
 use bartizan_store::{Error, KeyRow, Rotation, Store};
+use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 use zeroize::Zeroizing;
 
 /// A place with its name, as the command line gives it: `NAME=folder:PATH` or `NAME=program:PATH`.
@@ -280,21 +282,22 @@ fn run(program: &Path, old: &KeyRow, text: &KeyText) -> io::Result<()> {
         Some(mut stdin) => writeln!(stdin, "{}", text.expose()),
         None => Err(io::ErrorKind::BrokenPipe.into()),
     };
-    let end = Instant::now() + PROGRAM_MAX;
-    let status = loop {
-        match child.try_wait()? {
-            Some(status) => break status,
-            None if Instant::now() < end => thread::sleep(Duration::from_millis(5)),
-            None => {
-                child.kill()?;
-                child.wait()?;
-                return Err(io::Error::other(format!(
-                    "the program took longer than {} s",
-                    PROGRAM_MAX.as_secs()
-                )));
-            }
-        }
-    };
+    let pid = Pid::from_child(&child);
+    let (tell, told) = mpsc::channel();
+    thread::Builder::new().name("key-program".into()).spawn(move || {
+        // It stays to be reaped below, so its number is nobody else's when it is ended there.
+        let _ = waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT);
+        // Whoever waited may have given up.
+        let _ = tell.send(());
+    })?;
+    let in_time = told.recv_timeout(PROGRAM_MAX).is_ok();
+    if !in_time {
+        child.kill()?;
+    }
+    let status = child.wait()?;
+    if !in_time {
+        return Err(io::Error::other(format!("the program took longer than {} s", PROGRAM_MAX.as_secs())));
+    }
     written?;
     if status.success() { Ok(()) } else { Err(io::Error::other(format!("the program ended with {status}"))) }
 }
