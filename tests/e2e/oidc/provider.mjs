@@ -3,7 +3,7 @@
 // Started as `node provider.mjs CERTIFICATE KEY`; prints one line of JSON when ready: the issuer and the control
 // address. Ends with its standard input, so that it never outlives the test.
 
-import { createHmac, generateKeyPairSync, randomUUID, sign as signBytes, verify as verifyBytes } from 'node:crypto';
+import { createHmac, createPrivateKey, createPublicKey, generateKeyPairSync, randomUUID, sign as signBytes, verify as verifyBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createServer as createHttp } from 'node:http';
 import { createServer as createHttps, request as requestHttps } from 'node:https';
@@ -19,7 +19,14 @@ const EXCHANGE = 'urn:ietf:params:oauth:grant-type:token-exchange';
 
 let number = 0;
 function makeKey() {
-  const { privateKey, publicKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
+  // Read back from its text: node 20 deadlocks where a key is exported and the collector meets the job that made it, since
+  // both lock the same key.
+  const { privateKey: pem } = generateKeyPairSync('rsa', {
+    modulusLength: 2048,
+    privateKeyEncoding: { type: 'pkcs8', format: 'pem' },
+    publicKeyEncoding: { type: 'spki', format: 'pem' },
+  });
+  const [privateKey, publicKey] = [createPrivateKey(pem), createPublicKey(pem)];
   number += 1;
   const kid = `key-${number}`;
   const jwk = { ...privateKey.export({ format: 'jwk' }), kid, alg: 'RS256', use: 'sig' };

@@ -12,6 +12,9 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::mpsc,
+    thread,
+    time::Duration,
 };
 
 use bartizan_testkit::{Authority, Client, TempDir};
@@ -66,8 +69,7 @@ impl Provider {
             .stderr(Stdio::null())
             .spawn()
             .expect("node can be started");
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let line = first_line(&mut child);
         let ready: Value =
             serde_json::from_str(&line).unwrap_or_else(|_| panic!("the provider said {line:?}"));
         Provider {
@@ -125,3 +127,22 @@ impl Drop for Provider {
         let _ = self.child.wait();
     }
 }
+
+/// The first line that a process prints; a process that stays silent is ended, and the test fails.
+fn first_line(child: &mut Child) -> String {
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    let (tell, told) = mpsc::channel();
+    thread::spawn(move || {
+        let mut line = String::new();
+        // What cannot be read is no line; whoever waited may have given up.
+        let _ = stdout.read_line(&mut line);
+        let _ = tell.send(line);
+    });
+    told.recv_timeout(READY_MAX).unwrap_or_else(|_| {
+        let _ = child.kill();
+        panic!("the provider said nothing for {} s", READY_MAX.as_secs());
+    })
+}
+
+/// It takes a second; a machine on which others build may be thirty times slower.
+const READY_MAX: Duration = Duration::from_secs(60);

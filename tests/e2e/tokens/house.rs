@@ -1,5 +1,10 @@
 //! A gateway that trusts the provider.
 
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
 use bartizan_testkit::{Client, Documents, Gateway, Origin};
 
 /// A gateway with one route and one policy, in front of an origin.
@@ -39,6 +44,19 @@ impl House {
         self.gateway.signal("HUP");
     }
 
+    /// Does something that changes what the gateway has read, and waits until that is in force.
+    pub(crate) fn changing(&self, change: impl FnOnce()) {
+        let admin = Client::http1(self.gateway.address("admin"));
+        let applied = || {
+            let metrics = admin.get("/metrics", &[]);
+            let count = metrics.text().lines().find_map(|line| line.strip_prefix(APPLIED)).map(str::to_owned);
+            count.unwrap_or_else(|| panic!("no {APPLIED}"))
+        };
+        let before = applied();
+        change();
+        assert!(eventually(Duration::from_secs(30), || applied() != before), "the change is not in force");
+    }
+
     pub(crate) fn client(&self) -> Client {
         Client::http1(self.gateway.address("web"))
     }
@@ -57,6 +75,21 @@ impl House {
         };
         (answer.status.as_u16(), reason)
     }
+}
+
+/// How often a set of documents, or what they name, went into force.
+const APPLIED: &str = "bartizan_config_reloads_total{outcome=\"applied\"} ";
+
+/// Whether something becomes so in time.
+pub(crate) fn eventually(within: Duration, mut is_so: impl FnMut() -> bool) -> bool {
+    let end = Instant::now() + within;
+    while Instant::now() < end {
+        if is_so() {
+            return true;
+        }
+        thread::sleep(Duration::from_millis(100));
+    }
+    false
 }
 
 /// Consumer `shop`, with the role `buyer`.

@@ -430,19 +430,17 @@ fn a_session_outlives_a_change_of_the_key_that_seals_it() {
         "new-0f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c4b5a",
     );
     std::fs::write(&path, old).unwrap();
-    let (_house, browser) =
+    let (house, browser) =
         house(&provider, &format!("session: {{ keysRef: \"file://{}\" }}", path.display()));
     browser.sign_in(&provider, "/orders");
     let first = browser.jar.borrow().clone();
     let status = || browser.call("GET", "/orders", &[("accept", "application/json")]).status;
     // A new key in front: it seals, and the old one still opens. The file is watched.
-    std::fs::write(&path, format!("{new}\n{old}\n")).unwrap();
-    thread::sleep(Duration::from_millis(1_500));
+    house.changing(|| std::fs::write(&path, format!("{new}\n{old}\n")).unwrap());
     assert_eq!(status(), 200);
     browser.forget();
     browser.sign_in(&provider, "/orders");
-    std::fs::write(&path, new).unwrap();
-    thread::sleep(Duration::from_millis(1_500));
+    house.changing(|| std::fs::write(&path, new).unwrap());
     assert_eq!(status(), 200, "sealed by the new one");
     *browser.jar.borrow_mut() = first;
     assert_eq!(status(), 401, "sealed by one that is gone");
