@@ -17,6 +17,7 @@ use bartizan_config::{
     source::Sources,
 };
 use bartizan_manage::ManagementState;
+use bartizan_model::document::Document;
 use bartizan_store::{
     DataDir, Error, LastGood, Revision, RevisionFeed, RevisionFile, RevisionNumber, RevisionRef, RevisionRow,
     SetDigest, Store, Went,
@@ -31,8 +32,8 @@ pub(super) struct Loaded {
     pub(super) digest: SetDigest,
     pub(super) files: Vec<RevisionFile>,
     pub(super) snapshot: Arc<Snapshot>,
-    /// What an audit of it finds.
-    pub(super) findings: Vec<String>,
+    /// What it was compiled from, for an audit.
+    pub(super) documents: Vec<Document>,
 }
 
 impl Loaded {
@@ -62,8 +63,7 @@ pub(super) fn load(
     if snapshot.listeners.is_empty() || snapshot.routes.is_empty() {
         return Err("it has no Listener or no Route: an empty set never goes live".to_owned());
     }
-    let findings = super::alerts::Findings::of(&set.documents, &snapshot);
-    Ok(Loaded { number, digest, files, snapshot, findings })
+    Ok(Loaded { number, digest, files, snapshot, documents: set.documents })
 }
 
 /// What the data directory keeps for the day on which the store is gone.

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::SystemTime};
 
 use bartizan_config::snapshot::Snapshot;
+use bartizan_model::document::Document;
 use bartizan_store::{Revision, Went};
 use bartizan_telemetry::ProcessEvent;
 
@@ -39,8 +40,7 @@ impl Service {
         if digest == *in_force && secrets == *secrets_in_force && !asked {
             return;
         }
-        let findings = Findings::of(&set.documents, &snapshot);
-        match self.publish(snapshot, findings) {
+        match self.publish(snapshot, &set.documents) {
             Ok(revision) => {
                 if let Source::Files { digest: in_force, secrets: secrets_in_force, set: serving, .. } =
                     &mut self.source
@@ -73,7 +73,7 @@ impl Service {
         };
         let published = revisions::load(kept.number, kept.digest, kept.files)
             .inspect_err(|_| self.refused(&id))
-            .and_then(|loaded| self.publish(loaded.snapshot, loaded.findings));
+            .and_then(|loaded| self.publish(loaded.snapshot, &loaded.documents));
         match published {
             Ok(revision) => tracing::info!(%revision, "the revision was prepared again"),
             Err(text) => {
@@ -91,7 +91,7 @@ impl Service {
         let loaded = revisions::load(number, digest, revision.files).inspect_err(|_| self.refused(&tag));
         let published = loaded.and_then(|loaded| {
             let files = loaded.files;
-            self.publish(loaded.snapshot, loaded.findings).map(|_| files)
+            self.publish(loaded.snapshot, &loaded.documents).map(|_| files)
         });
         let Source::Store { revisions: watch, .. } = &self.source else { return };
         match published {
@@ -143,7 +143,7 @@ impl Service {
     }
 
     /// Prepares and publishes a snapshot; the error is every reason why it cannot be.
-    fn publish(&mut self, snapshot: Arc<Snapshot>, findings: Vec<String>) -> Result<Arc<str>, String> {
+    fn publish(&mut self, snapshot: Arc<Snapshot>, documents: &[Document]) -> Result<Arc<str>, String> {
         if snapshot.access_log != self.log_plan {
             tracing::warn!("the access log's destination changes with the next start only");
         }
@@ -153,9 +153,10 @@ impl Service {
             // Before they are read: a change between is then a change to the next look.
             *secrets = look_at_secrets(&snapshot, watch);
         }
-        match self.gate.reload(snapshot) {
+        match self.gate.reload(Arc::clone(&snapshot)) {
             Ok(()) => {
-                self.findings.set(findings);
+                // When it is in force: an audit of many routes takes longer than all the rest.
+                self.findings.set(Findings::of(documents, &snapshot));
                 if let Some(sender) = &self.companions.sender {
                     sender.use_channels(channels);
                 }

@@ -152,7 +152,8 @@ pub(super) fn first_of_store(
 }
 
 fn first(loaded: Loaded, is_kept: bool, revisions: RevisionWatch, wishes: &Wishes) -> First {
-    let Loaded { number, digest, files, snapshot, findings } = loaded;
+    let Loaded { number, digest, files, snapshot, documents } = loaded;
+    let findings = Findings::of(&documents, &snapshot);
     // No files of the set's own, only those that its documents name.
     let mut watch = FileWatch::start(&[], wishes.sender());
     let secrets = look_at_secrets(&snapshot, &mut watch);

@@ -149,9 +149,10 @@ impl Service {
                 watch.tell(*number, Went::Failed, &text);
                 let kept = kept_instead(&data_dir, *number, *digest, &text, &state)?;
                 let revision = (kept.number, kept.digest, kept.files);
+                let findings = Findings::of(&kept.documents, &kept.snapshot);
                 let gate = Gate::start(kept.snapshot, gate_options(keys.as_ref()))
                     .map_err(|problems| Failure::Process(shown(&problems)))?;
-                (gate, Some(revision), kept.findings)
+                (gate, Some(revision), findings)
             }
         };
         memory::tell(limit.as_ref(), &gate.worst_case());
