@@ -124,8 +124,13 @@ impl Counted {
 
     /// Waits until something has happened.
     pub(crate) async fn wait(&self, what: &str) {
+        self.wait_beyond(what, 0).await;
+    }
+
+    /// Waits until something has happened more often than that.
+    pub(crate) async fn wait_beyond(&self, what: &str, before: usize) {
         let seen = async {
-            while self.of(what) == 0 {
+            while self.of(what) <= before {
                 sleep(Duration::from_millis(5)).await;
             }
         };
